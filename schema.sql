@@ -1,0 +1,54 @@
+-- Everything Hallpass remembers. Safe to run on every start. Open it with `sqlite3` whenever you like.
+-- Every *_at column is in unix seconds. PRAGMA user_version is the version of this schema.
+
+-- One row a person. The person is the sub: e-mails change and are reassigned, the sub never is.
+CREATE TABLE IF NOT EXISTS users (
+    sub                 TEXT PRIMARY KEY,   -- Google's subject identifier
+    email               TEXT,               -- as Google last told it; NULL if it did not, like the rest of the profile
+    email_verified      INTEGER,            -- 0 or 1
+    email_authoritative INTEGER NOT NULL,   -- 1 if Google itself is the authority for the e-mail
+    pinned_email        TEXT UNIQUE,        -- lower case; the authoritative e-mail that no other sub may sign in with
+    name                TEXT,
+    given_name          TEXT,
+    family_name         TEXT,
+    picture             TEXT,               -- URL
+    hosted_domain       TEXT,               -- hd: the Workspace domain
+    locale              TEXT,
+    created_at          INTEGER NOT NULL,   -- first sign-in
+    last_signin_at      INTEGER NOT NULL,
+    blocked_at          INTEGER             -- NULL unless the operator blocked this person
+) STRICT, WITHOUT ROWID;
+
+-- One row a session, and one a Google ID token that was presented as a bearer. Tokens themselves are nowhere.
+CREATE TABLE IF NOT EXISTS sessions (
+    token_sha256        BLOB PRIMARY KEY,   -- 32 bytes
+    id                  TEXT NOT NULL UNIQUE, -- names the session where the token must not be shown
+    sub                 TEXT NOT NULL REFERENCES users (sub) ON DELETE CASCADE,
+    kind                TEXT NOT NULL CHECK (kind IN ('session', 'id_token')), -- an id_token row has no idle limit
+    client_id           TEXT NOT NULL,      -- aud of the ID token behind it
+    authorized_party    TEXT,               -- azp of that token: the app that asked for it
+    created_at          INTEGER NOT NULL,
+    last_seen_at        INTEGER NOT NULL,   -- written at most once a minute
+    expires_at          INTEGER NOT NULL,   -- absolute limit; the row stays until then, ended or not
+    ended_at            INTEGER,            -- NULL unless signed out or revoked
+    client_address      TEXT,               -- at sign-in
+    user_agent          TEXT                -- at sign-in
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sessions_by_sub ON sessions (sub);
+CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires_at);
+
+-- What happened, newest last.
+CREATE TABLE IF NOT EXISTS events (
+    id                  INTEGER PRIMARY KEY,
+    at                  INTEGER NOT NULL,
+    kind                TEXT NOT NULL,      -- signin, refusal, signout, revocation
+    sub                 TEXT,               -- whom it is about, if known
+    email               TEXT,               -- likewise
+    session_id          TEXT,               -- sessions.id
+    client_address      TEXT,
+    client_id           TEXT,               -- aud of the ID token
+    user_agent          TEXT,
+    reason              TEXT                -- of a refusal: what the client was told
+) STRICT;
+CREATE INDEX IF NOT EXISTS events_by_time ON events (at);
+CREATE INDEX IF NOT EXISTS events_by_sub ON events (sub, at);

@@ -1,0 +1,48 @@
+//! Who somebody is, as Google last told it.
+
+/// A Google account's profile. Claims that Google did not send are `None`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// `sub`: the identity, 1 to 255 printable ASCII characters, never reused. Everything is keyed by it.
+    pub subject: String,
+    /// `email`: shown to people; it can change hands, so it identifies nobody by itself.
+    pub email: Option<String>,
+    /// `email_verified`.
+    pub email_verified: Option<bool>,
+    /// Whether Google itself is the authority for the address, as [`is_authoritative`] tells.
+    pub email_authoritative: bool,
+    /// `name`: the full name for display.
+    pub name: Option<String>,
+    /// `given_name`.
+    pub given_name: Option<String>,
+    /// `family_name`.
+    pub family_name: Option<String>,
+    /// `picture`: the address of a picture.
+    pub picture: Option<String>,
+    /// `hd`: the Workspace domain; absent for any other account.
+    pub hosted_domain: Option<String>,
+    /// `locale`: a BCP 47 language tag.
+    pub locale: Option<String>,
+}
+
+impl Profile {
+    /// The address, if Google is the authority for it: the only e-mail that may decide anything.
+    pub fn authoritative_email(&self) -> Option<&str> {
+        self.email.as_deref().filter(|_| self.email_authoritative)
+    }
+
+    /// What to call the person on a page: the name, else the address, else the subject.
+    pub fn display_name(&self) -> &str {
+        self.name.as_deref().or(self.email.as_deref()).unwrap_or(&self.subject)
+    }
+}
+
+/// Whether Google is authoritative for `email`: a gmail.com address, or a verified one of a Workspace account.
+///
+/// Source: "Verify the Google ID token on your server side", on `email`, `email_verified` and `hd`.
+pub fn is_authoritative(email: &str, email_verified: Option<bool>, hosted_domain: Option<&str>) -> bool {
+    let Some((local, domain)) = email.split_once('@') else { return false };
+    let one_address = !local.is_empty() && !domain.is_empty() && !domain.contains('@');
+    let gmail = domain.eq_ignore_ascii_case("gmail.com");
+    one_address && (gmail || (email_verified == Some(true) && hosted_domain.is_some()))
+}

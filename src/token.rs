@@ -1,0 +1,112 @@
+//! The two kinds of token, and the hash that stands for either at rest. None of them shows itself in a log.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::json::Fields;
+
+/// Real ID tokens are about 1.3 kB; a longer one than this is not sent anywhere.
+pub const ID_TOKEN_BYTES_MAX: usize = 8192;
+
+/// What every session token begins with, so that people and scanners know one when they see it.
+const SESSION_PREFIX: &str = "hp_";
+const SESSION_BYTES: usize = 32;
+
+/// A Google ID token of possible shape: characters of base64url and dots, at most [`ID_TOKEN_BYTES_MAX`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct IdToken(String);
+
+impl IdToken {
+    /// Takes a token of possible shape. One of our own session tokens is not: it must never leave for Google.
+    pub fn parse(text: &str) -> Option<IdToken> {
+        let possible = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let shape = !text.is_empty() && text.len() <= ID_TOKEN_BYTES_MAX && text.bytes().all(possible);
+        (shape && !text.starts_with(SESSION_PREFIX)).then(|| IdToken(text.to_owned()))
+    }
+
+    /// Takes a bearer token that says, unverified, that Google issued it. Anything else belongs to somebody else.
+    pub fn from_bearer(text: &str) -> Option<IdToken> {
+        let token = IdToken::parse(text)?;
+        let mut segments = token.0.split('.');
+        let (_header, payload, _signature) = (segments.next()?, segments.next()?, segments.next()?);
+        if segments.next().is_some() {
+            return None;
+        }
+        let claims = Fields::parse(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+        let issuer = claims.first("iss")?.as_str()?;
+        crate::google::ISSUERS.contains(&issuer).then_some(token)
+    }
+
+    /// The token itself, for the one call to Google.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The hash that stands for it at rest.
+    pub fn hash(&self) -> TokenHash {
+        TokenHash::of(&self.0)
+    }
+}
+
+/// A session token: `hp_` and 256 random bits in base64url.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SessionToken(String);
+
+impl SessionToken {
+    /// A fresh one.
+    pub fn generate() -> SessionToken {
+        SessionToken(format!("{SESSION_PREFIX}{}", random_text::<SESSION_BYTES>()))
+    }
+
+    /// Takes whatever has our prefix; only the store knows whether there is such a session.
+    pub fn parse(text: &str) -> Option<SessionToken> {
+        text.starts_with(SESSION_PREFIX).then(|| SessionToken(text.to_owned()))
+    }
+
+    /// The token itself, for the answer to sign-in and for nothing else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The hash that stands for it at rest.
+    pub fn hash(&self) -> TokenHash {
+        TokenHash::of(&self.0)
+    }
+}
+
+/// The SHA-256 of a token. With 256 random bits behind it, it needs no salt.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    fn of(token: &str) -> TokenHash {
+        let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
+        TokenHash(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// `BYTES` random bytes from the operating system, in base64url.
+pub fn random_text<const BYTES: usize>() -> String {
+    let mut bytes = [0; BYTES];
+    SystemRandom::new().fill(&mut bytes).expect("the operating system has random bytes");
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+macro_rules! redacted {
+    ($($secret:ty => $shown:literal),*) => {$(
+        impl fmt::Debug for $secret {
+            fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+                formatter.write_str($shown)
+            }
+        }
+    )*};
+}
+redacted!(IdToken => "IdToken(..)", SessionToken => "SessionToken(..)", TokenHash => "TokenHash(..)");
