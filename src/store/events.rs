@@ -1,0 +1,94 @@
+//! What happened: an append-only record for the operator.
+
+use rusqlite::{Connection, params};
+
+use super::{Client, Store, StoreError};
+
+/// Events older than this are purged: 400 days, so that a year can be compared with the year before.
+pub const EVENT_SECONDS_KEPT: i64 = 400 * 24 * 60 * 60;
+/// Rows deleted in one transaction by [`Store::purge`].
+const PURGE_STEP_ROWS: u32 = 500;
+
+/// What kind of thing happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// A session was established.
+    SignIn,
+    /// A sign-in was refused.
+    Refusal,
+    /// Somebody ended their own session.
+    SignOut,
+    /// A session was ended from another one.
+    Revocation,
+}
+
+/// One event. What is not known is `None`.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// What kind.
+    pub kind: EventKind,
+    /// Whom it is about.
+    pub subject: Option<String>,
+    /// Their e-mail.
+    pub email: Option<String>,
+    /// Which session.
+    pub session_id: Option<String>,
+    /// Who asked for it.
+    pub client: Client,
+    /// `aud` of the ID token.
+    pub client_id: Option<String>,
+    /// What the client was told, for a refusal.
+    pub reason: Option<String>,
+}
+
+impl EventKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            EventKind::SignIn => "signin",
+            EventKind::Refusal => "refusal",
+            EventKind::SignOut => "signout",
+            EventKind::Revocation => "revocation",
+        }
+    }
+}
+
+/// Appends an event that happened at that time (unix seconds).
+pub fn insert(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO events
+            (at, kind, sub, email, session_id, client_address, client_id, user_agent, reason)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    db.prepare_cached(sql)?.execute(params![
+        at,
+        event.kind.as_str(),
+        event.subject,
+        event.email,
+        event.session_id,
+        event.client.address,
+        event.client_id,
+        event.client.user_agent,
+        event.reason
+    ])?;
+    Ok(())
+}
+
+impl Store {
+    /// Records an event soon. It never holds up an answer, and is dropped if the store cannot keep up.
+    pub fn record(&self, event: Event, at: i64) {
+        self.writer.write_later(move |db| insert(db, &event, at));
+    }
+
+    /// Deletes some rows that time has made worthless: expired sessions and old events. Returns whether there are more.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn purge(&self, now: i64) -> Result<bool, StoreError> {
+        self.writer.write(move |db| {
+            let expired = "DELETE FROM sessions WHERE token_sha256 IN
+                (SELECT token_sha256 FROM sessions WHERE expires_at <= ?1 LIMIT ?2)";
+            let old = "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE at <= ?1 LIMIT ?2)";
+            let sessions = db.prepare_cached(expired)?.execute(params![now, PURGE_STEP_ROWS])?;
+            let events = db.prepare_cached(old)?.execute(params![now - EVENT_SECONDS_KEPT, PURGE_STEP_ROWS])?;
+            Ok(sessions.max(events) == PURGE_STEP_ROWS as usize)
+        })
+    }
+}

@@ -1,0 +1,76 @@
+//! What we remember: users, sessions, events. All SQL is here.
+//!
+//! One thread writes and commits for everybody who waits; a few connections read. In WAL mode a reader sees the last
+//! commit and waits for no one, and a commit by any process on the file is seen by the next read.
+
+mod open;
+mod writer;
+mod readers;
+mod users;
+mod sessions;
+mod events;
+
+use std::fmt;
+use std::path::Path;
+
+pub use events::{EVENT_SECONDS_KEPT, Event, EventKind};
+pub use sessions::{Client, Ending, Session, SessionKind};
+pub use users::{NewSession, Refusal, SignIn, SignedIn, User};
+
+use readers::Readers;
+use writer::Writer;
+
+/// A Hallpass database.
+pub struct Store {
+    writer: Writer,
+    readers: Readers,
+}
+
+/// The database cannot answer. The text is for the log; no value from a row is in it.
+#[derive(Debug, Clone)]
+pub struct StoreError(String);
+
+impl Store {
+    /// Opens the database at that path, or makes a new one there, readable by its owner only.
+    ///
+    /// # Errors
+    /// One sentence for the operator: it is damaged, newer than this program, read-only, or not Hallpass's.
+    pub fn open(path: &Path) -> Result<Store, StoreError> {
+        let connection = open::writing(path)?;
+        Ok(Store { writer: Writer::start(connection), readers: Readers::new(path.to_owned()) })
+    }
+
+    /// Whether the database can be read.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub fn ping(&self) -> Result<(), StoreError> {
+        self.readers.read(|db| db.query_row("SELECT count(*) FROM users WHERE sub = ''", [], |_| Ok(())))
+    }
+
+    /// Returns when everything written before, touches and refusals included, is on disk.
+    pub fn flush(&self) {
+        // The order of the queue is all that is wanted; a failed commit was told to those it concerns.
+        let _ = self.writer.write(|_| Ok(()));
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> StoreError {
+        // With a statement in it, the text would be as long as the statement; the engine's own words suffice.
+        match error {
+            rusqlite::Error::SqliteFailure(code, message) => {
+                StoreError(format!("database: {}", message.unwrap_or_else(|| code.to_string())))
+            }
+            other => StoreError(format!("database: {other}")),
+        }
+    }
+}

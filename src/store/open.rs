@@ -1,0 +1,100 @@
+//! Opening a database, or saying clearly why not.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::StoreError;
+
+/// `Hall` in ASCII: marks a SQLite file as ours.
+const APPLICATION_ID: i32 = 0x4861_6c6c;
+/// Raised with every change of schema.sql that needs a migration.
+const SCHEMA_VERSION: i32 = 1;
+/// How long a write waits for another process's.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// A database up to this size is checked whole at start; that takes about a tenth of a second.
+const CHECKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// The write-ahead log is cut back to this after a burst.
+const WAL_BYTES_KEPT: u32 = 64 * 1024 * 1024;
+
+/// Opens for writing; makes the file and its tables where there are none.
+pub fn writing(path: &Path) -> Result<Connection, StoreError> {
+    let refused = |why: &str| StoreError(format!("the database {} {why}", path.display()));
+    let created = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    created.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => refused("cannot be made: its folder does not exist"),
+        kind => refused(&format!("cannot be opened for writing: {kind}")),
+    })?;
+    prepare(path).map_err(|failure| match failure {
+        Failure::Foreign => refused("is not Hallpass's; give --database another path"),
+        Failure::Newer => refused("was made by a newer version of Hallpass; run that one, or give another path"),
+        Failure::ReadOnly => refused("is read-only; let this user write to it and to its folder"),
+        Failure::Damaged => refused("is damaged; restore a backup of it, or give another path"),
+        Failure::Engine(error) => refused(&format!("cannot be opened: {}", StoreError::from(error))),
+    })
+}
+
+/// Opens for reading only, beside the writer.
+pub fn reading(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+enum Failure {
+    Foreign,
+    Newer,
+    ReadOnly,
+    Damaged,
+    Engine(rusqlite::Error),
+}
+
+fn prepare(path: &Path) -> Result<Connection, Failure> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    if connection.is_readonly("main")? {
+        return Err(Failure::ReadOnly);
+    }
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if objects > 0 {
+        match (pragma("application_id")?, pragma("user_version")?) {
+            (APPLICATION_ID, SCHEMA_VERSION) => {}
+            (APPLICATION_ID, version) if version > SCHEMA_VERSION => return Err(Failure::Newer),
+            _ => return Err(Failure::Foreign),
+        }
+        if fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_BYTES_MAX) {
+            let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+            if verdict != "ok" {
+                return Err(Failure::Damaged);
+            }
+        }
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+    // One transaction, so that two processes starting at once make one database. It also proves that we can write.
+    connection.execute_batch(&format!(
+        "BEGIN IMMEDIATE; {} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
+        include_str!("../../schema.sql")
+    ))?;
+    Ok(connection)
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Failure {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => Failure::Foreign,
+            Some(ErrorCode::DatabaseCorrupt) => Failure::Damaged,
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Failure::ReadOnly,
+            _ => Failure::Engine(error),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Connections that read.
+
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use rusqlite::Connection;
+
+use super::{StoreError, open};
+
+/// A read takes some 10 microseconds, so a few connections serve any number of threads and bound the descriptors.
+const CONNECTIONS_MAX: usize = 8;
+
+/// A small pool; connections are opened as they are first needed.
+pub struct Readers {
+    path: PathBuf,
+    pool: Mutex<Pool>,
+    returned: Condvar,
+}
+
+#[derive(Default)]
+struct Pool {
+    idle: Vec<Connection>,
+    open: usize,
+}
+
+impl Readers {
+    /// A pool on the database at that path.
+    pub fn new(path: PathBuf) -> Readers {
+        Readers { path, pool: Mutex::default(), returned: Condvar::new() }
+    }
+
+    /// Runs a query, or several that need not see the same commit.
+    pub fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let connection = self.take()?;
+        let result = query(&connection);
+        self.lock().idle.push(connection);
+        self.returned.notify_one();
+        Ok(result?)
+    }
+
+    fn take(&self) -> rusqlite::Result<Connection> {
+        let all_busy = |pool: &mut Pool| pool.idle.is_empty() && pool.open >= CONNECTIONS_MAX;
+        let mut pool = self.returned.wait_while(self.lock(), all_busy).unwrap_or_else(PoisonError::into_inner);
+        if let Some(connection) = pool.idle.pop() {
+            return Ok(connection);
+        }
+        let connection = open::reading(&self.path)?;
+        pool.open += 1;
+        Ok(connection)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,178 @@
+//! Sessions, found by the hash of their token.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::events::{self, Event, EventKind};
+use super::users::{USER_COLUMNS, User};
+use super::{Store, StoreError};
+use crate::token::TokenHash;
+
+/// `last_seen_at` is written at most this often for a session, so that reading stays reading.
+const TOUCH_SECONDS: i64 = 60;
+/// The most sessions of one person that are listed.
+const LISTED_MAX: i64 = 1000;
+
+/// What a session's token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionKind {
+    /// One of ours, from a sign-in.
+    Session,
+    /// A Google ID token, presented as a bearer. It lives until its own `exp`.
+    IdToken,
+}
+
+/// Who is at the other end, as far as can be told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Client {
+    /// IP address, behind trusted proxies the one they name.
+    pub address: Option<String>,
+    /// The `User-Agent` header.
+    pub user_agent: Option<String>,
+}
+
+/// One session. Times are unix seconds.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Names the session in public; proves nothing.
+    pub id: String,
+    /// What its token is.
+    pub kind: SessionKind,
+    /// When it was established.
+    pub created_at: i64,
+    /// When it was last used, to the minute.
+    pub last_seen_at: i64,
+    /// When it ends at the latest.
+    pub expires_at: i64,
+    /// When it was ended before its time.
+    pub ended_at: Option<i64>,
+    /// From where it was established.
+    pub client: Client,
+}
+
+/// Which of a person's sessions to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// The one of that id.
+    One(String),
+    /// All but the one of that id.
+    AllBut(String),
+    /// All of them.
+    All,
+}
+
+/// The columns that [`Session::from_row`] reads, in its order.
+const SESSION_COLUMNS: &str = "s.id, s.kind, s.created_at, s.last_seen_at, s.expires_at, s.ended_at, \
+    s.client_address, s.user_agent";
+const SESSION_COLUMN_COUNT: usize = 8;
+
+impl Session {
+    /// Whether it still counts at that time, with that idle limit in seconds.
+    pub fn is_live(&self, now: i64, idle_seconds: i64) -> bool {
+        let idle = self.kind == SessionKind::Session && now - self.last_seen_at >= idle_seconds;
+        self.ended_at.is_none() && now < self.expires_at && !idle
+    }
+
+    fn from_row(row: &Row) -> rusqlite::Result<Session> {
+        let kind = if row.get_ref(1)?.as_str()? == "session" { SessionKind::Session } else { SessionKind::IdToken };
+        Ok(Session {
+            id: row.get(0)?,
+            kind,
+            created_at: row.get(2)?,
+            last_seen_at: row.get(3)?,
+            expires_at: row.get(4)?,
+            ended_at: row.get(5)?,
+            client: Client { address: row.get(6)?, user_agent: row.get(7)? },
+        })
+    }
+}
+
+/// The row of that token, live or not, with its user.
+pub fn find(db: &Connection, token: &TokenHash) -> rusqlite::Result<Option<(Session, User)>> {
+    let sql = format!(
+        "SELECT {SESSION_COLUMNS}, {USER_COLUMNS} FROM sessions s JOIN users u ON u.sub = s.sub \
+         WHERE s.token_sha256 = ?1"
+    );
+    db.prepare_cached(&sql)?
+        .query_row([token.as_bytes()], |row| Ok((Session::from_row(row)?, User::from_row(row, SESSION_COLUMN_COUNT)?)))
+        .optional()
+}
+
+impl Store {
+    /// The session of that token, live or not, with its user.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn session(&self, token: &TokenHash) -> Result<Option<(Session, User)>, StoreError> {
+        self.readers.read(|db| find(db, token))
+    }
+
+    /// Notes that a session is in use, at most once a minute. Does not wait for it.
+    pub fn touch(&self, session: &Session, token: &TokenHash, now: i64) {
+        if now - session.last_seen_at < TOUCH_SECONDS {
+            return;
+        }
+        let token = *token;
+        self.writer.write_later(move |db| {
+            let sql = "UPDATE sessions SET last_seen_at = ?2 WHERE token_sha256 = ?1 AND last_seen_at <= ?2 - ?3";
+            db.prepare_cached(sql)?.execute(params![token.as_bytes(), now, TOUCH_SECONDS])?;
+            Ok(())
+        });
+    }
+
+    /// The live sessions of that person, the last used first.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn sessions_of(&self, subject: &str, now: i64, idle_seconds: i64) -> Result<Vec<Session>, StoreError> {
+        let sql = format!(
+            "SELECT {SESSION_COLUMNS} FROM sessions s WHERE s.sub = ?1 AND s.ended_at IS NULL AND s.expires_at > ?2 \
+             AND (s.kind = 'id_token' OR s.last_seen_at > ?2 - ?3) ORDER BY s.last_seen_at DESC, s.id LIMIT ?4"
+        );
+        self.readers.read(|db| {
+            let mut statement = db.prepare_cached(&sql)?;
+            statement.query_map(params![subject, now, idle_seconds, LISTED_MAX], Session::from_row)?.collect()
+        })
+    }
+
+    /// Ends sessions of that person and records an event of that kind for each. Returns how many were ended.
+    ///
+    /// # Errors
+    /// If the store cannot answer; then none was ended.
+    pub fn end(
+        &self,
+        user: &User,
+        ending: Ending,
+        kind: EventKind,
+        client: Client,
+        now: i64,
+    ) -> Result<usize, StoreError> {
+        let (subject, email) = (user.profile.subject.clone(), user.profile.email.clone());
+        self.writer.write(move |db| {
+            let (one, but) = match &ending {
+                Ending::One(id) => (Some(id), None),
+                Ending::AllBut(id) => (None, Some(id)),
+                Ending::All => (None, None),
+            };
+            let sql = "UPDATE sessions SET ended_at = ?2
+                WHERE sub = ?1 AND ended_at IS NULL AND expires_at > ?2
+                    AND (?3 IS NULL OR id = ?3) AND (?4 IS NULL OR id <> ?4)
+                RETURNING id, client_id";
+            let mut statement = db.prepare_cached(sql)?;
+            let rows = statement.query_map(params![subject, now, one, but], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let ended: Vec<(String, String)> = rows.collect::<rusqlite::Result<_>>()?;
+            for (session_id, client_id) in &ended {
+                let event = Event {
+                    kind,
+                    subject: Some(subject.clone()),
+                    email: email.clone(),
+                    session_id: Some(session_id.clone()),
+                    client: client.clone(),
+                    client_id: Some(client_id.clone()),
+                    reason: None,
+                };
+                events::insert(db, &event, now)?;
+            }
+            Ok(ended.len())
+        })
+    }
+}

@@ -1,0 +1,216 @@
+//! Users, and the one transaction that signs somebody in.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::events::{self, Event, EventKind};
+use super::sessions::{self, Client, Session, SessionKind};
+use super::{Store, StoreError};
+use crate::profile::Profile;
+use crate::token::TokenHash;
+
+/// Somebody who has signed in. Times are unix seconds.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// Who they are, as of their last sign-in.
+    pub profile: Profile,
+    /// Their first sign-in.
+    pub created_at: i64,
+    /// Their last one.
+    pub last_signin_at: i64,
+    /// When the operator blocked them.
+    pub blocked_at: Option<i64>,
+}
+
+/// Somebody Google vouches for, about to be recorded.
+#[derive(Debug, Clone)]
+pub struct SignIn {
+    /// Who.
+    pub profile: Profile,
+    /// `aud` of their ID token.
+    pub client_id: String,
+    /// `azp` of it.
+    pub authorized_party: Option<String>,
+    /// The ID token itself, which may have been revoked as a bearer.
+    pub id_token: TokenHash,
+    /// From where.
+    pub client: Client,
+    /// The session they shall have.
+    pub session: NewSession,
+}
+
+/// A session to establish.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// The hash of its token; for [`SessionKind::IdToken`] that of the ID token.
+    pub token: TokenHash,
+    /// What its token is.
+    pub kind: SessionKind,
+    /// Its public name.
+    pub id: String,
+    /// When it ends at the latest.
+    pub expires_at: i64,
+}
+
+/// What came of a sign-in that was recorded.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// The user as recorded.
+    pub user: User,
+    /// The session as recorded.
+    pub session: Session,
+    /// Whether this was their first sign-in.
+    pub new_user: bool,
+}
+
+/// Why the store lets somebody not in. The refusal is recorded as an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The operator blocked them.
+    Blocked,
+    /// Another `sub` signed in with this e-mail first and holds it.
+    EmailHeld,
+    /// This very ID token was signed out or revoked.
+    TokenEnded,
+}
+
+impl Refusal {
+    /// What the client is told, and what the event says.
+    pub fn description(self) -> &'static str {
+        match self {
+            Refusal::Blocked => "this account is blocked",
+            Refusal::EmailHeld => "another account signed in with this e-mail first and holds it",
+            Refusal::TokenEnded => "this ID token was signed out or revoked",
+        }
+    }
+}
+
+/// The columns that [`User::from_row`] reads, in its order.
+pub const USER_COLUMNS: &str = "u.sub, u.email, u.email_verified, u.email_authoritative, u.name, u.given_name, \
+    u.family_name, u.picture, u.hosted_domain, u.locale, u.created_at, u.last_signin_at, u.blocked_at";
+
+impl User {
+    /// Reads [`USER_COLUMNS`], which begin at that column of the row.
+    pub fn from_row(row: &Row, first: usize) -> rusqlite::Result<User> {
+        Ok(User {
+            profile: Profile {
+                subject: row.get(first)?,
+                email: row.get(first + 1)?,
+                email_verified: row.get(first + 2)?,
+                email_authoritative: row.get(first + 3)?,
+                name: row.get(first + 4)?,
+                given_name: row.get(first + 5)?,
+                family_name: row.get(first + 6)?,
+                picture: row.get(first + 7)?,
+                hosted_domain: row.get(first + 8)?,
+                locale: row.get(first + 9)?,
+            },
+            created_at: row.get(first + 10)?,
+            last_signin_at: row.get(first + 11)?,
+            blocked_at: row.get(first + 12)?,
+        })
+    }
+}
+
+impl Store {
+    /// Records a user and establishes a session, or records a refusal: one transaction, on disk when this returns.
+    ///
+    /// # Errors
+    /// The outer one if the store cannot answer, the inner one if it says no.
+    pub fn sign_in(&self, sign_in: SignIn, now: i64) -> Result<Result<SignedIn, Refusal>, StoreError> {
+        self.writer.write(move |db| {
+            let refusal = refusal(db, &sign_in)?;
+            let event = Event {
+                kind: if refusal.is_none() { EventKind::SignIn } else { EventKind::Refusal },
+                subject: Some(sign_in.profile.subject.clone()),
+                email: sign_in.profile.email.clone(),
+                session_id: refusal.is_none().then(|| sign_in.session.id.clone()),
+                client: sign_in.client.clone(),
+                client_id: Some(sign_in.client_id.clone()),
+                reason: refusal.map(|refusal| refusal.description().to_owned()),
+            };
+            events::insert(db, &event, now)?;
+            if let Some(refusal) = refusal {
+                return Ok(Err(refusal));
+            }
+            let new_user = upsert_user(db, &sign_in.profile, now)?;
+            insert_session(db, &sign_in, now)?;
+            let (session, user) =
+                sessions::find(db, &sign_in.session.token)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+            Ok(Ok(SignedIn { user, session, new_user }))
+        })
+    }
+}
+
+fn refusal(db: &Connection, sign_in: &SignIn) -> rusqlite::Result<Option<Refusal>> {
+    let exists = |sql: &str, parameters: &[&dyn rusqlite::ToSql]| db.prepare_cached(sql)?.exists(parameters);
+    let subject = &sign_in.profile.subject;
+    if exists("SELECT 1 FROM users WHERE sub = ?1 AND blocked_at IS NOT NULL", &[subject])? {
+        return Ok(Some(Refusal::Blocked));
+    }
+    let token = sign_in.id_token.as_bytes();
+    if exists("SELECT 1 FROM sessions WHERE token_sha256 = ?1 AND ended_at IS NOT NULL", &[token])? {
+        return Ok(Some(Refusal::TokenEnded));
+    }
+    let email = pinned_email(&sign_in.profile);
+    if exists("SELECT 1 FROM users WHERE pinned_email = ?1 AND sub <> ?2", &[&email, subject])? {
+        return Ok(Some(Refusal::EmailHeld));
+    }
+    Ok(None)
+}
+
+/// Only an e-mail that Google is authoritative for is worth holding.
+fn pinned_email(profile: &Profile) -> Option<String> {
+    profile.authoritative_email().map(str::to_ascii_lowercase)
+}
+
+/// Writes the profile as it is now; returns whether the user is new. A sign-in without an authoritative e-mail lets go
+/// of none.
+fn upsert_user(db: &Connection, profile: &Profile, now: i64) -> rusqlite::Result<bool> {
+    let known = db
+        .prepare_cached("SELECT 1 FROM users WHERE sub = ?1")?
+        .query_row([&profile.subject], |_| Ok(()))
+        .optional()?;
+    let sql = "INSERT INTO users (sub, email, email_verified, email_authoritative, pinned_email, name, given_name,
+            family_name, picture, hosted_domain, locale, created_at, last_signin_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)
+        ON CONFLICT (sub) DO UPDATE SET email = ?2, email_verified = ?3, email_authoritative = ?4,
+            pinned_email = coalesce(?5, pinned_email), name = ?6, given_name = ?7, family_name = ?8, picture = ?9,
+            hosted_domain = ?10, locale = ?11, last_signin_at = ?12";
+    db.prepare_cached(sql)?.execute(params![
+        profile.subject,
+        profile.email,
+        profile.email_verified,
+        profile.email_authoritative,
+        pinned_email(profile),
+        profile.name,
+        profile.given_name,
+        profile.family_name,
+        profile.picture,
+        profile.hosted_domain,
+        profile.locale,
+        now
+    ])?;
+    Ok(known.is_none())
+}
+
+/// An ID token that another process exchanged at the same moment has its row already, and keeps it.
+fn insert_session(db: &Connection, sign_in: &SignIn, now: i64) -> rusqlite::Result<()> {
+    let session = &sign_in.session;
+    let sql =
+        "INSERT INTO sessions (token_sha256, id, sub, kind, client_id, authorized_party, created_at, last_seen_at,
+            expires_at, client_address, user_agent)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10) ON CONFLICT (token_sha256) DO NOTHING";
+    db.prepare_cached(sql)?.execute(params![
+        session.token.as_bytes(),
+        session.id,
+        sign_in.profile.subject,
+        if session.kind == SessionKind::Session { "session" } else { "id_token" },
+        sign_in.client_id,
+        sign_in.authorized_party,
+        now,
+        session.expires_at,
+        sign_in.client.address,
+        sign_in.client.user_agent
+    ])?;
+    Ok(())
+}
