@@ -1,0 +1,185 @@
+//! The flags, as clap reads them. Each has an environment variable; lists repeat the flag or use commas.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use url::Url;
+
+use super::settings::ListenAddress;
+
+/// Google sign-in for self-hosted apps: one binary, one SQLite file, no client secret.
+#[derive(Debug, Parser)]
+#[command(name = "hallpass", version, max_term_width = 100)]
+pub struct Options {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server
+    ///
+    /// It needs to know two things: your Google client IDs (--client-id) and whom to let in (--allow-domain,
+    /// --allow-email or --allow-anyone). Every flag can be given as an environment variable instead.
+    Serve(ServeOptions),
+    /// Try it out: the same server with invented people instead of Google
+    ///
+    /// Starts a stand-in for Google on a loopback port and the server in front of it, with a page of invented people
+    /// to sign in as. Listens on loopback addresses only. Takes the flags of `serve` as well.
+    Demo(DemoOptions),
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeOptions {
+    /// Google client IDs that a token may be for (its `aud`); required
+    #[arg(long, env = "HALLPASS_CLIENT_ID", value_name = "ID", value_delimiter = ',', value_parser = list_item())]
+    pub client_id: Vec<String>,
+
+    /// Let in the accounts of this Google Workspace domain
+    #[arg(long, env = "HALLPASS_ALLOW_DOMAIN", value_name = "DOMAIN", value_delimiter = ',', value_parser = list_item(),
+        help_heading = "Whom to let in")]
+    pub allow_domain: Vec<String>,
+
+    /// Let in this account: a gmail.com address, or a verified one of a Workspace account
+    #[arg(long, env = "HALLPASS_ALLOW_EMAIL", value_name = "EMAIL", value_delimiter = ',', value_parser = list_item(),
+        help_heading = "Whom to let in")]
+    pub allow_email: Vec<String>,
+
+    /// Let in every Google account
+    #[arg(long, env = "HALLPASS_ALLOW_ANYONE", value_parser = BoolishValueParser::new(),
+        help_heading = "Whom to let in")]
+    pub allow_anyone: bool,
+
+    /// Where to listen: HOST:PORT, or unix:/PATH; port 0 picks a free one
+    #[arg(
+        long,
+        env = "HALLPASS_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8080",
+        help_heading = "Serving"
+    )]
+    pub listen: ListenAddress,
+
+    /// How browsers reach it, for example https://auth.example.com; decides cookie name, Secure and Origin checks
+    /// [default: http://localhost:PORT]
+    #[arg(long, env = "HALLPASS_PUBLIC_URL", value_name = "URL", help_heading = "Serving")]
+    pub public_url: Option<Url>,
+
+    /// The SQLite file; made if it is not there
+    #[arg(
+        long,
+        env = "HALLPASS_DATABASE",
+        value_name = "FILE",
+        default_value = "hallpass.db",
+        help_heading = "Serving"
+    )]
+    pub database: PathBuf,
+
+    /// Proxies whose X-Forwarded-* headers count: addresses or networks, and `unix` for whoever uses the Unix socket
+    #[arg(long, env = "HALLPASS_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',', value_parser = list_item(),
+        default_value = "127.0.0.0/8,::1,unix", help_heading = "Serving")]
+    pub trusted_proxy: Vec<String>,
+
+    /// Other web origins that may call with credentials (CORS), for example https://app.example.com
+    #[arg(long, env = "HALLPASS_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',',
+        value_parser = list_item(), help_heading = "Serving")]
+    pub allow_origin: Vec<String>,
+
+    /// The name of your site, for the pages
+    #[arg(long, env = "HALLPASS_SITE_NAME", value_name = "NAME", default_value = "Hallpass",
+        value_parser = NonEmptyStringValueParser::new(), help_heading = "Pages")]
+    pub site_name: String,
+
+    /// A picture file for the pages: SVG, PNG, JPEG or WebP, at most 256 KiB
+    #[arg(long, env = "HALLPASS_SITE_LOGO", value_name = "FILE", help_heading = "Pages")]
+    pub site_logo: Option<PathBuf>,
+
+    /// How long a session lasts at most
+    #[arg(long, env = "HALLPASS_SESSION_LIFETIME", value_name = "DURATION", default_value = "30d",
+        value_parser = duration, help_heading = "Sessions")]
+    pub session_lifetime: Duration,
+
+    /// How long a session lasts without being used
+    #[arg(long, env = "HALLPASS_SESSION_IDLE", value_name = "DURATION", default_value = "7d", value_parser = duration,
+        help_heading = "Sessions")]
+    pub session_idle: Duration,
+
+    /// Share the session cookie with the subdomains of this domain
+    #[arg(long, env = "HALLPASS_COOKIE_DOMAIN", value_name = "DOMAIN", value_parser = NonEmptyStringValueParser::new(),
+        help_heading = "Sessions")]
+    pub cookie_domain: Option<String>,
+
+    /// Where Google is asked about a token
+    #[arg(
+        long,
+        env = "HALLPASS_TOKENINFO_URL",
+        value_name = "URL",
+        default_value = "https://oauth2.googleapis.com/tokeninfo",
+        help_heading = "Asking Google"
+    )]
+    pub tokeninfo_url: Url,
+
+    /// Deadline of one exchange with Google, waiting and retry included
+    #[arg(long, env = "HALLPASS_TOKENINFO_TIMEOUT", value_name = "DURATION", default_value = "5s",
+        value_parser = duration, help_heading = "Asking Google")]
+    pub tokeninfo_timeout: Duration,
+
+    /// Calls to Google at once
+    #[arg(long, env = "HALLPASS_TOKENINFO_CONCURRENCY", value_name = "N", default_value = "64",
+        value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Asking Google")]
+    pub tokeninfo_concurrency: u16,
+
+    /// Sign-in attempts that one client address may make in a row; 0 is no limit
+    #[arg(long, env = "HALLPASS_SIGNIN_BURST", value_name = "N", default_value_t = 20, help_heading = "Asking Google")]
+    pub signin_burst: u32,
+
+    /// Sign-in attempts a second that one client address regains
+    #[arg(long, env = "HALLPASS_SIGNIN_PER_SECOND", value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..), help_heading = "Asking Google")]
+    pub signin_per_second: u32,
+
+    /// The form of the log on standard error; RUST_LOG sets its level
+    #[arg(long, env = "HALLPASS_LOG_FORMAT", value_name = "FORMAT", default_value = "text", help_heading = "Log")]
+    pub log_format: LogFormat,
+}
+
+/// Flags of `demo`: those of `serve`, with what it cannot do without filled in.
+#[derive(Debug, Clone, Args)]
+pub struct DemoOptions {
+    /// The flags of `serve`.
+    #[command(flatten)]
+    pub serve: ServeOptions,
+}
+
+/// Forms of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// An item of a list: white space around it does not count, and it must not be empty.
+fn list_item() -> impl clap::builder::TypedValueParser<Value = String> {
+    use clap::builder::TypedValueParser;
+    NonEmptyStringValueParser::new().try_map(|item| match item.trim() {
+        "" => Err("an empty value in a list"),
+        item => Ok(item.to_owned()),
+    })
+}
+
+/// A duration as people write it: 90s, 12h, 30d. At least a millisecond, at most ten years.
+fn duration(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() && duration <= LONGEST => Ok(duration),
+        Ok(_) => Err("expected more than nothing and at most ten years".into()),
+        Err(error) => Err(format!("expected a duration such as 90s, 12h or 30d: {error}")),
+    }
+}

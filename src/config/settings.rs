@@ -1,0 +1,267 @@
+//! What the flags amount to, checked: a value of these types makes sense.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use url::{Host, Url};
+
+use super::ServeOptions;
+use crate::google::{AllowList, Policy, TokeninfoSettings};
+
+/// A logo is a few KiB; it is kept in memory.
+const LOGO_BYTES_MAX: usize = 256 * 1024;
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// `HOST:PORT`, resolved when it is bound.
+    Tcp(String),
+    /// A Unix socket, for a proxy on the same host.
+    Unix(PathBuf),
+}
+
+/// Everything the server needs to know about how it shall behave.
+#[derive(Clone)]
+pub struct Settings {
+    /// Google client ids that `aud` may be. Never empty.
+    pub client_ids: Vec<String>,
+    /// Whom to let in.
+    pub policy: Policy,
+    /// How browsers reach us: scheme, host and port, nothing else.
+    pub public_url: Url,
+    /// Absolute limit of a session, in seconds.
+    pub session_lifetime: i64,
+    /// Idle limit of a session, in seconds.
+    pub session_idle: i64,
+    /// Share the cookie with the subdomains of this domain; lower case.
+    pub cookie_domain: Option<String>,
+    /// Other origins that may call with credentials, as browsers write them.
+    pub allowed_origins: Vec<String>,
+    /// Whose X-Forwarded-* headers count.
+    pub trusted_proxies: TrustedProxies,
+    /// How Google is asked.
+    pub tokeninfo: TokeninfoSettings,
+    /// How often one client address may try.
+    pub signin_limit: SigninLimit,
+    /// The site's name, for the pages.
+    pub site_name: String,
+    /// The operator's picture, for the pages.
+    pub site_logo: Option<Logo>,
+}
+
+/// A picture file.
+#[derive(Clone)]
+pub struct Logo {
+    /// Its media type.
+    pub media_type: &'static str,
+    /// Its bytes.
+    pub picture: Vec<u8>,
+}
+
+/// A token bucket for each client address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SigninLimit {
+    /// Attempts in a row; 0 is no limit.
+    pub burst: u32,
+    /// Attempts regained a second.
+    pub per_second: u32,
+}
+
+/// Networks, and perhaps the Unix socket, whose X-Forwarded-* headers count.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedProxies {
+    networks: Vec<IpNet>,
+    unix_socket: bool,
+}
+
+impl TrustedProxies {
+    /// Whether that peer is one; `None` is whoever uses the Unix socket.
+    pub fn trusts(&self, peer: Option<IpAddr>) -> bool {
+        match peer {
+            Some(address) => self.networks.iter().any(|network| network.contains(&address.to_canonical())),
+            None => self.unix_socket,
+        }
+    }
+}
+
+impl Settings {
+    /// Checks the flags of `serve`. `port` is the one that is listened on, for the default of --public-url.
+    ///
+    /// # Errors
+    /// One sentence that says what to give.
+    pub fn new(options: &ServeOptions, port: Option<u16>) -> Result<Settings, String> {
+        if options.client_id.is_empty() {
+            return Err(
+                "give --client-id (or HALLPASS_CLIENT_ID) the client ID of your app from Google's console".into()
+            );
+        }
+        let public_url = public_url(options, port)?;
+        Ok(Settings {
+            client_ids: options.client_id.clone(),
+            policy: policy(options)?,
+            session_lifetime: seconds(options.session_lifetime)?,
+            session_idle: seconds(options.session_idle)?,
+            cookie_domain: options.cookie_domain.as_deref().map(|d| cookie_domain(d, &public_url)).transpose()?,
+            allowed_origins: options.allow_origin.iter().map(|o| origin(o)).collect::<Result<_, _>>()?,
+            trusted_proxies: trusted_proxies(&options.trusted_proxy)?,
+            tokeninfo: TokeninfoSettings {
+                url: tokeninfo_url(&options.tokeninfo_url)?,
+                timeout: options.tokeninfo_timeout,
+                concurrency: options.tokeninfo_concurrency.into(),
+            },
+            signin_limit: SigninLimit { burst: options.signin_burst, per_second: options.signin_per_second },
+            site_name: options.site_name.clone(),
+            site_logo: options.site_logo.as_deref().map(logo).transpose()?,
+            public_url,
+        })
+    }
+
+    /// The public URL's origin, as browsers write it in `Origin`.
+    pub fn origin(&self) -> String {
+        self.public_url.origin().ascii_serialization()
+    }
+
+    /// An absolute address of ours; `path` begins with a slash.
+    pub fn url_of(&self, path: &str) -> String {
+        format!("{}{path}", self.origin())
+    }
+
+    /// Whether browsers reach us over HTTPS.
+    pub fn is_https(&self) -> bool {
+        self.public_url.scheme() == "https"
+    }
+}
+
+fn policy(options: &ServeOptions) -> Result<Policy, String> {
+    let list = AllowList { emails: options.allow_email.clone(), domains: options.allow_domain.clone() };
+    if options.allow_anyone {
+        if list != AllowList::default() {
+            return Err("give either --allow-anyone or a list (--allow-domain, --allow-email), not both".into());
+        }
+        return Ok(Policy::Anyone);
+    }
+    if list == AllowList::default() {
+        return Err("say whom to let in: --allow-domain DOMAIN, --allow-email EMAIL or --allow-anyone".into());
+    }
+    if let Some(domain) = list.domains.iter().find(|domain| !is_domain(domain)) {
+        return Err(format!("--allow-domain takes a domain such as example.com, not {domain:?}"));
+    }
+    let is_email = |email: &str| email.split_once('@').is_some_and(|(l, d)| !l.is_empty() && is_domain(d));
+    if let Some(email) = list.emails.iter().find(|email| !is_email(email)) {
+        return Err(format!("--allow-email takes an address such as ada@example.com, not {email:?}"));
+    }
+    Ok(Policy::Listed(list))
+}
+
+fn public_url(options: &ServeOptions, port: Option<u16>) -> Result<Url, String> {
+    let Some(url) = &options.public_url else {
+        let port = port.ok_or("give --public-url, as a Unix socket tells nothing about how browsers reach it")?;
+        return Ok(Url::parse(&format!("http://localhost:{port}")).expect("a URL whatever the port"));
+    };
+    if !is_origin(url) {
+        return Err(format!("--public-url takes scheme, host and port such as https://auth.example.com, not {url}"));
+    }
+    Ok(url.clone())
+}
+
+fn cookie_domain(domain: &str, public_url: &Url) -> Result<String, String> {
+    let domain = domain.trim_start_matches('.').to_ascii_lowercase();
+    if !is_domain(&domain) || !domain.contains('.') {
+        return Err(format!("--cookie-domain takes a domain such as example.com, not {domain:?}"));
+    }
+    let host = public_url.host_str().unwrap_or_default();
+    if !matches!(public_url.host(), Some(Host::Domain(_))) || !is_within(host, &domain) {
+        return Err(format!("--cookie-domain {domain} must be the host of --public-url or above it, which is {host}"));
+    }
+    Ok(domain)
+}
+
+/// Whether `host` is `domain` or one of its subdomains, at a label boundary. Both are lower case.
+pub fn is_within(host: &str, domain: &str) -> bool {
+    host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    match Url::parse(text) {
+        Ok(url) if is_origin(&url) => Ok(url.origin().ascii_serialization()),
+        _ => Err(format!("--allow-origin takes an origin such as https://app.example.com, not {text:?}")),
+    }
+}
+
+fn tokeninfo_url(url: &Url) -> Result<Url, String> {
+    let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    if !matches!(url.scheme(), "http" | "https") || !plain {
+        return Err("--tokeninfo-url takes an http or https address without a query".into());
+    }
+    Ok(url.clone())
+}
+
+fn trusted_proxies(items: &[String]) -> Result<TrustedProxies, String> {
+    let mut trusted = TrustedProxies::default();
+    for item in items {
+        match (item.parse::<IpNet>(), item.parse::<IpAddr>()) {
+            (Ok(network), _) => trusted.networks.push(network),
+            (_, Ok(address)) => trusted.networks.push(address.into()),
+            _ if item == "unix" => trusted.unix_socket = true,
+            _ => return Err(format!("--trusted-proxy takes an address, a network or `unix`, not {item:?}")),
+        }
+    }
+    Ok(trusted)
+}
+
+fn logo(path: &Path) -> Result<Logo, String> {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let media_type = match extension.as_str() {
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "webp" => "image/webp",
+        _ => return Err("--site-logo takes an .svg, .png, .jpg or .webp file".into()),
+    };
+    match fs::read(path) {
+        Ok(picture) if picture.len() <= LOGO_BYTES_MAX => Ok(Logo { media_type, picture }),
+        Ok(_) => Err("--site-logo takes a picture of at most 256 KiB".into()),
+        Err(error) => Err(format!("--site-logo {} cannot be read: {}", path.display(), error.kind())),
+    }
+}
+
+fn seconds(duration: std::time::Duration) -> Result<i64, String> {
+    match duration.as_secs() {
+        0 => Err("--session-lifetime and --session-idle take at least 1s".into()),
+        seconds => Ok(seconds as i64),
+    }
+}
+
+fn is_origin(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+}
+
+fn is_domain(text: &str) -> bool {
+    let label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    text.split('.').all(label)
+}
+
+impl FromStr for ListenAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ListenAddress, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let absolute = path.starts_with('/');
+            return if absolute { Ok(ListenAddress::Unix(path.into())) } else { Err("expected unix:/PATH".into()) };
+        }
+        match text.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+                Ok(ListenAddress::Tcp(text.to_owned()))
+            }
+            _ => Err("expected HOST:PORT or unix:/PATH".into()),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Google sign-in for self-hosted apps: a token in, Google asked, the user recorded, a session out.
+//!
+//! ```text
+//! client -> tiny_http -> App::handle -> google (ureq -> tokeninfo)
+//!                                    -> store  (rusqlite)
+//! ```
+//!
+//! `google` and `store` never know of one another; `web` brings them together. Time is a parameter, the seam to Google
+//! is a URL.
+
+pub mod config;
+pub mod error;
+pub mod profile;
+pub mod token;
+pub mod json;
+pub mod clock;
+pub mod logging;
+pub mod google;
+pub mod store;
+pub mod web;
+pub mod admin;

@@ -1,0 +1,195 @@
+//! The application: one request in, one answer out.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::flights::Flights;
+use super::http::{Request, Response};
+use super::limits::SigninLimiter;
+use super::{check, origin, pages, sessions, signin};
+use crate::config::Settings;
+use crate::error::Error;
+use crate::google::Tokeninfo;
+use crate::google::demo::DemoGoogle;
+use crate::store::{Client, Store};
+use crate::token::random_text;
+
+/// What goes into a log line or a row of what a client sent.
+const TEXT_LENGTH_MAX: usize = 256;
+/// Longer parts of a path may be tokens.
+const PATH_SEGMENT_LOGGED_MAX: usize = 40;
+
+/// Everything an answer needs.
+pub struct App {
+    pub(super) settings: Settings,
+    pub(super) store: Store,
+    pub(super) tokeninfo: Tokeninfo,
+    pub(super) signin_limiter: SigninLimiter,
+    pub(super) exchanges: Flights,
+    /// Present in a demonstration: its people stand on the sign-in page in place of Google's button.
+    pub(super) demo: Option<Arc<DemoGoogle>>,
+}
+
+impl App {
+    /// An application with those settings on that database.
+    pub fn new(settings: Settings, store: Store) -> App {
+        App {
+            tokeninfo: Tokeninfo::new(&settings.tokeninfo),
+            signin_limiter: SigninLimiter::new(settings.signin_limit),
+            exchanges: Flights::default(),
+            demo: None,
+            settings,
+            store,
+        }
+    }
+
+    /// The same as a demonstration, with tokens by that stand-in.
+    pub fn with_demo(mut self, demo: Arc<DemoGoogle>) -> App {
+        self.demo = Some(demo);
+        self
+    }
+
+    /// The database.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// How many exchanges with Google may be under way or wait.
+    pub fn exchanges_max(&self) -> usize {
+        self.tokeninfo.exchanges_max()
+    }
+
+    /// Answers a request that came at that time (unix seconds), and logs one line about it.
+    pub fn handle(&self, request: &Request, now: i64) -> Response {
+        let started = Instant::now();
+        let id = random_text::<9>();
+        let outcome = self.route(request, now);
+        if let Err(error @ Error::Unavailable { .. }) = &outcome {
+            log::warn!(id = id.as_str(); "cannot answer: {error}");
+        }
+        let response = outcome.unwrap_or_else(|error| self.refusal(request, &error));
+        log::info!(
+            method = loggable(&request.method).as_str(),
+            path = loggable(request.path()).as_str(),
+            status = response.status,
+            ms = started.elapsed().as_micros() as f64 / 1000.0,
+            client = self.client_address(request).map_or("-".to_owned(), |address| address.to_string()).as_str(),
+            id = id.as_str();
+            "request"
+        );
+        let mut response = origin::share(response, request, &self.settings)
+            .with("X-Request-Id", id)
+            .with("X-Content-Type-Options", "nosniff");
+        if response.header("Cache-Control").is_none() {
+            response = response.with("Cache-Control", "no-store");
+        }
+        response
+    }
+
+    fn route(&self, request: &Request, now: i64) -> Result<Response, Error> {
+        let method = match request.method.as_str() {
+            "HEAD" => "GET",
+            "OPTIONS" => return origin::preflight(request, &self.settings),
+            other => other,
+        };
+        let path = request.path();
+        if let Some(id) = path.strip_prefix("/auth/sessions/").filter(|id| !id.is_empty() && !id.contains('/')) {
+            return match method {
+                "DELETE" => sessions::delete(self, request, id, now),
+                _ => Err(Error::MethodNotAllowed("DELETE, OPTIONS")),
+            };
+        }
+        match (method, path) {
+            ("GET", "/auth/check") => check::check(self, request, now),
+            ("GET", "/auth/forward") => check::forward(self, request, now),
+            ("GET", "/auth/me") => sessions::me(self, request, now),
+            ("GET", "/auth/signin") => pages::signin(self, request, now),
+            ("POST", "/auth/signin") => signin::post(self, request, now),
+            ("POST", "/auth/signout") => sessions::sign_out(self, request, now),
+            ("GET", "/auth/sessions") => sessions::list(self, request, now),
+            ("GET", "/auth/account") => pages::account(self, request, now),
+            ("POST", "/auth/account") => pages::change_account(self, request, now),
+            ("GET", "/auth/style.css") => Ok(pages::stylesheet()),
+            ("GET", "/auth/other-account.js") => Ok(pages::other_account_script()),
+            ("GET", "/auth/logo") => pages::logo(self),
+            ("GET", "/healthz") => Ok(Response::json(200, &json!({"status": "ok"}))),
+            ("GET", "/readyz") => {
+                self.store.ping().map(|()| Response::json(200, &json!({"status": "ok"}))).map_err(Error::from)
+            }
+            ("GET", "/") => Ok(Response::see_other("/auth/account".into())),
+            (_, "/auth/signin" | "/auth/account") => Err(Error::MethodNotAllowed("GET, HEAD, POST, OPTIONS")),
+            (_, "/auth/signout") => Err(Error::MethodNotAllowed("POST, OPTIONS")),
+            (
+                _,
+                "/auth/check"
+                | "/auth/forward"
+                | "/auth/me"
+                | "/auth/sessions"
+                | "/auth/style.css"
+                | "/auth/other-account.js"
+                | "/auth/logo"
+                | "/healthz"
+                | "/readyz"
+                | "/",
+            ) => Err(Error::MethodNotAllowed("GET, HEAD, OPTIONS")),
+            _ => Err(Error::NotFound),
+        }
+    }
+
+    /// The one writer of errors: a page for whoever looks at it, JSON for everything else.
+    pub(super) fn refusal(&self, request: &Request, error: &Error) -> Response {
+        let (status, code) = error.status_and_code();
+        let mut response = if request.wants_page() {
+            pages::error(self, request, error)
+        } else {
+            Response::json(status, &json!({"error": code, "error_description": error.description()}))
+        };
+        if status == 401 {
+            response = response.with("WWW-Authenticate", format!("Bearer error=\"{code}\""));
+        }
+        if let Error::MethodNotAllowed(methods) = error {
+            response = response.with("Allow", *methods);
+        }
+        match error.retry_after() {
+            Some(seconds) => response.with("Retry-After", seconds.to_string()),
+            None => response,
+        }
+    }
+
+    /// The client's address: the peer's, or what trusted proxies say, read from the right up to the first address that
+    /// is none of theirs. What stands further left, anybody can write.
+    pub(super) fn client_address(&self, request: &Request) -> Option<IpAddr> {
+        let trusts = |address| self.settings.trusted_proxies.trusts(address);
+        if !trusts(request.peer) {
+            return request.peer;
+        }
+        let forwarded: Vec<&str> =
+            request.headers_named("X-Forwarded-For").flat_map(|value| value.split(',')).map(str::trim).collect();
+        let mut nearest = request.peer;
+        for text in forwarded.into_iter().rev() {
+            let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() else { break };
+            nearest = Some(address.to_canonical());
+            if !trusts(nearest) {
+                break;
+            }
+        }
+        nearest
+    }
+
+    /// Who asks, for a row of the store.
+    pub(super) fn client(&self, request: &Request) -> Client {
+        Client {
+            address: self.client_address(request).map(|address| address.to_string()),
+            user_agent: request.header("User-Agent").map(|text| text.chars().take(TEXT_LENGTH_MAX).collect()),
+        }
+    }
+}
+
+/// A client's text for the log: bounded, and without parts so long that they may be tokens.
+fn loggable(text: &str) -> String {
+    let segment = |part| if str::len(part) > PATH_SEGMENT_LOGGED_MAX { "[long]" } else { part };
+    text.split('/').map(segment).collect::<Vec<_>>().join("/").chars().take(TEXT_LENGTH_MAX).collect()
+}

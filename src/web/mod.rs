@@ -1,0 +1,20 @@
+//! How the world talks to us.
+
+mod server;
+mod app;
+mod http;
+mod origin;
+mod limits;
+mod intake;
+mod signin;
+mod caller;
+mod flights;
+mod sessions;
+mod check;
+mod way_back;
+mod cookies;
+mod pages;
+
+pub use app::App;
+pub use http::{BODY_BYTES_MAX, Request, Response};
+pub use server::{Handler, Listener, Server};

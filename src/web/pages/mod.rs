@@ -1,0 +1,125 @@
+//! The pages: plain HTML and one small stylesheet. They work without scripts of ours.
+
+mod signin;
+mod account;
+mod error;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+pub use account::{account, change_account};
+pub use error::error;
+pub use signin::signin;
+
+use super::app::App;
+use super::http::Response;
+use crate::error::Error;
+
+/// How long a browser may keep stylesheet, script and logo.
+const ASSET_CACHE: &str = "public, max-age=3600";
+
+/// What a page may load beyond our own stylesheet, logo and the person's picture.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scripts {
+    None,
+    /// Google's button, as Google's page on Content Security Policy lists it.
+    Google,
+}
+
+/// A page: `content` in our frame. Everything that is not markup was escaped where it was put in.
+fn page(app: &App, status: u16, title: &str, scripts: Scripts, content: &Markup) -> Response {
+    let name = &app.settings.site_name;
+    let document = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · " (name) }
+                link rel="stylesheet" href="/auth/style.css";
+            }
+            body {
+                @if app.demo.is_some() {
+                    p.demo role="note" {
+                        strong { "This is a demonstration." } " The people are invented, and Google is not asked."
+                    }
+                }
+                main {
+                    header.site {
+                        @if app.settings.site_logo.is_some() { img src="/auth/logo" alt="" height="40"; }
+                        @else { (mark()) }
+                        span { (name) }
+                    }
+                    (content)
+                }
+            }
+        }
+    };
+    Response::text(status, "text/html", document.into_string())
+        .with("Content-Security-Policy", content_security_policy(app, scripts))
+        .with("Cross-Origin-Opener-Policy", "same-origin-allow-popups")
+        .with("Referrer-Policy", referrer_policy(app))
+}
+
+/// A form's redirect counts towards `form-action`, so it must name wherever the way back may lead.
+fn content_security_policy(app: &App, scripts: Scripts) -> String {
+    let siblings = match &app.settings.cookie_domain {
+        Some(domain) => {
+            format!(" {scheme}://{domain} {scheme}://*.{domain}", scheme = app.settings.public_url.scheme())
+        }
+        None => String::new(),
+    };
+    let (script, style, more) = match scripts {
+        Scripts::None => ("'none'", "'self'", ""),
+        Scripts::Google => (
+            "'self' https://accounts.google.com/gsi/client",
+            "'self' https://accounts.google.com/gsi/style",
+            " frame-src https://accounts.google.com/gsi/; connect-src https://accounts.google.com/gsi/;",
+        ),
+    };
+    format!(
+        "default-src 'none'; script-src {script}; style-src {style}; img-src 'self' https://*.googleusercontent.com;\
+         {more} form-action 'self'{siblings}; base-uri 'none'; frame-ancestors 'none'"
+    )
+}
+
+/// Google's button wants to see where it is; over plain HTTP only this policy shows it (Google, "Set up").
+fn referrer_policy(app: &App) -> &'static str {
+    if app.settings.is_https() { "strict-origin-when-cross-origin" } else { "no-referrer-when-downgrade" }
+}
+
+/// Our own mark: a pass with its hole.
+fn mark() -> Markup {
+    PreEscaped(
+        "<svg aria-hidden=\"true\" width=\"28\" height=\"28\" viewBox=\"0 0 28 28\"><rect x=\"6\" y=\"2\" width=\"16\" \
+         height=\"24\" rx=\"4\" fill=\"currentColor\"/><circle cx=\"14\" cy=\"7\" r=\"2\" class=\"hole\"/><path \
+         d=\"m10 16 3 3 5-6\" class=\"tick\" fill=\"none\" stroke-width=\"2.4\" stroke-linecap=\"round\" \
+         stroke-linejoin=\"round\"/></svg>"
+            .to_owned(),
+    )
+}
+
+/// GET /auth/style.css.
+pub fn stylesheet() -> Response {
+    Response::text(200, "text/css", include_str!("style.css").to_owned()).with("Cache-Control", ASSET_CACHE)
+}
+
+/// GET /auth/other-account.js: keeps Google from choosing the same account again.
+pub fn other_account_script() -> Response {
+    Response::text(200, "text/javascript", include_str!("other-account.js").to_owned())
+        .with("Cache-Control", ASSET_CACHE)
+}
+
+/// GET /auth/logo: the operator's picture.
+///
+/// # Errors
+/// 404 if there is none.
+pub fn logo(app: &App) -> Result<Response, Error> {
+    let logo = app.settings.site_logo.as_ref().ok_or(Error::NotFound)?;
+    let mut response = Response::empty(200)
+        .with("Content-Type", logo.media_type)
+        .with("Cache-Control", ASSET_CACHE)
+        .with("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");
+    response.body.clone_from(&logo.picture);
+    Ok(response)
+}

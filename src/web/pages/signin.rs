@@ -1,0 +1,99 @@
+//! The sign-in page: Google's own button in redirect mode, or the demonstration's people.
+
+use maud::{Markup, html};
+use url::Url;
+
+use super::{Scripts, page};
+use crate::error::Error;
+use crate::google::demo::{DemoGoogle, PEOPLE};
+use crate::token::random_text;
+use crate::web::app::App;
+use crate::web::http::{Request, Response};
+use crate::web::signin::{ACCOUNT_PATH, account_name};
+use crate::web::{cookies, way_back};
+
+/// GET /auth/signin?rd=URL. Somebody who is signed in already is told so and not sent on: that could go in circles.
+///
+/// # Errors
+/// None; an unknown way back is the account page.
+pub fn signin(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
+    let way_back = request.query("rd").next().and_then(|rd| way_back::parse(&rd, &app.settings));
+    let signed_in = app.live_sessions(request, now).unwrap_or_default();
+    let other_account = request.query("prompt").any(|prompt| prompt == "select_account");
+    let destination = way_back.as_deref().and_then(|place| Url::parse(place).ok()).filter(|url| url.has_host());
+    let content = html! {
+        h1 { "Sign in" }
+        @match destination.as_ref().and_then(Url::host_str) {
+            Some(host) => p.quiet { "to continue to " strong { (host) } },
+            None => p.quiet { "to continue to " (app.settings.site_name) },
+        }
+        @if let Some(caller) = signed_in.first() && !other_account {
+            p { "You are signed in as " strong { (account_name(&caller.user.profile)) } "." }
+            div.actions {
+                a.button.primary href=(way_back.as_deref().unwrap_or(ACCOUNT_PATH)) { "Continue" }
+            }
+            h2 { "Use another account" }
+        }
+    };
+    match &app.demo {
+        Some(demo) => Ok(demo_page(app, demo, request, &content, way_back.as_deref(), now)),
+        None => {
+            let content = html! { (content) (google_button(app, way_back.as_deref(), other_account)) };
+            Ok(page(app, 200, "Sign in", Scripts::Google, &content))
+        }
+    }
+}
+
+/// The button renders itself; it posts to `login_uri`, which must be registered with Google exactly as it stands here.
+fn google_button(app: &App, way_back: Option<&str>, other_account: bool) -> Markup {
+    html! {
+        div #g_id_onload data-client_id=(app.settings.client_ids[0])
+            data-login_uri=(app.settings.url_of("/auth/signin")) data-ux_mode="redirect" data-auto_prompt="false" {}
+        div.google {
+            div.g_id_signin data-type="standard" data-size="large" data-theme="outline" data-text="signin_with"
+                data-shape="rectangular" data-logo_alignment="left" data-state=[way_back] {}
+        }
+        noscript {
+            p { "Google's sign-in button needs JavaScript. Please allow it for this page and for accounts.google.com." }
+        }
+        p.quiet.small { "Google tells " (app.settings.site_name) " your name, e-mail address and picture." }
+        @if other_account { script src="/auth/other-account.js" {} }
+        script src="https://accounts.google.com/gsi/client" async {}
+    }
+}
+
+/// The people's forms are the same post that Google's button makes, with the same guard.
+fn demo_page(
+    app: &App,
+    demo: &DemoGoogle,
+    request: &Request,
+    content: &Markup,
+    way_back: Option<&str>,
+    now: i64,
+) -> Response {
+    let known = cookies::values(request, "g_csrf_token").next().filter(|token| !token.is_empty());
+    let csrf_token = known.map_or_else(random_text::<16>, str::to_owned);
+    let (signin, me) = (app.settings.url_of("/auth/signin"), app.settings.url_of("/auth/me"));
+    let token = demo.issue(&PEOPLE[0], now);
+    let content = html! {
+        (content)
+        p { "Choose who you want to be. The last one is not on the list and shows a refusal." }
+        div.people {
+            @for person in &PEOPLE {
+                form method="post" action="/auth/signin" {
+                    input type="hidden" name="credential" value=(demo.issue(person, now).expose());
+                    input type="hidden" name="g_csrf_token" value=(csrf_token);
+                    @if let Some(place) = way_back { input type="hidden" name="state" value=(place); }
+                    button { span { (person.given_name) " " (person.family_name) } span.quiet { (person.email) } }
+                }
+            }
+        }
+        h2 { "The same from a shell" }
+        p.quiet.small { "Send a token, get a session. This token is " (PEOPLE[0].given_name) "'s and lives for an hour." }
+        pre tabindex="0" aria-label="Signing in with curl" { "curl -d id_token=" (token.expose()) " " (signin) }
+        p.quiet.small { "Or present the token itself:" }
+        pre tabindex="0" aria-label="Asking who it is with curl" { "curl -H 'Authorization: Bearer " (token.expose()) "' " (me) }
+    };
+    page(app, 200, "Sign in", Scripts::None, &content)
+        .with("Set-Cookie", format!("g_csrf_token={csrf_token}; Path=/; SameSite=Lax"))
+}

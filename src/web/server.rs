@@ -1,0 +1,242 @@
+//! The HTTP server: tiny_http's requests become plain values, and each finds a thread.
+//!
+//! A few threads answer whatever is quick. What may take long (it has a body, writes, or needs Google) gets a thread of
+//! its own, up to a bound, so that no check ever waits behind a sign-in. tiny_http must not meet slow or hostile
+//! clients; the door that keeps them out belongs in front of the listener handed to [`Server::start`].
+
+use std::io::{self, Read};
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::App;
+use super::http::{BODY_BYTES_MAX, Request, Response};
+use crate::clock;
+use crate::error::Error;
+
+/// Threads for quick answers.
+const QUICK_THREADS: usize = 4;
+/// Slow requests beside those that wait for Google: sign-outs, bodies under way.
+const OTHER_SLOW_MAX: usize = 64;
+/// A thread's stack: nothing here recurses.
+const STACK_BYTES: usize = 256 * 1024;
+/// How long requests under way may take once the server stops.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What a server listens on.
+pub enum Listener {
+    /// A port.
+    Tcp(TcpListener),
+    /// A Unix socket.
+    Unix(UnixListener),
+}
+
+/// What answers requests.
+pub trait Handler: Send + Sync + 'static {
+    /// The answer to a request that came at that time (unix seconds).
+    fn handle(&self, request: &Request, now: i64) -> Response;
+
+    /// Whether a request without a body may take long all the same.
+    fn may_wait(&self, _request: &Request) -> bool {
+        false
+    }
+
+    /// How many slow requests may be under way at once.
+    fn slow_max(&self) -> usize {
+        OTHER_SLOW_MAX
+    }
+}
+
+impl Handler for App {
+    fn handle(&self, request: &Request, now: i64) -> Response {
+        App::handle(self, request, now)
+    }
+
+    fn may_wait(&self, request: &Request) -> bool {
+        !matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS") || self.needs_exchange(request)
+    }
+
+    fn slow_max(&self) -> usize {
+        self.exchanges_max() + OTHER_SLOW_MAX
+    }
+}
+
+/// A running server. Stop it with [`Server::stop`].
+pub struct Server {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    http: tiny_http::Server,
+    handler: Arc<dyn Handler>,
+    stopping: AtomicBool,
+    slow: Arc<AtomicUsize>,
+}
+
+impl Server {
+    /// Starts answering on that listener.
+    ///
+    /// # Errors
+    /// If the listener has no address or no thread can be started.
+    pub fn start(listener: Listener, handler: Arc<dyn Handler>) -> io::Result<Server> {
+        let listener = match listener {
+            Listener::Tcp(listener) => tiny_http::Listener::from(listener),
+            Listener::Unix(listener) => listener.into(),
+        };
+        let http = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
+        let shared = Arc::new(Shared { http, handler, stopping: AtomicBool::new(false), slow: Arc::default() });
+        let quick = |number| {
+            let shared = shared.clone();
+            thread::Builder::new()
+                .name(format!("quick-{number}"))
+                .stack_size(STACK_BYTES)
+                .spawn(move || shared.answer_until_stopped())
+        };
+        let threads = (0..QUICK_THREADS).map(quick).collect::<io::Result<_>>()?;
+        Ok(Server { shared, threads })
+    }
+
+    /// Takes no new requests, and returns when those under way are answered, or after 10 seconds.
+    pub fn stop(self) {
+        let deadline = Instant::now() + GRACE;
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        self.threads.iter().for_each(|_| self.shared.http.unblock());
+        for thread in self.threads {
+            // A panic in it was shown already; what matters here is that it ended.
+            let _ = thread.join();
+        }
+        while let Ok(Some(request)) = self.shared.http.try_recv() {
+            self.shared.dispatch(request);
+        }
+        let slow = self.shared.slow.clone();
+        drop(self.shared);
+        while slow.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Shared {
+    fn answer_until_stopped(&self) {
+        while !self.stopping.load(Ordering::Relaxed) {
+            match self.http.recv() {
+                Ok(request) => self.dispatch(request),
+                Err(_) if self.stopping.load(Ordering::Relaxed) => {}
+                Err(error) => {
+                    // tiny_http accepts nothing after this; a supervisor can do better than a server that is deaf.
+                    log::error!("cannot accept connections any more: {error}");
+                    process::exit(1);
+                }
+            }
+        }
+    }
+
+    /// Answers here what is quick, and gives the rest a thread of its own.
+    fn dispatch(&self, received: tiny_http::Request) {
+        let request = plain(&received);
+        let has_body =
+            received.body_length().is_some_and(|length| length > 0) || request.header("Transfer-Encoding").is_some();
+        if !has_body && !self.handler.may_wait(&request) {
+            return answer(&*self.handler, received, &request);
+        }
+        let place = Place::take(&self.slow, self.handler.slow_max());
+        let handler = self.handler.clone();
+        let work = move |place: Place, received, request| {
+            answer_slowly(&*handler, received, request);
+            drop(place);
+        };
+        let Some(place) = place else {
+            return respond(received, overloaded());
+        };
+        let thread = thread::Builder::new().name("slow".into()).stack_size(STACK_BYTES);
+        if let Err(error) = thread.spawn(move || work(place, received, request)) {
+            // The request went down with the closure, and tiny_http answered it with 500.
+            log::error!("cannot start a thread: {error}");
+        }
+    }
+}
+
+/// A place among the slow requests.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(count: &Arc<AtomicUsize>, max: usize) -> Option<Place> {
+        let place = Place(count.clone());
+        (count.fetch_add(1, Ordering::AcqRel) < max).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The request without its body.
+fn plain(received: &tiny_http::Request) -> Request {
+    Request {
+        method: received.method().as_str().to_owned(),
+        target: received.url().to_owned(),
+        headers: received
+            .headers()
+            .iter()
+            .map(|header| (header.field.as_str().as_str().to_owned(), header.value.as_str().to_owned()))
+            .collect(),
+        body: Vec::new(),
+        peer: received.remote_addr().map(|address| address.ip().to_canonical()),
+    }
+}
+
+fn answer(handler: &dyn Handler, received: tiny_http::Request, request: &Request) {
+    respond(received, handler.handle(request, clock::now()));
+}
+
+fn answer_slowly(handler: &dyn Handler, mut received: tiny_http::Request, mut request: Request) {
+    let announced = received.body_length().unwrap_or(0);
+    let mut body = Vec::new();
+    if announced <= BODY_BYTES_MAX {
+        let mut reader = received.as_reader().take(BODY_BYTES_MAX as u64 + 1);
+        if reader.read_to_end(&mut body).is_err() {
+            return; // The client is gone; there is nobody to answer.
+        }
+    }
+    if announced.max(body.len()) > BODY_BYTES_MAX {
+        return respond(received, plain_error(&Error::PayloadTooLarge));
+    }
+    request.body = body;
+    answer(handler, received, &request);
+}
+
+fn overloaded() -> Response {
+    plain_error(&Error::unavailable("too many requests wait"))
+        .with("Retry-After", Error::RETRY_AFTER_SECONDS.to_string())
+}
+
+/// An answer that the application was not asked for.
+fn plain_error(error: &Error) -> Response {
+    let (status, code) = error.status_and_code();
+    log::info!(status = status; "request refused: {error}");
+    Response::json(status, &json!({"error": code, "error_description": error.description()}))
+}
+
+fn respond(received: tiny_http::Request, response: Response) {
+    let server = ("Server", "hallpass".to_owned());
+    let headers = response
+        .headers
+        .into_iter()
+        .chain([server])
+        .filter_map(|(name, value)| tiny_http::Header::from_bytes(name, value).ok())
+        .collect();
+    let length = response.body.len();
+    let status = tiny_http::StatusCode(response.status);
+    let answer = tiny_http::Response::new(status, headers, io::Cursor::new(response.body), Some(length), None);
+    // An error here means that the client left; nobody is left to tell.
+    let _ = received.respond(answer);
+}

@@ -1,0 +1,167 @@
+//! POST /auth/signin: a token in, a session out.
+
+use serde_json::{Value, json};
+
+use super::app::App;
+use super::http::{Request, Response};
+use super::{cookies, intake, origin, way_back};
+use crate::error::Error;
+use crate::google::{Failure, Identity, Rejection};
+use crate::profile::Profile;
+use crate::store::{Event, EventKind, NewSession, SessionKind, SignIn, SignedIn, User};
+use crate::token::{IdToken, SessionToken, random_text};
+
+/// The page that people land on who were going nowhere else.
+pub const ACCOUNT_PATH: &str = "/auth/account";
+
+/// Signs somebody in.
+///
+/// # Errors
+/// As the contract's table says: 400, 401, 403, 415, 429, 503.
+pub fn post(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
+    if intake::is_redirect_post(request) {
+        origin::guard_redirect_post(request, &app.settings)?;
+    } else {
+        origin::guard(request, &app.settings)?;
+    }
+    app.signin_limiter.count(app.client_address(request))?;
+
+    let refused = |error: &Error| app.record_refusal(request, None, error, now);
+    let intake = intake::read(request).inspect_err(refused)?;
+    if let Some(post) = &intake.redirect_post {
+        let expected = post.g_csrf_token.as_deref().unwrap_or_default();
+        if expected.is_empty() || !cookies::values(request, "g_csrf_token").any(|cookie| cookie == expected) {
+            let error = Error::InvalidRequest("g_csrf_token must be there as cookie and as field, and be the same");
+            return Err(error).inspect_err(refused);
+        }
+    }
+    let token = IdToken::parse(&intake.token)
+        .ok_or(Error::InvalidToken("this cannot be a Google ID token"))
+        .inspect_err(refused)?;
+    let (signed_in, session_token) =
+        app.sign_in(&token, intake.nonce.as_deref(), SessionKind::Session, request, now)?;
+
+    let response = match intake.redirect_post {
+        Some(post) => Response::see_other(
+            post.state
+                .and_then(|state| way_back::parse(&state, &app.settings))
+                .unwrap_or_else(|| app.settings.url_of(ACCOUNT_PATH)),
+        ),
+        None => Response::json(200, &document(&signed_in, &session_token)),
+    };
+    Ok(response.with("Set-Cookie", cookies::set(&app.settings, &session_token)))
+}
+
+impl App {
+    /// The way every sign-in goes: Google is asked, the claims are checked, the policy is asked, the store records it.
+    ///
+    /// # Errors
+    /// 401, 403 or 503; the first two are recorded as refusals.
+    pub(super) fn sign_in(
+        &self,
+        token: &IdToken,
+        nonce: Option<&str>,
+        kind: SessionKind,
+        request: &Request,
+        now: i64,
+    ) -> Result<(SignedIn, SessionToken), Error> {
+        let identity =
+            self.identify(token, nonce, now).inspect_err(|error| self.record_refusal(request, None, error, now))?;
+        let denied = |reason| Error::AccessDenied { reason, account: Some(account_name(&identity)) };
+        self.settings
+            .policy
+            .admit(&identity)
+            .map_err(denied)
+            .inspect_err(|error| self.record_refusal(request, Some(&identity), error, now))?;
+
+        let session_token = SessionToken::generate();
+        let (hash, expires_at) = match kind {
+            SessionKind::Session => (session_token.hash(), now + self.settings.session_lifetime),
+            SessionKind::IdToken => (token.hash(), identity.expires_at()),
+        };
+        let sign_in = SignIn {
+            profile: (*identity).clone(),
+            client_id: identity.audience().to_owned(),
+            authorized_party: identity.authorized_party().map(str::to_owned),
+            id_token: token.hash(),
+            client: self.client(request),
+            session: NewSession { token: hash, kind, id: random_text::<12>(), expires_at },
+        };
+        match self.store.sign_in(sign_in, now)? {
+            Ok(signed_in) => Ok((signed_in, session_token)),
+            Err(crate::store::Refusal::TokenEnded) => {
+                Err(Error::InvalidToken(crate::store::Refusal::TokenEnded.description()))
+            }
+            Err(refusal) => Err(denied(refusal.description())),
+        }
+    }
+
+    fn identify(&self, token: &IdToken, nonce: Option<&str>, now: i64) -> Result<Identity, Error> {
+        let answer = self.tokeninfo.ask(token).map_err(|failure| match failure {
+            Failure::Refused => Error::InvalidToken("Google refuses this token: it is malformed, altered or expired"),
+            Failure::Unavailable { cause, retry_after } => {
+                Error::Unavailable { cause, retry_after: retry_after.unwrap_or(Error::RETRY_AFTER_SECONDS) }
+            }
+        })?;
+        Identity::verify(&answer, &self.settings.client_ids, nonce, now).map_err(|rejection| match rejection {
+            Rejection::Unreadable(cause) => Error::unavailable(format!("tokeninfo: {cause}")),
+            Rejection::Invalid(reason) => Error::InvalidToken(reason),
+        })
+    }
+
+    /// Records that somebody was refused, for what the client did. That we cannot answer is no refusal, and a flood
+    /// that is limited shall not fill the disk.
+    fn record_refusal(&self, request: &Request, identity: Option<&Identity>, error: &Error, now: i64) {
+        if error.retry_after().is_some() {
+            return;
+        }
+        let event = Event {
+            kind: EventKind::Refusal,
+            subject: identity.map(|identity| identity.subject.clone()),
+            email: identity.and_then(|identity| identity.email.clone()),
+            session_id: None,
+            client: self.client(request),
+            client_id: identity.map(|identity| identity.audience().to_owned()),
+            reason: Some(error.description().to_owned()),
+        };
+        self.store.record(event, now);
+    }
+}
+
+/// How a page names an account.
+pub fn account_name(profile: &Profile) -> String {
+    profile.email.as_deref().unwrap_or(profile.display_name()).to_owned()
+}
+
+fn document(signed_in: &SignedIn, token: &SessionToken) -> Value {
+    let session = &signed_in.session;
+    json!({
+        "user": user_document(&signed_in.user),
+        "session": {
+            "token": token.expose(),
+            "id": session.id,
+            "created_at": session.created_at,
+            "expires_at": session.expires_at,
+        },
+        "new_user": signed_in.new_user,
+    })
+}
+
+/// A user as the contract shows one: absent claims are null, times are unix seconds.
+pub fn user_document(user: &User) -> Value {
+    let profile = &user.profile;
+    json!({
+        "sub": profile.subject,
+        "email": profile.email,
+        "email_verified": profile.email_verified,
+        "email_authoritative": profile.email_authoritative,
+        "name": profile.name,
+        "given_name": profile.given_name,
+        "family_name": profile.family_name,
+        "picture": profile.picture,
+        "hd": profile.hosted_domain,
+        "locale": profile.locale,
+        "created_at": user.created_at,
+        "last_signin_at": user.last_signin_at,
+    })
+}
