@@ -1,0 +1,21 @@
+//! `hallpass`: reads the command line and runs one command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use hallpass::admin;
+use hallpass::config::{Command, Options};
+
+fn main() -> ExitCode {
+    let outcome = match Options::parse().command {
+        Command::Serve(options) => admin::serve(&options),
+        Command::Demo(options) => admin::demo(options.serve),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("hallpass: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
