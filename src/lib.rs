@@ -8,6 +8,8 @@
 //! `google` and `store` never know of one another; `web` brings them together. Time is a parameter, the seam to Google
 //! is a URL.
 
+#![warn(clippy::unwrap_used)]
+
 pub mod config;
 pub mod error;
 pub mod profile;

@@ -1,0 +1,216 @@
+//! Forward auth: check and forward.
+
+use hallpass::web::Request;
+use serde_json::json;
+
+use crate::world::{FORM, NOW, RequestExt, World, body, get, post, refused, request};
+
+const IDENTITY: [&str; 7] = [
+    "X-Auth-Request-User",
+    "X-Auth-Request-Email",
+    "X-Auth-Request-Preferred-Username",
+    "Remote-User",
+    "Remote-Email",
+    "Remote-Name",
+    "X-Forwarded-User",
+];
+
+/// A world whose proxy is 127.0.0.1, as it is by default.
+fn world() -> World {
+    World::with(&["--allow-anyone", "--cookie-domain", "example.com"])
+}
+
+fn proxied(target: &str, uri: &str) -> Request {
+    let mut request = get(target)
+        .header("X-Forwarded-Proto", "https")
+        .header("X-Forwarded-Host", "app.example.com")
+        .header("X-Forwarded-Uri", uri);
+    request.peer = Some([127, 0, 0, 1].into());
+    request
+}
+
+#[test]
+fn every_identity_header_is_always_there() {
+    #[track_caller]
+    fn check(claims: serde_json::Value, expected: [&str; 7]) {
+        let world = World::open();
+        let answer = world.sign_in(claims);
+        let token = answer["session"]["token"].as_str().unwrap();
+        for target in ["/auth/check", "/auth/forward"] {
+            let response = world.send(get(target).bearer(token));
+            assert_eq!((response.status, body(&response).as_str()), (200, ""));
+            assert_eq!(IDENTITY.map(|name| response.header(name).unwrap()), expected);
+            assert_eq!(response.header("Cache-Control"), Some("no-store"));
+        }
+    }
+    let (sub, email) = ("110169484474386276334", "testuser@gmail.com");
+    check(json!({}), [sub, email, "Test User", email, email, "Test User", email]);
+    check(json!({"email": null, "name": null}), [sub, "", "", "", "", "", ""]);
+    // An e-mail without authority is nobody's name.
+    check(
+        json!({"email": "a@example.com", "name": "Zoë 李"}),
+        [sub, "", "Zo%C3%AB %E6%9D%8E", "", "", "Zo%C3%AB %E6%9D%8E", ""],
+    );
+    check(json!({"email": null, "name": "a\r\nX: y%"}), [sub, "", "a%0D%0AX: y%25", "", "", "a%0D%0AX: y%25", ""]);
+}
+
+#[test]
+fn signed_out() {
+    let world = world();
+    for target in ["/auth/check", "/auth/forward"] {
+        let response = world.send(get(target).header("Accept", "application/json"));
+        refused(&response, 401, "unauthenticated");
+        assert_eq!(response.header("Location"), None);
+        assert_eq!(response.header("WWW-Authenticate"), Some("Bearer error=\"unauthenticated\""));
+    }
+}
+
+#[test]
+fn a_navigation_learns_where_to_sign_in_and_how_to_come_back() {
+    let world = world();
+    let location = "https://auth.example.com/auth/signin?rd=https%3A%2F%2Fapp.example.com%2Fp%3Fa%3D1%26b%3D2%26u%3Dhttps%3A%2F%2Fx%2F";
+    let deep = "/p?a=1&b=2&u=https://x/";
+    let check = world.send(proxied("/auth/check", deep).browser());
+    assert_eq!((check.status, check.header("Location")), (401, Some(location)));
+    let forward = world.send(proxied("/auth/forward", deep).browser());
+    assert_eq!((forward.status, forward.header("Location")), (302, Some(location)));
+}
+
+#[test]
+fn what_a_navigation_is() {
+    #[track_caller]
+    fn check(headers: &[(&str, &str)], expected: bool) {
+        let world = world();
+        let request = headers.iter().fold(get("/auth/forward"), |request, (name, value)| request.header(name, value));
+        assert_eq!(world.send(request).status, if expected { 302 } else { 401 }, "{headers:?}");
+    }
+    check(&[("Accept", "text/html")], true);
+    check(&[("Accept", "*/*")], true);
+    check(&[("Accept", "text/html"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")], true);
+    check(&[], false);
+    check(&[("Accept", "application/json")], false);
+    check(&[("Accept", "image/avif,image/*")], false);
+    check(&[("Accept", "*/*"), ("Sec-Fetch-Mode", "cors")], false);
+    check(&[("Accept", "*/*"), ("Sec-Fetch-Dest", "image")], false);
+    check(&[("Accept", "text/html"), ("X-Requested-With", "XMLHttpRequest")], false);
+}
+
+#[test]
+fn the_way_back_needs_a_trusted_proxy_and_all_its_headers() {
+    let world = world();
+    let plain = Some("https://auth.example.com/auth/signin");
+    let mut stranger = proxied("/auth/forward", "/p").browser();
+    stranger.peer = Some([192, 0, 2, 1].into());
+    assert_eq!(world.send(stranger).header("Location"), plain);
+    for missing in ["X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Uri"] {
+        let mut request = proxied("/auth/forward", "/p").browser();
+        request.headers.retain(|(name, _)| name != missing);
+        assert_eq!(world.send(request).header("Location"), plain, "{missing}");
+    }
+    for (host, uri) in [
+        ("evil.example", "/p"),
+        ("app.example.com@evil.example", "/"),
+        ("app.example.com", "evil"),
+        ("app.example.com", "@evil.example/"),
+    ] {
+        let mut request = proxied("/auth/forward", uri).browser();
+        request.headers.iter_mut().filter(|(name, _)| name == "X-Forwarded-Host").for_each(|(_, v)| *v = host.into());
+        assert_eq!(world.send(request).header("Location"), plain, "{host} {uri}");
+    }
+}
+
+#[test]
+fn the_list_of_the_app() {
+    #[track_caller]
+    fn check(query: &str, expected: bool) {
+        let world = World::open();
+        let answer = world.sign_in(json!({"email": "ada@example.com", "hd": "example.com"}));
+        let token = answer["session"]["token"].as_str().unwrap();
+        for target in ["/auth/check", "/auth/forward"] {
+            let response = world.send(get(&format!("{target}{query}")).bearer(token).browser());
+            assert_eq!(response.status, if expected { 200 } else { 403 }, "{query}");
+            assert_eq!(response.header("Location"), None, "a 403 never redirects");
+        }
+    }
+    check("", true);
+    check("?other=1", true);
+    check("?allowed_emails=ada@example.com", true);
+    check("?allowed_emails=x@example.com,%20ADA@Example.com", true);
+    check("?allowed_emails=x@example.com&allowed_emails=ada@example.com", true);
+    check("?allowed_emails=eve@example.com", false);
+    check("?allowed_emails=", false);
+    check("?allowed_emails", false);
+    check("?allowed_emails=,", false);
+    check("?allowed_domains=example.com", true);
+    check("?allowed_domains=other.net,EXAMPLE.com", true);
+    check("?allowed_domains=ample.com", false);
+    check("?allowed_domains=", false);
+    check("?allowed_emails=&allowed_domains=example.com", true);
+    check("?allowed_emails=ada@example.com&allowed_domains=", true);
+    check("?allowed_emails=&allowed_domains=", false);
+}
+
+#[test]
+fn the_list_of_the_app_takes_authoritative_emails_only() {
+    let world = World::open();
+    let answer = world.sign_in(json!({"email": "ada@example.com", "email_verified": true}));
+    let request = get("/auth/check?allowed_emails=ada@example.com");
+    refused(&world.send(request.bearer(answer["session"]["token"].as_str().unwrap())), 403, "access_denied");
+}
+
+#[test]
+fn no_header_lets_anybody_through() {
+    let world = world();
+    for (name, value) in [
+        ("User-Agent", "kube-probe/1.30"),
+        ("User-Agent", "GoogleHC/1.0"),
+        ("X-Forwarded-User", "ada@example.com"),
+        ("Remote-User", "ada@example.com"),
+        ("X-Auth-Request-User", "1"),
+        ("X-Forwarded-Uri", "/healthz"),
+        ("X-Original-URI", "/healthz"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("X-Forwarded-Method", "OPTIONS"),
+    ] {
+        let mut request = get("/auth/check").header(name, value);
+        request.peer = Some([127, 0, 0, 1].into());
+        refused(&world.send(request), 401, "unauthenticated");
+    }
+}
+
+#[test]
+fn head_is_answered_as_get_and_nothing_else_is() {
+    let world = World::open();
+    let session = world.session();
+    assert_eq!(world.send(request("HEAD", "/auth/check").bearer(&session)).status, 200);
+    for method in ["POST", "PUT", "DELETE", "PATCH", "get"] {
+        refused(&world.send(request(method, "/auth/check").bearer(&session)), 405, "method_not_allowed");
+    }
+}
+
+#[test]
+fn the_clients_address_is_read_from_the_right() {
+    #[track_caller]
+    fn check(peer: Option<[u8; 4]>, forwarded: &[&str], expected: Option<&str>) {
+        let world = World::with(&["--allow-anyone", "--trusted-proxy", "127.0.0.1,10.0.0.0/8,unix"]);
+        let mut request = post("/auth/signin", FORM, &format!("id_token={}", crate::world::token(json!({}))));
+        request.peer = peer.map(Into::into);
+        let request = forwarded.iter().fold(request, |request, value| request.header("X-Forwarded-For", value));
+        assert_eq!(world.send_at(request, NOW).status, 200);
+        assert_eq!(world.text("SELECT client_address FROM sessions").as_deref(), expected);
+    }
+    let (proxy, stranger) = (Some([127, 0, 0, 1]), Some([192, 0, 2, 9]));
+    check(stranger, &[], Some("192.0.2.9"));
+    check(stranger, &["198.51.100.1"], Some("192.0.2.9"));
+    check(proxy, &[], Some("127.0.0.1"));
+    check(proxy, &["198.51.100.1"], Some("198.51.100.1"));
+    check(proxy, &["6.6.6.6, 198.51.100.1"], Some("198.51.100.1"));
+    check(proxy, &["6.6.6.6, 198.51.100.1, 10.1.2.3"], Some("198.51.100.1"));
+    check(proxy, &["6.6.6.6", "198.51.100.1"], Some("198.51.100.1"));
+    check(proxy, &["6.6.6.6, nonsense"], Some("127.0.0.1"));
+    check(proxy, &["2001:db8::1"], Some("2001:db8::1"));
+    check(proxy, &["::ffff:198.51.100.1"], Some("198.51.100.1"));
+    check(proxy, &["10.0.0.1, 10.0.0.2"], Some("10.0.0.1"));
+    check(None, &["198.51.100.1"], Some("198.51.100.1"));
+    check(None, &[], None);
+}

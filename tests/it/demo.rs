@@ -1,0 +1,121 @@
+//! `hallpass demo`: what a newcomer sees first.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use hallpass::google::demo::{CLIENT_ID, DemoGoogle, PEOPLE};
+use hallpass::google::{Identity, Rejection};
+
+use crate::program::{hallpass, run};
+use crate::world::{HOUR, NOW};
+
+struct Demo {
+    child: Child,
+    origin: String,
+}
+
+impl Demo {
+    fn start() -> Demo {
+        let mut child = hallpass(&["demo", "--listen", "127.0.0.1:0", "--signin-burst", "0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = lines.map_while(Result::ok).find(|line| line.contains("http://")).unwrap();
+        let origin = address.trim().strip_suffix("/auth/signin").unwrap().to_owned();
+        Demo { child, origin }
+    }
+
+    fn curl(&self, line: &str) -> String {
+        let output = Command::new("sh").args(["-c", &format!("{line} -s -i -m 10")]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn unescape(html: &str) -> String {
+    html.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&")
+}
+
+#[test]
+fn the_lines_on_the_page_work_when_pasted() {
+    let demo = Demo::start();
+    let page = demo.curl(&format!("curl {}/auth/signin -H 'Accept: text/html'", demo.origin));
+    assert!(page.contains("This is a demonstration."));
+    let lines: Vec<String> = page
+        .split("<pre")
+        .skip(1)
+        .map(|rest| rest.split_once('>').unwrap().1.split("</pre>").next().unwrap())
+        .map(unescape)
+        .collect();
+    assert_eq!(lines.len(), 2);
+    for line in &lines {
+        let answer = demo.curl(line);
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("mira@example.com"), "{line}: {answer}");
+    }
+    for target in ["/auth/account", "/nowhere"] {
+        let page = demo.curl(&format!("curl -L {}{target} -H 'Accept: text/html'", demo.origin));
+        assert!(page.contains("This is a demonstration."), "{target}");
+    }
+}
+
+#[test]
+fn everybody_on_the_page_can_be_chosen() {
+    let demo = Demo::start();
+    let page = demo.curl(&format!("curl {}/auth/signin", demo.origin));
+    let csrf_token = page.split("g_csrf_token=").nth(1).unwrap().split(';').next().unwrap();
+    let tokens: Vec<&str> =
+        page.split("name=\"credential\" value=\"").skip(1).map(|r| r.split('"').next().unwrap()).collect();
+    assert_eq!(tokens.len(), PEOPLE.len());
+    for (number, token) in tokens.iter().enumerate() {
+        let answer = demo.curl(&format!(
+            "curl {}/auth/signin -b g_csrf_token={csrf_token} -d g_csrf_token={csrf_token} -d credential={token}",
+            demo.origin
+        ));
+        let outsider = number == PEOPLE.len() - 1;
+        assert!(answer.starts_with(if outsider { "HTTP/1.1 403" } else { "HTTP/1.1 303" }), "{answer}");
+    }
+    let altered = demo.curl(&format!("curl {}/auth/signin -d id_token={}x", demo.origin, tokens[0]));
+    assert!(altered.starts_with("HTTP/1.1 401"), "{altered}");
+}
+
+#[test]
+fn it_listens_on_loopback_only() {
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        let output = run(&["demo", "--listen", address]);
+        assert!(!output.status.success());
+        assert!(String::from_utf8(output.stderr).unwrap().contains("loopback"), "{address}");
+    }
+}
+
+#[test]
+fn its_tokens_expire_and_are_refused_when_altered_or_foreign() {
+    let google = DemoGoogle::start();
+    let token = google.issue(&PEOPLE[0], NOW);
+    let ask = |token: &str, now| google.tokeninfo(&format!("id_token={token}"), now);
+    let (status, document) = ask(token.expose(), NOW + HOUR - 1);
+    assert_eq!(status, 200);
+    assert!(document.contains(&format!("\"exp\":\"{}\"", NOW + HOUR)), "every value is a string: {document}");
+    let identity = Identity::verify(document.as_bytes(), &[CLIENT_ID.to_owned()], None, NOW).unwrap();
+    assert_eq!((identity.subject.as_str(), identity.email_authoritative), (PEOPLE[0].subject, true));
+    assert_eq!(
+        Identity::verify(document.as_bytes(), &["other".to_owned()], None, NOW).err(),
+        Some(Rejection::Invalid("the token was issued for another app (its aud is no client id of this server)"))
+    );
+
+    assert_eq!(ask(token.expose(), NOW + HOUR).0, 400);
+    assert_eq!(ask(DemoGoogle::start().issue(&PEOPLE[0], NOW).expose(), NOW).0, 400);
+    assert_eq!(google.tokeninfo("", NOW).0, 400);
+    for position in [0, token.expose().len() / 2, token.expose().len() - 2] {
+        let mut altered = token.expose().to_owned().into_bytes();
+        altered[position] = if altered[position] == b'A' { b'B' } else { b'A' };
+        assert_eq!(ask(&String::from_utf8(altered).unwrap(), NOW).0, 400, "{position}");
+    }
+}

@@ -1,0 +1,180 @@
+//! A stand-in for Google's tokeninfo: real HTTP on port 0 that can misbehave in every way we could think of.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+/// How one call is answered.
+#[derive(Clone)]
+pub enum Answer {
+    /// 200 with the claims of the token, every value a string, as Google does.
+    Claims,
+    /// As [`Answer::Claims`], after that time.
+    Late(Duration),
+    /// A status, headers and a body.
+    Status(u16, &'static str, Vec<u8>),
+    /// Those bytes, whatever they are, and the end of the connection.
+    Bytes(Vec<u8>),
+    /// The head of a 200, then a byte now and then, for ever.
+    Drip,
+    /// Nothing, for as long as the client stays.
+    Hang,
+    /// Half an answer, then a reset.
+    Reset,
+    /// The end of the connection without a word.
+    Close,
+}
+
+/// A running stand-in.
+pub struct Google {
+    port: u16,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    script: Mutex<VecDeque<Answer>>,
+    otherwise: Mutex<Option<Answer>>,
+    targets: Mutex<Vec<String>>,
+    ended: AtomicBool,
+}
+
+impl Google {
+    pub fn start() -> Google {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = Arc::new(State::default());
+        let shared = state.clone();
+        thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                if shared.ended.load(Ordering::Relaxed) {
+                    break;
+                }
+                let shared = shared.clone();
+                thread::spawn(move || shared.serve(connection));
+            }
+        });
+        Google { port, state }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/tokeninfo", self.port)
+    }
+
+    /// Answers the next call so; further ones come after it.
+    pub fn next(&self, answer: Answer) {
+        self.state.script.lock().unwrap().push_back(answer);
+    }
+
+    /// Answers every call so that no script is left for.
+    pub fn always(&self, answer: Answer) {
+        *self.state.otherwise.lock().unwrap() = Some(answer);
+    }
+
+    /// The request targets of all calls so far.
+    pub fn calls(&self) -> Vec<String> {
+        self.state.targets.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Google {
+    fn drop(&mut self) {
+        self.state.ended.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+impl State {
+    fn serve(&self, connection: TcpStream) {
+        let mut reader = BufReader::new(connection.try_clone().unwrap());
+        let mut connection = connection;
+        while let Some(target) = read_target(&mut reader) {
+            self.targets.lock().unwrap().push(target.clone());
+            let scripted = self.script.lock().unwrap().pop_front();
+            let answer = scripted.or_else(|| self.otherwise.lock().unwrap().clone()).unwrap_or(Answer::Claims);
+            if !perform(answer, &target, &mut connection) {
+                let _ = connection.shutdown(Shutdown::Both);
+                return;
+            }
+        }
+    }
+}
+
+fn read_target(reader: &mut impl BufRead) -> Option<String> {
+    let mut first = String::new();
+    reader.read_line(&mut first).ok().filter(|length| *length > 0)?;
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        reader.read_line(&mut line).ok().filter(|length| *length > 0)?;
+    }
+    first.split(' ').nth(1).map(str::to_owned)
+}
+
+/// Returns whether the connection goes on.
+fn perform(answer: Answer, target: &str, connection: &mut TcpStream) -> bool {
+    match answer {
+        Answer::Claims => write(connection, 200, "", claims_document(target).as_bytes()),
+        Answer::Late(delay) => {
+            thread::sleep(delay);
+            write(connection, 200, "", claims_document(target).as_bytes())
+        }
+        Answer::Status(status, headers, body) => write(connection, status, headers, &body),
+        Answer::Bytes(bytes) => {
+            let _ = connection.write_all(&bytes);
+            false
+        }
+        Answer::Drip => {
+            let _ = connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{\"iss\":\"");
+            while connection.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(20));
+            }
+            false
+        }
+        Answer::Hang => {
+            let _ = connection.read(&mut [0; 1]);
+            false
+        }
+        Answer::Reset => {
+            let _ = connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{\"iss\":");
+            // Closing with unread data makes the kernel send a reset; without any, an early end is as good.
+            false
+        }
+        Answer::Close => false,
+    }
+}
+
+fn write(connection: &mut TcpStream, status: u16, headers: &str, body: &[u8]) -> bool {
+    let head = format!(
+        "HTTP/1.1 {status} Reason\r\nContent-Type: application/json; charset=UTF-8\r\n\
+         Cache-Control: no-cache, no-store, max-age=0, must-revalidate\r\n{headers}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    connection.write_all(&[head.as_bytes(), body].concat()).is_ok()
+}
+
+/// A token whose payload is that document; the stand-in answers with whatever it holds.
+pub fn token_of(claims: &str) -> String {
+    let segment = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    format!("{}.{}.{}", segment(r#"{"alg":"RS256","kid":"test"}"#), segment(claims), segment("signature"))
+}
+
+fn claims_document(target: &str) -> String {
+    let token = target.split_once("id_token=").map_or("", |(_, token)| token);
+    let payload = token.split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
+    let claims: Map<String, Value> = payload.and_then(|p| serde_json::from_slice(&p).ok()).unwrap_or_default();
+    let text = |value: Value| match value {
+        Value::Number(_) | Value::Bool(_) => Value::String(value.to_string()),
+        other => other,
+    };
+    let claims: Map<String, Value> = claims.into_iter().map(|(name, value)| (name, text(value))).collect();
+    serde_json::to_string_pretty(&claims).unwrap()
+}

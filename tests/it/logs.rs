@@ -1,0 +1,90 @@
+//! The log: a line a request, and never a secret, whatever the level.
+
+use serde_json::{Value, json};
+
+use crate::google::Answer;
+use crate::program::token;
+use crate::program::{Program, session_token};
+
+/// Everything a client can do, with every secret it can have; returns the secrets.
+fn do_everything(program: &Program) -> Vec<String> {
+    let id_tokens: Vec<String> = (0..6).map(|_| token(json!({}))).collect();
+    let session = session_token(&program.sign_in(&id_tokens[0]).unwrap());
+    let form = |target: &str, headers: &str, body: &str| {
+        let head = format!("POST {target} HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n");
+        let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
+        program.send(&format!("{head}{kind}Content-Length: {}\r\n\r\n{body}", body.len())).unwrap()
+    };
+    for target in ["/auth/me", "/auth/check", "/auth/forward", "/auth/sessions", "/auth/account", "/nowhere"] {
+        program.get(target, &format!("Cookie: hallpass={session}\r\n"));
+        program.get(target, &format!("Authorization: Bearer {session}\r\n"));
+        program.get(target, &format!("Authorization: Bearer {}\r\n", id_tokens[1]));
+    }
+    program.get(&format!("/auth/signin?rd=/secret-query&id_token={}", id_tokens[2]), "");
+    program.get(&format!("/{}/{session}", id_tokens[2]), "");
+    form(
+        "/auth/signin",
+        "Cookie: g_csrf_token=csrf-secret\r\n",
+        &format!("credential={}&g_csrf_token=csrf-secret", id_tokens[3]),
+    );
+    form("/auth/signin", "", &format!("id_token={0}&idToken={0}", id_tokens[2]));
+    for answer in [Answer::Status(400, "", vec![]), Answer::Status(503, "", vec![]), Answer::Reset, Answer::Close] {
+        program.google.always(answer);
+        program.sign_in(&id_tokens[4]);
+        program.sign_in(&id_tokens[5]);
+    }
+    program.google.always(Answer::Status(302, "Location: https://elsewhere.example/secret\r\n", vec![]));
+    program.sign_in(&token(json!({})));
+    form("/auth/signout", &format!("Cookie: hallpass={session}\r\n"), "everywhere=true");
+    let mut secrets = vec![session, "secret-query".to_owned(), "csrf-secret".to_owned()];
+    for id_token in id_tokens {
+        secrets.extend(id_token.split('.').map(str::to_owned));
+        secrets.push(id_token);
+    }
+    secrets.retain(|secret| secret.len() > 10 && secret != "c2lnbmF0dXJl");
+    secrets
+}
+
+#[test]
+fn no_secret_at_any_level_in_any_format() {
+    for format in ["text", "json"] {
+        let folder = tempfile::tempdir().unwrap();
+        let program =
+            Program::serve_in(folder, &["--log-format", format, "--tokeninfo-timeout", "1s"], &[("RUST_LOG", "trace")]);
+        let secrets = do_everything(&program);
+        program.signal("-TERM");
+        let (_, log) = program.end();
+        assert!(log.lines().count() > 30);
+        for secret in &secrets {
+            assert!(!log.contains(secret.as_str()), "{secret} stands in the log");
+        }
+    }
+}
+
+#[test]
+fn a_line_a_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::serve_in(folder, &["--log-format", "json"], &[]);
+    let answer = program.get("/auth/me?x=secret-query", "X-Forwarded-For: 198.51.100.9\r\n");
+    let id = answer.split("X-Request-Id: ").nth(1).unwrap().split("\r\n").next().unwrap();
+    program.signal("-TERM");
+    let (_, log) = program.end();
+    let lines: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
+    let requests: Vec<&Value> = lines.iter().filter(|line| line["message"] == "request").collect();
+    assert_eq!(requests.len(), 1, "{log}");
+    let line = requests[0];
+    assert_eq!((&line["method"], &line["path"], &line["status"]), (&json!("GET"), &json!("/auth/me"), &json!(401)));
+    assert_eq!((&line["client"], &line["id"], &line["level"]), (&json!("198.51.100.9"), &json!(id), &json!("info")));
+    assert!(line["ms"].is_number() && line["time"].is_string());
+}
+
+#[test]
+fn nothing_a_client_sends_can_forge_a_line() {
+    let program = Program::serve(&[]);
+    program.get("/x%0a2026-01-01T00:00:00Z\u{1b}[31m", "");
+    program.send("GET /a\u{1b}[2Jb HTTP/1.0\r\n\r\n");
+    program.signal("-TERM");
+    let (_, log) = program.end();
+    assert!(!log.contains('\u{1b}'), "{log:?}");
+}

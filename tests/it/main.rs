@@ -1,0 +1,26 @@
+//! Everything that needs no browser and no proxy. One binary, a line a feature.
+
+mod world;
+mod google;
+mod program;
+
+mod identity;
+mod policy;
+mod signin;
+mod redirect_post;
+mod origins;
+mod tokeninfo;
+mod sessions;
+mod id_token_bearer;
+mod check;
+mod way_back;
+mod pages;
+mod limits;
+mod store;
+mod settings;
+mod server;
+mod demo;
+mod logs;
+mod crash;
+mod properties;
+mod tidy;

@@ -1,0 +1,88 @@
+//! Which web pages may make a browser change something here.
+
+use hallpass::web::Request;
+use serde_json::json;
+
+use crate::world::{RequestExt, World, get, post_token, refused, request, token};
+
+const APP: &str = "https://app.example.com";
+
+fn world() -> World {
+    World::with(&["--allow-anyone", "--allow-origin", APP])
+}
+
+fn changes() -> [Request; 3] {
+    [post_token(&token(json!({}))), request("POST", "/auth/signout"), request("DELETE", "/auth/sessions/x")]
+}
+
+#[test]
+fn pages_of_ours_and_of_allowed_origins_may() {
+    let world = world();
+    for origin in ["https://auth.example.com", APP] {
+        for change in changes() {
+            let response = world.send(change.header("Origin", origin).header("Sec-Fetch-Site", "cross-site"));
+            assert_ne!(response.status, 403, "{origin}");
+        }
+    }
+}
+
+#[test]
+fn all_others_may_not() {
+    let world = world();
+    let foreign = [
+        "https://evil.example",
+        "http://auth.example.com",
+        "https://auth.example.com:8443",
+        "https://auth.example.com.evil.example",
+        "https://xauth.example.com",
+        "https://accounts.google.com",
+        "null",
+        "",
+    ];
+    for origin in foreign {
+        for change in changes() {
+            refused(&world.send(change.header("Origin", origin)), 403, "access_denied");
+        }
+    }
+    let doubled = post_token(&token(json!({}))).header("Origin", APP).header("Origin", "https://evil.example");
+    refused(&world.send(doubled), 403, "access_denied");
+    assert_eq!(world.google.calls().len(), 0);
+}
+
+#[test]
+fn a_cross_site_request_without_an_origin_may_not() {
+    let world = world();
+    for change in changes() {
+        refused(&world.send(change.header("Sec-Fetch-Site", "cross-site")), 403, "access_denied");
+    }
+    for site in ["same-origin", "same-site", "none"] {
+        for change in changes() {
+            assert_ne!(world.send(change.header("Sec-Fetch-Site", site)).status, 403, "{site}");
+        }
+    }
+}
+
+#[test]
+fn allowed_origins_may_read_the_answers() {
+    let world = world();
+    for (origin, expected) in [(APP, Some(APP)), ("https://evil.example", None)] {
+        let response = world.send(get("/auth/me").header("Origin", origin));
+        assert_eq!(response.status, 401);
+        assert_eq!(response.header("Access-Control-Allow-Origin"), expected);
+        assert_eq!(response.header("Access-Control-Allow-Credentials"), expected.map(|_| "true"));
+        assert_eq!(response.header("Vary"), Some("Origin"));
+    }
+}
+
+#[test]
+fn preflights() {
+    let world = world();
+    let preflight =
+        |origin| request("OPTIONS", "/auth/me").header("Origin", origin).header("Access-Control-Request-Method", "GET");
+    let response = world.send(preflight(APP));
+    assert_eq!((response.status, response.header("Access-Control-Allow-Origin")), (204, Some(APP)));
+    assert!(response.header("Access-Control-Allow-Headers").unwrap().contains("Authorization"));
+    assert!(response.header("Access-Control-Allow-Methods").unwrap().contains("DELETE"));
+    refused(&world.send(preflight("https://evil.example")), 403, "access_denied");
+    refused(&world.send(request("OPTIONS", "/auth/me")), 405, "method_not_allowed");
+}

@@ -1,0 +1,83 @@
+//! Whom the operator lets in.
+
+use serde_json::{Value, json};
+
+use crate::world::{RequestExt, document};
+use crate::world::{World, get, post_token, refused, token};
+
+#[track_caller]
+fn admits(flags: &[&str], claims: Value, expected: bool) {
+    let world = World::with(flags);
+    let response = world.send(post_token(&token(claims)));
+    if expected {
+        assert_eq!(response.status, 200, "{}", document(&response));
+    } else {
+        refused(&response, 403, "access_denied");
+        assert_eq!(world.count("users"), 0);
+        assert_eq!(world.count("sessions"), 0);
+        assert_eq!(world.count("events WHERE kind = 'refusal' AND sub IS NOT NULL"), 1);
+    }
+}
+
+fn workspace(domain: &str, email: &str) -> Value {
+    json!({"hd": domain, "email": email, "email_verified": true})
+}
+
+#[test]
+fn domains_are_compared_whole_and_with_hd() {
+    let flags = ["--allow-domain", "example.com,Example.ORG"];
+    admits(&flags, workspace("example.com", "a@example.com"), true);
+    admits(&flags, workspace("EXAMPLE.com", "a@example.com"), true);
+    admits(&flags, workspace("example.org", "a@elsewhere.net"), true);
+    admits(&flags, workspace("evil-example.com", "a@example.com"), false);
+    admits(&flags, workspace("sub.example.com", "a@example.com"), false);
+    admits(&flags, workspace("example.com.evil.net", "a@example.com"), false);
+    admits(&flags, workspace("com", "a@example.com"), false);
+    // The text after the @ proves nothing.
+    admits(&flags, json!({"email": "a@example.com", "email_verified": true}), false);
+    admits(&flags, json!({"email": "a@evil@example.com"}), false);
+}
+
+#[test]
+fn emails_count_only_with_authority() {
+    let flags = ["--allow-email", "ada@gmail.com", "--allow-email", "Bob@Example.com"];
+    admits(&flags, json!({"email": "ada@gmail.com"}), true);
+    admits(&flags, json!({"email": "ADA@Gmail.com"}), true);
+    admits(&flags, json!({"email": "xada@gmail.com"}), false);
+    admits(&flags, workspace("example.com", "bob@example.com"), true);
+    admits(&flags, json!({"email": "bob@example.com", "email_verified": true}), false);
+    admits(&flags, json!({"email": "bob@example.com", "email_verified": false, "hd": "example.com"}), false);
+    admits(&flags, json!({"email": null}), false);
+}
+
+#[test]
+fn either_list_suffices() {
+    let flags = ["--allow-domain", "example.com", "--allow-email", "ada@gmail.com"];
+    admits(&flags, workspace("example.com", "x@example.com"), true);
+    admits(&flags, json!({"email": "ada@gmail.com"}), true);
+    admits(&flags, json!({"email": "eve@gmail.com"}), false);
+}
+
+#[test]
+fn anyone_is_every_person_and_no_program() {
+    let flags = ["--allow-anyone"];
+    admits(&flags, json!({"email": "x@elsewhere.net", "email_verified": false}), true);
+    admits(&flags, json!({"email": null}), true);
+    admits(&flags, json!({"email": "robot@p.iam.gserviceaccount.com"}), false);
+    admits(&flags, json!({"azp": "1234567890"}), false);
+}
+
+#[test]
+fn live_sessions_meet_the_policy_of_today() {
+    let world = World::with(&["--allow-email", "testuser@gmail.com"]);
+    let session = world.session();
+    assert_eq!(world.send(get("/auth/me").bearer(&session)).status, 200);
+
+    // Restarted with another list, on the same database.
+    let options = crate::world::serve_options(&["--client-id", "x", "--allow-domain", "example.com"]);
+    let settings = hallpass::config::Settings::new(&options, Some(8080)).unwrap();
+    let store = hallpass::store::Store::open(&world.database()).unwrap();
+    let restarted = hallpass::web::App::new(settings, store);
+    let answer = restarted.handle(&get("/auth/check").bearer(&session), crate::world::NOW);
+    refused(&answer, 403, "access_denied");
+}

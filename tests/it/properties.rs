@@ -1,0 +1,124 @@
+//! Inputs nobody would think of: never a panic, never an acceptance that should not be.
+
+use std::sync::LazyLock;
+
+use hallpass::google::Identity;
+use hallpass::token::IdToken;
+use hallpass::web::Request;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::world::{CLIENT_ID, FORM, NOW, RequestExt, World, get, post, usual_claims};
+
+static WORLD: LazyLock<World> = LazyLock::new(World::open);
+
+const CONTRACT: [u16; 14] = [200, 204, 302, 303, 400, 401, 403, 404, 405, 413, 415, 429, 431, 503];
+
+fn any_request() -> impl Strategy<Value = Request> {
+    let name = prop_oneof![
+        Just("Authorization"),
+        Just("Cookie"),
+        Just("Origin"),
+        Just("Content-Type"),
+        Just("Accept"),
+        Just("X-Forwarded-For"),
+        Just("X-Forwarded-Host"),
+        Just("X-Forwarded-Uri"),
+        Just("X-Forwarded-Proto"),
+    ];
+    let value = prop_oneof![
+        "[ -~]{0,40}",
+        "Bearer [A-Za-z0-9_.=-]{0,60}",
+        "(__Host-hallpass|g_csrf_token)=[!-~]{0,20}(; [ -~]{0,20})?",
+        Just(FORM.to_owned()),
+        Just("application/json".to_owned()),
+    ];
+    let target = prop_oneof![
+        "/auth/(signin|signout|me|check|forward|account|sessions)(\\?[!-~]{0,40})?",
+        "/auth/sessions/[!-~]{0,20}",
+        "/[!-~]{0,40}",
+    ];
+    let body = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..200),
+        "(id_token|idToken|credential|nonce|sub|g_csrf_token)=[!-~]{0,30}(&[!-~]{0,30})*".prop_map(String::into_bytes),
+        any_json(2).prop_map(|value| value.to_string().into_bytes()),
+    ];
+    let method = prop_oneof![Just("GET"), Just("POST"), Just("DELETE"), Just("OPTIONS"), Just("HEAD"), Just("BREW")];
+    (method, target, prop::collection::vec((name, value), 0..6), body).prop_map(|(method, target, headers, body)| {
+        Request {
+            method: method.to_owned(),
+            target,
+            headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            body,
+            peer: Some([127, 0, 0, 1].into()),
+        }
+    })
+}
+
+fn any_json(depth: u32) -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(|number| json!(number)),
+        "\\PC{0,12}".prop_map(Value::from),
+        "(id_token|idToken|credential|nonce)".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(depth, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::hash_map("(id_token|idToken|nonce|sub|[a-z]{1,4})", inner, 0..4)
+                .prop_map(Value::from_iter),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_request_gets_an_answer_of_the_contract(request in any_request()) {
+        let response = WORLD.send(request);
+        prop_assert!(CONTRACT.contains(&response.status), "{}", response.status);
+        for (name, value) in &response.headers {
+            prop_assert!(value.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{name}: {value:?}");
+        }
+        // Nobody is signed in here, so nobody passes.
+        prop_assert!(response.header("X-Auth-Request-User").is_none());
+    }
+
+    #[test]
+    fn any_cookie_header_is_harmless(header in "\\PC{0,80}") {
+        let response = WORLD.send(get("/auth/me").header("Cookie", &header));
+        prop_assert_eq!(response.status, 401);
+    }
+
+    #[test]
+    fn any_token_text_is_refused_or_sent_whole(text in "[ -~]{0,60}") {
+        let fields = url::form_urlencoded::Serializer::new(String::new()).append_pair("id_token", &text).finish();
+        let response = WORLD.send(post("/auth/signin", FORM, &fields));
+        prop_assert!(matches!(response.status, 400 | 401 | 503), "{}", response.status);
+        if let Some(token) = IdToken::parse(&text) {
+            prop_assert_eq!(token.expose(), text.as_str());
+        }
+    }
+
+    #[test]
+    fn any_claim_is_judged_without_a_panic(
+        name in "(iss|aud|sub|exp|iat|nonce|email|email_verified|hd|azp|name|picture|[a-z]{1,6})", value in any_json(2),
+    ) {
+        let mut claims = usual_claims();
+        claims[&name] = value;
+        let verdict = Identity::verify(claims.to_string().as_bytes(), &[CLIENT_ID.to_owned()], None, NOW);
+        if let Ok(identity) = verdict {
+            prop_assert_eq!(identity.audience(), CLIENT_ID);
+            prop_assert!(identity.expires_at() > NOW);
+            prop_assert!((1..=255).contains(&identity.subject.len()));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_judged_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(Identity::verify(&bytes, &[CLIENT_ID.to_owned()], None, NOW).is_err());
+    }
+}

@@ -1,0 +1,276 @@
+//! The server over real sockets, and the program around it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::google::Answer;
+use crate::program::{Program, hallpass, run, session_token, sign_in_request};
+use crate::program::{Started, token};
+use crate::world::CLIENT_ID;
+
+#[test]
+fn sign_in_and_ask_over_the_wire() {
+    let program = Program::serve(&[]);
+    let answer = program.sign_in(&token(json!({}))).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let session = session_token(&answer);
+    let me = program.get("/auth/me", &format!("Cookie: hallpass={session}\r\n"));
+    assert!(me.starts_with("HTTP/1.1 200 ") && me.contains("testuser@gmail.com"), "{me}");
+    assert!(me.contains("X-Request-Id: "));
+    for target in ["/healthz", "/readyz"] {
+        assert!(program.get(target, "").starts_with("HTTP/1.1 200 "));
+    }
+}
+
+#[test]
+fn keep_alive_and_http_1_0() {
+    let program = Program::serve(&[]);
+    let mut connection = program.connect();
+    for _ in 0..3 {
+        connection.write_all(b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut head = [0; 512];
+        let length = connection.read(&mut head).unwrap();
+        assert!(head.starts_with(b"HTTP/1.1 200 OK") && head[..length].ends_with(b"\r\n\r\n"));
+    }
+    assert!(program.send("GET /auth/check HTTP/1.0\r\n\r\n").unwrap().starts_with("HTTP/1.0 401 "));
+}
+
+#[test]
+fn bodies_have_at_most_16_kib() {
+    let program = Program::serve(&[]);
+    let sized = |length: usize| {
+        let body = format!("x={}", "a".repeat(length - 2));
+        let head = "POST /auth/signin HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                    Content-Type: application/x-www-form-urlencoded\r\n";
+        program.send(&format!("{head}Content-Length: {length}\r\n\r\n{body}")).unwrap()
+    };
+    assert!(sized(16 * 1024).starts_with("HTTP/1.1 400 "));
+    let refused = sized(16 * 1024 + 1);
+    assert!(refused.starts_with("HTTP/1.1 413 ") && refused.contains("\"error\":\"payload_too_large\""), "{refused}");
+}
+
+#[test]
+fn checks_wait_for_no_sign_in() {
+    let program = Program::serve(&["--tokeninfo-timeout", "10s"]);
+    let session = session_token(&program.sign_in(&token(json!({}))).unwrap());
+    program.google.always(Answer::Hang);
+    // Sign-ins that hang, ID tokens that hang, and bodies that never end.
+    let hanging: Vec<_> = (0..40)
+        .map(|number| {
+            let mut connection = program.connect();
+            let request = match number % 3 {
+                0 => sign_in_request(&token(json!({}))),
+                1 => {
+                    format!("GET /auth/check HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", token(json!({})))
+                }
+                _ => "GET /auth/check HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\nx".to_owned(),
+            };
+            connection.write_all(request.as_bytes()).unwrap();
+            connection
+        })
+        .collect();
+    thread::sleep(Duration::from_millis(300));
+    let start = Instant::now();
+    for _ in 0..50 {
+        let check = program.get("/auth/check", &format!("Cookie: hallpass={session}\r\n"));
+        assert!(check.starts_with("HTTP/1.1 200 "), "{check}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    drop(hanging);
+}
+
+#[test]
+fn a_unix_socket_serves_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("hallpass.sock");
+    let listen = format!("unix:{}", socket.display());
+    let database = folder.path().join("db");
+    let flags = ["serve", "--listen", &listen, "--public-url", "https://a.example", "--client-id", CLIENT_ID];
+    // Twice: the socket that a killed server leaves behind is replaced.
+    for _ in 0..2 {
+        let program =
+            hallpass(&flags).args(["--allow-anyone", "--database"]).arg(&database).stderr(Stdio::null()).spawn();
+        let program = Started(program.unwrap());
+        let start = Instant::now();
+        let mut connection = loop {
+            match UnixStream::connect(&socket) {
+                Ok(connection) => break connection,
+                Err(error) => assert!(start.elapsed() < Duration::from_secs(10), "{error}"),
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        connection.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
+        drop(program);
+    }
+}
+
+#[test]
+fn signals_end_it_cleanly_and_answer_what_is_under_way() {
+    for signal in ["-TERM", "-INT"] {
+        let program = Program::serve(&[]);
+        program.google.always(Answer::Late(Duration::from_millis(500)));
+        let mut under_way = program.connect();
+        under_way.write_all(sign_in_request(&token(json!({}))).as_bytes()).unwrap();
+        while program.google.calls().is_empty() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        program.signal(signal);
+        let mut answer = String::new();
+        under_way.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let (code, log) = program.end();
+        assert_eq!(code, Some(0), "{log}");
+        assert!(log.contains("stopping on SIG") && log.contains("stopped"), "{log}");
+    }
+}
+
+#[test]
+fn it_says_what_it_will_do() {
+    let program = Program::serve(&[]);
+    let log = program.log();
+    for part in
+        ["listening on 127.0.0.1:", "the database is /", CLIENT_ID, "WARN  anyone with a Google account may sign in"]
+    {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let strict = hallpass(&["serve", "--listen", "127.0.0.1:0", "--client-id", "x", "--allow-domain", "example.com"])
+        .args(["--allow-email", "ada@gmail.com", "--database"])
+        .arg(folder.path().join("db"))
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut strict = Started(strict.unwrap());
+    let lines = BufReader::new(strict.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let log: Vec<String> = lines.take(4).collect();
+    let log = log.join("\n");
+    assert!(log.contains("may sign in: accounts of example.com, ada@gmail.com") && !log.contains("WARN"), "{log}");
+}
+
+#[test]
+fn it_does_not_start_without_knowing_whom_to_trust() {
+    for (arguments, reason) in [
+        (vec!["serve"], "--client-id"),
+        (vec!["serve", "--client-id", "x"], "--allow-domain"),
+        (vec!["serve", "--client-id", "x", "--allow-anyone", "--listen", "192.0.2.1:80"], "cannot listen"),
+        (vec!["serve", "--client-id", "x", "--allow-anyone", "--database", "/no/such/db"], "its folder does not exist"),
+    ] {
+        let mut arguments = arguments;
+        if !arguments.contains(&"--listen") {
+            arguments.extend(["--listen", "127.0.0.1:0"]);
+        }
+        let output = run(&arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        let last = error.lines().last().unwrap();
+        assert!(last.starts_with("hallpass: ") && last.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn the_environment_is_as_good_as_flags() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = hallpass(&["serve"])
+        .env("HALLPASS_CLIENT_ID", "a,b")
+        .env("HALLPASS_LISTEN", "127.0.0.1:0")
+        .env("HALLPASS_ALLOW_ANYONE", "true")
+        .env("HALLPASS_PUBLIC_URL", "https://a.example/path")
+        .env("HALLPASS_DATABASE", folder.path().join("db"))
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("--public-url takes scheme, host and port"), "{error}");
+    let empty = hallpass(&["serve"]).env("HALLPASS_CLIENT_ID", "").env("HALLPASS_ALLOW_ANYONE", "1").output().unwrap();
+    assert!(!empty.status.success());
+}
+
+#[test]
+fn a_read_only_database_is_refused() {
+    // Root may write anything, so another user tries.
+    const NOBODY: u32 = 65534;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    drop(hallpass::store::Store::open(&path).unwrap());
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o444)).unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let binary = folder.path().join("hallpass");
+    std::fs::copy(env!("CARGO_BIN_EXE_hallpass"), &binary).unwrap();
+    let mut command = Command::new(binary);
+    command.args(["serve", "--client-id", "x", "--allow-anyone", "--listen", "127.0.0.1:0", "--database"]).arg(&path);
+    let root = std::fs::metadata("/proc/self").is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) == 0);
+    let output = if root { command.uid(NOBODY).gid(NOBODY).output() } else { command.output() }.unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("permission denied") || error.contains("read-only"), "{error}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn an_https_proxy_is_asked_for_googles_endpoint() {
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    let seen = thread::spawn(move || {
+        let (mut connection, _) = proxy.accept().unwrap();
+        let mut head = String::new();
+        BufReader::new(&mut connection).read_line(&mut head).unwrap();
+        head
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = Started(
+        hallpass(&["serve", "--listen", "127.0.0.1:0", "--client-id", "x", "--allow-anyone", "--database"])
+            .arg(folder.path().join("db"))
+            .args(["--tokeninfo-url", "https://tokeninfo.example/tokeninfo", "--tokeninfo-timeout", "1s"])
+            .env("HTTPS_PROXY", address)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let mut log = BufReader::new(program.0.stderr.take().unwrap());
+    let mut line = String::new();
+    log.read_line(&mut line).unwrap();
+    let address = line.split("listening on ").nth(1).unwrap().split(',').next().unwrap().to_owned();
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(sign_in_request(&token(json!({}))).as_bytes()).unwrap();
+    let head = seen.join().unwrap();
+    assert!(head.starts_with("CONNECT tokeninfo.example:443 "), "{head}");
+}
+
+#[test]
+fn help_and_version() {
+    let help = String::from_utf8(run(&["serve", "--help"]).stdout).unwrap();
+    for flag in [
+        "--listen",
+        "--public-url",
+        "--database",
+        "--client-id",
+        "--allow-domain",
+        "--allow-email",
+        "--allow-anyone",
+        "--session-lifetime",
+        "--session-idle",
+        "--cookie-domain",
+        "--allow-origin",
+        "--trusted-proxy",
+        "--tokeninfo-url",
+        "--tokeninfo-timeout",
+        "--tokeninfo-concurrency",
+        "--log-format",
+        "--signin-burst",
+        "--signin-per-second",
+    ] {
+        assert!(help.contains(flag), "{flag}");
+        let variable = format!("HALLPASS_{}", flag.trim_start_matches('-').replace('-', "_").to_uppercase());
+        assert!(help.contains(&variable), "{variable}");
+    }
+    let version = String::from_utf8(run(&["--version"]).stdout).unwrap();
+    assert_eq!(version.trim(), format!("hallpass {}", env!("CARGO_PKG_VERSION")));
+}

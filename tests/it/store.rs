@@ -1,0 +1,139 @@
+//! The database: what it keeps, what it refuses, and what it does when it cannot write.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hallpass::store::Store;
+use rusqlite::Connection;
+use serde_json::json;
+
+use crate::world::{DAY, NOW, RequestExt, World, get, post_token, refused, token};
+
+#[track_caller]
+fn is_refused(path: &std::path::Path, reason: &str) {
+    let error = Store::open(path).err().expect("must be refused").to_string();
+    assert!(error.contains(reason) && error.contains(path.to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn a_new_database_is_private_and_safe() {
+    let world = World::open();
+    world.session();
+    assert_eq!(fs::metadata(world.database()).unwrap().permissions().mode() & 0o777, 0o600);
+    let pragma = |name: &str| world.text(&format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}")).unwrap();
+    assert_eq!(pragma("journal_mode"), "wal");
+    assert_eq!(pragma("user_version"), "1");
+}
+
+#[test]
+fn opening_again_keeps_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    drop(Store::open(&path).unwrap());
+    Connection::open(&path)
+        .unwrap()
+        .execute("INSERT INTO users (sub, email_authoritative, created_at, last_signin_at) VALUES ('1', 0, 1, 1)", [])
+        .unwrap();
+    drop(Store::open(&path).unwrap());
+    let users: i64 =
+        Connection::open(&path).unwrap().query_row("SELECT count(*) FROM users", [], |r| r.get(0)).unwrap();
+    assert_eq!(users, 1);
+}
+
+#[test]
+fn foreign_newer_damaged_and_missing_databases_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+
+    fs::write(path("text"), "no database at all, but a text of some length that begins with no magic").unwrap();
+    is_refused(&path("text"), "is not Hallpass's");
+
+    Connection::open(path("other")).unwrap().execute_batch("CREATE TABLE cats (name TEXT)").unwrap();
+    is_refused(&path("other"), "is not Hallpass's");
+
+    drop(Store::open(&path("newer")).unwrap());
+    Connection::open(path("newer")).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    is_refused(&path("newer"), "newer version");
+
+    drop(Store::open(&path("damaged")).unwrap());
+    let mut bytes = fs::read(path("damaged")).unwrap();
+    bytes[4096..8192].fill(0xa5);
+    fs::write(path("damaged"), bytes).unwrap();
+    is_refused(&path("damaged"), "is damaged");
+
+    is_refused(&path("no/such/folder"), "its folder does not exist");
+}
+
+#[test]
+fn a_reader_waits_for_no_writer() {
+    let world = World::open();
+    let session = world.session();
+    let other = world.other_process();
+    other.execute_batch("BEGIN IMMEDIATE; UPDATE users SET name = 'x'").unwrap();
+    let start = Instant::now();
+    assert_eq!(world.send_at(get("/auth/check").bearer(&session), NOW + DAY).status, 200);
+    assert!(start.elapsed() < Duration::from_secs(1));
+    other.execute_batch("COMMIT").unwrap();
+}
+
+#[test]
+fn a_writer_waits_for_another_process_and_then_gives_up() {
+    let world = World::open();
+    let session = world.session();
+    let other = world.other_process();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| world.send(post_token(&token(json!({})))));
+        thread::sleep(Duration::from_millis(100));
+        assert_eq!(world.send(get("/auth/check").bearer(&session)).status, 200);
+        refused(&waiting.join().unwrap(), 503, "temporarily_unavailable");
+    });
+    other.execute_batch("COMMIT").unwrap();
+    assert_eq!(world.send(post_token(&token(json!({})))).status, 200, "recovers without a restart");
+}
+
+#[test]
+fn expired_rows_are_purged_in_small_steps() {
+    let world = World::open();
+    world.session();
+    world
+        .other_process()
+        .execute_batch(
+            "INSERT INTO sessions SELECT randomblob(32), hex(randomblob(8)), sub, 'session', 'x', NULL, 1, 1, 2, NULL,
+                NULL, NULL FROM users, generate_series(1, 1200)"
+                .replace(
+                    "generate_series(1, 1200)",
+                    "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200) SELECT i FROM n)",
+                )
+                .as_str(),
+        )
+        .unwrap();
+    assert!(world.app.store().purge(NOW).unwrap());
+    assert_eq!(world.count("sessions"), 701);
+    assert!(world.app.store().purge(NOW).unwrap());
+    assert!(!world.app.store().purge(NOW).unwrap());
+    assert_eq!(world.count("sessions"), 1);
+    assert_eq!(world.count("events"), 1);
+    world.app.store().purge(NOW + 400 * DAY).unwrap();
+    assert_eq!(world.count("events"), 0);
+    assert_eq!(world.count("users"), 1, "people stay");
+}
+
+#[test]
+fn sign_ins_at_once_are_all_recorded() {
+    let world = World::open();
+    thread::scope(|scope| {
+        for client in 0..16 {
+            let world = &world;
+            scope.spawn(move || {
+                for number in 0..10 {
+                    let sub = format!("{client}-{number}");
+                    assert_eq!(world.sign_in(json!({"sub": sub, "email": null}))["new_user"], true);
+                }
+            });
+        }
+    });
+    assert_eq!((world.count("users"), world.count("sessions"), world.count("events")), (160, 160, 160));
+}

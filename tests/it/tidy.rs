@@ -1,0 +1,63 @@
+//! The walls of the house: each library has one home, and the rooms keep apart.
+
+use std::fs;
+use std::path::Path;
+
+fn sources() -> Vec<(String, String)> {
+    fn walk(folder: &Path, found: &mut Vec<(String, String)>) {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            if entry.path().is_dir() {
+                walk(&entry.path(), found);
+            } else if entry.path().extension().is_some_and(|extension| extension == "rs") {
+                let name = entry.path().display().to_string();
+                found.push((name[name.find("src/").unwrap()..].to_owned(), fs::read_to_string(entry.path()).unwrap()));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    assert!(found.len() > 20);
+    found
+}
+
+/// Only files whose name begins so may hold that text.
+#[track_caller]
+fn lives_in(text: &str, homes: &[&str]) {
+    for (name, source) in sources() {
+        let code: String = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let at_home = homes.iter().any(|home| name.starts_with(home));
+        let is_used = code.match_indices(text).any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric()));
+        assert!(at_home || !is_used, "{text} is used in {name}, and lives in {homes:?}");
+    }
+}
+
+#[test]
+fn every_library_has_one_home() {
+    lives_in("tiny_http::", &["src/web/server.rs"]);
+    lives_in("ureq::", &["src/google/tokeninfo.rs"]);
+    lives_in("rusqlite::", &["src/store/"]);
+    lives_in("maud::", &["src/web/pages/"]);
+    lives_in("governor::", &["src/web/limits.rs"]);
+    lives_in("clap::", &["src/config/options.rs", "src/main.rs"]);
+    lives_in("env_logger::", &["src/logging.rs"]);
+    lives_in("signal_hook::", &["src/admin/serve.rs"]);
+    lives_in("ring::", &["src/token.rs", "src/google/demo.rs"]);
+    lives_in("SystemTime", &["src/clock.rs"]);
+    lives_in("std::env::", &[]);
+}
+
+#[test]
+fn the_rooms_keep_apart() {
+    lives_in("crate::google", &["src/web/", "src/admin/", "src/config", "src/token.rs"]);
+    lives_in("crate::store", &["src/web/", "src/admin/", "src/error.rs"]);
+    lives_in("crate::web", &["src/web/", "src/admin/"]);
+    lives_in("crate::admin", &["src/admin/"]);
+    lives_in("SELECT ", &["src/store/"]);
+}
+
+#[test]
+fn no_file_outgrows_its_concept() {
+    for (name, source) in sources() {
+        assert!(source.lines().count() <= 300, "{name} has {} lines", source.lines().count());
+    }
+}
