@@ -8,6 +8,7 @@ use url::Url;
 
 use super::serve::{listen, run};
 use crate::config::{ListenAddress, ServeOptions, Settings};
+use crate::error::Error;
 use crate::google::demo::{CLIENT_ID, DOMAINS, DemoGoogle};
 use crate::logging;
 use crate::store::Store;
@@ -61,6 +62,10 @@ impl Handler for StandIn {
         let query = request.target.split_once('?').map_or("", |(_, query)| query);
         let (status, document) = self.0.tokeninfo(query, now);
         Response::text(status, "application/json", document)
+    }
+
+    fn refuse(&self, _request: &Request, error: Error) -> Response {
+        Response::empty(error.status_and_code().0)
     }
 }
 

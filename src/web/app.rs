@@ -65,8 +65,17 @@ impl App {
     /// Answers a request that came at that time (unix seconds), and logs one line about it.
     pub fn handle(&self, request: &Request, now: i64) -> Response {
         let started = Instant::now();
-        let id = random_text::<9>();
         let outcome = self.route(request, now);
+        self.finish(request, outcome, started)
+    }
+
+    /// Answers a request that was stopped on its way here.
+    pub fn refuse(&self, request: &Request, error: Error) -> Response {
+        self.finish(request, Err(error), Instant::now())
+    }
+
+    fn finish(&self, request: &Request, outcome: Result<Response, Error>, started: Instant) -> Response {
+        let id = random_text::<9>();
         if let Err(error @ Error::Unavailable { .. }) = &outcome {
             log::warn!(id = id.as_str(); "cannot answer: {error}");
         }

@@ -13,8 +13,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
 use super::App;
 use super::http::{BODY_BYTES_MAX, Request, Response};
 use crate::clock;
@@ -42,6 +40,9 @@ pub trait Handler: Send + Sync + 'static {
     /// The answer to a request that came at that time (unix seconds).
     fn handle(&self, request: &Request, now: i64) -> Response;
 
+    /// The answer to a request that cannot be handed over as it is.
+    fn refuse(&self, request: &Request, error: Error) -> Response;
+
     /// Whether a request without a body may take long all the same.
     fn may_wait(&self, _request: &Request) -> bool {
         false
@@ -56,6 +57,10 @@ pub trait Handler: Send + Sync + 'static {
 impl Handler for App {
     fn handle(&self, request: &Request, now: i64) -> Response {
         App::handle(self, request, now)
+    }
+
+    fn refuse(&self, request: &Request, error: Error) -> Response {
+        App::refuse(self, request, error)
     }
 
     fn may_wait(&self, request: &Request) -> bool {
@@ -153,7 +158,8 @@ impl Shared {
             drop(place);
         };
         let Some(place) = place else {
-            return respond(received, overloaded());
+            let error = Error::unavailable("too many requests wait already");
+            return respond(received, self.handler.refuse(&request, error));
         };
         let thread = thread::Builder::new().name("slow".into()).stack_size(STACK_BYTES);
         if let Err(error) = thread.spawn(move || work(place, received, request)) {
@@ -208,22 +214,10 @@ fn answer_slowly(handler: &dyn Handler, mut received: tiny_http::Request, mut re
         }
     }
     if announced.max(body.len()) > BODY_BYTES_MAX {
-        return respond(received, plain_error(&Error::PayloadTooLarge));
+        return respond(received, handler.refuse(&request, Error::PayloadTooLarge));
     }
     request.body = body;
     answer(handler, received, &request);
-}
-
-fn overloaded() -> Response {
-    plain_error(&Error::unavailable("too many requests wait"))
-        .with("Retry-After", Error::RETRY_AFTER_SECONDS.to_string())
-}
-
-/// An answer that the application was not asked for.
-fn plain_error(error: &Error) -> Response {
-    let (status, code) = error.status_and_code();
-    log::info!(status = status; "request refused: {error}");
-    Response::json(status, &json!({"error": code, "error_description": error.description()}))
 }
 
 fn respond(received: tiny_http::Request, response: Response) {

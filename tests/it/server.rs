@@ -138,7 +138,8 @@ fn signals_end_it_cleanly_and_answer_what_is_under_way() {
 #[test]
 fn it_says_what_it_will_do() {
     let program = Program::serve(&[]);
-    let log = program.log();
+    program.signal("-TERM");
+    let (_, log) = program.end();
     for part in
         ["listening on 127.0.0.1:", "the database is /", CLIENT_ID, "WARN  anyone with a Google account may sign in"]
     {

@@ -52,8 +52,13 @@ pub fn account(app: &App, request: &Request, now: i64) -> Result<Response, Error
             }
         }
         @if sessions.len() > 1 {
-            form.actions method="post" action=(ACCOUNT_PATH) {
-                button.danger name="end_others" value="true" { "End all others" }
+            div.actions {
+                form method="post" action=(ACCOUNT_PATH) {
+                    button.danger name="end_others" value="true" { "End all others" }
+                }
+                form method="post" action="/auth/signout" {
+                    button.danger name="everywhere" value="true" { "Sign out everywhere" }
+                }
             }
         }
     };
