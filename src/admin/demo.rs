@@ -1,21 +1,25 @@
 //! `hallpass demo`: the same server, with a stand-in for Google beside it.
 
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::path::Path;
 use std::sync::Arc;
 
 use url::Url;
 
-use super::serve::{listen, run};
+use super::serve::run;
+use super::sockets;
 use crate::config::{ListenAddress, ServeOptions, Settings};
 use crate::error::Error;
 use crate::google::demo::{CLIENT_ID, DOMAINS, DemoGoogle};
 use crate::logging;
 use crate::store::Store;
-use crate::web::{App, Handler, Listener, Request, Response, Server};
+use crate::web::{App, Handler, Limits, Request, Response, Serving, Sockets};
 
 /// The default of --database, which here means a temporary one.
 const DEFAULT_DATABASE: &str = "hallpass.db";
+
+/// Connections to the stand-in, and descriptors to reckon with: more than there are exchanges at once.
+const STAND_IN_MAX: usize = 1024;
 
 /// Runs the demonstration until SIGTERM or SIGINT.
 ///
@@ -23,11 +27,13 @@ const DEFAULT_DATABASE: &str = "hallpass.db";
 /// One sentence that says why it does not start.
 pub fn demo(mut options: ServeOptions) -> Result<(), String> {
     logging::start(options.log_format);
-    require_loopback(&options.listen)?;
+    options.listen.iter().try_for_each(require_loopback)?;
     let google = Arc::new(DemoGoogle::start());
-    let stand_in = TcpListener::bind("127.0.0.1:0").map_err(|error| format!("cannot listen on loopback: {error}"))?;
-    let address = stand_in.local_addr().map_err(|error| format!("cannot listen on loopback: {error}"))?;
-    let stand_in = Server::start(Listener::Tcp(stand_in), Arc::new(StandIn(google.clone())))
+    let socket = sockets::tcp("127.0.0.1:0")?;
+    let address = socket.local_addr().map_err(|error| format!("cannot listen on loopback: {error}"))?;
+    let handler: Arc<dyn Handler> = Arc::new(StandIn(google.clone()));
+    let limits = Limits { connections_max: STAND_IN_MAX, descriptors: STAND_IN_MAX, unlimited: Box::new(|_| true) };
+    let stand_in = Serving::start(Sockets { tcp: vec![socket], ..Sockets::default() }, None, limits, &handler)
         .map_err(|error| format!("cannot start the stand-in for Google: {error}"))?;
 
     options.client_id = vec![CLIENT_ID.to_owned()];
@@ -40,13 +46,13 @@ pub fn demo(mut options: ServeOptions) -> Result<(), String> {
         options.database = folder.path().join(DEFAULT_DATABASE);
     }
 
-    let (listener, port) = listen(&options.listen)?;
+    let (sockets, port) = sockets::open(&options)?;
     let settings = Settings::new(&options, port)?;
     let store = Store::open(&options.database).map_err(|error| error.to_string())?;
     println!("Demonstration: the people are invented, and Google is not asked. Open this address, end with Ctrl-C:");
     println!("\n    {}\n", settings.url_of("/auth/signin"));
     log::info!("the database is {}", options.database.display());
-    run(listener, App::new(settings, store).with_demo(google))?;
+    run(sockets, &options, App::new(settings, store).with_demo(google))?;
     stand_in.stop();
     Ok(())
 }

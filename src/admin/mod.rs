@@ -2,6 +2,7 @@
 
 mod serve;
 mod demo;
+mod sockets;
 
 pub use demo::demo;
 pub use serve::serve;

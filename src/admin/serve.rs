@@ -1,25 +1,24 @@
 //! `hallpass serve`: from the flags to a running server, and to its end.
 
-use std::fs;
-use std::net::TcpListener;
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::sockets;
 use crate::clock;
-use crate::config::{ListenAddress, ServeOptions, Settings};
+use crate::config::{ServeOptions, Settings};
 use crate::google::Policy;
 use crate::logging;
 use crate::store::Store;
-use crate::web::{App, Listener, Server};
+use crate::web::door::TlsFiles;
+use crate::web::{App, Handler, Limits, Serving, Sockets};
 
-/// Descriptors wanted: a connection takes three of tiny_http's.
-const DESCRIPTORS_WANTED: u64 = 65_536;
+/// Descriptors wanted beyond one a connection: those of requests inside, of the database and of calls to Google.
+const DESCRIPTORS_BESIDE_CONNECTIONS: u64 = 4096;
 /// How often expired rows are looked for, and the pause between two steps of deleting them.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 const PURGE_PAUSE: Duration = Duration::from_millis(50);
@@ -30,59 +29,55 @@ const PURGE_PAUSE: Duration = Duration::from_millis(50);
 /// One sentence that says why it does not start.
 pub fn serve(options: &ServeOptions) -> Result<(), String> {
     logging::start(options.log_format);
-    let (listener, port) = listen(&options.listen)?;
+    let (sockets, port) = sockets::open(options)?;
     let settings = Settings::new(options, port)?;
-    announce(&settings, &options.listen, port, &options.database);
     let store = Store::open(&options.database).map_err(|error| error.to_string())?;
-    run(listener, App::new(settings, store))
+    announce(&settings, &sockets, &options.database);
+    run(sockets, options, App::new(settings, store))
 }
 
-/// Binds the address; the port is the one it got.
-pub fn listen(address: &ListenAddress) -> Result<(Listener, Option<u16>), String> {
-    match address {
-        ListenAddress::Tcp(address) => {
-            let cannot = |error| format!("cannot listen on {address}: {error}");
-            let listener = TcpListener::bind(address).map_err(cannot)?;
-            let port = listener.local_addr().map_err(cannot)?.port();
-            Ok((Listener::Tcp(listener), Some(port)))
-        }
-        ListenAddress::Unix(path) => {
-            // A socket that nobody answers on was left behind by a server that was killed.
-            if UnixStream::connect(path).is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused) {
-                fs::remove_file(path).map_err(|error| format!("cannot replace unix:{}: {error}", path.display()))?;
-            }
-            let listener = UnixListener::bind(path);
-            Ok((Listener::Unix(listener.map_err(|e| format!("cannot listen on unix:{}: {e}", path.display()))?), None))
-        }
+/// Serves until a signal asks to stop; SIGHUP reads the certificate again.
+pub fn run(mut sockets: Sockets, options: &ServeOptions, app: App) -> Result<(), String> {
+    let mut signals =
+        Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| format!("cannot catch signals: {error}"))?;
+    let files = options.tls_cert.clone().zip(options.tls_key.clone());
+    let tls = files.map(|(certificate, key)| TlsFiles { certificate, key });
+    if let Some(address) = &options.http_redirect {
+        sockets.redirect = Some((sockets::tcp(address)?, app.settings().origin()));
     }
-}
-
-/// Serves until a signal asks to stop.
-pub fn run(listener: Listener, app: App) -> Result<(), String> {
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("cannot catch signals: {error}"))?;
-    // The door, which shields the server from the network, will stand between the listener and the server.
-    raise_descriptor_limit();
+    let trusted = app.settings().trusted_proxies.clone();
+    let limits = Limits {
+        connections_max: options.max_connections as usize,
+        descriptors: raise_descriptor_limit(u64::from(options.max_connections)),
+        unlimited: Box::new(move |address| trusted.trusts(Some(address))),
+    };
     let app = Arc::new(app);
     keep_purging(Arc::downgrade(&app));
-    let server = Server::start(listener, app).map_err(|error| format!("cannot start: {error}"))?;
-    if let Some(signal) = signals.forever().next() {
-        log::info!("stopping on {}", signal_hook::low_level::signal_name(signal).unwrap_or("a signal"));
+    let handler: Arc<dyn Handler> = app;
+    let serving =
+        Serving::start(sockets, tls, limits, &handler).map_err(|error| format!("cannot start serving: {error}"))?;
+    for signal in signals.forever() {
+        if signal != SIGHUP {
+            log::info!("stopping on {}", signal_hook::low_level::signal_name(signal).unwrap_or("a signal"));
+            break;
+        }
+        if let Err(error) = serving.reload_tls() {
+            log::error!("the certificate stays as it was: {error}");
+        }
     }
-    server.stop();
+    serving.stop();
     log::info!("stopped");
     Ok(())
 }
 
-fn announce(settings: &Settings, listen: &ListenAddress, port: Option<u16>, database: &Path) {
-    match listen {
-        ListenAddress::Tcp(address) => {
-            let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
-            log::info!("listening on {host}:{}, which browsers reach as {}", port.unwrap_or(0), settings.origin());
-        }
-        ListenAddress::Unix(path) => {
-            log::info!("listening on unix:{}, which browsers reach as {}", path.display(), settings.origin());
-        }
-    }
+fn announce(settings: &Settings, sockets: &Sockets, database: &Path) {
+    let tcp = sockets.tcp.iter().filter_map(|socket| socket.local_addr().ok()).map(|address| address.to_string());
+    let unix = sockets
+        .unix
+        .iter()
+        .filter_map(|socket| Some(format!("unix:{}", socket.local_addr().ok()?.as_pathname()?.display())));
+    let addresses: Vec<String> = tcp.chain(unix).collect();
+    log::info!("listening on {}, which browsers reach as {}", addresses.join(", "), settings.origin());
     let place = std::path::absolute(database).unwrap_or_else(|_| database.to_owned());
     log::info!("the database is {}", place.display());
     log::info!("tokens may be for {}", settings.client_ids.join(", "));
@@ -96,15 +91,19 @@ fn announce(settings: &Settings, listen: &ListenAddress, port: Option<u16>, data
     }
     let local = matches!(settings.public_url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
     if !settings.is_https() && !local {
-        log::warn!("the public URL is plain http: anybody on the way can take sessions; put HTTPS in front of it");
+        log::warn!("the public URL is plain http: anybody on the way can take sessions; use HTTPS");
     }
 }
 
-fn raise_descriptor_limit() {
-    match rlimit::increase_nofile_limit(DESCRIPTORS_WANTED) {
-        Ok(limit) => log::debug!("at most {limit} file descriptors"),
-        Err(error) => log::warn!("cannot raise the limit of file descriptors: {error}"),
-    }
+/// Raises the soft limit as far as it makes sense; returns what it is then.
+fn raise_descriptor_limit(connections: u64) -> usize {
+    /// What POSIX promises, should nobody tell.
+    const LEAST: u64 = 256;
+    let limit = rlimit::increase_nofile_limit(connections + DESCRIPTORS_BESIDE_CONNECTIONS).unwrap_or_else(|error| {
+        log::warn!("cannot raise the limit of file descriptors: {error}");
+        rlimit::Resource::NOFILE.get_soft().unwrap_or(LEAST)
+    });
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 /// Deletes in small steps what time has made worthless, for as long as the application is there.

@@ -55,18 +55,37 @@ pub struct ServeOptions {
         help_heading = "Whom to let in")]
     pub allow_anyone: bool,
 
-    /// Where to listen: HOST:PORT, or unix:/PATH; port 0 picks a free one
+    /// Where to listen: HOST:PORT, [IPV6]:PORT or unix:/PATH; port 0 picks a free one. Sockets that systemd hands over
+    /// take its place
     #[arg(
         long,
         env = "HALLPASS_LISTEN",
         value_name = "ADDRESS",
+        value_delimiter = ',',
         default_value = "127.0.0.1:8080",
         help_heading = "Serving"
     )]
-    pub listen: ListenAddress,
+    pub listen: Vec<ListenAddress>,
+
+    /// Serve HTTPS on every TCP address with this certificate chain (PEM); read again when it changes
+    #[arg(long, env = "HALLPASS_TLS_CERT", value_name = "FILE", requires = "tls_key", help_heading = "Serving")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Its private key (PEM)
+    #[arg(long, env = "HALLPASS_TLS_KEY", value_name = "FILE", requires = "tls_cert", help_heading = "Serving")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Send plain HTTP on this address to the public URL, for example 0.0.0.0:80
+    #[arg(long, env = "HALLPASS_HTTP_REDIRECT", value_name = "ADDRESS", help_heading = "Serving")]
+    pub http_redirect: Option<String>,
+
+    /// Connections at once; fewer if the limit of file descriptors is low. The longest idle one makes room
+    #[arg(long, env = "HALLPASS_MAX_CONNECTIONS", value_name = "N", default_value = "1024",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Serving")]
+    pub max_connections: u32,
 
     /// How browsers reach it, for example https://auth.example.com; decides cookie name, Secure and Origin checks
-    /// [default: http://localhost:PORT]
+    /// [default: http://localhost:PORT, or https with --tls-cert]
     #[arg(long, env = "HALLPASS_PUBLIC_URL", value_name = "URL", help_heading = "Serving")]
     pub public_url: Option<Url>,
 

@@ -159,7 +159,8 @@ fn policy(options: &ServeOptions) -> Result<Policy, String> {
 fn public_url(options: &ServeOptions, port: Option<u16>) -> Result<Url, String> {
     let Some(url) = &options.public_url else {
         let port = port.ok_or("give --public-url, as a Unix socket tells nothing about how browsers reach it")?;
-        return Ok(Url::parse(&format!("http://localhost:{port}")).expect("a URL whatever the port"));
+        let scheme = if options.tls_cert.is_some() { "https" } else { "http" };
+        return Ok(Url::parse(&format!("{scheme}://localhost:{port}")).expect("a URL whatever the port"));
     };
     if !is_origin(url) {
         return Err(format!("--public-url takes scheme, host and port such as https://auth.example.com, not {url}"));

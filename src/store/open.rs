@@ -98,3 +98,16 @@ impl From<rusqlite::Error> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answered_commit_is_on_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let connection = writing(&folder.path().join("db")).expect("a database");
+        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).expect("a value");
+        assert_eq!((pragma("synchronous"), pragma("foreign_keys")), (2, 1), "FULL, and on");
+    }
+}

@@ -52,6 +52,11 @@ impl App {
         self
     }
 
+    /// How it shall behave.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The database.
     pub fn store(&self) -> &Store {
         &self.store

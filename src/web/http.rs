@@ -7,6 +7,25 @@ use serde_json::Value;
 /// The largest body that is read: an ID token has about 1.3 kB, a form some more.
 pub const BODY_BYTES_MAX: usize = 16 * 1024;
 
+/// The headers that anything here reads. The door lets in no others.
+pub const HEADERS_READ: [&str; 15] = [
+    "Accept",
+    "Access-Control-Request-Method",
+    "Authorization",
+    "Content-Type",
+    "Cookie",
+    "Origin",
+    "Sec-Fetch-Dest",
+    "Sec-Fetch-Mode",
+    "Sec-Fetch-Site",
+    "User-Agent",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Uri",
+    "X-Requested-With",
+];
+
 /// One request.
 #[derive(Debug, Clone, Default)]
 pub struct Request {

@@ -1,5 +1,7 @@
 //! How the world talks to us.
 
+mod serving;
+pub mod door;
 mod server;
 mod app;
 mod http;
@@ -16,5 +18,6 @@ mod cookies;
 mod pages;
 
 pub use app::App;
-pub use http::{BODY_BYTES_MAX, Request, Response};
-pub use server::{Handler, Listener, Server};
+pub use http::{BODY_BYTES_MAX, HEADERS_READ, Request, Response};
+pub use server::{Front, Handler, Server};
+pub use serving::{Limits, Serving, Sockets};

@@ -1,11 +1,10 @@
 //! The HTTP server: tiny_http's requests become plain values, and each finds a thread.
 //!
 //! A few threads answer whatever is quick. What may take long (it has a body, writes, or needs Google) gets a thread of
-//! its own, up to a bound, so that no check ever waits behind a sign-in. tiny_http must not meet slow or hostile
-//! clients; the door that keeps them out belongs in front of the listener handed to [`Server::start`].
+//! its own, up to a bound, so that no check ever waits behind a sign-in. tiny_http never meets slow or hostile clients:
+//! the door stands in front of it, or, on a Unix socket, the operator's proxy.
 
 use std::io::{self, Read};
-use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::process;
 use std::sync::Arc;
@@ -18,21 +17,22 @@ use super::http::{BODY_BYTES_MAX, Request, Response};
 use crate::clock;
 use crate::error::Error;
 
+/// The door's header with the client's address.
+const PEER_HEADER: &str = "X-Hallpass-Peer";
 /// Threads for quick answers.
 const QUICK_THREADS: usize = 4;
 /// Slow requests beside those that wait for Google: sign-outs, bodies under way.
 const OTHER_SLOW_MAX: usize = 64;
 /// A thread's stack: nothing here recurses.
 const STACK_BYTES: usize = 256 * 1024;
-/// How long requests under way may take once the server stops.
-const GRACE: Duration = Duration::from_secs(10);
 
-/// What a server listens on.
-pub enum Listener {
-    /// A port.
-    Tcp(TcpListener),
-    /// A Unix socket.
-    Unix(UnixListener),
+/// Who hands requests to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Front {
+    /// The door, on a socket that nobody else can reach: it says who the client is.
+    Door,
+    /// A proxy of the operator's on a Unix socket.
+    Proxy,
 }
 
 /// What answers requests.
@@ -48,8 +48,8 @@ pub trait Handler: Send + Sync + 'static {
         false
     }
 
-    /// How many slow requests may be under way at once.
-    fn slow_max(&self) -> usize {
+    /// How many slow requests would like to be under way at once.
+    fn slow_wanted(&self) -> usize {
         OTHER_SLOW_MAX
     }
 }
@@ -67,7 +67,7 @@ impl Handler for App {
         !matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS") || self.needs_exchange(request)
     }
 
-    fn slow_max(&self) -> usize {
+    fn slow_wanted(&self) -> usize {
         self.exchanges_max() + OTHER_SLOW_MAX
     }
 }
@@ -81,22 +81,22 @@ pub struct Server {
 struct Shared {
     http: tiny_http::Server,
     handler: Arc<dyn Handler>,
+    front: Front,
+    slow_max: usize,
     stopping: AtomicBool,
     slow: Arc<AtomicUsize>,
 }
 
 impl Server {
-    /// Starts answering on that listener.
+    /// Starts answering on that socket, with at most `slow_max` slow requests under way.
     ///
     /// # Errors
-    /// If the listener has no address or no thread can be started.
-    pub fn start(listener: Listener, handler: Arc<dyn Handler>) -> io::Result<Server> {
-        let listener = match listener {
-            Listener::Tcp(listener) => tiny_http::Listener::from(listener),
-            Listener::Unix(listener) => listener.into(),
-        };
-        let http = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
-        let shared = Arc::new(Shared { http, handler, stopping: AtomicBool::new(false), slow: Arc::default() });
+    /// If the socket has no address or no thread can be started.
+    pub fn start(socket: UnixListener, front: Front, handler: Arc<dyn Handler>, slow_max: usize) -> io::Result<Server> {
+        let http = tiny_http::Server::from_listener(socket, None).map_err(io::Error::other)?;
+        let slow_max = slow_max.min(handler.slow_wanted());
+        let stopping = AtomicBool::new(false);
+        let shared = Arc::new(Shared { http, handler, front, slow_max, stopping, slow: Arc::default() });
         let quick = |number| {
             let shared = shared.clone();
             thread::Builder::new()
@@ -108,9 +108,9 @@ impl Server {
         Ok(Server { shared, threads })
     }
 
-    /// Takes no new requests, and returns when those under way are answered, or after 10 seconds.
-    pub fn stop(self) {
-        let deadline = Instant::now() + GRACE;
+    /// Takes no new requests, and returns when those under way are answered, or after that time.
+    pub fn stop(self, grace: Duration) {
+        let deadline = Instant::now() + grace;
         self.shared.stopping.store(true, Ordering::Relaxed);
         self.threads.iter().for_each(|_| self.shared.http.unblock());
         for thread in self.threads {
@@ -145,13 +145,16 @@ impl Shared {
 
     /// Answers here what is quick, and gives the rest a thread of its own.
     fn dispatch(&self, received: tiny_http::Request) {
-        let request = plain(&received);
+        let request = plain(&received, self.front);
+        if self.front == Front::Door && request.peer.is_none() {
+            return respond(received, Response::empty(204)); // The door itself, which tries a new connection.
+        }
         let has_body =
             received.body_length().is_some_and(|length| length > 0) || request.header("Transfer-Encoding").is_some();
         if !has_body && !self.handler.may_wait(&request) {
             return answer(&*self.handler, received, &request);
         }
-        let place = Place::take(&self.slow, self.handler.slow_max());
+        let place = Place::take(&self.slow, self.slow_max);
         let handler = self.handler.clone();
         let work = move |place: Place, received, request| {
             answer_slowly(&*handler, received, request);
@@ -185,8 +188,9 @@ impl Drop for Place {
     }
 }
 
-/// The request without its body.
-fn plain(received: &tiny_http::Request) -> Request {
+/// The request without its body. The door takes away what clients write under the name of its own header.
+fn plain(received: &tiny_http::Request, front: Front) -> Request {
+    let peer = || received.headers().iter().find(|header| header.field.equiv(PEER_HEADER))?.value.as_str().parse().ok();
     Request {
         method: received.method().as_str().to_owned(),
         target: received.url().to_owned(),
@@ -196,7 +200,7 @@ fn plain(received: &tiny_http::Request) -> Request {
             .map(|header| (header.field.as_str().as_str().to_owned(), header.value.as_str().to_owned()))
             .collect(),
         body: Vec::new(),
-        peer: received.remote_addr().map(|address| address.ip().to_canonical()),
+        peer: if front == Front::Door { peer() } else { None },
     }
 }
 

@@ -19,6 +19,8 @@ mod limits;
 mod store;
 mod settings;
 mod server;
+mod door;
+mod head;
 mod demo;
 mod logs;
 mod crash;

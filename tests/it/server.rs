@@ -40,7 +40,8 @@ fn keep_alive_and_http_1_0() {
         let length = connection.read(&mut head).unwrap();
         assert!(head.starts_with(b"HTTP/1.1 200 OK") && head[..length].ends_with(b"\r\n\r\n"));
     }
-    assert!(program.send("GET /auth/check HTTP/1.0\r\n\r\n").unwrap().starts_with("HTTP/1.0 401 "));
+    let answer = program.send("GET /auth/check HTTP/1.0\r\n\r\n").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("\r\nConnection: close\r\n"), "{answer}");
 }
 
 #[test]

@@ -1,0 +1,118 @@
+//! Who is this? me and check, beside a tiny_http that has nothing to find out.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use super::google::{Answers, Google};
+use super::load::{Connection, Connections, closed_loop, open_loop};
+use super::report::{Target, median, percentile, remark, row};
+use super::server::Server;
+use super::sessions::{self, LastSeen};
+use super::signing_in;
+
+/// Live sessions in the database.
+const SESSIONS: usize = 100_000;
+/// Clients of a closed loop.
+const CLIENTS: usize = 8;
+/// One round of each server, and how many of them by turns.
+const ROUND: Duration = Duration::from_secs(1);
+const ROUNDS: usize = 5;
+/// Requests of an open loop.
+const PER_SECOND: u32 = 1000;
+/// Sign-ins that hang.
+const HANGING: usize = 64;
+
+/// Measures throughput beside the bare server, and latency.
+pub fn measure(folder: &Path) {
+    let google = Google::start(Answers::Never);
+    throughput(folder, &google);
+    latency_of_check(folder, &google);
+    latency_beside_hanging_sign_ins(folder, &google);
+}
+
+fn throughput(folder: &Path, google: &Google) {
+    let database = folder.join("many.db");
+    let tokens = sessions::create(&database, SESSIONS, LastSeen::ThisMinute);
+    let (hallpass, bare) = (Server::hallpass(&database, google, &[]), Server::bare());
+    let compare = |what: &str, line: &str, connections: Connections, target: Target| {
+        let request = |number| request(line, &tokens, number);
+        let run = |server: &Server| {
+            let outcome = closed_loop(server.address, CLIENTS, connections, ROUND, &request);
+            assert_eq!(outcome.failed, 0, "{what}: not every answer is 200");
+            outcome.per_second
+        };
+        let rounds: Vec<_> = (0..ROUNDS).map(|_| (run(&hallpass), run(&bare))).collect();
+        row(
+            what,
+            &format!("{:.0}", median(rounds.iter().map(|(hallpass, _)| *hallpass).collect())),
+            &format!("{:.0}", median(rounds.iter().map(|(_, bare)| *bare).collect())),
+            median(rounds.iter().map(|(hallpass, bare)| hallpass / bare).collect()),
+            target,
+        );
+    };
+    let (kept, new) = (Connections::Kept, Connections::New);
+    compare("me/s, keep-alive | bare tiny_http", "GET /auth/me HTTP/1.1", kept, Target::AtLeast(0.5));
+    compare("check/s, keep-alive | bare tiny_http", "GET /auth/check HTTP/1.1", kept, Target::AtLeast(0.6));
+    compare("check/s, a new HTTP/1.0 connection each | bare tiny_http", "GET /auth/check HTTP/1.0", new, Target::None);
+    remark(
+        "100,000 live sessions, each request with another of them; 8 clients, 4 threads; medians of 5 rounds by turns",
+    );
+}
+
+/// All sessions were last seen long ago, so that every check of this run writes as well.
+fn latency_of_check(folder: &Path, google: &Google) {
+    let database = folder.join("latency-of-check.db");
+    let tokens = sessions::create(&database, SESSIONS, LastSeen::AnHourAgo);
+    let hallpass = Server::hallpass(&database, google, &[]);
+    let request = |number| request("GET /auth/check HTTP/1.1", &tokens, number);
+    let rounds: Vec<[f64; 3]> = (0..ROUNDS)
+        .map(|_| {
+            let mut latencies = open_loop(hallpass.address, PER_SECOND, 2 * ROUND, &request);
+            [0.50, 0.95, 0.99].map(|share| percentile(&mut latencies, share))
+        })
+        .collect();
+    let [p50, p95, p99] = [0, 1, 2].map(|place| median(rounds.iter().map(|round| round[place]).collect()));
+    row("check at 1000 requests/s, p95 in ms", &format!("{p95:.2}"), "", p95, Target::AtMost(1.0));
+    remark(&format!("p50 {p50:.2} ms, p99 {p99:.2} ms; every check writes when its session was last seen"));
+}
+
+fn latency_beside_hanging_sign_ins(folder: &Path, google: &Google) {
+    let start = |name: &str| {
+        let database = folder.join(name);
+        let tokens = sessions::create(&database, CLIENTS, LastSeen::ThisMinute);
+        (Server::hallpass(&database, google, &["--tokeninfo-timeout", "1h"]), tokens)
+    };
+    let (quiet, hanging) = (start("quiet.db"), start("hanging.db"));
+    let sign_in = |number: usize| {
+        let mut connection = Connection::open_served(hanging.0.address);
+        connection.send(&signing_in::request(number as u64));
+        connection
+    };
+    let connections: Vec<_> = (0..HANGING).map(sign_in).collect();
+    while google.asked() < HANGING {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let p99 = |(server, tokens): &(Server, Vec<String>)| {
+        let request = |number| request("GET /auth/me HTTP/1.1", tokens, number);
+        percentile(&mut open_loop(server.address, PER_SECOND, 2 * ROUND, &request), 0.99)
+    };
+    let rounds: Vec<_> = (0..ROUNDS).map(|_| (p99(&hanging), p99(&quiet))).collect();
+    drop(connections);
+    row(
+        "me at 1000 requests/s, p99 in ms, 64 sign-ins hang | none",
+        &format!("{:.2}", median(rounds.iter().map(|(hanging, _)| *hanging).collect())),
+        &format!("{:.2}", median(rounds.iter().map(|(_, quiet)| *quiet).collect())),
+        median(rounds.iter().map(|(hanging, quiet)| hanging / quiet).collect()),
+        Target::AtMost(2.0),
+    );
+}
+
+/// A request with one of the sessions; which one, the number decides without an order.
+fn request(line: &str, tokens: &[String], number: u64) -> Vec<u8> {
+    // Fibonacci hashing: successive numbers fall far from one another.
+    let place = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    let token = &tokens[place as usize % tokens.len()];
+    format!("{line}\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\nCookie: hallpass={token}\r\n\r\n")
+        .into_bytes()
+}

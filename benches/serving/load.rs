@@ -1,0 +1,189 @@
+//! Clients: blocking sockets, a thread each, and no more work for an answer than finding its end.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Every run begins with this much that does not count: connections, caches, branch predictors.
+const WARM_UP: Duration = Duration::from_millis(500);
+/// No answer of either server is longer.
+const ANSWER_BYTES_MAX: usize = 8 * 1024;
+/// A client needs little stack.
+const STACK_BYTES: usize = 64 * 1024;
+
+/// Makes the bytes of a request from its number. No number comes twice, in any run.
+pub type Request<'a> = &'a (dyn Fn(u64) -> Vec<u8> + Sync);
+
+/// How a client connects.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Connections {
+    /// Once.
+    Kept,
+    /// Again for each request, until the server closes, as HTTP/1.0 has it.
+    New,
+}
+
+/// What came of a run.
+#[derive(Default)]
+pub struct Outcome {
+    /// Good answers a second, after the warm-up.
+    pub per_second: f64,
+    /// Good answers in all, those of the warm-up included.
+    pub answered: u64,
+    /// Answers other than 200.
+    pub failed: u64,
+    /// How long it all took.
+    pub seconds: f64,
+}
+
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+fn next(request: Request) -> Vec<u8> {
+    request(NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// So many clients, each of which sends its next request when the last is answered.
+pub fn closed_loop(
+    server: SocketAddr,
+    clients: usize,
+    connections: Connections,
+    run: Duration,
+    request: Request,
+) -> Outcome {
+    let opened: Vec<_> = (0..clients).map(|_| Connection::open_served(server)).collect();
+    let begin = Instant::now();
+    let (from, until) = (begin + WARM_UP, begin + WARM_UP + run);
+    let client = |mut connection: Connection| {
+        let (mut early, mut counted, mut failed) = (0, 0, 0);
+        loop {
+            let status = connection.exchange(&next(request));
+            let now = Instant::now();
+            match status {
+                _ if now >= until => return (early, counted, failed),
+                200 if now < from => early += 1,
+                200 => counted += 1,
+                _ => failed += 1,
+            }
+            if connections == Connections::New {
+                connection.wait_for_end();
+                connection = Connection::open(server);
+            }
+        }
+    };
+    let counts = in_parallel(opened, client);
+    let sum = |count: fn(&(u64, u64, u64)) -> u64| counts.iter().map(count).sum::<u64>();
+    Outcome {
+        per_second: sum(|(_, counted, _)| *counted) as f64 / run.as_secs_f64(),
+        answered: sum(|(early, counted, _)| early + counted),
+        failed: sum(|(_, _, failed)| *failed),
+        seconds: begin.elapsed().as_secs_f64(),
+    }
+}
+
+/// So many requests a second, whether or not the last were answered: what a request waits for a late answer to the one
+/// before it counts as its own. That this program itself wakes up late does not. Returns how long each took.
+pub fn open_loop(server: SocketAddr, per_second: u32, run: Duration, request: Request) -> Vec<Duration> {
+    const CLIENTS: u32 = 16;
+    let interval = Duration::from_secs(1) * CLIENTS / per_second;
+    let opened: Vec<_> = (0..CLIENTS).map(|number| (number, Connection::open_served(server))).collect();
+    let begin = Instant::now();
+    let (from, until) = (begin + WARM_UP, begin + WARM_UP + run);
+    let client = |(number, mut connection): (u32, Connection)| {
+        let mut latencies = Vec::new();
+        let mut due = begin + interval * number / CLIENTS;
+        while due < until {
+            let bytes = next(request);
+            let wait = due.saturating_duration_since(Instant::now());
+            let sent = if wait.is_zero() {
+                due
+            } else {
+                thread::sleep(wait);
+                Instant::now()
+            };
+            assert_eq!(connection.exchange(&bytes), 200, "the server fails under an open load");
+            if due >= from {
+                latencies.push(sent.elapsed());
+            }
+            due += interval;
+        }
+        latencies
+    };
+    in_parallel(opened, client).concat()
+}
+
+/// Runs a client on each of these, each in a thread of its own.
+fn in_parallel<C: Send, T: Send>(clients: Vec<C>, run: impl Fn(C) -> T + Sync) -> Vec<T> {
+    let run = &run;
+    thread::scope(|scope| {
+        let start = |client| {
+            let thread = thread::Builder::new().stack_size(STACK_BYTES);
+            thread.spawn_scoped(scope, move || run(client)).expect("a thread can be started")
+        };
+        let threads: Vec<_> = clients.into_iter().map(start).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a client ends well")).collect()
+    })
+}
+
+/// One connection.
+pub struct Connection {
+    stream: TcpStream,
+    buffer: [u8; ANSWER_BYTES_MAX],
+}
+
+impl Connection {
+    /// Connects.
+    pub fn open(server: SocketAddr) -> Connection {
+        let stream = TcpStream::connect(server).expect("the server accepts a connection");
+        stream.set_nodelay(true).expect("a socket takes its options");
+        Connection { stream, buffer: [0; ANSWER_BYTES_MAX] }
+    }
+
+    /// Connects, and has a first request answered. tiny_http gives each connection a thread, but of many that come at
+    /// once it leaves some without, until others end; those that come one by one it serves.
+    pub fn open_served(server: SocketAddr) -> Connection {
+        let mut connection = Connection::open(server);
+        let status = connection.exchange(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!(status, 200, "the server is not well");
+        connection
+    }
+
+    /// Sends a request without waiting for the answer.
+    pub fn send(&mut self, request: &[u8]) {
+        self.stream.write_all(request).expect("the server reads");
+    }
+
+    /// Sends a request, reads the whole answer, returns its status.
+    pub fn exchange(&mut self, request: &[u8]) -> u16 {
+        self.send(request);
+        let mut filled = 0;
+        loop {
+            let read = self.stream.read(&mut self.buffer[filled..]).expect("the server answers");
+            assert_ne!(read, 0, "the server closed before its answer, or the answer is too long");
+            filled += read;
+            if let Some((status, length)) = status_and_length(&self.buffer[..filled])
+                && filled >= length
+            {
+                return status;
+            }
+        }
+    }
+
+    fn wait_for_end(&mut self) {
+        match self.stream.read(&mut self.buffer) {
+            Ok(0) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            other => panic!("expected the end of a connection and not {other:?}"),
+        }
+    }
+}
+
+/// The status and the length of the whole answer, once its head is there.
+fn status_and_length(answer: &[u8]) -> Option<(u16, usize)> {
+    let head = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let text = std::str::from_utf8(&answer[..head]).expect("a head is ASCII");
+    let status = text.get(9..12).and_then(|status| status.parse().ok()).expect("an answer begins with its status");
+    let length = text.rsplit_once("Content-Length: ").map_or("0", |(_, rest)| rest.split('\r').next().unwrap_or("0"));
+    Some((status, head + 4 + length.parse::<usize>().expect("a length is a number")))
+}

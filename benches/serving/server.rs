@@ -1,0 +1,119 @@
+//! The two servers, each in a process of its own: Hallpass, and tiny_http with nothing on top.
+
+use std::env;
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::google::{CLIENT_ID, Google};
+use super::load::Connection;
+
+/// The binary that is measured.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_hallpass");
+/// The argument that makes this program the bare server.
+pub const BARE: &str = "bare-tiny-http";
+/// As many as Hallpass has for quick answers.
+const BARE_THREADS: usize = 4;
+/// Longer than any start takes.
+const START_PATIENCE: Duration = Duration::from_secs(10);
+/// How often a server that starts is looked for; a fraction of the time it takes.
+const LOOK_INTERVAL: Duration = Duration::from_micros(200);
+/// The unit of /proc/PID/stat, on every Linux of today.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// A running server; dropping it ends it.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// From exec to the first answer.
+    pub start: Duration,
+    process: Child,
+}
+
+impl Server {
+    /// Hallpass on that database, with that stand-in for Google and those flags besides.
+    pub fn hallpass(database: &Path, google: &Google, flags: &[&str]) -> Server {
+        let address = free_address();
+        let mut command = Command::new(BINARY);
+        command
+            .args(["serve", "--allow-anyone", "--signin-burst", "0", "--client-id", CLIENT_ID])
+            .args(["--listen", &address.to_string()])
+            .args(["--tokeninfo-url", &format!("http://{}/tokeninfo", google.address)])
+            .args(["--tokeninfo-concurrency", "64"])
+            .arg("--database")
+            .arg(database)
+            .args(flags);
+        Server::start(command, address)
+    }
+
+    /// tiny_http, answering "ok".
+    pub fn bare() -> Server {
+        let address = free_address();
+        let mut command = Command::new(env::current_exe().expect("this program has a path"));
+        command.args([BARE, &address.to_string()]);
+        Server::start(command, address)
+    }
+
+    fn start(mut command: Command, address: SocketAddr) -> Server {
+        let begin = Instant::now();
+        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the server can be run");
+        while TcpStream::connect(address).is_err() {
+            assert!(begin.elapsed() < START_PATIENCE, "the server does not start");
+            thread::sleep(LOOK_INTERVAL);
+        }
+        Connection::open_served(address);
+        Server { address, start: begin.elapsed(), process }
+    }
+
+    /// The processor time it has used, in seconds.
+    pub fn cpu_seconds(&self) -> f64 {
+        cpu_seconds(&self.process.id().to_string())
+    }
+
+    /// Its resident memory, in MB.
+    pub fn resident_mb(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("the server runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
+        let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kB");
+        kib * 1024.0 / 1e6
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // That it has ended already is all that can go wrong, and would have been noticed.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The processor time that a process has used, in seconds; `self` is this one, with the load and the stand-in in it.
+pub fn cpu_seconds(process: &str) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("the process runs");
+    // The second field is a name in parentheses that may hold anything; utime and stime are the 14th and 15th.
+    let fields = stat.rsplit_once(')').expect("the name ends").1.split_whitespace().skip(11).take(2);
+    fields.map(|ticks| ticks.parse::<f64>().expect("a number of ticks")).sum::<f64>() / TICKS_PER_SECOND
+}
+
+/// What this program does when it is the bare server.
+pub fn serve_bare() {
+    let address = env::args().nth(2).expect("an address follows");
+    let server = Arc::new(tiny_http::Server::http(address).expect("the address is free"));
+    let answer = move || {
+        while let Ok(request) = server.recv() {
+            // An error here means that the client left.
+            let _ = request.respond(tiny_http::Response::from_string("ok"));
+        }
+    };
+    let threads: Vec<_> = (0..BARE_THREADS).map(|_| thread::spawn(answer.clone())).collect();
+    threads.into_iter().for_each(|thread| thread.join().expect("a worker does not panic"));
+}
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener.local_addr().expect("a listener has an address")
+}

@@ -1,0 +1,131 @@
+//! Where clients come in, and who has to go for them.
+
+use std::io::{self, ErrorKind};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+use rustls::StreamOwned;
+use socket2::SockRef;
+
+use super::client::Client;
+use super::event_loop::EventLoop;
+use super::refusal::Reason;
+use super::transport::Transport;
+use super::{Listener, Service};
+
+/// Connections accepted from one listener before others have their turn.
+const ACCEPTS_PER_TURN: usize = 64;
+/// How long nobody is accepted after the operating system refused to hand over a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often that is worth a line in the log.
+const ACCEPT_WARNING_PERIOD: Duration = Duration::from_secs(10);
+/// What the kernel keeps of an answer for a client that does not take it; by itself it would keep megabytes.
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
+/// What the kernel keeps of what a client sends and nobody reads yet.
+const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// A listener.
+pub(super) struct Entrance {
+    socket: TcpListener,
+    service: Service,
+    redirect: Option<Arc<str>>,
+    /// Whether somebody may be waiting.
+    pub(super) ready: bool,
+}
+
+impl Entrance {
+    pub(super) fn open(listener: Listener, registry: &Registry, token: Token) -> io::Result<Entrance> {
+        listener.socket.set_nonblocking(true)?;
+        // Connections inherit these from the listener that accepts them.
+        let socket = SockRef::from(&listener.socket);
+        socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+        socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+        // Answers go out in as few writes as possible; waiting to fill a packet would only delay the last one.
+        socket.set_tcp_nodelay(true)?;
+        let mut socket = TcpListener::from_std(listener.socket);
+        registry.register(&mut socket, token, Interest::READABLE)?;
+        let redirect = match &listener.service {
+            Service::RedirectTo(base) => Some(Arc::from(base.as_str())),
+            Service::Plain | Service::Tls => None,
+        };
+        Ok(Entrance { socket, service: listener.service, redirect, ready: true })
+    }
+}
+
+impl EventLoop {
+    /// Lets in those who wait outside.
+    pub(super) fn accept(&mut self) {
+        if self.accept_again_at.is_some_and(|at| at > self.now) {
+            return;
+        }
+        self.accept_again_at = None;
+        for index in 0..self.entrances.len() {
+            let mut accepts = 0;
+            while self.entrances[index].ready && accepts < ACCEPTS_PER_TURN {
+                accepts += 1;
+                match self.entrances[index].socket.accept() {
+                    Ok((socket, address)) => self.welcome(index, socket, address.ip()),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => self.entrances[index].ready = false,
+                    // The client went before its turn.
+                    Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => (),
+                    Err(error) => return self.pause(&error),
+                }
+            }
+        }
+    }
+
+    /// Waits before accepting again. Most likely, no descriptor is free, so somebody makes room.
+    fn pause(&mut self, error: &io::Error) {
+        self.counters.count(Reason::AcceptError);
+        self.accept_again_at = Some(self.now + ACCEPT_PAUSE);
+        if let Some(first) = self.crowd.first() {
+            self.turn_away(Reason::Evicted);
+            self.close(first);
+        }
+        if self.accept_warned_at.is_none_or(|at| self.now - at >= ACCEPT_WARNING_PERIOD) {
+            self.accept_warned_at = Some(self.now);
+            log::warn!("cannot accept connections, trying again: {error}");
+        }
+    }
+
+    fn welcome(&mut self, entrance: usize, socket: TcpStream, address: IpAddr) {
+        let limit = if (self.unlimited)(address.to_canonical()) { usize::MAX } else { self.per_address_max };
+        if !self.crowd.enter(address, limit) {
+            return self.turn_away(Reason::PerAddress);
+        }
+        if self.clients.len() >= self.clients_max {
+            self.turn_away(Reason::Evicted);
+            match self.crowd.first() {
+                Some(first) => self.close(first),
+                None => return self.crowd.leave(address, 0),
+            }
+        }
+        let transport = match (&self.entrances[entrance].service, &self.tls) {
+            (Service::Tls, Some(tls)) => match tls.accept(self.now) {
+                Ok(session) => Transport::Tls(Box::new(StreamOwned::new(session, socket))),
+                Err(error) => {
+                    log::error!("cannot begin a TLS session: {error}");
+                    return self.crowd.leave(address, 0);
+                }
+            },
+            _ => Transport::Plain(socket),
+        };
+        let redirect = self.entrances[entrance].redirect.clone();
+        let mut client = Client::new(transport, address, redirect, self.now + self.deadlines.request);
+        client.place = self.crowd.last_place();
+        let key = self.clients.vacant_key();
+        let token = self.client_token(key);
+        if let Err(error) = client.transport.register(self.poll.registry(), token) {
+            log::warn!("cannot watch a connection: {error}");
+            return self.crowd.leave(address, 0);
+        }
+        self.crowd.release(client.place, key);
+        self.clients.insert(client);
+        self.counters.opened();
+        // Its request is often here already.
+        self.read_client(key);
+    }
+}

@@ -1,0 +1,279 @@
+//! The way of a request: from the client inside, and of its answer back.
+
+use std::io::ErrorKind;
+
+use mio::event::Event;
+
+use super::answer::{Broken, Manner};
+use super::client::Phase;
+use super::event_loop::EventLoop;
+use super::inside::Duty;
+use super::refusal::{self, Reason};
+
+/// How much of an answer waits in memory for its client; above it, the rest waits inside. Hallpass's own answers are
+/// smaller, so that a slow client does not hold an inner connection.
+const OUTBOUND_BYTES_MAX: usize = 64 * 1024;
+
+impl EventLoop {
+    pub(super) fn client_event(&mut self, key: usize, event: &Event) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        // Room to write may be what TLS needed to go on reading; an error shows when reading.
+        client.readable |=
+            event.is_readable() || event.is_read_closed() || event.is_error() || client.transport.is_tls();
+        client.sent_all |= event.is_read_closed();
+        match client.phase {
+            Phase::Waiting | Phase::Answering { .. } if event.is_error() || event.is_write_closed() => self.close(key),
+            Phase::Answering { inner: Some(inner) } if event.is_writable() => self.read_inner(inner),
+            Phase::Answering { .. } if event.is_writable() => self.flush_client(key),
+            Phase::Waiting | Phase::Answering { .. } => (),
+            Phase::Reading { .. } => {
+                if event.is_writable() && client.outbound_bytes() > 0 {
+                    self.flush_client(key);
+                }
+                self.read_client(key);
+            }
+            Phase::Lingering { .. } => self.linger(key),
+        }
+    }
+
+    /// Reads a client while it owes a request and there is something to read.
+    pub(super) fn read_client(&mut self, key: usize) {
+        while let Some(client) = self.clients.get_mut(key)
+            && matches!(client.phase, Phase::Reading { .. })
+            && client.readable
+        {
+            match client.transport.read(&mut self.buffer) {
+                Ok(0) => return self.close(key),
+                Ok(read) => {
+                    if client.transport.short_read_is_last() && read < self.buffer.len() && !client.sent_all {
+                        client.readable = false;
+                    }
+                    self.take_in(key, read);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => (),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    client.readable = false;
+                    if client.transport.wants_write() {
+                        self.watch_writes(key);
+                    }
+                    return;
+                }
+                Err(_) => {
+                    if client.transport.is_handshaking() {
+                        self.turn_away(Reason::Tls);
+                    }
+                    return self.close(key);
+                }
+            }
+        }
+    }
+
+    /// Takes in the bytes at the start of the buffer.
+    pub(super) fn take_in(&mut self, key: usize, bytes: usize) {
+        let client = &mut self.clients[key];
+        if !client.begun {
+            client.begun = true;
+            // The first request has its time from the accept on.
+            if !client.fresh {
+                client.deadline = self.now + self.deadlines.request;
+            }
+        }
+        match client.take_in(&self.buffer[..bytes], self.headers) {
+            Ok(true) => self.forward(key),
+            Ok(false) if client.outbound_bytes() > 0 => self.flush_client(key),
+            Ok(false) => (),
+            Err(reason) => self.refuse(key, reason),
+        }
+    }
+
+    /// The client's request is whole: it goes inside, now or in its turn.
+    fn forward(&mut self, key: usize) {
+        let client = &mut self.clients[key];
+        self.crowd.hold(client.place);
+        client.place = self.crowd.last_place();
+        client.phase = Phase::Waiting;
+        client.deadline = self.now + self.deadlines.queue;
+        if let Some(base) = client.redirect.clone() {
+            let target = client.request.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+            let answer = refusal::redirect(&base, &String::from_utf8_lossy(target));
+            return self.say_last(key, &answer);
+        }
+        if let Some(inner) = self.inside.take(key, client.is_head) {
+            self.send_inside(key, inner);
+        } else {
+            self.inside.waiting.push_back(key);
+            self.serve_waiting();
+        }
+    }
+
+    /// Gives free inner connections to those who wait, and opens another one for those who still do.
+    pub(super) fn serve_waiting(&mut self) {
+        while let Some(key) = self.inside.waiting.front().copied()
+            && let Some(inner) = self.inside.take(key, self.clients[key].is_head)
+        {
+            self.inside.waiting.pop_front();
+            self.send_inside(key, inner);
+        }
+        if !self.inside.waiting.is_empty()
+            && let Err(error) = self.inside.greet(self.poll.registry(), self.inner_token(), self.now)
+        {
+            log::error!("cannot open a connection inside: {error}");
+            self.refuse_waiting();
+        }
+    }
+
+    fn refuse_waiting(&mut self) {
+        while let Some(key) = self.inside.waiting.pop_front() {
+            self.refuse(key, Reason::InnerUnavailable);
+        }
+    }
+
+    fn send_inside(&mut self, key: usize, inner: usize) {
+        let client = &mut self.clients[key];
+        client.phase = Phase::Answering { inner: Some(inner) };
+        client.deadline = self.now + self.deadlines.inner;
+        self.write_inner(inner);
+    }
+
+    fn write_inner(&mut self, key: usize) {
+        let Some(inner) = self.inside.get(key) else { return };
+        let Duty::Serving(client) = inner.duty else { return };
+        match inner.write(&self.clients[client].request) {
+            Ok(true) => (),
+            Ok(false) => {
+                let token = self.inner_token()(key);
+                if self.inside.register_writes(key, self.poll.registry(), token).is_err() {
+                    self.lose_inner(key);
+                }
+            }
+            Err(_) => self.lose_inner(key),
+        }
+    }
+
+    pub(super) fn inner_event(&mut self, key: usize, event: &Event) {
+        let Some(inner) = self.inside.get(key) else { return };
+        if event.is_readable() || event.is_read_closed() {
+            inner.arrived(event.is_read_closed());
+        }
+        if event.is_writable() {
+            self.write_inner(key);
+        }
+        self.read_inner(key);
+    }
+
+    /// Reads an inner connection while there is something to read and the client takes it.
+    pub(super) fn read_inner(&mut self, key: usize) {
+        while self.takes_more(key)
+            && let Some(inner) = self.inside.get(key)
+            && inner.is_readable()
+        {
+            match inner.read(&mut self.buffer).and_then(|read| self.relay(key, read)) {
+                Ok(false) => (),
+                Ok(true) => return self.end_answer(key),
+                Err(Broken) => return self.lose_inner(key),
+            }
+        }
+        if let Some(client) = self.served_by(key) {
+            self.flush_client(client);
+        }
+    }
+
+    /// Whether what comes from this inner connection has somewhere to go.
+    fn takes_more(&mut self, key: usize) -> bool {
+        if let Some(client) = self.served_by(key)
+            && self.clients[client].outbound_bytes() >= OUTBOUND_BYTES_MAX
+        {
+            self.flush_client(client);
+        }
+        // The client may have been closed just now.
+        self.served_by(key).is_none_or(|client| self.clients[client].outbound_bytes() < OUTBOUND_BYTES_MAX)
+    }
+
+    fn served_by(&mut self, inner: usize) -> Option<usize> {
+        match self.inside.get(inner)?.duty {
+            Duty::Serving(client) => Some(client),
+            Duty::Greeting | Duty::Idle | Duty::Abandoned => None,
+        }
+    }
+
+    /// Passes on the bytes at the start of the buffer; true once the answer is complete.
+    fn relay(&mut self, key: usize, bytes: usize) -> Result<bool, Broken> {
+        let stopping = self.stopping.is_some();
+        let Some(inner) = self.inside.get(key) else { return Err(Broken) };
+        let fresh = &self.buffer[..bytes];
+        let Duty::Serving(client_key) = inner.duty else {
+            return inner.take_in(fresh, Manner::default(), &mut Vec::new());
+        };
+        let client = &mut self.clients[client_key];
+        client.keep_alive &= !stopping;
+        let manner = Manner { keep_alive: client.keep_alive, secure: client.transport.is_tls() };
+        let began = inner.has_head();
+        let complete = inner.take_in(fresh, manner, &mut client.outbound)?;
+        if inner.has_head() && !began {
+            client.deadline = self.now + self.deadlines.answer;
+            // From here on, it is for the client to take it.
+            self.crowd.release(client.place, client_key);
+        }
+        Ok(complete)
+    }
+
+    /// The answer of this inner connection is complete.
+    fn end_answer(&mut self, key: usize) {
+        let client = self.served_by(key);
+        self.inside.release(key, self.now);
+        if let Some(client) = client {
+            self.clients[client].phase = Phase::Answering { inner: None };
+            self.flush_client(client);
+        }
+        self.serve_waiting();
+    }
+
+    /// This inner connection is of no more use.
+    pub(super) fn lose_inner(&mut self, key: usize) {
+        let Some(inner) = self.inside.remove(key) else { return };
+        if let Duty::Serving(key) = inner.duty {
+            self.clients[key].phase = Phase::Answering { inner: None };
+        }
+        match inner.duty {
+            Duty::Idle | Duty::Abandoned => (),
+            Duty::Greeting => {
+                log::error!("a connection inside was not answered");
+                self.refuse_waiting();
+            }
+            Duty::Serving(key) if inner.has_head() => {
+                log::error!("an answer from inside broke off");
+                self.close(key);
+            }
+            // It may have been closed while it was idle. What was not answered at all can be asked again, once.
+            Duty::Serving(key) if !inner.has_answered() && !self.clients[key].retried => {
+                let client = &mut self.clients[key];
+                client.retried = true;
+                client.phase = Phase::Waiting;
+                self.inside.waiting.push_front(key);
+            }
+            Duty::Serving(key) => {
+                log::error!("an answer from inside was not understood");
+                self.refuse(key, Reason::InnerUnavailable);
+            }
+        }
+        self.serve_waiting();
+    }
+
+    /// Sends what the client has not got yet, and goes on when it has all of its answer.
+    pub(super) fn flush_client(&mut self, key: usize) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        match client.flush() {
+            Ok(true) if client.phase == (Phase::Answering { inner: None }) => self.finish(key),
+            Ok(true) => (),
+            Ok(false) => self.watch_writes(key),
+            Err(_) => self.close(key),
+        }
+    }
+
+    fn watch_writes(&mut self, key: usize) {
+        let token = self.client_token(key);
+        if self.clients[key].transport.register_writes(self.poll.registry(), token).is_err() {
+            self.close(key);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The bytes of one client, in the clear or through TLS, never blocking.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use rustls::{ServerConnection, StreamOwned};
+
+/// A client's connection.
+pub(super) enum Transport {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
+}
+
+impl Transport {
+    pub(super) fn socket(&mut self) -> &mut TcpStream {
+        match self {
+            Transport::Plain(socket) => socket,
+            Transport::Tls(stream) => &mut stream.sock,
+        }
+    }
+
+    /// Asks for events when there is something to read, which is all that is needed until a write finds no room.
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.register(self.socket(), token, Interest::READABLE)
+    }
+
+    /// Asks for events when there is room to write, too.
+    pub(super) fn register_writes(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.reregister(self.socket(), token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Whether a read that does not fill the buffer has taken all there is.
+    pub(super) fn short_read_is_last(&self) -> bool {
+        matches!(self, Transport::Plain(_))
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self, Transport::Tls(_))
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        matches!(self, Transport::Tls(stream) if stream.conn.is_handshaking())
+    }
+
+    /// Whether TLS has bytes of its own to send, as in a handshake.
+    pub(super) fn wants_write(&self) -> bool {
+        matches!(self, Transport::Tls(stream) if stream.conn.wants_write())
+    }
+
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Transport::Plain(socket) => socket.read(buffer),
+            Transport::Tls(stream) => match stream.read(buffer) {
+                // The client went without saying so; all that it sent is here.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(0),
+                result => result,
+            },
+        }
+    }
+
+    /// Writes from `bytes` on from `sent`, which it moves along; true once all are on their way.
+    pub(super) fn write(&mut self, bytes: &[u8], sent: &mut usize) -> io::Result<bool> {
+        while *sent < bytes.len() {
+            let result = match self {
+                Transport::Plain(socket) => socket.write(&bytes[*sent..]),
+                Transport::Tls(stream) => stream.write(&bytes[*sent..]),
+            };
+            match result {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => *sent += written,
+                Err(error) if error.kind() == ErrorKind::Interrupted => (),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        if let Transport::Tls(stream) = self
+            && stream.conn.wants_write()
+        {
+            match stream.flush() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                result => result?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Says that nothing more will be sent. It is a courtesy: a client that cannot hear it is leaving anyway.
+    pub(super) fn finish(&mut self) {
+        if let Transport::Tls(stream) = self {
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+        let _ = self.socket().shutdown(Shutdown::Write);
+    }
+}

@@ -1,0 +1,106 @@
+//! The whole front of the house: the door on the network, and the servers behind it and beside it.
+
+use std::io;
+use std::net::{IpAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::door::{Capacity, Deadlines, Door, Listener, Service, Settings, TlsFiles};
+use super::http::HEADERS_READ;
+use super::server::{Front, Handler, Server};
+
+/// Connections that one client address may have open.
+const CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
+/// How long requests under way may take once it is told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What is listened on, bound already.
+#[derive(Default)]
+pub struct Sockets {
+    /// Through the door, with TLS if there is a certificate.
+    pub tcp: Vec<TcpListener>,
+    /// Without the door, for proxies on this host.
+    pub unix: Vec<UnixListener>,
+    /// A port that only sends browsers to this public URL.
+    pub redirect: Option<(TcpListener, String)>,
+}
+
+/// How much may be open at once, and to whom that does not apply.
+pub struct Limits {
+    /// Connections wanted.
+    pub connections_max: usize,
+    /// The soft limit of file descriptors.
+    pub descriptors: usize,
+    /// Addresses that may have any number of connections: trusted proxies.
+    pub unlimited: Box<dyn Fn(IpAddr) -> bool + Send>,
+}
+
+/// Everything that serves.
+pub struct Serving {
+    door: Option<Door>,
+    servers: Vec<Server>,
+    /// Holds the socket between door and server; its owner alone can enter (mode 0700).
+    _folder: TempDir,
+}
+
+impl Serving {
+    /// Starts serving on those sockets.
+    ///
+    /// # Errors
+    /// If the certificate is of no use, or the operating system refuses a socket or a thread.
+    pub fn start(
+        sockets: Sockets,
+        tls: Option<TlsFiles>,
+        limits: Limits,
+        handler: &Arc<dyn Handler>,
+    ) -> io::Result<Serving> {
+        let capacity = Capacity::within(limits.connections_max, limits.descriptors);
+        log::debug!("room for {} connections, {} requests at once", capacity.connections, capacity.inside);
+        // Slow requests leave half of what fits inside to the quick ones.
+        let serve = |socket, front| Server::start(socket, front, handler.clone(), capacity.inside.div_ceil(2));
+        let folder = tempfile::tempdir()?;
+        let mut servers: Vec<Server> =
+            sockets.unix.into_iter().map(|socket| serve(socket, Front::Proxy)).collect::<io::Result<_>>()?;
+
+        let service = if tls.is_some() { Service::Tls } else { Service::Plain };
+        let listener = |socket| Listener { socket, service: service.clone() };
+        let mut listeners: Vec<Listener> = sockets.tcp.into_iter().map(listener).collect();
+        listeners.extend(sockets.redirect.map(|(socket, url)| Listener { socket, service: Service::RedirectTo(url) }));
+        let mut door = None;
+        if !listeners.is_empty() {
+            let inner = UnixListener::bind(folder.path().join("inner"))?;
+            let address = inner.local_addr()?;
+            servers.push(serve(inner, Front::Door)?);
+            door = Some(Door::start(Settings {
+                listeners,
+                inner: address,
+                tls,
+                capacity,
+                connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
+                unlimited: limits.unlimited,
+                headers: Some(&HEADERS_READ),
+                deadlines: Deadlines::default(),
+            })?);
+        }
+        Ok(Serving { door, servers, _folder: folder })
+    }
+
+    /// Reads the certificate again; the one in use stays if that fails.
+    ///
+    /// # Errors
+    /// What is wrong with the files.
+    pub fn reload_tls(&self) -> io::Result<()> {
+        self.door.as_ref().map_or(Ok(()), Door::reload_tls)
+    }
+
+    /// Takes nobody in any more, and returns when those under way are answered, or after 10 seconds.
+    pub fn stop(self) {
+        if let Some(door) = self.door {
+            door.stop(GRACE);
+        }
+        self.servers.into_iter().for_each(|server| server.stop(GRACE));
+    }
+}

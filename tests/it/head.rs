@@ -1,0 +1,63 @@
+//! The head of a request, as a function of its bytes. The same corpus goes through sockets in door.rs.
+
+use hallpass::web::door::{Head, Reason, Terms, admit};
+use proptest::prelude::*;
+
+const TERMS: Terms<'_> = Terms { introduction: "X-Hallpass-Peer: 192.0.2.1\r\n", headers: None };
+
+fn read(bytes: &[u8]) -> Result<Option<(Head, String)>, Reason> {
+    let mut inside = Vec::new();
+    let head = admit(bytes, TERMS, &mut inside)?;
+    assert_eq!(head.is_some(), !inside.is_empty());
+    Ok(head.map(|head| (head, String::from_utf8(inside).unwrap())))
+}
+
+#[track_caller]
+fn check(bytes: &str, expected: Head, inside: &str) {
+    let length = bytes.find("\r\n\r\n").unwrap() + 4;
+    assert_eq!(read(bytes.as_bytes()), Ok(Some((Head { length, ..expected }, inside.to_owned()))));
+    // Nothing less is a request, and nothing less is refused.
+    for end in 0..length {
+        assert_eq!(read(&bytes.as_bytes()[..end]), Ok(None), "{:?}", &bytes[..end]);
+    }
+}
+
+#[test]
+fn what_goes_inside() {
+    let plain = Head { length: 0, body_length: 0, expects_continue: false, keep_alive: true, is_head: false };
+    check(
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /next",
+        plain.clone(),
+        "GET / HTTP/1.0\r\nConnection: keep-alive\r\nX-Hallpass-Peer: 192.0.2.1\r\nHost: a\r\n\r\n",
+    );
+    check(
+        "HEAD /?a=b HTTP/1.0\r\nhost:\t[::1]:80 \r\nConnection: Keep-Alive\r\n\r\n",
+        Head { is_head: true, ..plain.clone() },
+        "HEAD /?a=b HTTP/1.0\r\nConnection: keep-alive\r\nX-Hallpass-Peer: 192.0.2.1\r\nhost: [::1]:80\r\n\r\n",
+    );
+    check(
+        "POST /a HTTP/1.1\r\nHost:\r\nExpect: 100-continue\r\nContent-Length: 007\r\nConnection: a, close\r\n\r\n1234567",
+        Head { body_length: 7, expects_continue: true, keep_alive: false, ..plain },
+        "POST /a HTTP/1.0\r\nConnection: keep-alive\r\nX-Hallpass-Peer: 192.0.2.1\r\nHost: \r\nContent-Length: 007\r\n\r\n",
+    );
+}
+
+proptest! {
+    /// Whatever is let in has the lines that were written anew, and reads the same a second time.
+    #[test]
+    fn what_was_let_in_has_one_meaning(bytes in prop::collection::vec(any::<u8>(), 0..200), at in 0..60usize, cut in 0..20usize) {
+        let mut request = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nX: y\r\n\r\nhello".to_vec();
+        let end = (at + cut).min(request.len());
+        request.splice(at.min(end)..end, bytes.into_iter().take(cut));
+        if let Ok(Some((head, inside))) = read(&request) {
+            prop_assert!(head.length <= request.len());
+            prop_assert!(inside.is_ascii() && inside.ends_with("\r\n\r\n"));
+            prop_assert_eq!(inside.matches("\r\n\r\n").count(), 1);
+            prop_assert_eq!(inside.matches('\n').count(), inside.matches("\r\n").count());
+            prop_assert!(inside.to_ascii_lowercase().matches("\r\ncontent-length:").count() <= 1);
+            prop_assert!(!inside.to_ascii_lowercase().contains("\r\ntransfer-encoding"));
+            let (again, _) = read(inside.as_bytes()).unwrap().unwrap();
+            prop_assert_eq!((again.length, again.body_length), (inside.len(), head.body_length));
+        }
+    }
+}
