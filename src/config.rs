@@ -3,5 +3,5 @@
 mod options;
 mod settings;
 
-pub use options::{Command, DemoOptions, LogFormat, Options, ServeOptions};
+pub use options::{Command, DemoOptions, HealthOptions, LogFormat, Options, ServeOptions};
 pub use settings::{ListenAddress, Logo, Settings, SigninLimit, TrustedProxies, is_within};

@@ -83,7 +83,7 @@ impl Error {
             Error::PayloadTooLarge => "the body may have at most 16 KiB",
             Error::UnsupportedMediaType => "the body must be application/x-www-form-urlencoded or application/json",
             Error::TooManyRequests { .. } => "too many sign-in attempts from this address; wait a little",
-            Error::Unavailable { .. } => "sign-in cannot be checked just now; try again in a few seconds",
+            Error::Unavailable { .. } => "it cannot be checked just now who you are",
         }
     }
 

@@ -17,6 +17,8 @@ pub mod token;
 pub mod json;
 pub mod clock;
 pub mod logging;
+pub mod metrics;
+pub mod process;
 pub mod google;
 pub mod store;
 pub mod web;

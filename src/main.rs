@@ -9,6 +9,7 @@ use hallpass::config::{Command, Options};
 fn main() -> ExitCode {
     let outcome = match Options::parse().command {
         Command::Serve(options) => admin::serve(&options),
+        Command::Health(options) => admin::health(&options),
         Command::Demo(options) => admin::demo(options.serve),
     };
     match outcome {

@@ -3,6 +3,8 @@
 mod serve;
 mod demo;
 mod sockets;
+mod health;
 
 pub use demo::demo;
+pub use health::health;
 pub use serve::serve;

@@ -11,14 +11,17 @@ use signal_hook::iterator::Signals;
 use super::sockets;
 use crate::clock;
 use crate::config::{ServeOptions, Settings};
+use crate::error::Error;
 use crate::google::Policy;
 use crate::logging;
 use crate::store::Store;
 use crate::web::door::TlsFiles;
-use crate::web::{App, Handler, Limits, Serving, Sockets};
+use crate::web::{App, Handler, Limits, Request, Response, Serving, Sockets};
 
 /// Descriptors wanted beyond one a connection: those of requests inside, of the database and of calls to Google.
 const DESCRIPTORS_BESIDE_CONNECTIONS: u64 = 4096;
+/// Scrapers are few.
+const METRICS_CONNECTIONS_MAX: usize = 64;
 /// How often expired rows are looked for, and the pause between two steps of deleting them.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 const PURGE_PAUSE: Duration = Duration::from_millis(50);
@@ -53,9 +56,11 @@ pub fn run(mut sockets: Sockets, options: &ServeOptions, app: App) -> Result<(),
     };
     let app = Arc::new(app);
     keep_purging(Arc::downgrade(&app));
-    let handler: Arc<dyn Handler> = app;
-    let serving =
-        Serving::start(sockets, tls, limits, &handler).map_err(|error| format!("cannot start serving: {error}"))?;
+    let cannot = |error| format!("cannot start serving: {error}");
+    let metrics = options.metrics_listen.as_deref().map(|address| serve_metrics(address, app.clone())).transpose()?;
+    let handler: Arc<dyn Handler> = app.clone();
+    let serving = Serving::start(sockets, tls, limits, &handler).map_err(cannot)?;
+    serving.door_counters().into_iter().for_each(|counters| app.watch_door(counters));
     for signal in signals.forever() {
         if signal != SIGHUP {
             log::info!("stopping on {}", signal_hook::low_level::signal_name(signal).unwrap_or("a signal"));
@@ -66,8 +71,32 @@ pub fn run(mut sockets: Sockets, options: &ServeOptions, app: App) -> Result<(),
         }
     }
     serving.stop();
+    metrics.into_iter().for_each(Serving::stop);
     log::info!("stopped");
     Ok(())
+}
+
+/// An address where whoever can reach it gets the metrics and nothing else.
+fn serve_metrics(address: &str, app: Arc<App>) -> Result<Serving, String> {
+    struct Metrics(Arc<App>);
+    impl Handler for Metrics {
+        fn handle(&self, request: &Request, now: i64) -> Response {
+            self.0.handle_metrics(request, now)
+        }
+
+        fn refuse(&self, request: &Request, error: Error) -> Response {
+            self.0.refuse(request, error)
+        }
+    }
+    let limits = Limits {
+        connections_max: METRICS_CONNECTIONS_MAX,
+        descriptors: DESCRIPTORS_BESIDE_CONNECTIONS as usize,
+        unlimited: Box::new(|_| false),
+    };
+    let sockets = Sockets { tcp: vec![sockets::tcp(address)?], ..Sockets::default() };
+    let handler: Arc<dyn Handler> = Arc::new(Metrics(app));
+    Serving::start(sockets, None, limits, &handler)
+        .map_err(|error| format!("cannot serve metrics on {address}: {error}"))
 }
 
 fn announce(settings: &Settings, sockets: &Sockets, database: &Path) {

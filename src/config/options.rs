@@ -26,6 +26,8 @@ pub enum Command {
     /// It needs to know two things: your Google client IDs (--client-id) and whom to let in (--allow-domain,
     /// --allow-email or --allow-anyone). Every flag can be given as an environment variable instead.
     Serve(ServeOptions),
+    /// Ask a running server whether it is alive, for Docker's HEALTHCHECK and the like
+    Health(HealthOptions),
     /// Try it out: the same server with invented people instead of Google
     ///
     /// Starts a stand-in for Google on a loopback port and the server in front of it, with a page of invented people
@@ -109,6 +111,10 @@ pub struct ServeOptions {
         value_parser = list_item(), help_heading = "Serving")]
     pub allow_origin: Vec<String>,
 
+    /// Serve /metrics on this address only [default: on every address, for loopback and trusted proxies]
+    #[arg(long, env = "HALLPASS_METRICS_LISTEN", value_name = "ADDRESS", help_heading = "Serving")]
+    pub metrics_listen: Option<String>,
+
     /// The name of your site, for the pages
     #[arg(long, env = "HALLPASS_SITE_NAME", value_name = "NAME", default_value = "Hallpass",
         value_parser = NonEmptyStringValueParser::new(), help_heading = "Pages")]
@@ -165,6 +171,14 @@ pub struct ServeOptions {
     /// The form of the log on standard error; RUST_LOG sets its level
     #[arg(long, env = "HALLPASS_LOG_FORMAT", value_name = "FORMAT", default_value = "text", help_heading = "Log")]
     pub log_format: LogFormat,
+}
+
+/// Flags of `health`.
+#[derive(Debug, Clone, Args)]
+pub struct HealthOptions {
+    /// What to ask
+    #[arg(long, env = "HALLPASS_HEALTH_URL", default_value = "http://127.0.0.1:8080/healthz")]
+    pub url: Url,
 }
 
 /// Flags of `demo`: those of `serve`, with what it cannot do without filled in.

@@ -46,6 +46,8 @@ pub struct Settings {
     pub tokeninfo: TokeninfoSettings,
     /// How often one client address may try.
     pub signin_limit: SigninLimit,
+    /// Whether the metrics have an address of their own, and so none here.
+    pub metrics_elsewhere: bool,
     /// The site's name, for the pages.
     pub site_name: String,
     /// The operator's picture, for the pages.
@@ -113,6 +115,7 @@ impl Settings {
                 concurrency: options.tokeninfo_concurrency.into(),
             },
             signin_limit: SigninLimit { burst: options.signin_burst, per_second: options.signin_per_second },
+            metrics_elsewhere: options.metrics_listen.is_some(),
             site_name: options.site_name.clone(),
             site_logo: options.site_logo.as_deref().map(logo).transpose()?,
             public_url,

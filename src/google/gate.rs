@@ -31,6 +31,12 @@ impl Gate {
         self.running_max + self.waiting_max
     }
 
+    /// How many are running and how many waiting.
+    pub fn occupancy(&self) -> (usize, usize) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        (state.running, state.waiting)
+    }
+
     /// Waits for a permit until the deadline; `None` if too many wait already, or it was too long.
     pub fn enter(&self, deadline: Instant) -> Option<Permit<'_>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,6 @@
 //! The one call to Google: GET tokeninfo with the token as its only parameter.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,8 @@ use url::Url;
 
 use super::gate::Gate;
 use super::refused::RefusedTokens;
+use crate::clock;
+use crate::metrics::{CallResult, Metrics, Reading};
 use crate::token::IdToken;
 
 /// A real answer has about 1 kB.
@@ -53,11 +56,12 @@ pub struct Tokeninfo {
     timeout: Duration,
     gate: Gate,
     refused: RefusedTokens,
+    metrics: Arc<Metrics>,
 }
 
 impl Tokeninfo {
     /// A client with its pool of connections. HTTPS_PROXY and NO_PROXY count where the endpoint is https.
-    pub fn new(settings: &TokeninfoSettings) -> Tokeninfo {
+    pub fn new(settings: &TokeninfoSettings, metrics: Arc<Metrics>) -> Tokeninfo {
         let proxy = if settings.url.scheme() == "https" { ureq::Proxy::try_from_env() } else { None };
         let agent = Agent::config_builder()
             .http_status_as_error(false)
@@ -76,6 +80,7 @@ impl Tokeninfo {
             timeout: settings.timeout,
             gate: Gate::new(settings.concurrency, settings.concurrency * WAITING_PER_RUNNING),
             refused: RefusedTokens::default(),
+            metrics,
         }
     }
 
@@ -118,8 +123,29 @@ impl Tokeninfo {
         }
     }
 
-    /// One attempt. A status of 200 or 400 comes back with its body; anything else is no answer.
+    /// How many exchanges run and wait just now.
+    pub fn readings(&self) -> [Reading; 2] {
+        let (running, waiting) = self.gate.occupancy();
+        [
+            Reading::gauge("hallpass_tokeninfo_running", "Exchanges with Google under way", running as u64),
+            Reading::gauge("hallpass_tokeninfo_waiting", "Exchanges that wait for their turn", waiting as u64),
+        ]
+    }
+
     fn call(&self, token: &IdToken, deadline: Instant) -> Result<(u16, Vec<u8>), Attempt> {
+        let start = Instant::now();
+        let answer = self.attempt(token, deadline);
+        let result = match &answer {
+            Ok((200, _)) => CallResult::Ok,
+            Ok(_) => CallResult::Refused,
+            Err(_) => CallResult::Failed,
+        };
+        self.metrics.count_call(result, start.elapsed(), clock::now());
+        answer
+    }
+
+    /// One attempt. A status of 200 or 400 comes back with its body; anything else is no answer.
+    fn attempt(&self, token: &IdToken, deadline: Instant) -> Result<(u16, Vec<u8>), Attempt> {
         let patience = deadline.saturating_duration_since(Instant::now());
         if patience.is_zero() {
             return Err(Attempt::broken("tokeninfo took too long".into()));

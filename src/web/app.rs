@@ -1,19 +1,21 @@
 //! The application: one request in, one answer out.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use serde_json::json;
 
+use super::door::Counters;
 use super::flights::Flights;
 use super::http::{Request, Response};
 use super::limits::SigninLimiter;
-use super::{check, origin, pages, sessions, signin};
+use super::{check, origin, pages, sessions, signals, signin};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::google::Tokeninfo;
 use crate::google::demo::DemoGoogle;
+use crate::metrics::Metrics;
 use crate::store::{Client, Store};
 use crate::token::random_text;
 
@@ -29,6 +31,9 @@ pub struct App {
     pub(super) tokeninfo: Tokeninfo,
     pub(super) signin_limiter: SigninLimiter,
     pub(super) exchanges: Flights,
+    pub(super) metrics: Arc<Metrics>,
+    /// The door in front, once it is open.
+    pub(super) door: OnceLock<Arc<Counters>>,
     /// Present in a demonstration: its people stand on the sign-in page in place of Google's button.
     pub(super) demo: Option<Arc<DemoGoogle>>,
 }
@@ -36,8 +41,11 @@ pub struct App {
 impl App {
     /// An application with those settings on that database.
     pub fn new(settings: Settings, store: Store) -> App {
+        let metrics = Arc::new(Metrics::default());
         App {
-            tokeninfo: Tokeninfo::new(&settings.tokeninfo),
+            tokeninfo: Tokeninfo::new(&settings.tokeninfo, metrics.clone()),
+            metrics,
+            door: OnceLock::new(),
             signin_limiter: SigninLimiter::new(settings.signin_limit),
             exchanges: Flights::default(),
             demo: None,
@@ -57,6 +65,12 @@ impl App {
         &self.settings
     }
 
+    /// Counts with the door in front from here on.
+    pub fn watch_door(&self, counters: Arc<Counters>) {
+        // There is one door; a second call would change nothing.
+        let _ = self.door.set(counters);
+    }
+
     /// The database.
     pub fn store(&self) -> &Store {
         &self.store
@@ -74,6 +88,17 @@ impl App {
         self.finish(request, outcome, started)
     }
 
+    /// Answers a request on the metrics' own address.
+    pub fn handle_metrics(&self, request: &Request, now: i64) -> Response {
+        let started = Instant::now();
+        let outcome = match (request.method.as_str(), request.path()) {
+            ("GET" | "HEAD", "/metrics") => signals::exposition(self, now),
+            (_, "/metrics") => Err(Error::MethodNotAllowed("GET, HEAD")),
+            _ => Err(Error::NotFound),
+        };
+        self.finish(request, outcome, started)
+    }
+
     /// Answers a request that was stopped on its way here.
     pub fn refuse(&self, request: &Request, error: Error) -> Response {
         self.finish(request, Err(error), Instant::now())
@@ -85,6 +110,7 @@ impl App {
             log::warn!(id = id.as_str(); "cannot answer: {error}");
         }
         let response = outcome.unwrap_or_else(|error| self.refusal(request, &error));
+        self.metrics.count_request(route_name(request.path()), response.status, started.elapsed());
         log::info!(
             method = loggable(&request.method).as_str(),
             path = loggable(request.path()).as_str(),
@@ -130,26 +156,15 @@ impl App {
             ("GET", "/auth/other-account.js") => Ok(pages::other_account_script()),
             ("GET", "/auth/logo") => pages::logo(self),
             ("GET", "/healthz") => Ok(Response::json(200, &json!({"status": "ok"}))),
-            ("GET", "/readyz") => {
-                self.store.ping().map(|()| Response::json(200, &json!({"status": "ok"}))).map_err(Error::from)
-            }
+            ("GET", "/readyz") => signals::ready(self),
+            ("GET", "/metrics") => signals::metrics(self, request, now),
             ("GET", "/") => Ok(Response::see_other("/auth/account".into())),
-            (_, "/auth/signin" | "/auth/account") => Err(Error::MethodNotAllowed("GET, HEAD, POST, OPTIONS")),
-            (_, "/auth/signout") => Err(Error::MethodNotAllowed("POST, OPTIONS")),
-            (
-                _,
-                "/auth/check"
-                | "/auth/forward"
-                | "/auth/me"
-                | "/auth/sessions"
-                | "/auth/style.css"
-                | "/auth/other-account.js"
-                | "/auth/logo"
-                | "/healthz"
-                | "/readyz"
-                | "/",
-            ) => Err(Error::MethodNotAllowed("GET, HEAD, OPTIONS")),
-            _ => Err(Error::NotFound),
+            (_, path) => match route_name(path) {
+                "other" => Err(Error::NotFound),
+                "/auth/signin" | "/auth/account" => Err(Error::MethodNotAllowed("GET, HEAD, POST, OPTIONS")),
+                "/auth/signout" => Err(Error::MethodNotAllowed("POST, OPTIONS")),
+                _ => Err(Error::MethodNotAllowed("GET, HEAD, OPTIONS")),
+            },
         }
     }
 
@@ -199,6 +214,31 @@ impl App {
             address: self.client_address(request).map(|address| address.to_string()),
             user_agent: request.header("User-Agent").map(|text| text.chars().take(TEXT_LENGTH_MAX).collect()),
         }
+    }
+}
+
+/// The route of a path: one of few names, whatever clients ask for.
+fn route_name(path: &str) -> &'static str {
+    const ROUTES: [&str; 14] = [
+        "/",
+        "/auth/account",
+        "/auth/check",
+        "/auth/forward",
+        "/auth/logo",
+        "/auth/me",
+        "/auth/other-account.js",
+        "/auth/sessions",
+        "/auth/signin",
+        "/auth/signout",
+        "/auth/style.css",
+        "/healthz",
+        "/metrics",
+        "/readyz",
+    ];
+    match ROUTES.iter().find(|route| **route == path) {
+        Some(route) => route,
+        None if path.starts_with("/auth/sessions/") => "/auth/sessions/{id}",
+        None => "other",
     }
 }
 

@@ -60,7 +60,9 @@ impl App {
         if let Credential::IdToken(token) = &credential
             && self.store.session(&token.hash())?.is_none()
         {
-            self.exchange(token, request, now)?;
+            let outcome = self.exchange(token, request, now);
+            self.count_signin(outcome.as_ref().err());
+            outcome?;
         }
         let mut verdict = Err(Error::Unauthenticated);
         for token in credential.hashes() {

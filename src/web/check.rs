@@ -47,7 +47,13 @@ pub fn forward(app: &App, request: &Request, now: i64) -> Result<Response, Error
 }
 
 fn pass(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    let Caller { user, .. } = app.caller(request, now)?;
+    let Caller { user, .. } = app.caller(request, now).map_err(|error| match error {
+        // Proxies know 2xx, 401 and 403; that we do not ask Google now says nothing about the token.
+        Error::TooManyRequests { retry_after } => {
+            Error::Unavailable { cause: "too many ID tokens from one address".into(), retry_after }
+        }
+        other => other,
+    })?;
     if let Some(list) = app_list(request)
         && !list.permits(&user.profile)
     {

@@ -39,6 +39,14 @@ pub fn is_redirect_post(request: &Request) -> bool {
         && Fields::parse_form(&request.body).iter().any(|(name, _)| name == CREDENTIAL)
 }
 
+/// Where somebody was going whose redirect post this is, whatever becomes of it.
+pub fn state(request: &Request) -> Option<String> {
+    if !is_redirect_post(request) {
+        return None;
+    }
+    single(&Fields::parse_form(&request.body), "state").ok()?
+}
+
 /// Reads a sign-in request.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ mod signin;
 mod caller;
 mod flights;
 mod sessions;
+mod signals;
 mod check;
 mod way_back;
 mod cookies;

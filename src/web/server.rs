@@ -64,7 +64,8 @@ impl Handler for App {
     }
 
     fn may_wait(&self, request: &Request) -> bool {
-        !matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS") || self.needs_exchange(request)
+        let reads = matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS");
+        !reads || request.path() == "/metrics" || self.needs_exchange(request)
     }
 
     fn slow_wanted(&self) -> usize {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::door::{Capacity, Deadlines, Door, Listener, Service, Settings, TlsFiles};
+use super::door::{Capacity, Counters, Deadlines, Door, Listener, Service, Settings, TlsFiles};
 use super::http::HEADERS_READ;
 use super::server::{Front, Handler, Server};
 
@@ -86,6 +86,11 @@ impl Serving {
             })?);
         }
         Ok(Serving { door, servers, _folder: folder })
+    }
+
+    /// What the door counts, if there is one.
+    pub fn door_counters(&self) -> Option<Arc<Counters>> {
+        self.door.as_ref().map(Door::counters)
     }
 
     /// Reads the certificate again; the one in use stays if that fails.

@@ -11,6 +11,9 @@ use crate::profile::Profile;
 use crate::store::{Event, EventKind, NewSession, SessionKind, SignIn, SignedIn, User};
 use crate::token::{IdToken, SessionToken, random_text};
 
+const NOT_FROM_HERE: &str = "this sign-in did not begin in this browser, or its cookies are off (g_csrf_token must be \
+    there as cookie and as field, and be the same)";
+
 /// The page that people land on who were going nowhere else.
 pub const ACCOUNT_PATH: &str = "/auth/account";
 
@@ -19,6 +22,12 @@ pub const ACCOUNT_PATH: &str = "/auth/account";
 /// # Errors
 /// As the contract's table says: 400, 401, 403, 415, 429, 503.
 pub fn post(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
+    let outcome = attempt(app, request, now);
+    app.count_signin(outcome.as_ref().err());
+    outcome
+}
+
+fn attempt(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     if intake::is_redirect_post(request) {
         origin::guard_redirect_post(request, &app.settings)?;
     } else {
@@ -31,7 +40,7 @@ pub fn post(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     if let Some(post) = &intake.redirect_post {
         let expected = post.g_csrf_token.as_deref().unwrap_or_default();
         if expected.is_empty() || !cookies::values(request, "g_csrf_token").any(|cookie| cookie == expected) {
-            let error = Error::InvalidRequest("g_csrf_token must be there as cookie and as field, and be the same");
+            let error = Error::InvalidRequest(NOT_FROM_HERE);
             return Err(error).inspect_err(refused);
         }
     }
@@ -94,6 +103,18 @@ impl App {
             }
             Err(refusal) => Err(denied(refusal.description())),
         }
+    }
+
+    /// Counts an attempt by how it ended.
+    pub(super) fn count_signin(&self, error: Option<&Error>) {
+        self.metrics.count_signin(match error {
+            None => "signed_in",
+            Some(Error::TooManyRequests { .. }) => "limited",
+            Some(Error::Unavailable { .. }) => "unavailable",
+            Some(Error::InvalidToken(_)) => "invalid_token",
+            Some(Error::AccessDenied { .. }) => "access_denied",
+            Some(_) => "invalid_request",
+        });
     }
 
     fn identify(&self, token: &IdToken, nonce: Option<&str>, now: i64) -> Result<Identity, Error> {

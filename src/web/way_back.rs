@@ -5,8 +5,8 @@ use url::Url;
 use super::http::Request;
 use crate::config::{Settings, is_within};
 
-/// Longer addresses are not worth a way back, and would not fit into the headers around.
-const LENGTH_MAX: usize = 4096;
+/// Encoded once more it has at most three times as much, and still fits into the 8 KiB that proxies take.
+const LENGTH_MAX: usize = 2048;
 
 /// The place that `text` names, if it is a path of ours, a URL of ours, or one on a host under --cookie-domain.
 ///

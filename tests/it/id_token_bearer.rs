@@ -101,6 +101,10 @@ fn exchanges_count_towards_the_limit_of_the_address() {
     let known = token(json!({}));
     assert_eq!(world.send(get("/auth/me").bearer(&known)).status, 200);
     assert_eq!(world.send(get("/auth/check").bearer(&token(json!({})))).status, 200);
-    refused(&world.send(get("/auth/check").bearer(&token(json!({})))), 429, "too_many_requests");
+    refused(&world.send(get("/auth/me").bearer(&token(json!({})))), 429, "too_many_requests");
+    for target in ["/auth/check", "/auth/forward"] {
+        // A proxy makes a 500 of whatever it does not know.
+        refused(&world.send(get(target).bearer(&token(json!({})))), 503, "temporarily_unavailable");
+    }
     assert_eq!(world.send(get("/auth/check").bearer(&known)).status, 200, "a known one is no attempt");
 }

@@ -37,7 +37,7 @@ fn the_policy_of_a_page_allows_what_google_lists_and_no_more() {
         "script-src 'self' https://accounts.google.com/gsi/client;",
         "frame-src https://accounts.google.com/gsi/;",
         "connect-src https://accounts.google.com/gsi/;",
-        "style-src 'self' https://accounts.google.com/gsi/style;",
+        "style-src https://auth.example.com https://accounts.google.com/gsi/style;",
         "frame-ancestors 'none'",
         "base-uri 'none'",
     ] {
@@ -134,6 +134,6 @@ fn a_logo_is_served_as_what_it_is() {
     let world = World::with(&["--allow-anyone", "--site-logo", path.to_str().unwrap()]);
     let response = world.send(get("/auth/logo"));
     assert_eq!((response.header("Content-Type"), body(&response).as_str()), (Some("image/svg+xml"), "<svg/>"));
-    assert!(body(&world.send(get("/auth/signin"))).contains("src=\"/auth/logo\""));
+    assert!(body(&world.send(get("/auth/signin"))).contains("src=\"https://auth.example.com/auth/logo\""));
     assert_eq!(World::open().send(get("/auth/logo")).status, 404);
 }

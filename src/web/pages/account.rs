@@ -25,7 +25,8 @@ pub fn account(app: &App, request: &Request, now: i64) -> Result<Response, Error
         }
         caller => caller?,
     };
-    let sessions = app.store.sessions_of(&user.profile.subject, now, app.settings.session_idle)?;
+    let mut sessions = app.store.sessions_of(&user.profile.subject, now, app.settings.session_idle)?;
+    sessions.sort_by_key(|session| session.id != current.id);
     let content = html! {
         (who(&user.profile))
         form.actions method="post" action="/auth/signout" { button.primary { "Sign out" } }
@@ -38,7 +39,7 @@ pub fn account(app: &App, request: &Request, now: i64) -> Result<Response, Error
                         @if session.id == current.id { span.badge { "this one" } }
                         br;
                         span.small.quiet {
-                            @if let Some(address) = &session.client.address { (address) " · " }
+                            @if let Some(address) = &session.client.address { (address) br; }
                             "since " (moment(session.created_at)) br; "last seen " (moment(session.last_seen_at))
                         }
                     }

@@ -7,13 +7,13 @@ use crate::error::Error;
 use crate::web::app::App;
 use crate::web::http::{Request, Response};
 use crate::web::signin::ACCOUNT_PATH;
-use crate::web::way_back;
+use crate::web::{intake, way_back};
 
 /// The page for that error. A 403 names the account, and offers another one and a way home.
 pub fn error(app: &App, request: &Request, error: &Error) -> Response {
     let (status, _) = error.status_and_code();
     let title = match error {
-        Error::InvalidRequest(_) | Error::PayloadTooLarge | Error::UnsupportedMediaType => "That request made no sense",
+        Error::InvalidRequest(_) | Error::PayloadTooLarge | Error::UnsupportedMediaType => "That did not work",
         Error::InvalidToken(_) => "Google's answer was no good",
         Error::Unauthenticated => "You are not signed in",
         Error::AccessDenied { .. } => "You have no access",
@@ -21,29 +21,37 @@ pub fn error(app: &App, request: &Request, error: &Error) -> Response {
         Error::TooManyRequests { .. } => "Too many attempts",
         Error::Unavailable { .. } => "Sign-in is not available right now",
     };
-    let (account, denied) = match error {
-        Error::AccessDenied { account, .. } => (account.as_deref(), true),
-        _ => (None, false),
+    let account = match error {
+        Error::AccessDenied { account, .. } => account.as_deref(),
+        _ => None,
     };
+    let ours = |path| app.settings.url_of(path);
     let content = html! {
         h1 { (title) }
         @if let Some(account) = account { p { "You came as " strong { (account) } "." } }
         p { (sentence(error.description())) }
         @if let Some(seconds) = error.retry_after() { p.quiet { "Trying again in " (seconds) " seconds may help." } }
         div.actions {
-            @if denied { a.button.primary href=(other_account(app, request)) { "Use another account" } }
-            @else { a.button.primary href="/auth/signin" { "Go to sign-in" } }
-            a.button href=(ACCOUNT_PATH) { "Your account" }
+            @match error {
+                Error::AccessDenied { .. } => {
+                    a.button.primary href=(other_account(app, request)) { "Use another account" }
+                    a.button href=(ours(ACCOUNT_PATH)) { "Your account" }
+                },
+                Error::NotFound | Error::MethodNotAllowed(_) => a.button href=(ours(ACCOUNT_PATH)) { "Your account" },
+                _ => a.button.primary href=(ours("/auth/signin")) { "Go to sign-in" },
+            }
         }
     };
     page(app, status, title, Scripts::None, &content)
 }
 
-/// The sign-in page, with the way back to where a proxy stopped the person.
+/// The sign-in page, with the way back to where a proxy stopped the person, or to where a refused sign-in led.
 fn other_account(app: &App, request: &Request) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("prompt", "select_account");
-    if let Some(place) = way_back::forwarded(request, &app.settings) {
+    let place = way_back::forwarded(request, &app.settings)
+        .or_else(|| way_back::parse(&intake::state(request)?, &app.settings));
+    if let Some(place) = place {
         query.append_pair("rd", &place);
     }
     app.settings.url_of(&format!("/auth/signin?{}", query.finish()))

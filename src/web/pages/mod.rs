@@ -36,18 +36,19 @@ fn page(app: &App, status: u16, title: &str, scripts: Scripts, content: &Markup)
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) " · " (name) }
-                link rel="stylesheet" href="/auth/style.css";
+                link rel="stylesheet" href=(app.settings.url_of("/auth/style.css"));
             }
             body {
                 @if app.demo.is_some() {
-                    p.demo role="note" {
+                    aside.demo {
                         strong { "This is a demonstration." } " The people are invented, and Google is not asked."
                     }
                 }
                 main {
                     header.site {
-                        @if app.settings.site_logo.is_some() { img src="/auth/logo" alt="" height="40"; }
-                        @else { (mark()) }
+                        @if app.settings.site_logo.is_some() {
+                            img src=(app.settings.url_of("/auth/logo")) alt="" height="40";
+                        } @else { (mark()) }
                         span { (name) }
                     }
                     (content)
@@ -70,16 +71,19 @@ fn content_security_policy(app: &App, scripts: Scripts) -> String {
         None => String::new(),
     };
     let (script, style, more) = match scripts {
-        Scripts::None => ("'none'", "'self'", ""),
+        Scripts::None => ("'none'", "", ""),
         Scripts::Google => (
             "'self' https://accounts.google.com/gsi/client",
-            "'self' https://accounts.google.com/gsi/style",
+            " https://accounts.google.com/gsi/style",
             " frame-src https://accounts.google.com/gsi/; connect-src https://accounts.google.com/gsi/;",
         ),
     };
+    // A proxy shows our 403 page on an app's host, where 'self' is the app.
+    let ours = app.settings.origin();
     format!(
-        "default-src 'none'; script-src {script}; style-src {style}; img-src 'self' https://*.googleusercontent.com;\
-         {more} form-action 'self'{siblings}; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src {script}; style-src {ours}{style}; \
+         img-src {ours} https://*.googleusercontent.com;{more} form-action 'self'{siblings}; base-uri 'none'; \
+         frame-ancestors 'none'"
     )
 }
 

@@ -1,0 +1,211 @@
+//! What is counted, in the text that Prometheus reads.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+/// Upper bounds in seconds: checks take microseconds, a sign-in waits for Google and the disk.
+const REQUEST_SECONDS: [f64; 11] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// Upper bounds in seconds: 50 to 200 ms are usual for Google.
+const CALL_SECONDS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4];
+
+/// Counters that live as long as the process.
+pub struct Metrics {
+    requests: Family<RequestLabels, Counter>,
+    request_seconds: Family<RouteLabel, Histogram, fn() -> Histogram>,
+    signins: Family<OutcomeLabel, Counter>,
+    calls: Family<ResultLabel, Counter>,
+    call_seconds: Histogram,
+    last_call: Mutex<Option<(CallResult, i64)>>,
+}
+
+/// How a call to tokeninfo ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallResult {
+    /// 200.
+    Ok,
+    /// 400: Google refuses the token, and so works.
+    Refused,
+    /// Anything else.
+    Failed,
+}
+
+impl CallResult {
+    /// Its name in metrics and in /readyz.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CallResult::Ok => "ok",
+            CallResult::Refused => "refused",
+            CallResult::Failed => "failed",
+        }
+    }
+}
+
+/// A value that is looked up when it is asked for.
+#[derive(Debug)]
+pub struct Reading {
+    /// The metric's name; a counter's without `_total`.
+    pub name: &'static str,
+    /// One sentence without a full stop.
+    pub help: &'static str,
+    /// Whether it only ever grows.
+    pub is_counter: bool,
+    /// Its values, each with a value of the label `reason` if it has one.
+    pub values: Vec<(Option<&'static str>, u64)>,
+}
+
+impl Reading {
+    /// Something that goes up and down.
+    pub fn gauge(name: &'static str, help: &'static str, value: u64) -> Reading {
+        Reading { name, help, is_counter: false, values: vec![(None, value)] }
+    }
+
+    /// Something that only grows.
+    pub fn counter(name: &'static str, help: &'static str, value: u64) -> Reading {
+        Reading { name, help, is_counter: true, values: vec![(None, value)] }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: &'static str,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabel {
+    route: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+/// A histogram of requests; a route has one of its own.
+fn request_seconds() -> Histogram {
+    Histogram::new(REQUEST_SECONDS)
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics {
+            requests: Family::default(),
+            request_seconds: Family::new_with_constructor(request_seconds),
+            signins: Family::default(),
+            calls: Family::default(),
+            call_seconds: Histogram::new(CALL_SECONDS),
+            last_call: Mutex::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// A request was answered. `route` is one of few names, never what a client sent.
+    pub fn count_request(&self, route: &'static str, status: u16, duration: Duration) {
+        self.requests.get_or_create(&RequestLabels { route, status }).inc();
+        self.request_seconds.get_or_create(&RouteLabel { route }).observe(duration.as_secs_f64());
+    }
+
+    /// Somebody tried to sign in, by a post or by a bearer never seen.
+    pub fn count_signin(&self, outcome: &'static str) {
+        self.signins.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Google was called at that time (unix seconds).
+    pub fn count_call(&self, result: CallResult, duration: Duration, at: i64) {
+        self.calls.get_or_create(&ResultLabel { result: result.as_str() }).inc();
+        self.call_seconds.observe(duration.as_secs_f64());
+        *self.last_call.lock().unwrap_or_else(PoisonError::into_inner) = Some((result, at));
+    }
+
+    /// How the last call to Google ended, and when.
+    pub fn last_call(&self) -> Option<(CallResult, i64)> {
+        *self.last_call.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything counted and read, in version 0.0.4 of Prometheus' text format.
+    pub fn exposition(&self, readings: Vec<Reading>) -> String {
+        let mut registry = Registry::default();
+        let hallpass = registry.sub_registry_with_prefix("hallpass");
+        hallpass.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        hallpass.register("http_requests", "Requests answered", self.requests.clone());
+        hallpass.register("http_request_duration_seconds", "Time to an answer", self.request_seconds.clone());
+        hallpass.register("signins", "Attempts to sign in", self.signins.clone());
+        hallpass.register("tokeninfo_calls", "Calls to Google", self.calls.clone());
+        hallpass.register("tokeninfo_call_duration_seconds", "Time to Google's answer", self.call_seconds.clone());
+        registry.register_collector(Box::new(Readings(readings)));
+        let mut exposition = String::new();
+        text::encode_registry(&mut exposition, &registry).expect("a String takes every write");
+        classic(&exposition)
+    }
+}
+
+#[derive(Debug)]
+struct Readings(Vec<Reading>);
+
+impl Collector for Readings {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        for reading in &self.0 {
+            let kind = if reading.is_counter { MetricType::Counter } else { MetricType::Gauge };
+            let mut family = encoder.encode_descriptor(reading.name, reading.help, None, kind)?;
+            if let [(None, value)] = reading.values[..] {
+                encode(kind, value, family)?;
+                continue;
+            }
+            for (reason, value) in &reading.values {
+                encode(kind, *value, family.encode_family(&[("reason", reason.unwrap_or_default())])?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn encode(kind: MetricType, value: u64, encoder: MetricEncoder) -> fmt::Result {
+    match kind {
+        MetricType::Counter => ConstCounter::new(value).encode(encoder),
+        _ => ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder),
+    }
+}
+
+/// OpenMetrics names a counter's family without `_total` and knows a type `info`; the older format, which every
+/// Prometheus reads without being asked, does neither.
+fn classic(open_metrics: &str) -> String {
+    let types = open_metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let types: HashMap<&str, &str> = types.collect();
+    let mut classic = String::with_capacity(open_metrics.len());
+    for line in open_metrics.lines() {
+        let mut words = line.splitn(4, ' ');
+        let (Some("#"), Some(keyword), Some(name), Some(rest)) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            classic.extend([line, "\n"]);
+            continue;
+        };
+        let (suffix, kind) = match types.get(name) {
+            Some(&"counter") => ("_total", "counter"),
+            Some(&"info") => ("_info", "gauge"),
+            Some(kind) => ("", *kind),
+            None => ("", rest),
+        };
+        let rest = if keyword == "TYPE" { kind } else { rest };
+        classic.extend(["# ", keyword, " ", name, suffix, " ", rest, "\n"]);
+    }
+    classic
+}

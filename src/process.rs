@@ -1,0 +1,28 @@
+//! What the operating system says of this process (proc(5)).
+
+use std::fs;
+
+use crate::metrics::Reading;
+
+/// Memory and descriptors, by the names that Prometheus has for them. What cannot be read is left out.
+pub fn readings() -> Vec<Reading> {
+    let resident = status_value("VmRSS:").map(|kibibytes| kibibytes * 1024);
+    let threads = status_value("Threads:");
+    let descriptors = fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64);
+    let descriptors_max = rlimit::Resource::NOFILE.get_soft().ok();
+    [
+        ("process_resident_memory_bytes", "Resident memory", resident),
+        ("process_threads", "Threads", threads),
+        ("process_open_fds", "Open file descriptors", descriptors),
+        ("process_max_fds", "File descriptors that may be open", descriptors_max),
+    ]
+    .into_iter()
+    .filter_map(|(name, help, value)| Some(Reading::gauge(name, help, value?)))
+    .collect()
+}
+
+fn status_value(name: &str) -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}

@@ -1,0 +1,62 @@
+//! What machines ask: can it serve, and what has it counted?
+
+use serde_json::json;
+
+use super::app::App;
+use super::door::Reason;
+use super::http::{Request, Response};
+use crate::error::Error;
+use crate::metrics::Reading;
+use crate::process;
+
+/// GET /readyz: whether the store answers. How Google last answered is told, and no reason to take us out of service:
+/// live sessions do not need it.
+///
+/// # Errors
+/// 503 if the store cannot answer.
+pub fn ready(app: &App) -> Result<Response, Error> {
+    app.store.ping()?;
+    let google = app.metrics.last_call().map(|(result, at)| json!({"last_result": result.as_str(), "at": at}));
+    Ok(Response::json(200, &json!({"status": "ok", "store": "ok", "google": google})))
+}
+
+/// GET /metrics, for this host and for trusted proxies that ask in their own name.
+///
+/// # Errors
+/// 404 for anybody else, and for everybody if there is an address of its own for it; 503 if the store cannot answer.
+pub fn metrics(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
+    let address = app.client_address(request);
+    let near = address.is_some_and(|address| address.is_loopback()) || app.settings.trusted_proxies.trusts(address);
+    if app.settings.metrics_elsewhere || !near {
+        return Err(Error::NotFound);
+    }
+    exposition(app, now)
+}
+
+/// The metrics, whoever asks.
+///
+/// # Errors
+/// 503 if the store cannot answer.
+pub fn exposition(app: &App, now: i64) -> Result<Response, Error> {
+    let (users, sessions) = app.store.counts(now)?;
+    let mut readings = vec![
+        Reading::gauge("hallpass_users", "People who have signed in", users),
+        Reading::gauge("hallpass_sessions_live", "Sessions that have not ended", sessions),
+    ];
+    readings.extend(app.tokeninfo.readings());
+    if let Some(door) = app.door.get() {
+        let turned_away = Reason::ALL.map(|reason| (Some(reason.label()), door.turned_away(reason))).to_vec();
+        readings.extend([
+            Reading::gauge("hallpass_door_connections", "Connections that are open", door.open() as u64),
+            Reading::counter("hallpass_door_accepted", "Connections accepted", door.accepted()),
+            Reading {
+                name: "hallpass_door_turned_away",
+                help: "Connections refused or closed by the door",
+                is_counter: true,
+                values: turned_away,
+            },
+        ]);
+    }
+    readings.extend(process::readings());
+    Ok(Response::text(200, "text/plain; version=0.0.4", app.metrics.exposition(readings)))
+}

@@ -1,0 +1,120 @@
+//! What machines ask: /healthz, /readyz and /metrics.
+
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use crate::google::Answer;
+use crate::program::{Program, run};
+use crate::world::{NOW, RequestExt, World, body, document, get, post_token, refused, token};
+
+fn metrics(world: &World) -> String {
+    let mut request = get("/metrics");
+    request.peer = Some([127, 0, 0, 1].into());
+    let response = world.send(request);
+    assert_eq!(response.status, 200);
+    body(&response)
+}
+
+#[test]
+fn readiness_tells_how_google_last_answered_and_does_not_fail_for_it() {
+    let world = World::open();
+    let ready = || document(&world.send(get("/readyz")));
+    assert_eq!(ready(), json!({"status": "ok", "store": "ok", "google": null}));
+    world.session();
+    assert_eq!(ready()["google"]["last_result"], "ok");
+    for (answer, expected) in
+        [(Answer::Status(400, "", vec![]), "refused"), (Answer::Status(403, "", vec![]), "failed")]
+    {
+        world.google.always(answer);
+        world.send(post_token(&token(json!({}))));
+        assert_eq!(ready()["google"]["last_result"], expected);
+        assert_eq!(ready()["status"], "ok");
+    }
+}
+
+#[test]
+fn metrics_count_what_happened() {
+    let world = World::with(&["--allow-email", "testuser@gmail.com", "--signin-burst", "4"]);
+    let session = world.session();
+    world.send(get("/auth/check").bearer(&session));
+    world.send(get("/auth/sessions/secret-id"));
+    world.send(get("/nowhere"));
+    world.send(post_token(&token(json!({"email": "b@gmail.com"}))));
+    world.send(post_token(&token(json!({"aud": "other"}))));
+    world.google.always(Answer::Status(403, "", vec![]));
+    world.send(post_token(&token(json!({}))));
+    world.send(post_token(&token(json!({}))));
+    let text = metrics(&world);
+    for line in [
+        r#"hallpass_http_requests_total{route="/auth/check",status="200"} 1"#,
+        r#"hallpass_http_requests_total{route="/auth/sessions/{id}",status="405"} 1"#,
+        r#"hallpass_http_requests_total{route="other",status="404"} 1"#,
+        r#"hallpass_http_request_duration_seconds_count{route="/auth/signin"} 5"#,
+        r#"hallpass_signins_total{outcome="signed_in"} 1"#,
+        r#"hallpass_signins_total{outcome="access_denied"} 1"#,
+        r#"hallpass_signins_total{outcome="invalid_token"} 1"#,
+        r#"hallpass_signins_total{outcome="unavailable"} 1"#,
+        r#"hallpass_signins_total{outcome="limited"} 1"#,
+        r#"hallpass_tokeninfo_calls_total{result="ok"} 3"#,
+        r#"hallpass_tokeninfo_calls_total{result="failed"} 1"#,
+        "hallpass_tokeninfo_call_duration_seconds_count 4",
+        "hallpass_tokeninfo_running 0",
+        "hallpass_users 1",
+        "hallpass_sessions_live 1",
+        "# TYPE hallpass_signins_total counter",
+        "# TYPE hallpass_build_info gauge",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    }
+    assert!(text.contains("process_resident_memory_bytes ") && text.contains("process_open_fds "));
+    assert!(!text.contains("secret-id") && !text.contains("nowhere") && !text.contains("# EOF"));
+}
+
+#[test]
+fn metrics_are_for_this_host_and_for_proxies_in_their_own_name() {
+    let world = World::open();
+    let ask = |peer: [u8; 4], forwarded: Option<&str>| {
+        let mut request = get("/metrics");
+        request.peer = Some(peer.into());
+        world.send(forwarded.iter().fold(request, |request, value| request.header("X-Forwarded-For", value)))
+    };
+    assert_eq!(ask([127, 0, 0, 1], None).status, 200);
+    refused(&ask([192, 0, 2, 1], None), 404, "not_found");
+    refused(&ask([127, 0, 0, 1], Some("192.0.2.1")), 404, "not_found");
+    let elsewhere = World::with(&["--allow-anyone", "--metrics-listen", "127.0.0.1:0"]);
+    let mut request = get("/metrics");
+    request.peer = Some([127, 0, 0, 1].into());
+    refused(&elsewhere.app.handle(&request, NOW), 404, "not_found");
+}
+
+#[test]
+fn the_real_exposition_has_the_door_in_it() {
+    let program = Program::serve(&[]);
+    program.send("nonsense\r\n\r\n");
+    let text = program.get("/metrics", "");
+    assert!(text.contains("hallpass_door_turned_away_total{reason=\"malformed\"} 1"), "{text}");
+    assert!(text.contains("hallpass_door_connections 1"), "{text}");
+    // Where promtool is there, it has nothing to say against it.
+    let (_, exposition) = text.split_once("\r\n\r\n").unwrap();
+    let promtool =
+        Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    if let Ok(mut promtool) = promtool {
+        std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), exposition.as_bytes()).unwrap();
+        let output = promtool.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+#[test]
+fn health_says_whether_a_server_is_alive() {
+    let program = Program::serve(&[]);
+    let url = |path: &str| format!("http://{}{path}", program.address);
+    assert!(run(&["health", "--url", &url("/healthz")]).status.success());
+    let output = run(&["health", "--url", &url("/nowhere")]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("status 404"));
+    let gone = url("/healthz");
+    drop(program);
+    assert_eq!(run(&["health", "--url", &gone]).status.code(), Some(1));
+}
