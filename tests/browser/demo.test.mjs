@@ -1,0 +1,63 @@
+// `hallpass demo` in Chromium.
+
+import assert from 'node:assert/strict';
+import { after, before, it } from 'node:test';
+import { Stack } from '../proxies/stack.mjs';
+import { Visitor, launch } from './browser.mjs';
+
+const PEOPLE = ['Mira Okafor', 'Jonas Lindqvist', 'Sofía Núñez', 'Tariq Haddad'];
+const OUTSIDER = ['Pat Outsider', 'pat.outsider@example.org'];
+
+const stack = new Stack();
+let browser, base;
+
+before(async () => {
+  const hallpass = await stack.hallpass([], 'demo');
+  base = `http://localhost:${hallpass.port}`;
+  browser = await launch(stack);
+});
+after(() => stack.stop());
+
+it('lets one be each of the invented people', async () => {
+  for (const javaScriptEnabled of [true, false]) {
+    for (const person of PEOPLE) {
+      const visitor = await Visitor.arrive(browser, { javaScriptEnabled });
+      const { page } = visitor;
+      await page.goto(`${base}/auth/signin`);
+      await page.getByRole('button', { name: person }).click();
+      await page.waitForURL(`${base}/auth/account`);
+      assert.equal(await visitor.heading(), person);
+      await page.getByRole('button', { name: 'Sign out', exact: true }).click();
+      await page.waitForURL(`${base}/auth/signin`);
+      await visitor.leave();
+    }
+  }
+});
+
+it('looks right, and says that it is a demonstration', async () => {
+  const visitor = await Visitor.arrive(browser);
+  const { page } = visitor;
+  await page.goto(`${base}/`);
+  await page.waitForURL(`${base}/auth/signin`);
+  assert.ok(await page.getByText('This is a demonstration').isVisible());
+  await visitor.look('demo-signin');
+  await page.getByRole('button', { name: PEOPLE[2] }).click();
+  await page.waitForURL(`${base}/auth/account`);
+  await visitor.look('demo-account');
+  await visitor.leave();
+});
+
+it('turns the outsider away, and lets another in after that', async () => {
+  const visitor = await Visitor.arrive(browser);
+  const { page } = visitor;
+  await page.goto(`${base}/auth/signin`);
+  const answer = page.waitForResponse(`${base}/auth/signin`);
+  await page.getByRole('button', { name: OUTSIDER[0] }).click();
+  assert.equal((await answer).status(), 403);
+  await page.getByText(OUTSIDER[1]).waitFor();
+  await visitor.look('demo-outsider');
+  await page.getByRole('link', { name: 'Use another account' }).click();
+  await page.getByRole('button', { name: PEOPLE[0] }).click();
+  await page.waitForURL(`${base}/auth/account`);
+  await visitor.leave();
+});

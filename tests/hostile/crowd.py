@@ -1,0 +1,113 @@
+"""Many clients that all do the same, each on a connection and, mostly, from an address of its own."""
+
+import errno
+import select
+import socket
+import time
+
+from wire import READ_BYTES, bound
+
+TURN_SECONDS = 0.05
+TURNS_PER_SECOND = 20
+OPENINGS_PER_TURN = 500
+LAST_SECONDS = 1
+
+
+def address(index):
+    """The address of that attacker, none of them trusted by the server."""
+    return f"127.{index // 62500 % 200 + 2}.{index // 250 % 250}.{index % 250 + 1}"
+
+
+class Crowd:
+    """`size` clients that say `hello`, one byte or more of `drip` a second, and come back `again` seconds after the
+    server closed; never if None. `hello` may be a function of the client's number."""
+
+    def __init__(self, port, size, hello=b"", drip=b"", reads=True, again=None, one_address=False):
+        self.port = port
+        self.hello = hello if callable(hello) else lambda _: hello
+        self.drip = drip
+        self.again = again
+        self.one_address = one_address
+        self.receive_buffer = None if reads else 4096
+        self.watched = select.EPOLLRDHUP | (select.EPOLLIN if reads else 0)
+        self.poll = select.epoll()
+        self.sockets = [None] * size
+        self.due = [0.0] * size
+        self.owner = {}
+        self.opened = 0
+        self.closed = 0
+
+    def attack(self, seconds):
+        start = time.monotonic()
+        turn = 0
+        while (now := time.monotonic()) < start + seconds:
+            # At the end, nobody comes any more, so that what is open then is what the server lets stand.
+            if now < start + seconds - LAST_SECONDS:
+                self.open_some(now)
+            if self.drip:
+                self.send_drips(turn % TURNS_PER_SECOND)
+            turn += 1
+            while (left := start + turn * TURN_SECONDS - time.monotonic()) > 0:
+                for descriptor, event in self.poll.poll(left):
+                    self.handle(self.owner[descriptor], event)
+        still_open = len(self.owner)
+        for index in list(self.owner.values()):
+            self.close(index)
+        self.poll.close()
+        return still_open
+
+    def __str__(self):
+        return f"{self.opened} connections, {self.closed} closed by Hallpass"
+
+    def open_some(self, now):
+        missing = (i for i, socket in enumerate(self.sockets) if socket is None and self.due[i] <= now)
+        for index, _ in zip(missing, range(OPENINGS_PER_TURN)):
+            self.open(index)
+
+    def open(self, index):
+        new = bound(address(0 if self.one_address else index))
+        if self.receive_buffer:
+            new.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
+        new.setblocking(False)
+        result = new.connect_ex(("127.0.0.1", self.port))
+        if result not in (0, errno.EINPROGRESS):
+            new.close()
+            raise OSError(result, "cannot connect")
+        self.sockets[index] = new
+        self.owner[new.fileno()] = index
+        self.poll.register(new, self.watched | select.EPOLLOUT)
+        self.opened += 1
+
+    def handle(self, index, event):
+        if event & (select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR):
+            return self.lose(index)
+        try:
+            if event & select.EPOLLOUT:
+                self.poll.modify(self.sockets[index], self.watched)
+                self.sockets[index].send(self.hello(index))
+            if event & select.EPOLLIN and not self.sockets[index].recv(READ_BYTES):
+                self.lose(index)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.lose(index)
+
+    def send_drips(self, part):
+        for index in range(part, len(self.sockets), TURNS_PER_SECOND):
+            if self.sockets[index]:
+                try:
+                    self.sockets[index].send(self.drip)
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    self.lose(index)
+
+    def lose(self, index):
+        self.closed += 1
+        self.close(index)
+        self.due[index] = float("inf") if self.again is None else time.monotonic() + self.again
+
+    def close(self, index):
+        gone, self.sockets[index] = self.sockets[index], None
+        del self.owner[gone.fileno()]
+        gone.close()

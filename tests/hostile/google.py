@@ -1,0 +1,87 @@
+"""A stand-in for Google's tokeninfo that can be made to hang."""
+
+import base64
+import itertools
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+CLIENT_ID = "hostile.apps.googleusercontent.com"
+TOKEN_SECONDS = 3600
+HANG_SECONDS_MAX = 30
+serial = itertools.count()
+
+
+class Google:
+    """Vouches for every token made by `token`; runs in threads of this process."""
+
+    def __init__(self):
+        answering = threading.Event()
+        answering.set()
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                if not answering.wait(HANG_SECONDS_MAX):
+                    self.close_connection = True
+                    return
+                status, body = tokeninfo(self.path)
+                try:
+                    self.send_response(status)
+                    self.send_header("Content-Type", "application/json")
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+                except OSError:
+                    self.close_connection = True  # Hallpass had no more patience.
+
+            def log_message(self, *_):
+                pass
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 512
+
+            def handle_error(self, *_):
+                pass  # Connections that Hallpass gave up.
+
+        self.answering = answering
+        self.server = Server(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server.server_port}/tokeninfo"
+
+    def hang(self):
+        self.answering.clear()
+
+    def resume(self):
+        self.answering.set()
+
+
+def token(person="1"):
+    """A token that no one has seen yet."""
+    now = int(time.time())
+    claims = {
+        "iss": "https://accounts.google.com", "aud": CLIENT_ID, "sub": f"1000{person}", "name": f"Person {person}",
+        "email": f"person{person}@gmail.com", "email_verified": "true", "jti": f"{next(serial)}.{time.time_ns()}",
+        "iat": str(now), "exp": str(now + TOKEN_SECONDS),
+    }
+    return ".".join([segment({"alg": "RS256"}), segment(claims), "c2lnbmF0dXJl" * 28])
+
+
+def segment(document):
+    return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
+
+
+def tokeninfo(path):
+    try:
+        payload = parse_qs(urlsplit(path).query)["id_token"][0].split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "==="))
+        return 200, json.dumps(claims).encode()
+    except (LookupError, ValueError):
+        return 400, b'{"error":"invalid_token"}'

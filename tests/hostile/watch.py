@@ -1,0 +1,118 @@
+"""The well-behaved client. It keeps asking while others attack, and notes how long it waits.
+
+A process of its own, so that the attackers' work does not count as the server's. A wait of a second counts as well for
+every question that would have been asked in it; otherwise the worst moments would be asked about the least.
+"""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+from server import Target
+from wire import Closed, Connection, Failed
+
+# One question on the connection that is kept, and one on a new connection, in every period.
+PERIOD_SECONDS = 0.01
+
+
+@dataclass
+class Seen:
+    """What the client saw."""
+    checks: int
+    failures: list
+    reconnects: int
+    p50: float
+    p99: float
+    longest: float
+
+    def __str__(self):
+        waits = f"p50/p99/max {self.p50:.1f}/{self.p99:.1f}/{self.longest:.0f} ms"
+        return f"{self.checks} checks, {len(self.failures)} failed, {self.reconnects} reconnects, {waits}"
+
+
+class Watch:
+    """Asks from now on until it is told to stop."""
+
+    def __init__(self, target):
+        arguments = [str(target.port), target.cookie, target.certificate or ""]
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def stop(self):
+        output, _ = self.process.communicate(timeout=60)
+        return Seen(**json.loads(output))
+
+
+class Client:
+    """Asks in two threads until standard input ends."""
+
+    def __init__(self, target):
+        self.target = target
+        self.tls = target.tls
+        self.stopping = threading.Event()
+        self.checks = 0
+        self.waits = []
+        self.failures = []
+        self.reconnects = 0
+        self.kept = None
+
+    def run(self):
+        threads = [threading.Thread(target=self.keep, args=[ask]) for ask in (self.ask_kept, self.ask_new)]
+        for thread in threads:
+            thread.start()
+        sys.stdin.read()
+        self.stopping.set()
+        for thread in threads:
+            thread.join()
+        waits = sorted(wait * 1000 for wait in self.waits)
+        part = lambda share: waits[int(len(waits) * share)]
+        seen = Seen(self.checks, self.failures, self.reconnects, part(0.5), part(0.99), waits[-1])
+        print(json.dumps(vars(seen)))
+
+    def keep(self, ask):
+        while not self.stopping.is_set():
+            start = time.monotonic()
+            try:
+                ask()
+            except Failed as failure:
+                self.failures.append(f"{ask.__name__}: {failure}")
+            wait = time.monotonic() - start
+            self.checks += 1
+            self.waits += [wait - passed * PERIOD_SECONDS for passed in range(int(wait / PERIOD_SECONDS) + 1)]
+            time.sleep(PERIOD_SECONDS - wait % PERIOD_SECONDS)
+
+    def ask_kept(self):
+        """A connection may end between two requests (RFC 9112, 9.3.1); then the request goes to a new one."""
+        if self.kept:
+            try:
+                return self.check(self.kept)
+            except Closed:
+                self.reconnects += 1
+            except Failed:
+                self.kept = None
+                raise
+        self.kept = None
+        kept = Connection(self.target.port, tls=self.tls)
+        self.check(kept)
+        self.kept = kept
+
+    def ask_new(self):
+        connection = Connection(self.target.port, tls=self.tls)
+        try:
+            self.check(connection)
+        finally:
+            connection.close()
+
+    def check(self, connection):
+        answer = connection.ask("GET", "/auth/check", [f"Cookie: {self.target.cookie}"])
+        if answer.status != 200 or not answer.headers.get("x-auth-request-user"):
+            raise Failed(f"{answer.status}: {answer.body.decode()}")
+
+
+if __name__ == "__main__":
+    port, cookie, certificate = sys.argv[1:]
+    Client(Target(int(port), cookie, certificate or None)).run()

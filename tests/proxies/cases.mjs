@@ -1,0 +1,375 @@
+// What every proxy must do with the files of deploy/, for both layouts.
+
+import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
+import { after, before, describe, it } from 'node:test';
+import { CLIENT_ID, Stack, idToken, send, upgrade } from './stack.mjs';
+
+const account = (sub, local, hd, name) => ({ sub, email: `${local}@${hd}`, email_verified: true, hd, name });
+const ADA = account('101', 'ada', 'example.com', 'Ada Løvelace ✓ 100%');
+const GRACE = account('102', 'grace', 'partner.example', 'Grace');
+const EVE = account('103', 'eve', 'partner.example', 'Eve');
+const NAMELESS = { sub: '104', hd: 'example.com' };
+const OUTSIDER = { sub: '105', email: 'pat@gmail.com', email_verified: true, name: 'Pat' };
+
+const BROWSER = [
+  ['Accept', 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'], ['Sec-Fetch-Mode', 'navigate'],
+  ['Sec-Fetch-Dest', 'document'], ['Sec-Fetch-Site', 'none'], ['User-Agent', 'Mozilla/5.0 (X11; Linux) Chrome/120'],
+];
+const PROGRAM = [['Accept', 'application/json']];
+const DEEP = '/deep/link%20here?a=1&b=2&u=https://x/&v=%26%3D%C3%A9';
+
+/** The two layouts: where things are, and whom the second list of the example lets in. */
+const LAYOUTS = {
+  'same-host': {
+    auth: 'app.example.com', app: 'app.example.com', listed: ['app.example.com', '/admin/x'], cookie: '__Host-hallpass',
+    flags: ['--public-url', 'https://app.example.com'], onTheList: [ADA], notOnTheList: [GRACE, EVE, NAMELESS],
+  },
+  'auth-subdomain': {
+    auth: 'auth.example.com', app: 'app.example.com', listed: ['staff.example.com', '/x'], cookie: '__Secure-hallpass',
+    flags: ['--public-url', 'https://auth.example.com', '--cookie-domain', 'example.com'],
+    onTheList: [ADA, GRACE, NAMELESS], notOnTheList: [EVE],
+  },
+};
+
+/** The identity headers as an app must see them: one of each that is not empty, none of any other. */
+function identityOf(person) {
+  const encode = (text) => Array.from(Buffer.from(text))
+    .map((byte) => (byte < 0x20 || byte > 0x7e || byte === 0x25
+      ? `%${byte.toString(16).toUpperCase().padStart(2, '0')}` : String.fromCharCode(byte))).join('');
+  const [email, name] = [person.email ?? '', encode(person.name ?? '')];
+  return {
+    'x-auth-request-user': person.sub, 'x-auth-request-email': email, 'x-auth-request-preferred-username': name,
+    'remote-user': email, 'remote-email': email, 'remote-name': name, 'x-forwarded-user': email,
+  };
+}
+
+const valuesOf = (seen, name) => seen.headers.filter(([n]) => n.toLowerCase() === name).map(([, value]) => value);
+
+function assertIdentity(answer, person) {
+  assert.equal(answer.status, 200, answer.text);
+  assert.ok(answer.json?.app, 'the app answered');
+  for (const [name, value] of Object.entries(identityOf(person))) {
+    assert.deepEqual(valuesOf(answer.json, name).filter((v) => v !== ''), value === '' ? [] : [value], name);
+  }
+}
+
+/** The tests of one proxy; `start(stack, layout, ports)` starts it, and `extra` adds what only it has. */
+export function cases(start, extra = () => {}) {
+  for (const [name, layout] of Object.entries(LAYOUTS)) {
+    describe(name, () => {
+      const stack = new Stack();
+      const here = { stack, layout, name, BROWSER, PROGRAM, ADA, EVE, DEEP, assertIdentity };
+      let google, hallpass, app, proxy, port;
+      const flags = (...allowed) => [
+        '--client-id', CLIENT_ID, '--tokeninfo-url', google.url, '--tokeninfo-timeout', '2s', '--signin-burst', '0',
+        ...layout.flags, ...allowed.flatMap((domain) => ['--allow-domain', domain])];
+
+      before(async () => {
+        google = await stack.google();
+        app = await stack.app();
+        hallpass = await stack.hallpass(flags('example.com', 'partner.example'));
+        proxy = await start(stack, name, { hallpass: hallpass.port, app: app.port });
+        port = proxy.port;
+        Object.assign(here, { google, app, hallpass, proxy, signIn, cookieOf });
+      });
+      after(() => stack.stop());
+
+      async function signIn(person, headers = []) {
+        const answer = await send(port, layout.auth, '/auth/signin', {
+          method: 'POST', body: JSON.stringify({ id_token: idToken(person) }),
+          headers: [...PROGRAM, ['Content-Type', 'application/json'], ...headers],
+        });
+        assert.equal(answer.status, 200, answer.text);
+        const { token, id } = answer.json.session;
+        assert.ok(answer.headers['set-cookie'][0].startsWith(`${layout.cookie}=${token};`));
+        return { token, id };
+      }
+      const cookieOf = (session) => ['Cookie', `${layout.cookie}=${session.token}`];
+      const get = (host, target, headers, more = {}) => send(port, host, target, { headers, ...more });
+
+      /** Nothing of that reaches the app. */
+      async function refused(act) {
+        const before = app.requests;
+        const answer = await act();
+        assert.equal(app.requests, before, 'the app got the request');
+        assert.ok(!answer.json?.app);
+        return answer;
+      }
+
+      it('sends a browser that is not signed in to the sign-in page, and keeps where it was going', async () => {
+        const answer = await refused(() => get(layout.app, DEEP, BROWSER));
+        assert.equal(answer.status, 302);
+        const location = new URL(answer.headers.location);
+        assert.equal(location.origin + location.pathname, `https://${layout.auth}/auth/signin`);
+        assert.deepEqual([...location.searchParams], [['rd', `https://${layout.app}${DEEP}`]]);
+      });
+
+      it('keeps a long way back, too', async () => {
+        for (const target of [`/${'x'.repeat(1900)}`, `/x?${'u=https://x/&'.repeat(100)}`, `/x?${'é'.repeat(5000)}`]) {
+          const asked = encodeURI(target).slice(0, 6000);
+          const answer = await refused(() => get(layout.app, asked, BROWSER));
+          assert.equal(answer.status, 302);
+          const location = new URL(answer.headers.location);
+          const expected = asked.length < 2000 ? `https://${layout.app}${asked}` : null;
+          assert.equal(location.searchParams.get('rd'), expected);
+          const page = await get(layout.auth, location.pathname + location.search, BROWSER);
+          assert.equal(page.status, 200);
+        }
+      });
+
+      it('answers a program that is not signed in with 401 and no redirect', async () => {
+        for (const headers of [PROGRAM, [], [...PROGRAM, ['Cookie', `${layout.cookie}=hp_nonsense`]],
+          [...PROGRAM, ['Authorization', 'Bearer hp_nonsense']], [['Accept', '*/*'], ['Sec-Fetch-Mode', 'cors']],
+          [...BROWSER, ['X-Requested-With', 'XMLHttpRequest']]]) {
+          for (const method of ['GET', 'POST', 'HEAD', 'DELETE', 'OPTIONS']) {
+            const body = method === 'POST' ? 'x=1' : undefined;
+            const answer = await refused(() => get(layout.app, DEEP, headers, { method, body }));
+            assert.equal(answer.status, 401);
+            assert.equal(answer.headers.location, undefined);
+            assert.match(answer.headers['www-authenticate'], /^Bearer error="unauthenticated"$/);
+            if (method !== 'HEAD') assert.equal(answer.json.error, 'unauthenticated');
+          }
+        }
+      });
+
+      it('tells the app who it is, by cookie, by bearer and by ID token', async () => {
+        for (const person of [ADA, EVE, NAMELESS]) {
+          const session = await signIn(person);
+          assertIdentity(await get(layout.app, DEEP, [...PROGRAM, cookieOf(session)]), person);
+          const bearer = await get(layout.app, '/x', [...PROGRAM, ['Authorization', `Bearer ${session.token}`]]);
+          assertIdentity(bearer, person);
+          const token = await get(layout.app, '/x', [...PROGRAM, ['Authorization', `Bearer ${idToken(person)}`]]);
+          assertIdentity(token, person);
+        }
+      });
+
+      it('hands target, method and body on as they are', async () => {
+        const session = await signIn(ADA);
+        const body = crypto.randomBytes(600_000).toString('base64');
+        for (const chunked of [false, true]) {
+          const headers = [cookieOf(session), ['Content-Type', 'text/plain']];
+          const answer = await get(layout.app, DEEP, headers, { method: 'PUT', body, chunked });
+          assertIdentity(answer, ADA);
+          assert.deepEqual([answer.json.method, answer.json.url, answer.json.length], ['PUT', DEEP, body.length]);
+          assert.equal(answer.json.hash, crypto.createHash('sha256').update(body).digest('hex'));
+        }
+        for (const status of [401, 403, 500]) {
+          const answer = await get(layout.app, `/status/${status}`, [...BROWSER, cookieOf(session)]);
+          assert.ok(answer.status === status && answer.json.app, 'an error of the app stays its own');
+        }
+      });
+
+      it('brings a browser back to the very place after Google', async () => {
+        const first = await get(layout.app, DEEP, BROWSER);
+        const signinUrl = new URL(first.headers.location);
+        const page = await get(signinUrl.host, signinUrl.pathname + signinUrl.search, BROWSER);
+        const attribute = /data-state="([^"]*)"/.exec(page.text)[1].replaceAll('&amp;', '&');
+        assert.equal(attribute, `https://${layout.app}${DEEP}`);
+        const post = await send(port, layout.auth, '/auth/signin', {
+          method: 'POST',
+          headers: [...BROWSER.filter(([n]) => n !== 'Sec-Fetch-Site'), ['Origin', 'https://accounts.google.com'],
+            ['Sec-Fetch-Site', 'cross-site'], ['Content-Type', 'application/x-www-form-urlencoded'],
+            ['Cookie', 'g_csrf_token=abc']],
+          body: String(new URLSearchParams({ credential: idToken(ADA), g_csrf_token: 'abc', state: attribute })),
+        });
+        assert.deepEqual([post.status, post.headers.location], [303, `https://${layout.app}${DEEP}`]);
+        const [cookie] = post.headers['set-cookie'];
+        assert.match(cookie, /; HttpOnly; SameSite=Lax; Secure/);
+        const last = await get(layout.app, DEEP, [...BROWSER, ['Cookie', cookie.split(';')[0]]]);
+        assertIdentity(last, ADA);
+        assert.equal(last.json.url, DEEP);
+      });
+
+      it('shows who is signed in but not allowed the 403 page, and never redirects', async () => {
+        const [host, target] = layout.listed;
+        for (const person of layout.notOnTheList) {
+          const session = await signIn(person);
+          const page = await refused(() => get(host, target, [...BROWSER, cookieOf(session)]));
+          assert.equal(page.status, 403);
+          assert.equal(page.headers.location, undefined);
+          assert.match(page.headers['content-type'], /^text\/html/);
+          assert.ok(page.text.includes(person.email ?? person.sub), 'the page names the account');
+          assert.ok(page.text.includes(encodeURIComponent(`https://${host}${target}`)), 'and keeps the way back');
+          const posted = await refused(() => get(host, target, [...BROWSER, cookieOf(session)],
+            { method: 'POST', body: 'x=1' }));
+          assert.deepEqual([posted.status, posted.headers.location], [403, undefined]);
+          const program = await refused(() => get(host, target, [...PROGRAM, cookieOf(session)]));
+          assert.deepEqual([program.status, program.json?.error], [403, 'access_denied']);
+        }
+        for (const person of layout.onTheList) {
+          assertIdentity(await get(host, target, [...BROWSER, cookieOf(await signIn(person))]), person);
+        }
+        const eve = cookieOf(await signIn(layout.notOnTheList[0]));
+        const wider = await refused(() => get(host, `${target}?allowed_domains=partner.example`, [...PROGRAM, eve]));
+        assert.equal(wider.status, 403, 'a client cannot widen the list');
+        const address = `/auth/signin`;
+        const outsider = await send(port, layout.auth, address, {
+          method: 'POST', body: String(new URLSearchParams({ idToken: idToken(OUTSIDER) })),
+          headers: [...PROGRAM, ['Content-Type', 'application/x-www-form-urlencoded']],
+        });
+        assert.deepEqual([outsider.status, outsider.headers['set-cookie']], [403, undefined]);
+      });
+
+      it('turns a revoked session away on the next request', async () => {
+        const [one, other] = [await signIn(ADA), await signIn(ADA)];
+        assertIdentity(await get(layout.app, '/x', [...PROGRAM, cookieOf(one)]), ADA);
+        const end = await get(layout.auth, `/auth/sessions/${one.id}`, [cookieOf(other)], { method: 'DELETE' });
+        assert.equal(end.status, 204);
+        const answer = await refused(() => get(layout.app, '/x', [...PROGRAM, cookieOf(one)]));
+        assert.equal(answer.status, 401);
+        const page = await refused(() => get(layout.app, '/x', [...BROWSER, cookieOf(one)]));
+        assert.equal(page.status, 302);
+        assertIdentity(await get(layout.app, '/x', [...PROGRAM, cookieOf(other)]), ADA);
+        const out = await get(layout.auth, '/auth/signout', [cookieOf(other)], { method: 'POST', body: '' });
+        assert.equal(out.status, 204);
+        assert.equal((await refused(() => get(layout.app, '/x', [cookieOf(other)]))).status, 401);
+      });
+
+      it('lets nobody but Hallpass say who it is', async () => {
+        const names = ['X-Auth-Request-User', 'X-Auth-Request-Email', 'X-Auth-Request-Preferred-Username',
+          'X-Auth-Request-Groups', 'Remote-User', 'Remote-Email', 'Remote-Name', 'Remote-Groups', 'X-Forwarded-User',
+          'X-Forwarded-Email', 'X-Forwarded-Groups', 'X-Forwarded-Preferred-Username'];
+        const spellings = names.flatMap((name) => [name, name.toLowerCase(), name.toUpperCase(),
+          name.replaceAll('-', '_'), name.replaceAll('-', '_').toLowerCase(), name.replace('-', '_'),
+          name.replace(/-(?=[^-]*$)/, '_')]);
+        const forged = [...new Set(spellings)].map((name) => [name, 'mallory']);
+        for (const person of [ADA, NAMELESS]) {
+          const session = await signIn(person);
+          for (const headers of [forged, [...forged, ...forged]]) {
+            const answer = await get(layout.app, '/x', [...PROGRAM, cookieOf(session), ...headers]);
+            assertIdentity(answer, person);
+            assert.ok(!answer.text.includes('mallory'), answer.text);
+          }
+        }
+        assert.equal((await refused(() => get(layout.app, '/x', [...PROGRAM, ...forged]))).status, 401);
+      });
+
+      it('lets no client say where it comes from or where it is going', async () => {
+        const forged = [
+          ['X-Forwarded-Proto', 'http'], ['X-Forwarded-Host', 'evil.example'], ['X-Forwarded-Uri', '/evil'],
+          ['X-Forwarded-For', '6.6.6.6'], ['X-Forwarded-Method', 'EVIL'], ['X-Real-IP', '6.6.6.6'],
+          ['X-Forwarded-Prefix', '/evil'], ['Forwarded', 'for=6.6.6.6;host=evil.example'], ['X-Original-URI', '/evil']];
+        const answer = await get(layout.app, DEEP, [...BROWSER, ...forged]);
+        const rd = new URL(answer.headers.location).searchParams.get('rd');
+        assert.equal(rd, `https://${layout.app}${DEEP}`);
+        const session = await signIn(ADA, forged);
+        const exchanged = [...PROGRAM, ...forged, ['Authorization', `Bearer ${idToken(ADA)}`]];
+        assertIdentity(await get(layout.app, '/x', exchanged), ADA);
+        const list = await get(layout.auth, '/auth/sessions', [...PROGRAM, cookieOf(session)]);
+        assert.ok(list.json.sessions.every((s) => s.client_address === '127.0.0.1'), list.text);
+        const page = await get(...layout.listed, [...BROWSER, ...forged, cookieOf(await signIn(EVE))]);
+        assert.equal(page.status, 403);
+        assert.ok(!page.text.includes('evil.example') && page.text.includes(encodeURIComponent('https://')));
+        const seen = (await get(layout.app, DEEP, [...PROGRAM, ...forged, cookieOf(session)])).json;
+        assert.deepEqual(valuesOf(seen, 'x-forwarded-for'), ['127.0.0.1']);
+        assert.deepEqual(valuesOf(seen, 'x-forwarded-proto'), ['https']);
+        assert.deepEqual(valuesOf(seen, 'x-forwarded-host'), [layout.app]);
+        assert.deepEqual(valuesOf(seen, 'host'), [layout.app]);
+        assert.ok(valuesOf(seen, 'x-forwarded-uri').every((uri) => uri === DEEP));
+        assert.ok(!valuesOf(seen, 'x-real-ip').includes('6.6.6.6'));
+        for (const name of ['forwarded', 'x-forwarded-prefix']) assert.deepEqual(valuesOf(seen, name), []);
+      });
+
+      it('takes the session off what the app gets, and leaves the rest', async () => {
+        const { token } = await signIn(ADA);
+        const own = `${layout.cookie}=${token}`;
+        const table = [
+          [own, ''], [`a=1; ${own}`, 'a=1'], [`${own}; b=2`, 'b=2'], [`a=1; ${own}; b=2`, 'a=1; b=2'],
+          [`a=1;${own};b=2`, 'a=1;b=2'], [`${own}; ${own}; b=2; ${own}`, 'b=2'],
+          [`a=1; ${own}; b=2; hallpass=hp_x; c=3; __Host-hallpass=hp_y; __Secure-hallpass=hp_z`, 'a=1; b=2; c=3'],
+          [`nothallpass=1; hallpass2=2; my__Host-hallpass=3; ${own}`,
+            'nothallpass=1; hallpass2=2; my__Host-hallpass=3'],
+          [`q="x=y; z"; ${own}; e=`, 'q="x=y; z"; e='],
+        ];
+        for (const [sent, expected] of table) {
+          const answer = await get(layout.app, '/x', [...PROGRAM, ['Cookie', sent]]);
+          assertIdentity(answer, ADA);
+          const got = valuesOf(answer.json, 'cookie').join('; ').replace(/;\s*/g, '; ');
+          assert.equal(got, expected.replace(/;\s*/g, '; '), sent);
+        }
+        const many = await get(layout.app, '/x', [...PROGRAM, ['Cookie', Array(9).fill(own).join('; ')]]);
+        assertIdentity(many, ADA);
+        assert.ok(!many.text.includes('hp_'), 'however many there are');
+        const lines = await get(layout.app, '/x', [...PROGRAM, ['Cookie', 'a=1'], ['Cookie', own], ['Cookie', 'b=2']]);
+        assertIdentity(lines, ADA);
+        assert.ok(!lines.text.includes('hp_') && lines.text.includes('a=1') && lines.text.includes('b=2'), lines.text);
+
+        for (const scheme of ['Bearer', 'bearer', 'BEARER ']) {
+          const answer = await get(layout.app, '/x', [...PROGRAM, ['Authorization', `${scheme} ${token}`]]);
+          assertIdentity(answer, ADA);
+          assert.deepEqual(valuesOf(answer.json, 'authorization'), []);
+        }
+        for (const value of ['Basic YTpi', 'Bearer of-the-app', 'Bearer a.b.c']) {
+          const answer = await get(layout.app, '/x', [...PROGRAM, ['Cookie', own], ['Authorization', value]]);
+          assertIdentity(answer, ADA);
+          assert.deepEqual(valuesOf(answer.json, 'authorization'), [value]);
+        }
+      });
+
+      it('passes a WebSocket after the check, and none without', async () => {
+        const open = await upgrade(port, layout.app, '/socket?x=1', [cookieOf(await signIn(ADA)), ['Cookie', 'a=1']]);
+        assert.equal(open.status, 101);
+        assertIdentity({ status: 200, json: open.app }, ADA);
+        assert.equal(open.app.url, '/socket?x=1');
+        assert.ok(!JSON.stringify(open.app).includes('hp_'));
+        const before = app.requests;
+        assert.equal((await upgrade(port, layout.app, '/socket')).status, 401);
+        const [host, target] = layout.listed;
+        assert.equal((await upgrade(port, host, target, [cookieOf(await signIn(EVE))])).status, 403);
+        assert.equal(app.requests, before);
+      });
+
+      it('shows of Hallpass what is under /auth/ and nothing else', async () => {
+        for (const target of ['/healthz', '/readyz', '/metrics', '/auth/../healthz', '/auth/%2e%2e/healthz']) {
+          const answer = await refused(() => get(layout.auth, target, PROGRAM));
+          assert.ok(answer.status >= 400, `${target}: ${answer.status}`);
+        }
+        const plain = await new Promise((resolve, reject) => {
+          import('node:http').then(({ get: plainly }) => plainly({
+            host: '127.0.0.1', port: proxy.plain, path: '/x?y=1', headers: { Host: layout.app }, agent: false,
+          }, resolve).on('error', reject));
+        });
+        plain.resume();
+        assert.ok([301, 308].includes(plain.statusCode));
+        assert.equal(plain.headers.location, `https://${layout.app}/x?y=1`);
+      });
+
+      extra(here);
+
+      it('keeps live sessions going while Google is down', async () => {
+        const session = await signIn(ADA);
+        const token = idToken(ADA);
+        const bearer = (value) => [...PROGRAM, ['Authorization', `Bearer ${value}`]];
+        assertIdentity(await get(layout.app, '/x', bearer(token)), ADA);
+        google.down = true;
+        try {
+          const calls = google.calls;
+          assertIdentity(await get(layout.app, '/x', [...PROGRAM, cookieOf(session)]), ADA);
+          assertIdentity(await get(layout.app, '/x', bearer(token)), ADA);
+          assert.equal(google.calls, calls, 'Google is not asked about what is known');
+          const answer = await refused(() => get(layout.app, '/x', bearer(idToken(ADA))));
+          assert.equal(answer.status, 503);
+          assert.equal(answer.json.error, 'temporarily_unavailable');
+          assert.ok(Number(answer.headers['retry-after']) > 0);
+        } finally {
+          google.down = false;
+        }
+      });
+
+      it('lets nobody pass while Hallpass is down, and a changed list counts once it is back', async () => {
+        const [ada, eve] = [await signIn(ADA), await signIn(EVE)];
+        await hallpass.stop();
+        for (const headers of [[...BROWSER, cookieOf(ada)], [...PROGRAM, cookieOf(ada)], BROWSER, PROGRAM]) {
+          const answer = await refused(() => get(layout.app, '/x', headers));
+          assert.ok([502, 503].includes(answer.status), String(answer.status));
+        }
+        await hallpass.start(flags('example.com'));
+        assertIdentity(await get(layout.app, '/x', [...PROGRAM, cookieOf(ada)]), ADA);
+        const page = await refused(() => get(layout.app, '/x', [...BROWSER, cookieOf(eve)]));
+        assert.deepEqual([page.status, page.headers.location], [403, undefined]);
+        assert.ok(page.text.includes(EVE.email));
+      });
+    });
+  }
+}
