@@ -1,5 +1,8 @@
 //! The flags, as clap reads them. Each has an environment variable; lists repeat the flag or use commas.
 
+// The comments are the help text as well, where Markdown would stay as it is.
+#![allow(rustdoc::bare_urls)]
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -57,8 +60,8 @@ pub struct ServeOptions {
         help_heading = "Whom to let in")]
     pub allow_anyone: bool,
 
-    /// Where to listen: HOST:PORT, [IPV6]:PORT or unix:/PATH; port 0 picks a free one. Sockets that systemd hands over
-    /// take its place
+    /// Where to listen: HOST:PORT (IPv6 in brackets) or unix:/PATH; port 0 picks a free one. Sockets that systemd hands
+    /// over take its place
     #[arg(
         long,
         env = "HALLPASS_LISTEN",

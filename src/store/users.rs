@@ -89,7 +89,7 @@ pub const USER_COLUMNS: &str = "u.sub, u.email, u.email_verified, u.email_author
     u.family_name, u.picture, u.hosted_domain, u.locale, u.created_at, u.last_signin_at, u.blocked_at";
 
 impl User {
-    /// Reads [`USER_COLUMNS`], which begin at that column of the row.
+    /// Reads `USER_COLUMNS`, which begin at that column of the row.
     pub fn from_row(row: &Row, first: usize) -> rusqlite::Result<User> {
         Ok(User {
             profile: Profile {

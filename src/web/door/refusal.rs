@@ -1,6 +1,6 @@
 //! Why the door turned somebody away, and what it says to them.
 
-/// Why a connection was closed by the door itself. Those with an [`answer`](Reason::answer) are told so.
+/// Why a connection was closed by the door itself. Most are told so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Not one well-formed HTTP/1.0 or HTTP/1.1 request.
