@@ -24,8 +24,6 @@ pub enum Error {
     NotFound,
     /// 405, with the methods that would do.
     MethodNotAllowed(&'static str),
-    /// 413: the body is larger than [`crate::web::BODY_BYTES_MAX`].
-    PayloadTooLarge,
     /// 415: neither a form nor JSON.
     UnsupportedMediaType,
     /// 429: too many attempts from this client's address; wait that many seconds.
@@ -65,7 +63,6 @@ impl Error {
             Error::AccessDenied { .. } => (403, "access_denied"),
             Error::NotFound => (404, "not_found"),
             Error::MethodNotAllowed(_) => (405, "method_not_allowed"),
-            Error::PayloadTooLarge => (413, "payload_too_large"),
             Error::UnsupportedMediaType => (415, "unsupported_media_type"),
             Error::TooManyRequests { .. } => (429, "too_many_requests"),
             Error::Unavailable { .. } => (503, "temporarily_unavailable"),
@@ -80,7 +77,6 @@ impl Error {
             Error::Unauthenticated => "there is no session, or it has ended; sign in",
             Error::NotFound => "there is nothing at this address",
             Error::MethodNotAllowed(_) => "this address does not take that method",
-            Error::PayloadTooLarge => "the body may have at most 16 KiB",
             Error::UnsupportedMediaType => "the body must be application/x-www-form-urlencoded or application/json",
             Error::TooManyRequests { .. } => "too many sign-in attempts from this address; wait a little",
             Error::Unavailable { .. } => "it cannot be checked just now who you are",

@@ -60,7 +60,7 @@ pub fn run(mut sockets: Sockets, options: &ServeOptions, app: App) -> Result<(),
     let metrics = options.metrics_listen.as_deref().map(|address| serve_metrics(address, app.clone())).transpose()?;
     let handler: Arc<dyn Handler> = app.clone();
     let serving = Serving::start(sockets, tls, limits, &handler).map_err(cannot)?;
-    serving.door_counters().into_iter().for_each(|counters| app.watch_door(counters));
+    app.watch_door(serving.door_counters());
     for signal in signals.forever() {
         if signal != SIGHUP {
             log::info!("stopping on {}", signal_hook::low_level::signal_name(signal).unwrap_or("a signal"));

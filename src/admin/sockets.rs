@@ -1,8 +1,9 @@
 //! The sockets to serve on: those that systemd hands over, or those of the settings.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
@@ -22,7 +23,7 @@ pub fn open(options: &ServeOptions) -> Result<(Sockets, Option<u16>), String> {
         for address in &options.listen {
             match address {
                 ListenAddress::Tcp(address) => sockets.tcp.push(tcp(address)?),
-                ListenAddress::Unix(path) => sockets.unix.push(unix(path)?),
+                ListenAddress::Unix(path) => sockets.unix.push(unix(path, options.socket_mode)?),
             }
         }
     }
@@ -39,11 +40,14 @@ pub fn tcp(address: &str) -> Result<TcpListener, String> {
 }
 
 /// A socket that nobody answers on was left behind by a server that was killed.
-fn unix(path: &Path) -> Result<UnixListener, String> {
+fn unix(path: &Path, mode: u32) -> Result<UnixListener, String> {
+    let cannot = |error| format!("cannot listen on unix:{}: {error}", path.display());
     if UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
         fs::remove_file(path).map_err(|error| format!("cannot replace unix:{}: {error}", path.display()))?;
     }
-    UnixListener::bind(path).map_err(|error| format!("cannot listen on unix:{}: {error}", path.display()))
+    let socket = UnixListener::bind(path).map_err(cannot)?;
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(cannot)?;
+    Ok(socket)
 }
 
 fn inherited() -> io::Result<Sockets> {

@@ -72,6 +72,11 @@ pub struct ServeOptions {
     )]
     pub listen: Vec<ListenAddress>,
 
+    /// Permissions of the Unix sockets, in octal
+    #[arg(long, env = "HALLPASS_SOCKET_MODE", value_name = "MODE", default_value = "0660", value_parser = file_mode,
+        help_heading = "Serving")]
+    pub socket_mode: u32,
+
     /// Serve HTTPS on every TCP address with this certificate chain (PEM); read again when it changes
     #[arg(long, env = "HALLPASS_TLS_CERT", value_name = "FILE", requires = "tls_key", help_heading = "Serving")]
     pub tls_cert: Option<PathBuf>,
@@ -208,6 +213,14 @@ fn list_item() -> impl clap::builder::TypedValueParser<Value = String> {
         "" => Err("an empty value in a list"),
         item => Ok(item.to_owned()),
     })
+}
+
+/// Permissions as chmod(1) writes them.
+fn file_mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err("expected permissions in octal, such as 0660".into()),
+    }
 }
 
 /// A duration as people write it: 90s, 12h, 30d. At least a millisecond, at most ten years.

@@ -4,9 +4,6 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-/// The largest body that is read: an ID token has about 1.3 kB, a form some more.
-pub const BODY_BYTES_MAX: usize = 16 * 1024;
-
 /// The headers that anything here reads. The door lets in no others.
 pub const HEADERS_READ: [&str; 15] = [
     "Accept",
@@ -35,7 +32,7 @@ pub struct Request {
     pub target: String,
     /// Names and values, as sent.
     pub headers: Vec<(String, String)>,
-    /// At most [`BODY_BYTES_MAX`].
+    /// At most [`super::door::BODY_BYTES_MAX`].
     pub body: Vec<u8>,
     /// Who is connected; `None` for a Unix socket.
     pub peer: Option<IpAddr>,

@@ -19,6 +19,6 @@ mod cookies;
 mod pages;
 
 pub use app::App;
-pub use http::{BODY_BYTES_MAX, HEADERS_READ, Request, Response};
-pub use server::{Front, Handler, Server};
+pub use http::{HEADERS_READ, Request, Response};
+pub use server::Handler;
 pub use serving::{Limits, Serving, Sockets};

@@ -1,8 +1,8 @@
 //! The HTTP server: tiny_http's requests become plain values, and each finds a thread.
 //!
 //! A few threads answer whatever is quick. What may take long (it has a body, writes, or needs Google) gets a thread of
-//! its own, up to a bound, so that no check ever waits behind a sign-in. tiny_http never meets slow or hostile clients:
-//! the door stands in front of it, or, on a Unix socket, the operator's proxy.
+//! its own, up to a bound, so that no check ever waits behind a sign-in. tiny_http never meets a client: the door stands
+//! in front of it.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixListener;
@@ -13,7 +13,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::App;
-use super::http::{BODY_BYTES_MAX, Request, Response};
+use super::door::BODY_BYTES_MAX;
+use super::http::{Request, Response};
 use crate::clock;
 use crate::error::Error;
 
@@ -25,15 +26,6 @@ const QUICK_THREADS: usize = 4;
 const OTHER_SLOW_MAX: usize = 64;
 /// A thread's stack: nothing here recurses.
 const STACK_BYTES: usize = 256 * 1024;
-
-/// Who hands requests to a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Front {
-    /// The door, on a socket that nobody else can reach: it says who the client is.
-    Door,
-    /// A proxy of the operator's on a Unix socket.
-    Proxy,
-}
 
 /// What answers requests.
 pub trait Handler: Send + Sync + 'static {
@@ -82,7 +74,6 @@ pub struct Server {
 struct Shared {
     http: tiny_http::Server,
     handler: Arc<dyn Handler>,
-    front: Front,
     slow_max: usize,
     stopping: AtomicBool,
     slow: Arc<AtomicUsize>,
@@ -93,11 +84,11 @@ impl Server {
     ///
     /// # Errors
     /// If the socket has no address or no thread can be started.
-    pub fn start(socket: UnixListener, front: Front, handler: Arc<dyn Handler>, slow_max: usize) -> io::Result<Server> {
+    pub fn start(socket: UnixListener, handler: Arc<dyn Handler>, slow_max: usize) -> io::Result<Server> {
         let http = tiny_http::Server::from_listener(socket, None).map_err(io::Error::other)?;
         let slow_max = slow_max.min(handler.slow_wanted());
         let stopping = AtomicBool::new(false);
-        let shared = Arc::new(Shared { http, handler, front, slow_max, stopping, slow: Arc::default() });
+        let shared = Arc::new(Shared { http, handler, slow_max, stopping, slow: Arc::default() });
         let quick = |number| {
             let shared = shared.clone();
             thread::Builder::new()
@@ -146,12 +137,10 @@ impl Shared {
 
     /// Answers here what is quick, and gives the rest a thread of its own.
     fn dispatch(&self, received: tiny_http::Request) {
-        let request = plain(&received, self.front);
-        if self.front == Front::Door && request.peer.is_none() {
+        let Some(request) = plain(&received) else {
             return respond(received, Response::empty(204)); // The door itself, which tries a new connection.
-        }
-        let has_body =
-            received.body_length().is_some_and(|length| length > 0) || request.header("Transfer-Encoding").is_some();
+        };
+        let has_body = received.body_length().is_some_and(|length| length > 0);
         if !has_body && !self.handler.may_wait(&request) {
             return answer(&*self.handler, received, &request);
         }
@@ -189,10 +178,11 @@ impl Drop for Place {
     }
 }
 
-/// The request without its body. The door takes away what clients write under the name of its own header.
-fn plain(received: &tiny_http::Request, front: Front) -> Request {
-    let peer = || received.headers().iter().find(|header| header.field.equiv(PEER_HEADER))?.value.as_str().parse().ok();
-    Request {
+/// The request without its body; none if it comes from the door itself and not from a client. Only the door can write
+/// its header: it takes away what clients send under that name.
+fn plain(received: &tiny_http::Request) -> Option<Request> {
+    let peer = received.headers().iter().find(|header| header.field.equiv(PEER_HEADER))?;
+    Some(Request {
         method: received.method().as_str().to_owned(),
         target: received.url().to_owned(),
         headers: received
@@ -201,8 +191,9 @@ fn plain(received: &tiny_http::Request, front: Front) -> Request {
             .map(|header| (header.field.as_str().as_str().to_owned(), header.value.as_str().to_owned()))
             .collect(),
         body: Vec::new(),
-        peer: if front == Front::Door { peer() } else { None },
-    }
+        // Whoever comes through a Unix socket has no address.
+        peer: peer.value.as_str().parse().ok(),
+    })
 }
 
 fn answer(handler: &dyn Handler, received: tiny_http::Request, request: &Request) {
@@ -210,16 +201,10 @@ fn answer(handler: &dyn Handler, received: tiny_http::Request, request: &Request
 }
 
 fn answer_slowly(handler: &dyn Handler, mut received: tiny_http::Request, mut request: Request) {
-    let announced = received.body_length().unwrap_or(0);
     let mut body = Vec::new();
-    if announced <= BODY_BYTES_MAX {
-        let mut reader = received.as_reader().take(BODY_BYTES_MAX as u64 + 1);
-        if reader.read_to_end(&mut body).is_err() {
-            return; // The client is gone; there is nobody to answer.
-        }
-    }
-    if announced.max(body.len()) > BODY_BYTES_MAX {
-        return respond(received, handler.refuse(&request, Error::PayloadTooLarge));
+    // The door has let in no longer one, and has read it to its end already.
+    if received.as_reader().take(BODY_BYTES_MAX as u64).read_to_end(&mut body).is_err() {
+        return; // The door is gone, and with it the client.
     }
     request.body = body;
     answer(handler, received, &request);

@@ -1,4 +1,4 @@
-//! The whole front of the house: the door on the network, and the servers behind it and beside it.
+//! The whole front of the house: the door, and the server behind it.
 
 use std::io;
 use std::net::{IpAddr, TcpListener};
@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::door::{Capacity, Counters, Deadlines, Door, Listener, Service, Settings, TlsFiles};
+use super::door::{Capacity, Counters, Deadlines, Door, Listener, Service, Settings, Socket, TlsFiles};
 use super::http::HEADERS_READ;
-use super::server::{Front, Handler, Server};
+use super::server::{Handler, Server};
 
 /// Connections that one client address may have open.
 const CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
@@ -20,9 +20,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// What is listened on, bound already.
 #[derive(Default)]
 pub struct Sockets {
-    /// Through the door, with TLS if there is a certificate.
+    /// With TLS if there is a certificate.
     pub tcp: Vec<TcpListener>,
-    /// Without the door, for proxies on this host.
+    /// Without TLS, for proxies on this host.
     pub unix: Vec<UnixListener>,
     /// A port that only sends browsers to this public URL.
     pub redirect: Option<(TcpListener, String)>,
@@ -40,8 +40,8 @@ pub struct Limits {
 
 /// Everything that serves.
 pub struct Serving {
-    door: Option<Door>,
-    servers: Vec<Server>,
+    door: Door,
+    server: Server,
     /// Holds the socket between door and server; its owner alone can enter (mode 0700).
     _folder: TempDir,
 }
@@ -59,38 +59,38 @@ impl Serving {
     ) -> io::Result<Serving> {
         let capacity = Capacity::within(limits.connections_max, limits.descriptors);
         log::debug!("room for {} connections, {} requests at once", capacity.connections, capacity.inside);
-        // Slow requests leave half of what fits inside to the quick ones.
-        let serve = |socket, front| Server::start(socket, front, handler.clone(), capacity.inside.div_ceil(2));
         let folder = tempfile::tempdir()?;
-        let mut servers: Vec<Server> =
-            sockets.unix.into_iter().map(|socket| serve(socket, Front::Proxy)).collect::<io::Result<_>>()?;
+        let inner = UnixListener::bind(folder.path().join("inner"))?;
+        let address = inner.local_addr()?;
+        // Slow requests leave half of what fits inside to the quick ones.
+        let server = Server::start(inner, handler.clone(), capacity.inside.div_ceil(2))?;
 
         let service = if tls.is_some() { Service::Tls } else { Service::Plain };
-        let listener = |socket| Listener { socket, service: service.clone() };
-        let mut listeners: Vec<Listener> = sockets.tcp.into_iter().map(listener).collect();
-        listeners.extend(sockets.redirect.map(|(socket, url)| Listener { socket, service: Service::RedirectTo(url) }));
-        let mut door = None;
-        if !listeners.is_empty() {
-            let inner = UnixListener::bind(folder.path().join("inner"))?;
-            let address = inner.local_addr()?;
-            servers.push(serve(inner, Front::Door)?);
-            door = Some(Door::start(Settings {
-                listeners,
-                inner: address,
-                tls,
-                capacity,
-                connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
-                unlimited: limits.unlimited,
-                headers: Some(&HEADERS_READ),
-                deadlines: Deadlines::default(),
-            })?);
-        }
-        Ok(Serving { door, servers, _folder: folder })
+        let network = |socket| Listener { socket: Socket::Tcp(socket), service: service.clone() };
+        let host = |socket| Listener { socket: Socket::Unix(socket), service: Service::Plain };
+        let mut listeners: Vec<Listener> = sockets.tcp.into_iter().map(network).collect();
+        listeners.extend(sockets.unix.into_iter().map(host));
+        listeners.extend(
+            sockets
+                .redirect
+                .map(|(socket, url)| Listener { socket: Socket::Tcp(socket), service: Service::RedirectTo(url) }),
+        );
+        let door = Door::start(Settings {
+            listeners,
+            inner: address,
+            tls,
+            capacity,
+            connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
+            unlimited: limits.unlimited,
+            headers: Some(&HEADERS_READ),
+            deadlines: Deadlines::default(),
+        })?;
+        Ok(Serving { door, server, _folder: folder })
     }
 
-    /// What the door counts, if there is one.
-    pub fn door_counters(&self) -> Option<Arc<Counters>> {
-        self.door.as_ref().map(Door::counters)
+    /// What the door counts.
+    pub fn door_counters(&self) -> Arc<Counters> {
+        self.door.counters()
     }
 
     /// Reads the certificate again; the one in use stays if that fails.
@@ -98,14 +98,12 @@ impl Serving {
     /// # Errors
     /// What is wrong with the files.
     pub fn reload_tls(&self) -> io::Result<()> {
-        self.door.as_ref().map_or(Ok(()), Door::reload_tls)
+        self.door.reload_tls()
     }
 
     /// Takes nobody in any more, and returns when those under way are answered, or after 10 seconds.
     pub fn stop(self) {
-        if let Some(door) = self.door {
-            door.stop(GRACE);
-        }
-        self.servers.into_iter().for_each(|server| server.stop(GRACE));
+        self.door.stop(GRACE);
+        self.server.stop(GRACE);
     }
 }

@@ -21,6 +21,7 @@ mod store;
 mod settings;
 mod server;
 mod door;
+mod listening;
 mod head;
 mod demo;
 mod logs;

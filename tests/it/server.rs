@@ -94,7 +94,17 @@ fn a_unix_socket_serves_as_well() {
     let socket = folder.path().join("hallpass.sock");
     let listen = format!("unix:{}", socket.display());
     let database = folder.path().join("db");
-    let flags = ["serve", "--listen", &listen, "--public-url", "https://a.example", "--client-id", CLIENT_ID];
+    let flags = [
+        "serve",
+        "--listen",
+        &listen,
+        "--public-url",
+        "https://a.example",
+        "--client-id",
+        CLIENT_ID,
+        "--socket-mode",
+        "0600",
+    ];
     // Twice: the socket that a killed server leaves behind is replaced.
     for _ in 0..2 {
         let program =
@@ -108,10 +118,19 @@ fn a_unix_socket_serves_as_well() {
             }
             thread::sleep(Duration::from_millis(5));
         };
-        connection.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
+        assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+        // The proxy has no address of its own; what it says of its client counts.
+        connection.write_all(b"GET /metrics HTTP/1.0\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n").unwrap();
         let mut answer = String::new();
         connection.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+        // Whoever is slow holds up nobody: two at once, and the first says nothing.
+        let _silent = UnixStream::connect(&socket).unwrap();
+        let mut connection = UnixStream::connect(&socket).unwrap();
+        connection.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
+        answer.clear();
+        connection.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         drop(program);
     }
 }

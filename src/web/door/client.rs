@@ -28,7 +28,8 @@ pub(super) enum Phase {
 
 pub(super) struct Client {
     pub(super) transport: Transport,
-    pub(super) address: IpAddr,
+    /// `None` for a Unix socket.
+    pub(super) address: Option<IpAddr>,
     /// Header lines that go inside with every request.
     pub(super) introduction: String,
     /// The https URL this client is sent to, whatever it asks.
@@ -60,11 +61,15 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(transport: Transport, address: IpAddr, redirect: Option<Arc<str>>, deadline: Instant) -> Client {
-        let address = address.to_canonical();
-        let scheme = if transport.is_tls() { "X-Hallpass-Scheme: https\r\n" } else { "" };
+    pub(super) fn new(
+        transport: Transport,
+        address: Option<IpAddr>,
+        redirect: Option<Arc<str>>,
+        deadline: Instant,
+    ) -> Client {
+        let peer = address.map_or("unix".to_owned(), |address| address.to_string());
         Client {
-            introduction: format!("X-Hallpass-Peer: {address}\r\n{scheme}"),
+            introduction: format!("X-Hallpass-Peer: {peer}\r\n"),
             transport,
             address,
             redirect,

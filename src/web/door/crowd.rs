@@ -16,8 +16,10 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Counts a connection of `address`; false, and not counted, if it has `limit` already.
-    pub fn enter(&mut self, address: IpAddr, limit: usize) -> bool {
+    /// Counts a connection of `address`; false, and not counted, if it has `limit` already. Those that come through a
+    /// Unix socket have none, and are not counted.
+    pub fn enter(&mut self, address: Option<IpAddr>, limit: usize) -> bool {
+        let Some(address) = address else { return true };
         let count = self.addresses.entry(unit(address)).or_default();
         let room = *count < limit;
         if room {
@@ -27,9 +29,9 @@ impl Crowd {
     }
 
     /// The connection of `address` is gone.
-    pub fn leave(&mut self, address: IpAddr, place: Place) {
+    pub fn leave(&mut self, address: Option<IpAddr>, place: Place) {
         self.evictable.remove(&place);
-        let unit = unit(address);
+        let Some(unit) = address.map(unit) else { return };
         if let Some(count) = self.addresses.get_mut(&unit) {
             *count -= 1;
             if *count == 0 {

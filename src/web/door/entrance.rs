@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::net::{TcpListener, TcpStream};
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use rustls::StreamOwned;
 use socket2::SockRef;
@@ -27,9 +27,32 @@ const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// What the kernel keeps of what a client sends and nobody reads yet.
 const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// The next connection, and whose it is: on a Unix socket, nobody knows.
+    fn accept(&self) -> io::Result<(Stream, Option<IpAddr>)> {
+        match self {
+            Socket::Tcp(socket) => {
+                let (stream, address) = socket.accept()?;
+                Ok((Stream::Tcp(stream), Some(address.ip().to_canonical())))
+            }
+            Socket::Unix(socket) => Ok((Stream::Unix(socket.accept()?.0), None)),
+        }
+    }
+}
+
 /// A listener.
 pub(super) struct Entrance {
-    socket: TcpListener,
+    socket: Socket,
     service: Service,
     redirect: Option<Arc<str>>,
     /// Whether somebody may be waiting.
@@ -38,15 +61,26 @@ pub(super) struct Entrance {
 
 impl Entrance {
     pub(super) fn open(listener: Listener, registry: &Registry, token: Token) -> io::Result<Entrance> {
-        listener.socket.set_nonblocking(true)?;
-        // Connections inherit these from the listener that accepts them.
-        let socket = SockRef::from(&listener.socket);
-        socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
-        socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
-        // Answers go out in as few writes as possible; waiting to fill a packet would only delay the last one.
-        socket.set_tcp_nodelay(true)?;
-        let mut socket = TcpListener::from_std(listener.socket);
-        registry.register(&mut socket, token, Interest::READABLE)?;
+        let socket = match listener.socket {
+            super::Socket::Tcp(socket) => {
+                socket.set_nonblocking(true)?;
+                // Connections inherit these from the listener that accepts them.
+                let options = SockRef::from(&socket);
+                options.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+                options.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+                // Answers go out in as few writes as possible; waiting to fill a packet would only delay the last one.
+                options.set_tcp_nodelay(true)?;
+                let mut socket = TcpListener::from_std(socket);
+                registry.register(&mut socket, token, Interest::READABLE)?;
+                Socket::Tcp(socket)
+            }
+            super::Socket::Unix(socket) => {
+                socket.set_nonblocking(true)?;
+                let mut socket = UnixListener::from_std(socket);
+                registry.register(&mut socket, token, Interest::READABLE)?;
+                Socket::Unix(socket)
+            }
+        };
         let redirect = match &listener.service {
             Service::RedirectTo(base) => Some(Arc::from(base.as_str())),
             Service::Plain | Service::Tls => None,
@@ -67,7 +101,7 @@ impl EventLoop {
             while self.entrances[index].ready && accepts < ACCEPTS_PER_TURN {
                 accepts += 1;
                 match self.entrances[index].socket.accept() {
-                    Ok((socket, address)) => self.welcome(index, socket, address.ip()),
+                    Ok((stream, address)) => self.welcome(index, stream, address),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => self.entrances[index].ready = false,
                     // The client went before its turn.
                     Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => (),
@@ -91,8 +125,9 @@ impl EventLoop {
         }
     }
 
-    fn welcome(&mut self, entrance: usize, socket: TcpStream, address: IpAddr) {
-        let limit = if (self.unlimited)(address.to_canonical()) { usize::MAX } else { self.per_address_max };
+    fn welcome(&mut self, entrance: usize, stream: Stream, address: Option<IpAddr>) {
+        let unlimited = address.is_none_or(|address| (self.unlimited)(address));
+        let limit = if unlimited { usize::MAX } else { self.per_address_max };
         if !self.crowd.enter(address, limit) {
             return self.turn_away(Reason::PerAddress);
         }
@@ -103,15 +138,16 @@ impl EventLoop {
                 None => return self.crowd.leave(address, 0),
             }
         }
-        let transport = match (&self.entrances[entrance].service, &self.tls) {
-            (Service::Tls, Some(tls)) => match tls.accept(self.now) {
+        let transport = match (stream, &self.entrances[entrance].service, &self.tls) {
+            (Stream::Tcp(socket), Service::Tls, Some(tls)) => match tls.accept(self.now) {
                 Ok(session) => Transport::Tls(Box::new(StreamOwned::new(session, socket))),
                 Err(error) => {
                     log::error!("cannot begin a TLS session: {error}");
                     return self.crowd.leave(address, 0);
                 }
             },
-            _ => Transport::Plain(socket),
+            (Stream::Tcp(socket), ..) => Transport::Plain(socket),
+            (Stream::Unix(socket), ..) => Transport::Unix(socket),
         };
         let redirect = self.entrances[entrance].redirect.clone();
         let mut client = Client::new(transport, address, redirect, self.now + self.deadlines.request);

@@ -1,6 +1,6 @@
 //! The door: the only part that faces the network.
 //!
-//! It accepts TCP, with or without TLS, and lets one whole, well-formed, bounded request at a time through to tiny_http on
+//! It accepts TCP, with or without TLS, and Unix sockets, and lets one whole, well-formed, bounded request at a time through to tiny_http on
 //! a private Unix socket. tiny_http, which has a thread per connection and no limits, never meets a client that is slow,
 //! endless or malformed. One thread does it all, on non-blocking sockets:
 //!
@@ -29,7 +29,7 @@ mod counters;
 
 use std::io;
 use std::net::{IpAddr, TcpListener};
-use std::os::unix::net::SocketAddr;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -70,9 +70,18 @@ pub struct Settings {
 /// A bound socket and what is served on it.
 pub struct Listener {
     /// Bound, and listening.
-    pub socket: TcpListener,
+    pub socket: Socket,
     /// What is served on it.
     pub service: Service,
+}
+
+/// Where clients come from.
+#[derive(Debug)]
+pub enum Socket {
+    /// The network.
+    Tcp(TcpListener),
+    /// This host: a proxy of the operator's.
+    Unix(UnixListener),
 }
 
 /// What is served on a listener.

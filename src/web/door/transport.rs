@@ -3,37 +3,40 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 
-use mio::net::TcpStream;
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use rustls::{ServerConnection, StreamOwned};
 
 /// A client's connection.
 pub(super) enum Transport {
     Plain(TcpStream),
+    Unix(UnixStream),
     Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
 }
 
 impl Transport {
-    pub(super) fn socket(&mut self) -> &mut TcpStream {
+    fn source(&mut self) -> &mut dyn Source {
         match self {
             Transport::Plain(socket) => socket,
+            Transport::Unix(socket) => socket,
             Transport::Tls(stream) => &mut stream.sock,
         }
     }
 
     /// Asks for events when there is something to read, which is all that is needed until a write finds no room.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        registry.register(self.socket(), token, Interest::READABLE)
+        registry.register(self.source(), token, Interest::READABLE)
     }
 
     /// Asks for events when there is room to write, too.
     pub(super) fn register_writes(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        registry.reregister(self.socket(), token, Interest::READABLE | Interest::WRITABLE)
+        registry.reregister(self.source(), token, Interest::READABLE | Interest::WRITABLE)
     }
 
     /// Whether a read that does not fill the buffer has taken all there is.
     pub(super) fn short_read_is_last(&self) -> bool {
-        matches!(self, Transport::Plain(_))
+        !self.is_tls()
     }
 
     pub(super) fn is_tls(&self) -> bool {
@@ -52,6 +55,7 @@ impl Transport {
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Transport::Plain(socket) => socket.read(buffer),
+            Transport::Unix(socket) => socket.read(buffer),
             Transport::Tls(stream) => match stream.read(buffer) {
                 // The client went without saying so; all that it sent is here.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(0),
@@ -65,6 +69,7 @@ impl Transport {
         while *sent < bytes.len() {
             let result = match self {
                 Transport::Plain(socket) => socket.write(&bytes[*sent..]),
+                Transport::Unix(socket) => socket.write(&bytes[*sent..]),
                 Transport::Tls(stream) => stream.write(&bytes[*sent..]),
             };
             match result {
@@ -88,10 +93,14 @@ impl Transport {
 
     /// Says that nothing more will be sent. It is a courtesy: a client that cannot hear it is leaving anyway.
     pub(super) fn finish(&mut self) {
-        if let Transport::Tls(stream) = self {
-            stream.conn.send_close_notify();
-            let _ = stream.flush();
-        }
-        let _ = self.socket().shutdown(Shutdown::Write);
+        let _ = match self {
+            Transport::Plain(socket) => socket.shutdown(Shutdown::Write),
+            Transport::Unix(socket) => socket.shutdown(Shutdown::Write),
+            Transport::Tls(stream) => {
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+                stream.sock.shutdown(Shutdown::Write)
+            }
+        };
     }
 }

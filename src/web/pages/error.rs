@@ -13,7 +13,7 @@ use crate::web::{intake, way_back};
 pub fn error(app: &App, request: &Request, error: &Error) -> Response {
     let (status, _) = error.status_and_code();
     let title = match error {
-        Error::InvalidRequest(_) | Error::PayloadTooLarge | Error::UnsupportedMediaType => "That did not work",
+        Error::InvalidRequest(_) | Error::UnsupportedMediaType => "That did not work",
         Error::InvalidToken(_) => "Google's answer was no good",
         Error::Unauthenticated => "You are not signed in",
         Error::AccessDenied { .. } => "You have no access",
