@@ -15,6 +15,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::clock;
+
 /// Upper bounds in seconds: checks take microseconds, a sign-in waits for Google and the disk.
 const REQUEST_SECONDS: [f64; 11] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 /// Upper bounds in seconds: 50 to 200 ms are usual for Google.
@@ -28,6 +30,7 @@ pub struct Metrics {
     calls: Family<ResultLabel, Counter>,
     call_seconds: Histogram,
     last_call: Mutex<Option<(CallResult, i64)>>,
+    started_at: i64,
 }
 
 /// How a call to tokeninfo ended.
@@ -112,6 +115,7 @@ impl Default for Metrics {
             calls: Family::default(),
             call_seconds: Histogram::new(CALL_SECONDS),
             last_call: Mutex::default(),
+            started_at: clock::now(),
         }
     }
 }
@@ -138,6 +142,12 @@ impl Metrics {
     /// How the last call to Google ended, and when.
     pub fn last_call(&self) -> Option<(CallResult, i64)> {
         *self.last_call.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When counting began, which is when the process did.
+    pub fn start_time(&self) -> Reading {
+        let seconds = self.started_at.unsigned_abs();
+        Reading::gauge("process_start_time_seconds", "When the process began, in unix seconds", seconds)
     }
 
     /// Everything counted and read, in version 0.0.4 of Prometheus' text format.
