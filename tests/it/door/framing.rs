@@ -1,0 +1,200 @@
+//! One meaning, or a refusal.
+
+use super::*;
+
+/// Each is refused with one answer, and the connection closed; whatever follows is not a request.
+#[test]
+fn what_could_be_read_in_two_ways_is_refused() {
+    let front = front(|settings| settings.deadlines.linger = SHORT);
+    let smuggled = GET;
+    let many: String = (0..101).map(|n| format!("X-{n}: 1\r\n")).collect();
+    let long = "a".repeat(17 * 1024);
+    for (expected, request) in [
+        (411, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG"),
+        (411, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n5c\r\n"),
+        (
+            411,
+            "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;ext=\"\r\n\"\r\nhello\r\n0\r\n\r\n",
+        ),
+        (411, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n"),
+        (411, "POST /echo HTTP/1.1\r\nHost: a\r\nTRANSFER-ENCODING:\txchunked\r\n\r\n"),
+        (411, "POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n"),
+        (400, "POST /echo HTTP/1.1\r\nHost: a\r\n Transfer-Encoding: chunked\r\n\r\n"),
+        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nX: 1\nTransfer-Encoding: chunked\r\n\r\n"),
+        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nX: 1\rTransfer-Encoding: chunked\r\n\r\n"),
+        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding\0: chunked\r\n\r\n"),
+        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chu\0nked\r\n\r\n"),
+        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"),
+        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"),
+        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\nabc"),
+        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc"),
+        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -3\r\n\r\nabc"),
+        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 0x3\r\n\r\nabc"),
+        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3 \u{b}\r\n\r\nabc"),
+        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\nabc"),
+        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n 4\r\n\r\nabc"),
+        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length : 3\r\n\r\nabc"),
+        (413, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\nabc"),
+        (413, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 16385\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1\r\nHost: a\r\nX: a\r\n\tb\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1\nHost: a\n\n"),
+        (400, "GET /echo HTTP/1.1\r\nHost: a\n\r\n"),
+        (400, "GET /echo HTTP/1.1\r\nHost: a\r\n\n"),
+        (400, "GET /echo HTTP/1.1\rHost: a\r\r"),
+        (400, "GET /echo HTTP/1.1\r\nHost: a\r\nX: \u{7f}\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1\r\nHost: a\r\nX: \u{1}\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1\r\nHost: a\r\n: empty\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
+        (400, "GET /echo HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1\r\nHost: a b\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1\r\nHost: a@b\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1\r\nHost: a/b\r\n\r\n"),
+        (400, "GET http://a/echo HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "GET * HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "GET echo HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "GET /echo#x HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "GET /\u{fc} HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "GET  /echo HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "GET /echo  HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1 \r\nHost: a\r\n\r\n"),
+        (400, "GET /echo a HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, " GET /echo HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "\r\nGET /echo HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "\nGET /echo HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "G(T /echo HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "GET /echo\r\n"),
+        (400, "GET /echo HTTX/1.1\r\nHost: a\r\n\r\n"),
+        (400, "\u{16}\u{3}\u{1}\u{2}"),
+        (505, "GET /echo HTTP/0.9\r\nHost: a\r\n\r\n"),
+        (505, "GET /echo HTTP/2.0\r\nHost: a\r\n\r\n"),
+        (505, "GET /echo HTTP/1.2\r\nHost: a\r\n\r\n"),
+        (505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+        (417, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 200-ok\r\n\r\na"),
+        (431, &format!("GET /echo HTTP/1.1\r\nHost: a\r\n{many}\r\n")),
+        (431, &format!("GET /echo HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n")),
+        (431, &format!("GET /{long}")),
+    ] {
+        for pieces in [1, 3, usize::MAX] {
+            let mut stream = front.connect();
+            stream.set_nodelay(true).unwrap();
+            let whole = format!("{request}{smuggled}");
+            let size = (whole.len() / pieces).max(1);
+            // Byte by byte only where that does not take long.
+            if pieces == usize::MAX && whole.len() > 300 {
+                continue;
+            }
+            for piece in whole.as_bytes().chunks(size) {
+                // It may have been refused already, and lingered long enough.
+                let _ = stream.write_all(piece);
+            }
+            let _ = stream.shutdown(Shutdown::Write);
+            let answer = rest(&mut stream);
+            assert_eq!((status(&answer), answers(&answer)), (expected, 1), "{request:.100?} {answer}");
+            assert_eq!(header(&answer, "connection"), Some("close"));
+            assert!(body(&answer).starts_with("{\"error\":\""), "{answer}");
+        }
+    }
+    assert_eq!(front.inside.load(Relaxed), 0);
+    eventually(|| front.counters.open() == 0);
+}
+
+#[test]
+fn both_sides_of_every_limit() {
+    let front = front(|settings| settings.deadlines.linger = SHORT);
+    let close = "Connection: close\r\n";
+    let fixed = format!("GET /echo HTTP/1.1\r\nHost: a\r\n{close}X: \r\n\r\n").len();
+    for (bytes, expected) in [(16 * 1024 - 1, 200), (16 * 1024, 200), (16 * 1024 + 1, 431)] {
+        let value = "v".repeat(bytes - fixed);
+        let answer = front.tell(format!("GET /echo HTTP/1.1\r\nHost: a\r\n{close}X: {value}\r\n\r\n"));
+        assert_eq!(status(&answer), expected, "{bytes}");
+    }
+    for (count, expected) in [(98, 200), (99, 431)] {
+        let many: String = (0..count).map(|n| format!("X-{n}: 1\r\n")).collect();
+        assert_eq!(status(&front.tell(format!("GET /echo HTTP/1.1\r\nHost: a\r\n{close}{many}\r\n"))), expected);
+    }
+    for (bytes, expected) in [(0, 200), (1024, 200), (1025, 200), (16 * 1024, 200), (16 * 1024 + 1, 413)] {
+        let value = "b".repeat(bytes);
+        let head = format!("POST /echo HTTP/1.1\r\nHost: a\r\n{close}Content-Length: {bytes}\r\n\r\n");
+        let answer = front.tell(format!("{head}{value}"));
+        assert_eq!(status(&answer), expected, "{bytes}");
+        assert_eq!(body(&answer).ends_with(&value), expected == 200);
+    }
+}
+
+#[test]
+fn a_refusal_is_read_before_the_reset() {
+    let front = front(|_| ());
+    let mut stream = front.connect();
+    stream.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n").unwrap();
+    stream.write_all(&[b'x'; 60000]).unwrap();
+    thread::sleep(Duration::from_millis(50));
+    let answer = rest(&mut stream);
+    assert_eq!(status(&answer), 413);
+    assert!(body(&answer).contains("payload_too_large"));
+    front.counted(Reason::TooLarge, 1);
+}
+
+/// A generator of numbers that differ by seed and are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides as u64) as usize
+    }
+}
+
+/// Whatever comes: one answer for each request that was let in, at most one refusal, which is the last, and an end.
+#[test]
+fn random_and_mutated_bytes_get_at_most_one_refusal() {
+    let front = front(|settings| {
+        settings.deadlines.request = Duration::from_millis(50);
+        settings.deadlines.idle = Duration::from_millis(50);
+        settings.deadlines.linger = SHORT;
+    });
+    thread::scope(|scope| {
+        for seed in 1..=8 {
+            let front = &front;
+            scope.spawn(move || {
+                let mut dice = Dice(0x9E37_79B9_7F4A_7C15 ^ seed);
+                for _ in 0..150 {
+                    let mut bytes =
+                        b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nX: y\r\n\r\nhello".to_vec();
+                    if dice.roll(4) == 0 {
+                        bytes = (0..dice.roll(200)).map(|_| dice.roll(256) as u8).collect();
+                    }
+                    for _ in 0..dice.roll(4) {
+                        let at = dice.roll(bytes.len().max(1)).min(bytes.len());
+                        match dice.roll(3) {
+                            0 if at < bytes.len() => drop(bytes.remove(at)),
+                            1 if at < bytes.len() => bytes[at] = dice.roll(256) as u8,
+                            _ => bytes.insert(at, b"\r\n\0 :,;\t\x7f\xff0"[dice.roll(11)]),
+                        }
+                    }
+                    let mut stream = front.connect();
+                    stream.write_all(&bytes).unwrap();
+                    let mut text = Vec::new();
+                    stream.read_to_end(&mut text).unwrap();
+                    let text = String::from_utf8_lossy(&text);
+                    let refusals = text.matches("{\"error\":").count();
+                    let accepted = text.matches("HTTP/1.1 200 OK").count();
+                    assert!(
+                        refusals <= 1 && accepted <= 1 && answers(&text) == refusals + accepted,
+                        "{bytes:?}\n{text}"
+                    );
+                    assert!(refusals == 0 || text.ends_with("\"}"), "{text}");
+                }
+            });
+        }
+    });
+    eventually(|| front.counters.open() == 0);
+    assert_eq!(status(&front.tell("GET /echo HTTP/1.0\r\n\r\n")), 200);
+}

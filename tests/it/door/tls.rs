@@ -1,0 +1,145 @@
+//! HTTPS.
+
+use super::*;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+fn write_pair(files: &TlsFiles, name: &str) -> CertificateDer<'static> {
+    let pair = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    std::fs::write(&files.certificate, pair.cert.pem()).unwrap();
+    std::fs::write(&files.key, pair.signing_key.serialize_pem()).unwrap();
+    pair.cert.der().clone()
+}
+
+fn files(front: &std::path::Path) -> TlsFiles {
+    TlsFiles { certificate: front.with_file_name("cert.pem"), key: front.with_file_name("key.pem") }
+}
+
+fn tls_front(change: impl FnOnce(&mut Settings)) -> (Front, TlsFiles, CertificateDer<'static>) {
+    let mut made = None;
+    let front = front(|settings| {
+        let files = files(settings.inner.as_pathname().unwrap());
+        made = Some((files.clone(), write_pair(&files, "localhost")));
+        settings.tls = Some(files);
+        change(settings);
+    });
+    let (files, certificate) = made.unwrap();
+    (front, files, certificate)
+}
+
+fn connect(
+    front: &Front,
+    root: &CertificateDer<'static>,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> StreamOwned<ClientConnection, TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(root.clone()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let name = ServerName::try_from("localhost").unwrap();
+    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), front.connect())
+}
+
+const BOTH: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
+
+#[test]
+fn both_versions_are_spoken() {
+    let (front, _, root) = tls_front(|_| ());
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let mut stream = connect(&front, &root, &[version]);
+        for _ in 0..3 {
+            stream.write_all(GET.as_bytes()).unwrap();
+            let answer = answer(&mut stream);
+            assert_eq!(status(&answer), 200);
+            assert!(body(&answer).contains("X-Hallpass-Peer: 127.0.0.1\n"), "{answer}");
+            assert_eq!(header(&answer, "strict-transport-security"), Some("max-age=31536000"));
+        }
+        assert_eq!(stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+        assert_eq!(stream.conn.protocol_version(), Some(version.version));
+    }
+}
+
+#[test]
+fn big_answers_and_pipelining_and_refusals() {
+    let (front, _, root) = tls_front(|settings| settings.deadlines.linger = SHORT);
+    let mut stream = connect(&front, &root, BOTH);
+    stream.write_all(b"GET /big/3000000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream.write_all(GET.repeat(20).as_bytes()).unwrap();
+    assert_eq!(body(&answer(&mut stream)).len(), 3_000_000);
+    for _ in 0..20 {
+        assert!(body(&answer(&mut stream)).starts_with("GET /echo\n"));
+    }
+    stream.write_all(b"GET /echo HTTP/1.1\r\n\r\n").unwrap();
+    let answer = rest(&mut stream);
+    assert_eq!((status(&answer), answers(&answer)), (400, 1));
+}
+
+#[test]
+fn a_body_in_many_records() {
+    let (front, _, root) = tls_front(|_| ());
+    let mut stream = connect(&front, &root, BOTH);
+    for piece in b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n123456789".chunks(7) {
+        stream.write_all(piece).unwrap();
+        stream.flush().unwrap();
+        thread::sleep(Duration::from_millis(2));
+    }
+    assert!(answer(&mut stream).ends_with("\n123456789"));
+}
+
+#[test]
+fn a_handshake_that_stops_half_way_is_closed() {
+    let (front, _, _) = tls_front(|settings| settings.deadlines.request = SHORT);
+    let mut stream = front.connect();
+    stream.write_all(b"\x16\x03\x01\x02\x00\x01").unwrap();
+    assert_eq!(rest(&mut stream), "");
+    front.counted(Reason::Tls, 1);
+    // Plain HTTP is no handshake at all.
+    let mut stream = front.connect();
+    stream.write_all(GET.as_bytes()).unwrap();
+    let mut alert = Vec::new();
+    let _ = stream.read_to_end(&mut alert);
+    front.counted(Reason::Tls, 2);
+}
+
+#[test]
+fn a_new_certificate_is_served_and_a_broken_one_is_not() {
+    let (front, files, old) = tls_front(|_| ());
+    let door = front.door.as_ref().unwrap();
+    let mut before = connect(&front, &old, BOTH);
+    before.write_all(GET.as_bytes()).unwrap();
+    assert_eq!(status(&answer(&mut before)), 200);
+
+    std::fs::write(&files.key, "no key").unwrap();
+    assert!(door.reload_tls().is_err());
+    let mut still = connect(&front, &old, BOTH);
+    still.write_all(GET.as_bytes()).unwrap();
+    assert_eq!(status(&answer(&mut still)), 200);
+
+    // A key of another certificate.
+    let other = files.certificate.with_file_name("other.pem");
+    write_pair(&TlsFiles { certificate: other, key: files.key.clone() }, "localhost");
+    assert!(door.reload_tls().is_err());
+
+    let new = write_pair(&files, "localhost");
+    door.reload_tls().unwrap();
+    let mut after = connect(&front, &new, BOTH);
+    after.write_all(GET.as_bytes()).unwrap();
+    assert_eq!(status(&answer(&mut after)), 200);
+    // Who came before keeps the old one.
+    before.write_all(GET.as_bytes()).unwrap();
+    assert_eq!(status(&answer(&mut before)), 200);
+}
+
+#[test]
+fn changed_files_are_seen() {
+    let (front, files, _) = tls_front(|_| ());
+    let new = write_pair(&files, "localhost");
+    eventually(|| {
+        let mut stream = connect(&front, &new, BOTH);
+        stream.write_all(GET.as_bytes()).is_ok()
+    });
+}
