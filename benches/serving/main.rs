@@ -16,8 +16,11 @@ mod footprint;
 use std::env;
 use std::path::Path;
 
+/// A name, and what measures it in a folder of its own.
+type Section = (&'static str, fn(&Path));
+
 /// What can be measured, in the order of the table.
-const SECTIONS: [(&str, fn(&Path)); 3] =
+const SECTIONS: [Section; 3] =
     [("signing_in", signing_in::measure), ("answering", answering::measure), ("footprint", footprint::measure)];
 
 fn main() {

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::StoreError;
@@ -18,6 +19,8 @@ const SCHEMA_VERSION: i32 = 1;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A database up to this size is checked whole at start; that takes about a tenth of a second.
 const CHECKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// What a reader keeps of the file in memory at most.
+const READER_CACHE_KIB: i32 = 8 * 1024;
 /// The write-ahead log is cut back to this after a burst.
 const WAL_BYTES_KEPT: u32 = 64 * 1024 * 1024;
 
@@ -44,7 +47,15 @@ pub fn reading(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    keep_plans(&connection)?;
     Ok(connection)
+}
+
+/// Every query here has one good plan. Without this, SQLite would compile a statement anew for other parameters, which
+/// takes longer than to run it.
+fn keep_plans(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
 }
 
 enum Failure {
@@ -79,6 +90,7 @@ fn prepare(path: &Path) -> Result<Connection, Failure> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    keep_plans(&connection)?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     // One transaction, so that two processes starting at once make one database. It also proves that we can write.
     connection.execute_batch(&format!(

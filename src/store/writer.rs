@@ -1,9 +1,9 @@
 //! The one thread that writes. Whatever waits in its queue shares one transaction, so that many sign-ins cost one
 //! sync of the disk, and each is answered only when that sync is done.
 
-use std::iter;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
@@ -14,13 +14,22 @@ const QUEUE_MAX: usize = 1024;
 /// Work that shares one commit.
 const BATCH_MAX: usize = 256;
 
+/// How long work that nobody waits for may wait for company, so that noting who was seen does not cost a sync each.
+const COMPANY_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Work, and whether somebody waits for its commit.
+struct Task {
+    job: Job,
+    awaited: bool,
+}
+
 /// Does its work inside a transaction; what it returns is called with the outcome of the commit.
 type Job = Box<dyn FnOnce(&Connection) -> Reply + Send>;
 type Reply = Box<dyn FnOnce(&Result<(), StoreError>)>;
 
 /// A handle to the writing thread; dropping it finishes what is queued.
 pub struct Writer {
-    queue: Option<SyncSender<Job>>,
+    queue: Option<SyncSender<Task>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -46,7 +55,7 @@ impl Writer {
             // The receiver waits below; it is gone only if its thread is.
             Box::new(move |committed| drop(sender.send(committed.clone().and(result))))
         });
-        self.queue().send(job).map_err(|_| gone())?;
+        self.queue().send(Task { job, awaited: true }).map_err(|_| gone())?;
         receiver.recv().map_err(|_| gone())?
     }
 
@@ -60,12 +69,12 @@ impl Writer {
                 }
             })
         });
-        if let Err(TrySendError::Full(_)) = self.queue().try_send(job) {
+        if let Err(TrySendError::Full(_)) = self.queue().try_send(Task { job, awaited: false }) {
             log::warn!("not recorded: too much is waiting to be written");
         }
     }
 
-    fn queue(&self) -> &SyncSender<Job> {
+    fn queue(&self) -> &SyncSender<Task> {
         self.queue.as_ref().expect("taken only when dropped")
     }
 }
@@ -84,15 +93,21 @@ fn gone() -> StoreError {
     StoreError("database: the writing thread has ended".into())
 }
 
-fn commit_all(db: &Connection, jobs: &Receiver<Job>) {
+fn commit_all(db: &Connection, jobs: &Receiver<Task>) {
     while let Ok(first) = jobs.recv() {
-        let begun = db.execute_batch("BEGIN IMMEDIATE");
-        let batch = iter::once(first).chain(jobs.try_iter()).take(BATCH_MAX);
-        let replies: Vec<Reply> = batch.map(|job| job(db)).collect();
-        let committed = begun.and_then(|()| db.execute_batch("COMMIT")).map_err(StoreError::from);
+        let mut batch = vec![first];
+        let deadline = Instant::now() + COMPANY_PATIENCE;
+        while batch.iter().all(|task| !task.awaited) && batch.len() < BATCH_MAX {
+            let Ok(task) = jobs.recv_timeout(deadline.saturating_duration_since(Instant::now())) else { break };
+            batch.push(task);
+        }
+        batch.extend(jobs.try_iter().take(BATCH_MAX - batch.len()));
+        let begun = execute(db, "BEGIN IMMEDIATE");
+        let replies: Vec<Reply> = batch.into_iter().map(|task| (task.job)(db)).collect();
+        let committed = begun.and_then(|()| execute(db, "COMMIT")).map_err(StoreError::from);
         if committed.is_err() && !db.is_autocommit() {
             // Nothing more can be done if this fails as well: the next BEGIN says so.
-            let _ = db.execute_batch("ROLLBACK");
+            let _ = execute(db, "ROLLBACK");
         }
         replies.into_iter().for_each(|reply| reply(&committed));
     }
@@ -104,10 +119,18 @@ fn atomically<T>(db: &Connection, work: impl FnOnce(&Connection) -> rusqlite::Re
     if db.is_autocommit() {
         return Err(StoreError("database: no transaction could begin".into()));
     }
-    db.execute_batch("SAVEPOINT job")?;
+    execute(db, "SAVEPOINT job")?;
     let result = work(db);
     if !db.is_autocommit() {
-        db.execute_batch(if result.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" })?;
+        if result.is_err() {
+            execute(db, "ROLLBACK TO job")?;
+        }
+        execute(db, "RELEASE job")?;
     }
     Ok(result?)
+}
+
+/// Runs a statement that stays prepared.
+fn execute(db: &Connection, sql: &str) -> rusqlite::Result<()> {
+    db.prepare_cached(sql)?.execute([]).map(drop)
 }
