@@ -18,6 +18,8 @@ CREATE TABLE IF NOT EXISTS users (
     last_signin_at      INTEGER NOT NULL,
     blocked_at          INTEGER             -- NULL unless the operator blocked this person
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS users_by_last_signin ON users (last_signin_at);
+CREATE INDEX IF NOT EXISTS users_by_email ON users (email COLLATE NOCASE);
 
 -- One row a session, and one a Google ID token that was presented as a bearer. Tokens themselves are nowhere.
 CREATE TABLE IF NOT EXISTS sessions (
@@ -41,14 +43,14 @@ CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires_at);
 CREATE TABLE IF NOT EXISTS events (
     id                  INTEGER PRIMARY KEY,
     at                  INTEGER NOT NULL,
-    kind                TEXT NOT NULL,      -- signin, refusal, signout, revocation
+    kind                TEXT NOT NULL,      -- signin, refusal, signout, revocation; by the operator: block, unblock, release, delete
     sub                 TEXT,               -- whom it is about, if known
-    email               TEXT,               -- likewise
+    email               TEXT,               -- likewise; NULL once that person was deleted
     session_id          TEXT,               -- sessions.id
     client_address      TEXT,
     client_id           TEXT,               -- aud of the ID token
     user_agent          TEXT,
-    reason              TEXT                -- of a refusal: what the client was told
+    reason              TEXT                -- of a refusal: what the client was told; else by whom, if not by themselves
 ) STRICT;
 CREATE INDEX IF NOT EXISTS events_by_time ON events (at);
 CREATE INDEX IF NOT EXISTS events_by_sub ON events (sub, at);

@@ -1,7 +1,11 @@
 //! Settings: flags and environment variables in, checked values out.
 
 mod options;
+mod operator;
 mod settings;
 
+pub use operator::{
+    DatabaseOption, EventsOptions, SessionsCommand, SessionsOptions, SortOption, UsersCommand, UsersOptions, WhoOption,
+};
 pub use options::{Command, DemoOptions, HealthOptions, LogFormat, Options, ServeOptions};
 pub use settings::{ListenAddress, Logo, Settings, SigninLimit, TrustedProxies, is_within};

@@ -11,6 +11,9 @@ fn main() -> ExitCode {
         Command::Serve(options) => admin::serve(&options),
         Command::Health(options) => admin::health(&options),
         Command::Demo(options) => admin::demo(options.serve),
+        Command::Users(options) => admin::users(&options),
+        Command::Sessions(options) => admin::sessions(&options),
+        Command::Events(options) => admin::events(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,6 +10,7 @@ use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
 
+use super::operator::{EventsOptions, SessionsOptions, UsersOptions};
 use super::settings::ListenAddress;
 
 /// Google sign-in for self-hosted apps: one binary, one SQLite file, no client secret.
@@ -36,6 +37,12 @@ pub enum Command {
     /// Starts a stand-in for Google on a loopback port and the server in front of it, with a page of invented people
     /// to sign in as. Listens on loopback addresses only. Takes the flags of `serve` as well.
     Demo(DemoOptions),
+    /// See who has signed in; block, release and delete them
+    Users(UsersOptions),
+    /// See who is signed in; end sessions
+    Sessions(SessionsOptions),
+    /// See what happened, the newest last
+    Events(EventsOptions),
 }
 
 /// Flags of `serve`.
@@ -224,7 +231,7 @@ fn file_mode(text: &str) -> Result<u32, String> {
 }
 
 /// A duration as people write it: 90s, 12h, 30d. At least a millisecond, at most ten years.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
     match humantime::parse_duration(text) {
         Ok(duration) if !duration.is_zero() && duration <= LONGEST => Ok(duration),

@@ -18,8 +18,16 @@ pub enum EventKind {
     Refusal,
     /// Somebody ended their own session.
     SignOut,
-    /// A session was ended from another one.
+    /// A session was ended from another one, or by the operator.
     Revocation,
+    /// The operator blocked somebody.
+    Block,
+    /// The operator lifted a block.
+    Unblock,
+    /// The operator released the e-mail that somebody held.
+    Release,
+    /// The operator erased somebody.
+    Delete,
 }
 
 /// One event. What is not known is `None`.
@@ -37,7 +45,7 @@ pub struct Event {
     pub client: Client,
     /// `aud` of the ID token.
     pub client_id: Option<String>,
-    /// What the client was told, for a refusal.
+    /// What the client was told, for a refusal; by whom, for a change by the operator.
     pub reason: Option<String>,
 }
 
@@ -48,6 +56,10 @@ impl EventKind {
             EventKind::Refusal => "refusal",
             EventKind::SignOut => "signout",
             EventKind::Revocation => "revocation",
+            EventKind::Block => "block",
+            EventKind::Unblock => "unblock",
+            EventKind::Release => "release",
+            EventKind::Delete => "delete",
         }
     }
 }

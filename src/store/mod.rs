@@ -9,11 +9,19 @@ mod readers;
 mod users;
 mod sessions;
 mod events;
+mod directory;
+mod levers;
+mod revocations;
+mod history;
 
 use std::fmt;
+use std::fs;
 use std::path::Path;
 
+pub use directory::{Account, UserSort};
 pub use events::{EVENT_SECONDS_KEPT, Event, EventKind};
+pub use history::{About, EventFilter, Recorded};
+pub use revocations::Revoked;
 pub use sessions::{Client, Ending, Session, SessionKind};
 pub use users::{NewSession, Refusal, SignIn, SignedIn, User};
 
@@ -38,6 +46,19 @@ impl Store {
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         let connection = open::writing(path)?;
         Ok(Store { writer: Writer::start(connection), readers: Readers::new(path.to_owned()) })
+    }
+
+    /// Opens the database at that path, which must be there already.
+    ///
+    /// # Errors
+    /// As [`Store::open`], or if there is none.
+    pub fn open_existing(path: &Path) -> Result<Store, StoreError> {
+        match fs::metadata(path) {
+            Ok(file) if file.len() > 0 => Store::open(path),
+            _ => {
+                Err(StoreError(format!("there is no database at {}; say where it is with --database", path.display())))
+            }
+        }
     }
 
     /// Whether the database can be read.

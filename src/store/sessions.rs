@@ -61,9 +61,10 @@ pub enum Ending {
 }
 
 /// The columns that [`Session::from_row`] reads, in its order.
-const SESSION_COLUMNS: &str = "s.id, s.kind, s.created_at, s.last_seen_at, s.expires_at, s.ended_at, \
+pub const SESSION_COLUMNS: &str = "s.id, s.kind, s.created_at, s.last_seen_at, s.expires_at, s.ended_at, \
     s.client_address, s.user_agent";
-const SESSION_COLUMN_COUNT: usize = 8;
+/// How many they are.
+pub const SESSION_COLUMN_COUNT: usize = 8;
 
 impl Session {
     /// Whether it still counts at that time, with that idle limit in seconds.
@@ -72,7 +73,8 @@ impl Session {
         self.ended_at.is_none() && now < self.expires_at && !idle
     }
 
-    fn from_row(row: &Row) -> rusqlite::Result<Session> {
+    /// Reads `SESSION_COLUMNS`, which begin the row.
+    pub fn from_row(row: &Row) -> rusqlite::Result<Session> {
         let kind = if row.get_ref(1)?.as_str()? == "session" { SessionKind::Session } else { SessionKind::IdToken };
         Ok(Session {
             id: row.get(0)?,

@@ -22,3 +22,4 @@ pub use app::App;
 pub use http::{HEADERS_READ, Request, Response};
 pub use server::Handler;
 pub use serving::{Limits, Serving, Sockets};
+pub use signin::user_document;

@@ -26,5 +26,6 @@ mod head;
 mod demo;
 mod logs;
 mod crash;
+mod commands;
 mod properties;
 mod tidy;

@@ -1,0 +1,73 @@
+//! What the commands print: tables that fit the terminal, or plain lines when nobody looks.
+//!
+//! Names, e-mails and user agents come from outside. What could steer a terminal is shown escaped.
+
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+use std::process;
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::Value;
+
+/// The width of a terminal that does not tell.
+const USUAL_WIDTH: u16 = 100;
+
+/// Prints a table with that header on a terminal; otherwise the rows alone, with tabs between their cells.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<(), String> {
+    if !io::stdout().is_terminal() {
+        return self::rows(rows);
+    }
+    let rows = rows.map(|row| row.iter().map(|cell| printable(cell)).collect::<Vec<String>>());
+    let width = terminal_size::terminal_size().map_or(USUAL_WIDTH, |(width, _)| width.0);
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    table.set_header(header).add_rows(rows);
+    lines(table.lines().map(|line| line.trim_end().to_owned()))
+}
+
+/// Prints rows as they come, without waiting for the widest: a line each, with tabs between the cells.
+///
+/// # Errors
+/// If they cannot be written.
+pub fn rows(rows: impl Iterator<Item = Vec<String>>) -> Result<(), String> {
+    lines(rows.map(|row| row.iter().map(|cell| printable(cell)).collect::<Vec<String>>().join("\t")))
+}
+
+/// Prints one JSON document a line.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn documents(documents: impl Iterator<Item = Value>) -> Result<(), String> {
+    lines(documents.map(|document| escape(&document.to_string(), |c| format!("\\u{:04x}", u32::from(c)))))
+}
+
+/// Prints lines that are printable already.
+///
+/// # Errors
+/// If they cannot be written.
+pub fn lines(mut lines: impl Iterator<Item = String>) -> Result<(), String> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = lines.try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
+    match written {
+        // Whoever read has seen enough, as `head` does: what SIGPIPE would do.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => process::exit(0),
+        Err(error) => Err(format!("cannot write to standard output: {error}")),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// The text without anything that a terminal would obey.
+pub fn printable(text: &str) -> String {
+    escape(text, |c| c.escape_default().to_string())
+}
+
+/// Control characters, and those that change the direction of text or break lines (Unicode, UAX #9).
+fn escape(text: &str, escaped: impl Fn(char) -> String) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if steers(c) { escaped(c) } else { c.to_string() }).collect()
+}

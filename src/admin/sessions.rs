@@ -1,0 +1,67 @@
+//! `hallpass sessions`: who is signed in, and ending it.
+
+use super::local_time::local;
+use super::who::one_account;
+use super::{consent, documents, screen};
+use crate::clock;
+use crate::config::{SessionsCommand, SessionsOptions};
+use crate::store::{Revoked, Session, Store, StoreError, User};
+
+/// Runs `hallpass sessions`.
+///
+/// # Errors
+/// One sentence that says why not.
+pub fn sessions(options: &SessionsOptions) -> Result<(), String> {
+    let text = |error: StoreError| error.to_string();
+    let store = Store::open_existing(&options.database.database).map_err(text)?;
+    let now = clock::now();
+    let subject = |who: &String| one_account(&store, who).map(|account| account.user.profile.subject);
+    match &options.command {
+        SessionsCommand::List { user, limit, json } => {
+            let subject = user.as_ref().map(subject).transpose()?;
+            let open = store.open_sessions(subject.as_deref(), now, *limit).map_err(text)?;
+            if *json {
+                return screen::documents(open.iter().map(|(session, user)| documents::session(session, user)));
+            }
+            table(&open)
+        }
+        SessionsCommand::Revoke { id, user, yes, .. } => {
+            let revoked = match (id, user) {
+                (Some(id), _) => Revoked::Session(id.clone()),
+                (None, Some(who)) => Revoked::User(subject(who)?),
+                (None, None) => {
+                    consent::require(*yes, "End all sessions of everybody?")?;
+                    Revoked::All
+                }
+            };
+            let ended = store.revoke(revoked.clone(), now).map_err(text)?;
+            match revoked {
+                Revoked::Session(id) if ended == 0 => {
+                    Err(format!("there is no session {} that has not ended", screen::printable(&id)))
+                }
+                _ => screen::lines(
+                    [format!("ended {ended} {}", if ended == 1 { "session" } else { "sessions" })].into_iter(),
+                ),
+            }
+        }
+    }
+}
+
+/// Prints sessions as a table.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn table(sessions: &[(Session, User)]) -> Result<(), String> {
+    let rows = sessions.iter().map(|(session, user)| {
+        vec![
+            session.id.clone(),
+            user.profile.email.as_ref().unwrap_or(&user.profile.subject).clone(),
+            local(session.created_at),
+            local(session.last_seen_at),
+            local(session.expires_at),
+            session.client.address.clone().unwrap_or_default(),
+            session.client.user_agent.clone().unwrap_or_default(),
+        ]
+    });
+    screen::table(&["ID", "USER", "CREATED", "LAST SEEN", "EXPIRES", "ADDRESS", "USER AGENT"], rows)
+}

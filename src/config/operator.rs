@@ -1,0 +1,170 @@
+//! The flags of the operator's commands, which work on the database of a server that may be running.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::options::duration;
+
+/// The kinds that schema.sql names.
+const EVENT_KINDS: [&str; 8] = ["signin", "refusal", "signout", "revocation", "block", "unblock", "release", "delete"];
+
+/// Which database.
+#[derive(Debug, Clone, Args)]
+pub struct DatabaseOption {
+    /// The SQLite file of the server; it must be there already
+    #[arg(long, global = true, env = "HALLPASS_DATABASE", value_name = "FILE", default_value = "hallpass.db")]
+    pub database: PathBuf,
+}
+
+/// Flags of `users`.
+#[derive(Debug, Clone, Args)]
+pub struct UsersOptions {
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseOption,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: UsersCommand,
+}
+
+/// What to do with users.
+#[derive(Debug, Clone, Subcommand)]
+pub enum UsersCommand {
+    /// List users; a table on a terminal, otherwise a line each with tabs between the columns
+    List {
+        /// Only those with this text in their e-mail, name or sub
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
+        /// What to sort by; times put the latest first
+        #[arg(long, value_enum, default_value_t = SortOption::LastSignin)]
+        sort: SortOption,
+        /// How many to list at most
+        #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one user, their sessions and what happened lately
+    Show {
+        /// Whom.
+        #[command(flatten)]
+        who: WhoOption,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let somebody neither sign in nor use a session they have, from the next request on
+    Block(WhoOption),
+    /// Let somebody in again; sessions that have not ended meanwhile work again
+    Unblock(WhoOption),
+    /// Let the e-mail that somebody holds be used by another Google account
+    Release(WhoOption),
+    /// Erase somebody: the user, their sessions, and their e-mail in events
+    ///
+    /// Who is erased may sign in again, as a new user. To keep somebody out, block them.
+    Delete {
+        /// Whom.
+        #[command(flatten)]
+        who: WhoOption,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Somebody who has signed in.
+#[derive(Debug, Clone, Args)]
+pub struct WhoOption {
+    /// The user's e-mail, or their sub
+    #[arg(value_name = "EMAIL|SUB", value_parser = NonEmptyStringValueParser::new())]
+    pub who: String,
+}
+
+/// What a list of users is sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SortOption {
+    /// The name.
+    Name,
+    /// The e-mail.
+    Email,
+    /// The last sign-in.
+    LastSignin,
+    /// The first sign-in.
+    Created,
+}
+
+/// Flags of `sessions`.
+#[derive(Debug, Clone, Args)]
+pub struct SessionsOptions {
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseOption,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: SessionsCommand,
+}
+
+/// What to do with sessions.
+#[derive(Debug, Clone, Subcommand)]
+pub enum SessionsCommand {
+    /// List the sessions that have neither ended nor expired, those that last longest first
+    ///
+    /// Some may have been idle for longer than the server's --session-idle allows; those no longer count.
+    List {
+        /// Only those of this user: their e-mail, or their sub
+        #[arg(long, value_name = "EMAIL|SUB")]
+        user: Option<String>,
+        /// How many to list at most
+        #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// End sessions: one, all of a user, or all there are
+    #[command(group = clap::ArgGroup::new("which").required(true).args(["id", "user", "all"]))]
+    Revoke {
+        /// The session, as `sessions list` names it
+        #[arg(value_name = "ID")]
+        id: Option<String>,
+        /// All sessions of this user: their e-mail, or their sub
+        #[arg(long, value_name = "EMAIL|SUB")]
+        user: Option<String>,
+        /// All sessions of everybody
+        #[arg(long)]
+        all: bool,
+        /// Do not ask, for --all
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Flags of `events`.
+#[derive(Debug, Clone, Args)]
+pub struct EventsOptions {
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseOption,
+    /// Only events of this kind
+    #[arg(long, value_name = "KIND", value_parser = EVENT_KINDS)]
+    pub kind: Option<String>,
+    /// Only events about this person: their e-mail, or their sub
+    #[arg(long, value_name = "EMAIL|SUB")]
+    pub user: Option<String>,
+    /// Only events of this last while: 90s, 12h, 30d
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub since: Option<Duration>,
+    /// How many to show at most: the last ones
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+    /// Go on with those to come, until Ctrl-C
+    #[arg(short, long)]
+    pub follow: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}

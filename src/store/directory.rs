@@ -1,0 +1,86 @@
+//! The users as the operator looks through them.
+
+use rusqlite::{Row, params};
+
+use super::users::{USER_COLUMNS, User};
+use super::{Store, StoreError};
+
+/// A user with what only the operator sees.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// The user.
+    pub user: User,
+    /// The e-mail that no other `sub` may sign in with, in lower case.
+    pub pinned_email: Option<String>,
+}
+
+/// What a list of users is sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserSort {
+    /// The name; those without one last.
+    Name,
+    /// The e-mail; those without one last.
+    Email,
+    /// The last sign-in, the latest first. An index makes its first page cheap.
+    LastSignIn,
+    /// The first sign-in, the latest first.
+    Created,
+}
+
+/// Where `pinned_email` stands after `USER_COLUMNS`.
+const USER_COLUMN_COUNT: usize = 13;
+
+impl Account {
+    fn from_row(row: &Row) -> rusqlite::Result<Account> {
+        Ok(Account { user: User::from_row(row, 0)?, pinned_email: row.get(USER_COLUMN_COUNT)? })
+    }
+}
+
+impl UserSort {
+    fn order(self) -> &'static str {
+        match self {
+            UserSort::Name => "u.name COLLATE NOCASE NULLS LAST, u.sub",
+            UserSort::Email => "u.email COLLATE NOCASE NULLS LAST, u.sub",
+            UserSort::LastSignIn => "u.last_signin_at DESC, u.sub DESC",
+            UserSort::Created => "u.created_at DESC, u.sub DESC",
+        }
+    }
+}
+
+impl Store {
+    /// The first users in that order, of those with the text in their e-mail, name or `sub` if one is given. Only ASCII
+    /// letters are compared without case.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn accounts(&self, search: Option<&str>, sort: UserSort, limit: u32) -> Result<Vec<Account>, StoreError> {
+        let sql = format!(
+            "SELECT {USER_COLUMNS}, u.pinned_email FROM users u
+             WHERE ?1 IS NULL OR instr(lower(u.email), lower(?1)) > 0 OR instr(lower(u.name), lower(?1)) > 0
+                OR instr(lower(u.sub), lower(?1)) > 0
+             ORDER BY {} LIMIT ?2",
+            sort.order()
+        );
+        self.readers.read(|db| {
+            let mut statement = db.prepare_cached(&sql)?;
+            statement.query_map(params![search, limit], Account::from_row)?.collect()
+        })
+    }
+
+    /// The user of that `sub`, else every one who has or holds that e-mail.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn accounts_named(&self, name: &str) -> Result<Vec<Account>, StoreError> {
+        let select = format!("SELECT {USER_COLUMNS}, u.pinned_email FROM users u WHERE");
+        let by_subject = format!("{select} u.sub = ?1");
+        let by_email = format!("{select} u.email = ?1 COLLATE NOCASE OR u.pinned_email = lower(?1) ORDER BY u.sub");
+        self.readers.read(|db| {
+            let found = |sql: &str| -> rusqlite::Result<Vec<Account>> {
+                db.prepare_cached(sql)?.query_map([name], Account::from_row)?.collect()
+            };
+            let one = found(&by_subject)?;
+            if one.is_empty() { found(&by_email) } else { Ok(one) }
+        })
+    }
+}

@@ -1,0 +1,106 @@
+//! Events as the operator reads them.
+
+use rusqlite::{Row, params};
+
+use super::sessions::Client;
+use super::{Store, StoreError};
+
+/// An event as it was recorded.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// Ever growing.
+    pub id: i64,
+    /// When, in unix seconds.
+    pub at: i64,
+    /// What kind, as schema.sql names it.
+    pub kind: String,
+    /// Whom it is about.
+    pub subject: Option<String>,
+    /// Their e-mail.
+    pub email: Option<String>,
+    /// Which session.
+    pub session_id: Option<String>,
+    /// Who asked for it.
+    pub client: Client,
+    /// `aud` of the ID token.
+    pub client_id: Option<String>,
+    /// Why, or by whom.
+    pub reason: Option<String>,
+}
+
+/// Which events. What is not given does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// Those of that kind.
+    pub kind: Option<String>,
+    /// Those about that person.
+    pub about: Option<About>,
+    /// Those from that time on, in unix seconds.
+    pub since: Option<i64>,
+}
+
+/// A person that events are about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// The one of that `sub`.
+    Subject(String),
+    /// Whoever came with that e-mail, though nobody who has signed in has it.
+    Email(String),
+}
+
+impl Recorded {
+    fn from_row(row: &Row) -> rusqlite::Result<Recorded> {
+        Ok(Recorded {
+            id: row.get(0)?,
+            at: row.get(1)?,
+            kind: row.get(2)?,
+            subject: row.get(3)?,
+            email: row.get(4)?,
+            session_id: row.get(5)?,
+            client: Client { address: row.get(6)?, user_agent: row.get(7)? },
+            client_id: row.get(8)?,
+            reason: row.get(9)?,
+        })
+    }
+}
+
+impl Store {
+    /// The last events of that kind and person, the newest last.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn last_events(&self, filter: &EventFilter, limit: u32) -> Result<Vec<Recorded>, StoreError> {
+        let mut events = self.events(filter, 0, limit, "e.at DESC, e.id DESC")?;
+        events.reverse();
+        Ok(events)
+    }
+
+    /// Events that were recorded after the one of that id, in their order.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn events_after(&self, filter: &EventFilter, id: i64, limit: u32) -> Result<Vec<Recorded>, StoreError> {
+        self.events(filter, id, limit, "e.id")
+    }
+
+    fn events(&self, filter: &EventFilter, id: i64, limit: u32, order: &str) -> Result<Vec<Recorded>, StoreError> {
+        // A condition of its own for each, so that each has its index.
+        let (about, name) = match &filter.about {
+            None => ("?4 IS NULL", None),
+            Some(About::Subject(subject)) => ("e.sub = ?4", Some(subject)),
+            Some(About::Email(email)) => ("e.email = ?4 COLLATE NOCASE", Some(email)),
+        };
+        let sql = format!(
+            "SELECT e.id, e.at, e.kind, e.sub, e.email, e.session_id, e.client_address, e.user_agent, e.client_id,
+                e.reason
+             FROM events e WHERE e.id > ?1 AND (?2 IS NULL OR e.kind = ?2) AND e.at >= ?3 AND {about}
+             ORDER BY {order} LIMIT ?5"
+        );
+        self.readers.read(|db| {
+            let since = filter.since.unwrap_or(i64::MIN);
+            let mut statement = db.prepare_cached(&sql)?;
+            let rows = statement.query_map(params![id, filter.kind, since, name, limit], Recorded::from_row)?;
+            rows.collect()
+        })
+    }
+}

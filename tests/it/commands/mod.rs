@@ -1,0 +1,99 @@
+//! The operator's commands, on the database of a running server.
+
+mod users;
+mod sessions;
+mod events;
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::program::{Program, hallpass, session_token, token};
+
+impl Program {
+    /// Runs a command on the server's database, in a time zone of its own.
+    fn command(&self, arguments: &[&str]) -> Output {
+        hallpass(arguments).arg("--database").arg(self.database()).env("TZ", "Asia/Tokyo").output().unwrap()
+    }
+
+    /// What a command that must succeed prints.
+    #[track_caller]
+    fn printed(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", error(&output));
+        assert_eq!(error(&output), "", "{arguments:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The documents that a command that must succeed prints, one a line.
+    #[track_caller]
+    fn documents(&self, arguments: &[&str]) -> Vec<Value> {
+        self.printed(arguments).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// A command that must fail: exit code 1, nothing on standard output, one sentence that holds that text.
+    #[track_caller]
+    fn fails(&self, arguments: &[&str], reason: &str) {
+        let output = self.command(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(output.stdout.is_empty());
+        let error = error(&output);
+        assert!(error.starts_with("hallpass: ") && error.contains(reason) && error.lines().count() == 1, "{error}");
+    }
+
+    /// Signs in with those claims over the usual ones; the session's token.
+    #[track_caller]
+    fn session_of(&self, claims: Value) -> String {
+        session_token(&self.sign_in(&token(claims)).unwrap())
+    }
+
+    #[track_caller]
+    fn has_status(&self, session: &str, status: &str) {
+        let answer = self.get("/auth/check", &format!("Authorization: Bearer {session}\r\n"));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+
+    fn sql(&self, sql: &str) {
+        rusqlite::Connection::open(self.database()).unwrap().execute_batch(sql).unwrap();
+    }
+}
+
+fn error(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn ada() -> Value {
+    json!({"sub": "1", "email": "ada@gmail.com", "name": "Ada"})
+}
+
+fn bob() -> Value {
+    json!({"sub": "2", "email": "bob@gmail.com", "name": "Bob"})
+}
+
+#[test]
+fn a_database_that_is_not_there_is_never_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("none.db");
+    for arguments in [&["users", "list"][..], &["sessions", "list"], &["events"], &["users", "show", "1"]] {
+        let output = hallpass(arguments).env("HALLPASS_DATABASE", &path).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(error(&output).contains(&format!("there is no database at {}", path.display())), "{}", error(&output));
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn wrong_usage_is_told_from_failure() {
+    for arguments in [
+        &["users"][..],
+        &["users", "block"],
+        &["users", "list", "--limit", "0"],
+        &["users", "list", "--sort", "height"],
+        &["sessions", "revoke"],
+        &["sessions", "revoke", "x", "--all"],
+        &["events", "--kind", "party"],
+        &["events", "--since", "yesterday"],
+    ] {
+        assert_eq!(hallpass(arguments).output().unwrap().status.code(), Some(2), "{arguments:?}");
+    }
+}

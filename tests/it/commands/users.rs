@@ -1,0 +1,119 @@
+//! `hallpass users`.
+
+use serde_json::json;
+
+use super::{ada, bob};
+use crate::program::{Program, token};
+
+#[test]
+fn a_block_counts_from_the_next_request_on() {
+    let program = Program::serve(&[]);
+    let session = program.session_of(ada());
+    program.has_status(&session, "200");
+    assert_eq!(program.printed(&["users", "block", "ADA@gmail.com"]), "blocked ada@gmail.com (1)\n");
+    program.has_status(&session, "403");
+    assert!(program.sign_in(&token(ada())).unwrap().starts_with("HTTP/1.1 403"));
+    assert!(program.printed(&["users", "block", "1"]).starts_with("was blocked already"));
+    assert!(program.printed(&["users", "list"]).ends_with("\tblocked\n"));
+
+    assert_eq!(program.printed(&["users", "unblock", "1"]), "unblocked ada@gmail.com (1)\n");
+    program.has_status(&session, "200");
+    assert!(program.printed(&["users", "unblock", "1"]).starts_with("was not blocked"));
+    let events = program.documents(&["events", "--json"]);
+    let kinds: Vec<&str> = events.iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["signin", "block", "refusal", "unblock"]);
+    assert_eq!((&events[1]["email"], &events[1]["reason"]), (&json!("ada@gmail.com"), &json!("by the operator")));
+}
+
+#[test]
+fn a_released_email_may_be_used_by_another_account() {
+    let program = Program::serve(&[]);
+    program.session_of(ada());
+    let newcomer = json!({"sub": "9", "email": "ada@gmail.com"});
+    assert!(program.sign_in(&token(newcomer.clone())).unwrap().starts_with("HTTP/1.1 403"));
+    assert_eq!(program.printed(&["users", "release", "ada@gmail.com"]), "released the e-mail of ada@gmail.com (1)\n");
+    assert!(program.printed(&["users", "release", "ada@gmail.com"]).starts_with("held no e-mail"));
+    program.session_of(newcomer);
+
+    program.fails(&["users", "block", "ada@gmail.com"], "name one by its sub: 1, 9");
+    program.printed(&["users", "block", "9"]);
+    assert_eq!(program.documents(&["users", "show", "9", "--json"])[0]["user"]["pinned_email"], "ada@gmail.com");
+}
+
+#[test]
+fn a_deleted_user_is_gone_with_their_sessions_and_email() {
+    let program = Program::serve(&[]);
+    let (session, other) = (program.session_of(ada()), program.session_of(bob()));
+    program.fails(&["users", "delete", "ada@gmail.com"], "give --yes");
+    program.has_status(&session, "200");
+    assert_eq!(program.printed(&["users", "delete", "ada@gmail.com", "--yes"]), "deleted ada@gmail.com (1)\n");
+    program.has_status(&session, "401");
+    program.has_status(&other, "200");
+    program.fails(&["users", "show", "ada@gmail.com"], "there is no user ada@gmail.com");
+    let events = program.documents(&["events", "--user", "1", "--json"]);
+    let told: Vec<_> = events.iter().map(|event| (event["kind"].as_str().unwrap(), &event["email"])).collect();
+    assert_eq!(told, [("signin", &json!(null)), ("delete", &json!(null))]);
+    assert!(!program.printed(&["events", "--json"]).contains("ada@gmail.com"));
+}
+
+#[test]
+fn a_list_is_searched_sorted_and_cut() {
+    let program = Program::serve(&[]);
+    program.session_of(bob());
+    program.session_of(ada());
+    program.sql(
+        "UPDATE users SET last_signin_at = CASE sub WHEN '1' THEN 1000000000 ELSE 900000000 END,
+            created_at = CASE sub WHEN '1' THEN 1 ELSE 2 END;
+         INSERT INTO users (sub, email_authoritative, created_at, last_signin_at) VALUES ('3', 0, 0, 0)",
+    );
+    let listed = |arguments: &[&str]| -> String {
+        let all = [&["users", "list", "--json"], arguments].concat();
+        program.documents(&all).iter().map(|user| user["sub"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(listed(&[]), "123");
+    assert_eq!(listed(&["--sort", "created"]), "213");
+    assert_eq!(listed(&["--sort", "email"]), "123");
+    assert_eq!(listed(&["--sort", "name", "--limit", "2"]), "12");
+    assert_eq!(listed(&["--search", "BOB@"]), "2");
+    assert_eq!(listed(&["--search", "%"]), "", "no wildcards");
+    let plain = program.printed(&["users", "list", "--limit", "1"]);
+    let expected = "ada@gmail.com\tAda\t1\t2001-09-09 10:46:40\t1970-01-01 09:00:01\t\n";
+    assert_eq!(plain, expected, "tabs, and the time of TZ");
+}
+
+#[test]
+fn show_has_profile_sessions_and_events() {
+    let program = Program::serve(&[]);
+    program.session_of(ada());
+    let document = &program.documents(&["users", "show", "ada@gmail.com", "--json"])[0];
+    let user = document["user"].as_object().unwrap();
+    assert_eq!(
+        (&user["sub"], &user["pinned_email"], &user["blocked_at"]),
+        (&json!("1"), &json!("ada@gmail.com"), &json!(null))
+    );
+    assert!(user["created_at"].is_i64() && user.contains_key("hd"));
+    let (session, event) = (&document["sessions"][0], &document["events"][0]);
+    assert_eq!((&session["sub"], &session["kind"]), (&json!("1"), &json!("session")));
+    assert_eq!((&event["kind"], &event["session_id"]), (&json!("signin"), &session["id"]));
+    let text = program.printed(&["users", "show", "1"]);
+    for part in ["e-mail\tada@gmail.com", "blocked\tno", "Open sessions: 1\n", "Last events: 1\n", "127.0.0.1"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn nothing_in_a_claim_steers_the_terminal() {
+    let program = Program::serve(&[]);
+    program.session_of(json!({"sub": "1", "name": "a\u{1b}[31m\tb\nc\u{9b}2J\u{202e}d", "email": "é@x.example"}));
+    for arguments in [&["users", "list"][..], &["users", "show", "1"], &["users", "list", "--json"], &["events"]] {
+        let text = program.printed(arguments);
+        let steers = |c: char| (c.is_control() && !matches!(c, '\n' | '\t')) || c == '\u{202e}';
+        assert!(!text.contains(steers), "{arguments:?}: {text:?}");
+        assert!(text.contains("é@x.example"), "letters stay: {text:?}");
+    }
+    assert_eq!(program.printed(&["users", "list"]).lines().count(), 1);
+    assert!(program.printed(&["users", "list"]).contains("a\\u{1b}[31m\\tb\\nc\\u{9b}2J\\u{202e}d"));
+    let document = &program.documents(&["users", "list", "--json"])[0];
+    assert_eq!(document["name"], "a\u{1b}[31m\tb\nc\u{9b}2J\u{202e}d", "JSON means the same");
+    program.fails(&["users", "show", "\u{1b}]0;x"], "\\u{1b}");
+}
