@@ -5,7 +5,8 @@ mod operator;
 mod settings;
 
 pub use operator::{
-    DatabaseOption, EventsOptions, SessionsCommand, SessionsOptions, SortOption, UsersCommand, UsersOptions, WhoOption,
+    BackupOptions, DatabaseOption, EventsOptions, ExportFormat, ImportOptions, RestoreOptions, SessionsCommand,
+    SessionsOptions, SortOption, UsersCommand, UsersOptions, WhoOption,
 };
 pub use options::{Command, DemoOptions, HealthOptions, LogFormat, Options, ServeOptions};
 pub use settings::{ListenAddress, Logo, Settings, SigninLimit, TrustedProxies, is_within};

@@ -14,6 +14,9 @@ fn main() -> ExitCode {
         Command::Users(options) => admin::users(&options),
         Command::Sessions(options) => admin::sessions(&options),
         Command::Events(options) => admin::events(&options),
+        Command::Import(options) => admin::import(&options),
+        Command::Backup(options) => admin::backup(&options),
+        Command::Restore(options) => admin::restore(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -16,7 +16,7 @@ const USUAL_WIDTH: u16 = 100;
 /// # Errors
 /// If it cannot be written.
 pub fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<(), String> {
-    if !io::stdout().is_terminal() {
+    if !is_terminal() {
         return self::rows(rows);
     }
     let rows = rows.map(|row| row.iter().map(|cell| printable(cell)).collect::<Vec<String>>());
@@ -40,7 +40,17 @@ pub fn rows(rows: impl Iterator<Item = Vec<String>>) -> Result<(), String> {
 /// # Errors
 /// If it cannot be written.
 pub fn documents(documents: impl Iterator<Item = Value>) -> Result<(), String> {
-    lines(documents.map(|document| escape(&document.to_string(), |c| format!("\\u{:04x}", u32::from(c)))))
+    lines(documents.map(|document| self::document(&document)))
+}
+
+/// A JSON document that means the same and steers no terminal.
+pub fn document(document: &Value) -> String {
+    escape(&document.to_string(), |c| format!("\\u{:04x}", u32::from(c)))
+}
+
+/// Whether somebody looks at what is printed.
+pub fn is_terminal() -> bool {
+    io::stdout().is_terminal()
 }
 
 /// Prints lines that are printable already.
@@ -48,9 +58,16 @@ pub fn documents(documents: impl Iterator<Item = Value>) -> Result<(), String> {
 /// # Errors
 /// If they cannot be written.
 pub fn lines(mut lines: impl Iterator<Item = String>) -> Result<(), String> {
+    write(|out| lines.try_for_each(|line| writeln!(out, "{line}")))
+}
+
+/// Has somebody write to standard output.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write(writing: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), String> {
     let mut out = BufWriter::new(io::stdout().lock());
-    let written = lines.try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
-    match written {
+    match writing(&mut out).and_then(|()| out.flush()) {
         // Whoever read has seen enough, as `head` does: what SIGPIPE would do.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => process::exit(0),
         Err(error) => Err(format!("cannot write to standard output: {error}")),

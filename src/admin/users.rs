@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::local_time::local;
 use super::who::{called, one_account};
-use super::{consent, documents, events, screen, sessions};
+use super::{consent, documents, events, export, screen, sessions};
 use crate::clock;
 use crate::config::{SortOption, UsersCommand, UsersOptions};
 use crate::store::{About, Account, EventFilter, Store, UserSort};
@@ -46,6 +46,7 @@ pub fn users(options: &UsersOptions) -> Result<(), String> {
             let changed = store.release_email(subject(&account), now).map_err(text)?;
             say(if changed { "released the e-mail of" } else { "held no e-mail:" }, &account)
         }
+        UsersCommand::Export { format, file } => export::users(&store, *format, file.as_deref()),
         UsersCommand::Delete { who, yes } => {
             let account = one_account(&store, &who.who)?;
             consent::require(*yes, &format!("Delete {} and all their sessions?", called(&account)))?;

@@ -63,6 +63,15 @@ pub enum UsersCommand {
     Unblock(WhoOption),
     /// Let the e-mail that somebody holds be used by another Google account
     Release(WhoOption),
+    /// Write all users to a file, for `import` and for spreadsheets
+    Export {
+        /// The form
+        #[arg(long, value_enum, default_value_t = ExportFormat::Csv)]
+        format: ExportFormat,
+        /// Where to; readable by its owner only [default: standard output]
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
     /// Erase somebody: the user, their sessions, and their e-mail in events
     ///
     /// Who is erased may sign in again, as a new user. To keep somebody out, block them.
@@ -82,6 +91,15 @@ pub struct WhoOption {
     /// The user's e-mail, or their sub
     #[arg(value_name = "EMAIL|SUB", value_parser = NonEmptyStringValueParser::new())]
     pub who: String,
+}
+
+/// Forms of exported users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// A header and a line a user.
+    Csv,
+    /// An array of objects.
+    Json,
 }
 
 /// What a list of users is sorted by.
@@ -167,4 +185,40 @@ pub struct EventsOptions {
     /// One JSON object a line
     #[arg(long)]
     pub json: bool,
+}
+
+/// Flags of `import`.
+#[derive(Debug, Clone, Args)]
+pub struct ImportOptions {
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseOption,
+    /// CSV with a header, or a JSON array of objects
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Flags of `backup`.
+#[derive(Debug, Clone, Args)]
+pub struct BackupOptions {
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseOption,
+    /// Where to; what is there is replaced once the backup is whole, sound and on disk
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Flags of `restore`.
+#[derive(Debug, Clone, Args)]
+pub struct RestoreOptions {
+    /// The backup
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where to
+    #[arg(long, env = "HALLPASS_DATABASE", value_name = "FILE", default_value = "hallpass.db")]
+    pub database: PathBuf,
+    /// Replace the database that is there
+    #[arg(long)]
+    pub force: bool,
 }

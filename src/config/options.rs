@@ -10,7 +10,7 @@ use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
 
-use super::operator::{EventsOptions, SessionsOptions, UsersOptions};
+use super::operator::{BackupOptions, EventsOptions, ImportOptions, RestoreOptions, SessionsOptions, UsersOptions};
 use super::settings::ListenAddress;
 
 /// Google sign-in for self-hosted apps: one binary, one SQLite file, no client secret.
@@ -43,6 +43,14 @@ pub enum Command {
     Sessions(SessionsOptions),
     /// See what happened, the newest last
     Events(EventsOptions),
+    /// Take users and blocks from a file of the form that `users export` writes: all of them, or none
+    ///
+    /// Only `sub` must be there. A user who is there already stays as they are where the file says nothing.
+    Import(ImportOptions),
+    /// Copy the database while the server runs
+    Backup(BackupOptions),
+    /// Put a backup in place of the database, with the server stopped
+    Restore(RestoreOptions),
 }
 
 /// Flags of `serve`.

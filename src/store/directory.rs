@@ -31,7 +31,8 @@ pub enum UserSort {
 const USER_COLUMN_COUNT: usize = 13;
 
 impl Account {
-    fn from_row(row: &Row) -> rusqlite::Result<Account> {
+    /// Reads `USER_COLUMNS` and `pinned_email`.
+    pub fn from_row(row: &Row) -> rusqlite::Result<Account> {
         Ok(Account { user: User::from_row(row, 0)?, pinned_email: row.get(USER_COLUMN_COUNT)? })
     }
 }

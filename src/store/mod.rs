@@ -13,6 +13,8 @@ mod directory;
 mod levers;
 mod revocations;
 mod history;
+mod transfer;
+mod backup;
 
 use std::fmt;
 use std::fs;
@@ -23,6 +25,7 @@ pub use events::{EVENT_SECONDS_KEPT, Event, EventKind};
 pub use history::{About, EventFilter, Recorded};
 pub use revocations::Revoked;
 pub use sessions::{Client, Ending, Session, SessionKind};
+pub use transfer::{EmailHeld, Incoming};
 pub use users::{NewSession, Refusal, SignIn, SignedIn, User};
 
 use readers::Readers;

@@ -32,13 +32,13 @@ pub fn writing(path: &Path) -> Result<Connection, StoreError> {
         io::ErrorKind::NotFound => refused("cannot be made: its folder does not exist"),
         kind => refused(&format!("cannot be opened for writing: {kind}")),
     })?;
-    prepare(path).map_err(|failure| match failure {
-        Failure::Foreign => refused("is not Hallpass's; give --database another path"),
-        Failure::Newer => refused("was made by a newer version of Hallpass; run that one, or give another path"),
-        Failure::ReadOnly => refused("is read-only; let this user write to it and to its folder"),
-        Failure::Damaged => refused("is damaged; restore a backup of it, or give another path"),
-        Failure::Engine(error) => refused(&format!("cannot be opened: {}", StoreError::from(error))),
-    })
+    prepare(path).map_err(|failure| failure.of(path))
+}
+
+/// Whether there is a database of ours and of this version at that path, without changing it.
+pub fn verify(path: &Path) -> Result<(), StoreError> {
+    let identified = reading(path).map_err(Failure::from).and_then(|connection| require_ours(&connection));
+    identified.map_err(|failure| failure.of(path))
 }
 
 /// Opens for reading only, beside the writer.
@@ -72,14 +72,9 @@ fn prepare(path: &Path) -> Result<Connection, Failure> {
     if connection.is_readonly("main")? {
         return Err(Failure::ReadOnly);
     }
-    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if objects > 0 {
-        match (pragma("application_id")?, pragma("user_version")?) {
-            (APPLICATION_ID, SCHEMA_VERSION) => {}
-            (APPLICATION_ID, version) if version > SCHEMA_VERSION => return Err(Failure::Newer),
-            _ => return Err(Failure::Foreign),
-        }
+        require_ours(&connection)?;
         if fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_BYTES_MAX) {
             let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
             if verdict != "ok" {
@@ -98,6 +93,29 @@ fn prepare(path: &Path) -> Result<Connection, Failure> {
         include_str!("../../schema.sql")
     ))?;
     Ok(connection)
+}
+
+fn require_ours(connection: &Connection) -> Result<(), Failure> {
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    match (pragma("application_id")?, pragma("user_version")?) {
+        (APPLICATION_ID, SCHEMA_VERSION) => Ok(()),
+        (APPLICATION_ID, version) if version > SCHEMA_VERSION => Err(Failure::Newer),
+        _ => Err(Failure::Foreign),
+    }
+}
+
+impl Failure {
+    /// What the operator is told.
+    fn of(self, path: &Path) -> StoreError {
+        let why = match self {
+            Failure::Foreign => "is not Hallpass's; give --database another path",
+            Failure::Newer => "was made by a newer version of Hallpass; run that one, or give another path",
+            Failure::ReadOnly => "is read-only; let this user write to it and to its folder",
+            Failure::Damaged => "is damaged; restore a backup of it, or give another path",
+            Failure::Engine(error) => &format!("cannot be opened: {}", StoreError::from(error)),
+        };
+        StoreError(format!("the database {} {why}", path.display()))
+    }
 }
 
 impl From<rusqlite::Error> for Failure {

@@ -3,6 +3,8 @@
 mod users;
 mod sessions;
 mod events;
+mod transfer;
+mod backup;
 
 use std::process::Output;
 

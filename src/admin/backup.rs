@@ -1,0 +1,30 @@
+//! `hallpass backup` and `hallpass restore`.
+
+use super::progress::Progress;
+use super::screen;
+use crate::config::{BackupOptions, RestoreOptions};
+use crate::store::Store;
+
+/// Runs `hallpass backup`.
+///
+/// # Errors
+/// One sentence that says why not.
+pub fn backup(options: &BackupOptions) -> Result<(), String> {
+    Store::back_up(&options.database.database, &options.file, pages(&mut Progress::new("copied")))
+        .map_err(|error| error.to_string())?;
+    screen::lines([format!("backed up to {}", options.file.display())].into_iter())
+}
+
+/// Runs `hallpass restore`.
+///
+/// # Errors
+/// One sentence that says why not.
+pub fn restore(options: &RestoreOptions) -> Result<(), String> {
+    Store::restore(&options.file, &options.database, options.force, pages(&mut Progress::new("copied")))
+        .map_err(|error| error.to_string())?;
+    screen::lines([format!("restored to {}", options.database.display())].into_iter())
+}
+
+fn pages(progress: &mut Progress) -> impl FnMut(i32, i32) {
+    |all, done| progress.show(u64::from(done.unsigned_abs()), u64::from(all.unsigned_abs()))
+}

@@ -1,0 +1,175 @@
+//! `hallpass import`: users and blocks from a file, checked before any of them is written.
+
+use std::collections::HashSet;
+use std::fs;
+
+use serde_json::Value;
+
+use super::export::COLUMNS;
+use super::screen;
+use crate::clock;
+use crate::config::ImportOptions;
+use crate::json::Fields;
+use crate::profile::Profile;
+use crate::store::{Incoming, Store};
+
+/// Google: `sub` has at most 255 ASCII characters.
+const SUBJECT_BYTES_MAX: usize = 255;
+/// The end of the year 9999.
+const TIME_MAX: i64 = 253_402_300_799;
+
+/// One user of the file: where it stands there, and its named values that are not empty.
+struct Entry {
+    place: String,
+    values: Vec<(String, String)>,
+}
+
+/// Runs `hallpass import`.
+///
+/// # Errors
+/// One sentence that says why nothing was written.
+pub fn import(options: &ImportOptions) -> Result<(), String> {
+    let store = Store::open_existing(&options.database.database).map_err(|error| error.to_string())?;
+    let about = |why: String| format!("{}: {}; nothing was imported", options.file.display(), screen::printable(&why));
+    let text = fs::read_to_string(&options.file).map_err(|error| about(format!("cannot be read: {error}")))?;
+    // Spreadsheets put a byte order mark first.
+    let text = text.trim_start_matches('\u{feff}');
+    let entries = if text.trim_start().starts_with('[') { json(text) } else { csv(text) }.map_err(about)?;
+    let users = check(&entries).map_err(about)?;
+    let count = users.len();
+    let imported = store.import(users, clock::now()).map_err(|error| error.to_string())?;
+    imported.map_err(|held| about(format!("{} is held by the user {}", held.email, held.holder)))?;
+    screen::lines([format!("imported {count} {}", if count == 1 { "user" } else { "users" })].into_iter())
+}
+
+fn csv(text: &str) -> Result<Vec<Entry>, String> {
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let names: Vec<String> = reader.headers().map_err(|error| error.to_string())?.iter().map(str::to_owned).collect();
+    let mut entries = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|error| error.to_string())?;
+        let place = format!("line {}", record.position().map_or(0, csv::Position::line));
+        let values = names.iter().cloned().zip(record.iter().map(str::to_owned)).collect();
+        entries.push(Entry { place, values });
+    }
+    require_columns(names.iter().map(String::as_str), "the header")?;
+    Ok(entries)
+}
+
+fn json(text: &str) -> Result<Vec<Entry>, String> {
+    let objects: Vec<Fields> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let mut entries = Vec::new();
+    for (index, object) in objects.iter().enumerate() {
+        let place = format!("user {}", index + 1);
+        require_columns(object.iter().map(|(name, _)| name), &place)?;
+        let mut values = Vec::new();
+        for (name, value) in object.iter() {
+            let text = match value {
+                Value::Null => continue,
+                Value::String(text) => text.clone(),
+                Value::Bool(_) | Value::Number(_) => value.to_string(),
+                _ => return Err(format!("{place}: {name} is neither text nor a number")),
+            };
+            values.push((name.to_owned(), text));
+        }
+        entries.push(Entry { place, values });
+    }
+    Ok(entries)
+}
+
+/// Known names, once each, and `sub` among them.
+fn require_columns<'a>(names: impl Iterator<Item = &'a str>, place: &str) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if !COLUMNS.contains(&name) {
+            return Err(format!("{place} has {name}, which no user has"));
+        }
+        if !seen.insert(name) {
+            return Err(format!("{place} has {name} twice"));
+        }
+    }
+    if seen.contains("sub") { Ok(()) } else { Err(format!("{place} has no sub")) }
+}
+
+fn check(entries: &[Entry]) -> Result<Vec<Incoming>, String> {
+    let (mut subjects, mut pinned) = (HashSet::new(), HashSet::new());
+    let mut users = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let user = entry.user().map_err(|why| format!("{}: {why}", entry.place))?;
+        if !subjects.insert(user.profile.subject.clone()) {
+            return Err(format!("{}: the sub {} stands there twice", entry.place, user.profile.subject));
+        }
+        if let Some(email) = &user.pinned_email
+            && !pinned.insert(email.clone())
+        {
+            return Err(format!("{}: another user of the file holds {email} as well", entry.place));
+        }
+        users.push(user);
+    }
+    Ok(users)
+}
+
+impl Entry {
+    fn user(&self) -> Result<Incoming, String> {
+        let subject = self.text("sub").ok_or("sub is empty")?;
+        if subject.len() > SUBJECT_BYTES_MAX || !subject.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return Err("sub is not 1 to 255 ASCII characters".into());
+        }
+        let (email, pinned_email) = (self.email("email")?, self.email("pinned_email")?);
+        if pinned_email.as_ref().is_some_and(|email| email.bytes().any(|byte| byte.is_ascii_uppercase())) {
+            return Err("pinned_email is not in lower case".into());
+        }
+        let (created_at, last_signin_at) = (self.time("created_at")?, self.time("last_signin_at")?);
+        if created_at.zip(last_signin_at).is_some_and(|(created, last)| created > last) {
+            return Err("created_at is after last_signin_at".into());
+        }
+        Ok(Incoming {
+            profile: Profile {
+                subject,
+                email,
+                email_verified: self.flag("email_verified")?,
+                email_authoritative: self.flag("email_authoritative")?.unwrap_or(false),
+                name: self.text("name"),
+                given_name: self.text("given_name"),
+                family_name: self.text("family_name"),
+                picture: self.text("picture"),
+                hosted_domain: self.text("hd"),
+                locale: self.text("locale"),
+            },
+            pinned_email,
+            created_at,
+            last_signin_at,
+            blocked_at: self.time("blocked_at")?,
+        })
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        let value = self.values.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone());
+        value.filter(|text| !text.is_empty())
+    }
+
+    fn email(&self, name: &str) -> Result<Option<String>, String> {
+        match self.text(name) {
+            Some(text) if !text.contains('@') => Err(format!("{name} is no e-mail: {text}")),
+            email => Ok(email),
+        }
+    }
+
+    /// Spreadsheets write TRUE.
+    fn flag(&self, name: &str) -> Result<Option<bool>, String> {
+        match self.text(name).map(|text| text.to_ascii_lowercase()).as_deref() {
+            None => Ok(None),
+            Some("true" | "1") => Ok(Some(true)),
+            Some("false" | "0") => Ok(Some(false)),
+            Some(other) => Err(format!("{name} is neither true nor false: {other}")),
+        }
+    }
+
+    fn time(&self, name: &str) -> Result<Option<i64>, String> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        match text.parse() {
+            Ok(at) if (0..=TIME_MAX).contains(&at) => Ok(Some(at)),
+            _ => Err(format!("{name} is no time in unix seconds: {text}")),
+        }
+    }
+}

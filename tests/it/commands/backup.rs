@@ -1,0 +1,127 @@
+//! `hallpass backup` and `hallpass restore`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use serde_json::json;
+
+use super::{ada, error};
+use crate::program::{Program, hallpass, run};
+
+fn folder_names(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+#[track_caller]
+fn restore_fails(arguments: &[&str], reason: &str) {
+    let output = run(&[&["restore"], arguments].concat());
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    assert!(error(&output).contains(reason), "{}", error(&output));
+}
+
+#[test]
+fn a_backup_during_sign_ins_is_sound_and_restores() {
+    let program = Program::serve(&[]);
+    let session = program.session_of(ada());
+    let filler = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)
+        INSERT INTO events (at, kind, reason) SELECT unixepoch(), 'refusal', hex(randomblob(100)) FROM n";
+    program.sql(filler);
+    let backups = tempfile::tempdir().unwrap();
+    let file = backups.path().join("backup.db");
+    fs::write(&file, "the one before").unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0.. {
+                program.session_of(json!({"sub": format!("new-{number}"), "email": null}));
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        program.printed(&["backup", file.to_str().unwrap()]);
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(folder_names(backups.path()), ["backup.db"], "one file and nothing beside it");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let backup = rusqlite::Connection::open(&file).unwrap();
+    let check: String = backup.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    let (signed_in, of_them): (i64, i64) = backup
+        .query_row("SELECT count(*), (SELECT count(*) FROM events WHERE kind = 'signin') FROM users", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .unwrap();
+    assert_eq!((check.as_str(), signed_in), ("ok", of_them), "as of one moment");
+    drop(backup);
+
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("hallpass.db");
+    let output = hallpass(&["restore"]).arg(&file).arg("--database").arg(&database).output().unwrap();
+    assert!(output.status.success(), "{}", error(&output));
+    let restored = Program::serve_in(folder, &[], &[]);
+    restored.has_status(&session, "200");
+}
+
+#[test]
+fn a_database_is_replaced_only_if_told_so_and_unused() {
+    let program = Program::serve(&[]);
+    let (early, database) = (program.session_of(ada()), program.database());
+    let database = database.to_str().unwrap();
+    let file = program.folder.path().join("backup.db");
+    let file = file.to_str().unwrap();
+    program.printed(&["backup", file]);
+    let late = program.session_of(ada());
+
+    restore_fails(&[file, "--database", database], "is there already; --force replaces it");
+    restore_fails(&[file, "--database", database, "--force"], "is in use; stop the server first");
+    program.has_status(&late, "200");
+
+    // Killed, it leaves its log behind, which must not become the restored file's.
+    let folder = program.kill();
+    assert!(run(&["restore", file, "--database", database, "--force"]).status.success());
+    let program = Program::serve_in(folder, &[], &[]);
+    program.has_status(&early, "200");
+    program.has_status(&late, "401");
+    assert!(!folder_names(program.folder.path()).iter().any(|name| name.ends_with(".part")));
+}
+
+#[test]
+fn only_a_sound_backup_of_ours_is_restored() {
+    let program = Program::serve(&[]);
+    program.session_of(ada());
+    let path = |name: &str| program.folder.path().join(name).to_str().unwrap().to_owned();
+    let target = path("restored.db");
+    restore_fails(&[&path("none"), "--database", &target], "there is no backup at");
+    fs::write(path("text"), "no database at all, but a text of some length that begins with no magic").unwrap();
+    restore_fails(&[&path("text"), "--database", &target], "is not Hallpass's");
+    rusqlite::Connection::open(path("cats")).unwrap().execute_batch("CREATE TABLE cats (name TEXT)").unwrap();
+    restore_fails(&[&path("cats"), "--database", &target], "is not Hallpass's");
+
+    program.printed(&["backup", &path("backup.db")]);
+    let mut bytes = fs::read(path("backup.db")).unwrap();
+    bytes[4096..8192].fill(0xa5);
+    fs::write(path("damaged"), bytes).unwrap();
+    restore_fails(&[&path("damaged"), "--database", &target], "damaged");
+    rusqlite::Connection::open(path("backup.db")).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    restore_fails(&[&path("backup.db"), "--database", &target], "newer version");
+    assert!(!folder_names(program.folder.path()).iter().any(|name| name == "restored.db" || name.ends_with(".part")));
+}
+
+#[test]
+fn a_backup_never_takes_the_place_of_its_database() {
+    let program = Program::serve(&[]);
+    let session = program.session_of(ada());
+    let database = program.database();
+    program.fails(&["backup", database.to_str().unwrap()], "is the database itself");
+    let link = program.folder.path().join("link");
+    std::os::unix::fs::symlink(&database, &link).unwrap();
+    program.fails(&["backup", link.to_str().unwrap()], "is the database itself");
+    program.fails(&["backup", "/no/such/folder/backup.db"], "cannot write /no/such/folder/backup.db");
+    program.has_status(&session, "200");
+}

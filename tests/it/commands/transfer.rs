@@ -1,0 +1,123 @@
+//! `hallpass users export` and `hallpass import`.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use super::{ada, bob};
+use crate::program::{Program, hallpass, token};
+
+const HEADER: &str = "sub,email,email_verified,email_authoritative,pinned_email,name,given_name,family_name,picture,hd,\
+    locale,created_at,last_signin_at,blocked_at";
+
+impl Program {
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    #[track_caller]
+    fn import_fails(&self, text: &str, reason: &str) {
+        let users = self.printed(&["users", "list"]);
+        self.fails(&["import", &self.file("import", text)], reason);
+        assert_eq!(self.printed(&["users", "list"]), users);
+    }
+}
+
+#[test]
+fn what_is_exported_can_be_imported_elsewhere() {
+    let program = Program::serve(&[]);
+    program.session_of(json!({"sub": "1", "email": "ada@gmail.com", "name": "Ada, \"Countess\"\nLovelace"}));
+    program.session_of(bob());
+    program.printed(&["users", "block", "2"]);
+    for format in ["csv", "json"] {
+        let path = program.folder.path().join(format);
+        let path = path.to_str().unwrap();
+        program.printed(&["users", "export", "--format", format, path]);
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+        let text = fs::read_to_string(path).unwrap();
+        assert_eq!(text, program.printed(&["users", "export", "--format", format]), "as on standard output");
+
+        let other = Program::serve(&[]);
+        let session = other.session_of(json!({"sub": "3", "email": "eve@gmail.com"}));
+        assert_eq!(other.printed(&["import", path]), "imported 2 users\n");
+        let known =
+            |program: &Program, sub: &str| program.documents(&["users", "show", sub, "--json"])[0]["user"].clone();
+        assert_eq!(known(&other, "1"), known(&program, "1"));
+        assert_eq!(known(&other, "2"), known(&program, "2"));
+        assert!(other.sign_in(&token(bob())).unwrap().starts_with("HTTP/1.1 403"), "a block comes along");
+        other.has_status(&session, "200");
+        assert_eq!(other.documents(&["events", "--kind", "block", "--json"]).len(), 1);
+        assert_eq!(other.printed(&["import", path]), "imported 2 users\n", "again changes nothing");
+        assert_eq!(other.documents(&["events", "--kind", "block", "--json"]).len(), 1);
+    }
+    let csv = program.printed(&["users", "export"]);
+    assert_eq!(csv.lines().next(), Some(HEADER));
+    let array: Value = serde_json::from_str(&program.printed(&["users", "export", "--format", "json"])).unwrap();
+    assert_eq!(array[1]["email"], "bob@gmail.com");
+}
+
+#[test]
+fn a_list_of_blocks_is_enough() {
+    let program = Program::serve(&[]);
+    let session = program.session_of(ada());
+    program.printed(&["import", &program.file("blocks", "\u{feff}sub,blocked_at\r\n1,1700000000\r\n7,1700000000\r\n")]);
+    program.has_status(&session, "403");
+    let user = &program.documents(&["users", "show", "1", "--json"])[0]["user"];
+    assert_eq!((&user["name"], &user["blocked_at"]), (&json!("Ada"), &json!(1_700_000_000)), "the rest stays");
+    assert!(program.sign_in(&token(json!({"sub": "7", "email": null}))).unwrap().starts_with("HTTP/1.1 403"));
+}
+
+#[test]
+fn all_are_imported_or_none() {
+    let program = Program::serve(&[]);
+    program.session_of(ada());
+    let long = "1".repeat(256);
+    for (text, reason) in [
+        ("email\na@x.example\n", "the header has no sub"),
+        ("sub,height\n5,3\n", "the header has height"),
+        ("sub,sub\n5,5\n", "the header has sub twice"),
+        ("sub,name\n5,x\n,y\n", "line 3: sub is empty"),
+        ("sub,name\n5,x\n6\n", "line: 3"),
+        ("sub\n5\né\n", "line 3: sub is not 1 to 255 ASCII characters"),
+        (&format!("sub\n5\n{long}\n"), "line 3: sub is not 1 to 255"),
+        ("sub\n5\n5\n", "line 3: the sub 5 stands there twice"),
+        ("sub,email\n5,\n6,x\n", "line 3: email is no e-mail"),
+        ("sub,email_verified\n5,true\n6,maybe\n", "line 3: email_verified is neither true nor false"),
+        ("sub,blocked_at\n5,0\n6,-1\n", "line 3: blocked_at is no time"),
+        ("sub,blocked_at\n5,0\n6,yes\n", "line 3: blocked_at is no time"),
+        ("sub,created_at,last_signin_at\n5,2,1\n", "line 2: created_at is after last_signin_at"),
+        ("sub,pinned_email\n5,A@x.example\n", "not in lower case"),
+        ("sub,pinned_email\n5,a@x.example\n6,a@x.example\n", "line 3: another user of the file"),
+        ("sub,pinned_email\n5,\n6,ada@gmail.com\n", "ada@gmail.com is held by the user 1"),
+        ("[{\"sub\":\"5\"},{\"name\":\"x\"}]", "user 2 has no sub"),
+        ("[{\"sub\":\"5\"},{\"sub\":\"6\",\"name\":[]}]", "user 2: name is neither text nor a number"),
+        ("[{\"sub\":\"5\"},{\"sub\":\"6\",\"sub\":\"7\"}]", "user 2 has sub twice"),
+        ("[{\"sub\":\"5\"},", "EOF"),
+    ] {
+        program.import_fails(text, reason);
+        program.import_fails(text, "nothing was imported");
+    }
+    program.fails(&["import", "/no/such/file"], "/no/such/file: cannot be read");
+}
+
+#[test]
+fn a_reader_may_leave_an_export() {
+    let program = Program::serve(&[]);
+    program.session_of(ada());
+    program.sql(
+        "INSERT INTO users (sub, email_authoritative, created_at, last_signin_at)
+         WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) SELECT i, 0, 1, 1 FROM n",
+    );
+    for format in ["csv", "json"] {
+        let mut command = hallpass(&["users", "export", "--format", format, "--database"]);
+        let mut child = command.arg(program.database()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        assert!(BufReader::new(child.stdout.take().unwrap()).lines().next().is_some());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    }
+}
