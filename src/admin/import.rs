@@ -6,6 +6,7 @@ use std::fs;
 use serde_json::Value;
 
 use super::export::COLUMNS;
+use super::progress::Progress;
 use super::screen;
 use crate::clock;
 use crate::config::ImportOptions;
@@ -18,11 +19,16 @@ const SUBJECT_BYTES_MAX: usize = 255;
 /// The end of the year 9999.
 const TIME_MAX: i64 = 253_402_300_799;
 
-/// One user of the file: where it stands there, and its named values that are not empty.
-struct Entry {
-    place: String,
-    values: Vec<(String, String)>,
+/// The users of the file, as far as it is read.
+#[derive(Default)]
+struct Checked {
+    users: Vec<Incoming>,
+    subjects: HashSet<String>,
+    pinned: HashSet<String>,
 }
+
+/// One user of the file: its named values.
+struct Entry<'a>(Vec<(&'a str, String)>);
 
 /// Runs `hallpass import`.
 ///
@@ -34,35 +40,36 @@ pub fn import(options: &ImportOptions) -> Result<(), String> {
     let text = fs::read_to_string(&options.file).map_err(|error| about(format!("cannot be read: {error}")))?;
     // Spreadsheets put a byte order mark first.
     let text = text.trim_start_matches('\u{feff}');
-    let entries = if text.trim_start().starts_with('[') { json(text) } else { csv(text) }.map_err(about)?;
-    let users = check(&entries).map_err(about)?;
+    let users = if text.trim_start().starts_with('[') { json(text) } else { csv(text) }.map_err(about)?;
     let count = users.len();
-    let imported = store.import(users, clock::now()).map_err(|error| error.to_string())?;
+    let mut progress = Progress::new("imported");
+    let shown = move |done: usize| progress.show(done as u64, count as u64);
+    let imported = store.import(users, clock::now(), shown).map_err(|error| error.to_string())?;
     imported.map_err(|held| about(format!("{} is held by the user {}", held.email, held.holder)))?;
     screen::lines([format!("imported {count} {}", if count == 1 { "user" } else { "users" })].into_iter())
 }
 
-fn csv(text: &str) -> Result<Vec<Entry>, String> {
+fn csv(text: &str) -> Result<Vec<Incoming>, String> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let names: Vec<String> = reader.headers().map_err(|error| error.to_string())?.iter().map(str::to_owned).collect();
-    let mut entries = Vec::new();
+    require_columns(names.iter().map(String::as_str), "the header")?;
+    let mut checked = Checked::default();
     for record in reader.records() {
         let record = record.map_err(|error| error.to_string())?;
-        let place = format!("line {}", record.position().map_or(0, csv::Position::line));
-        let values = names.iter().cloned().zip(record.iter().map(str::to_owned)).collect();
-        entries.push(Entry { place, values });
+        let entry = Entry(names.iter().map(String::as_str).zip(record.iter().map(str::to_owned)).collect());
+        let line = record.position().map_or(0, csv::Position::line);
+        checked.add(&entry).map_err(|why| format!("line {line}: {why}"))?;
     }
-    require_columns(names.iter().map(String::as_str), "the header")?;
-    Ok(entries)
+    Ok(checked.users)
 }
 
-fn json(text: &str) -> Result<Vec<Entry>, String> {
+fn json(text: &str) -> Result<Vec<Incoming>, String> {
     let objects: Vec<Fields> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let mut entries = Vec::new();
+    let mut checked = Checked::default();
     for (index, object) in objects.iter().enumerate() {
         let place = format!("user {}", index + 1);
         require_columns(object.iter().map(|(name, _)| name), &place)?;
-        let mut values = Vec::new();
+        let mut entry = Entry(Vec::new());
         for (name, value) in object.iter() {
             let text = match value {
                 Value::Null => continue,
@@ -70,11 +77,11 @@ fn json(text: &str) -> Result<Vec<Entry>, String> {
                 Value::Bool(_) | Value::Number(_) => value.to_string(),
                 _ => return Err(format!("{place}: {name} is neither text nor a number")),
             };
-            values.push((name.to_owned(), text));
+            entry.0.push((name, text));
         }
-        entries.push(Entry { place, values });
+        checked.add(&entry).map_err(|why| format!("{place}: {why}"))?;
     }
-    Ok(entries)
+    Ok(checked.users)
 }
 
 /// Known names, once each, and `sub` among them.
@@ -91,25 +98,23 @@ fn require_columns<'a>(names: impl Iterator<Item = &'a str>, place: &str) -> Res
     if seen.contains("sub") { Ok(()) } else { Err(format!("{place} has no sub")) }
 }
 
-fn check(entries: &[Entry]) -> Result<Vec<Incoming>, String> {
-    let (mut subjects, mut pinned) = (HashSet::new(), HashSet::new());
-    let mut users = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let user = entry.user().map_err(|why| format!("{}: {why}", entry.place))?;
-        if !subjects.insert(user.profile.subject.clone()) {
-            return Err(format!("{}: the sub {} stands there twice", entry.place, user.profile.subject));
+impl Checked {
+    fn add(&mut self, entry: &Entry) -> Result<(), String> {
+        let user = entry.user()?;
+        if !self.subjects.insert(user.profile.subject.clone()) {
+            return Err(format!("the sub {} stands there twice", user.profile.subject));
         }
         if let Some(email) = &user.pinned_email
-            && !pinned.insert(email.clone())
+            && !self.pinned.insert(email.clone())
         {
-            return Err(format!("{}: another user of the file holds {email} as well", entry.place));
+            return Err(format!("another user of the file holds {email} as well"));
         }
-        users.push(user);
+        self.users.push(user);
+        Ok(())
     }
-    Ok(users)
 }
 
-impl Entry {
+impl Entry<'_> {
     fn user(&self) -> Result<Incoming, String> {
         let subject = self.text("sub").ok_or("sub is empty")?;
         if subject.len() > SUBJECT_BYTES_MAX || !subject.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
@@ -144,7 +149,7 @@ impl Entry {
     }
 
     fn text(&self, name: &str) -> Option<String> {
-        let value = self.values.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone());
+        let value = self.0.iter().find(|(field, _)| *field == name).map(|(_, value)| value.clone());
         value.filter(|text| !text.is_empty())
     }
 

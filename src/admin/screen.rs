@@ -86,5 +86,8 @@ fn escape(text: &str, escaped: impl Fn(char) -> String) -> String {
         c.is_control()
             || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
+    if !text.contains(steers) {
+        return text.to_owned();
+    }
     text.chars().map(|c| if steers(c) { escaped(c) } else { c.to_string() }).collect()
 }

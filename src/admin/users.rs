@@ -7,7 +7,7 @@ use super::who::{called, one_account};
 use super::{consent, documents, events, export, screen, sessions};
 use crate::clock;
 use crate::config::{SortOption, UsersCommand, UsersOptions};
-use crate::store::{About, Account, EventFilter, Store, UserSort};
+use crate::store::{About, Account, EventFilter, Store, StoreError, UserSort};
 
 /// What `users show` shows of a user's sessions and events.
 const SHOWN_MAX: u32 = 20;
@@ -17,7 +17,7 @@ const SHOWN_MAX: u32 = 20;
 /// # Errors
 /// One sentence that says why not.
 pub fn users(options: &UsersOptions) -> Result<(), String> {
-    let text = |error: crate::store::StoreError| error.to_string();
+    let text = |error: StoreError| error.to_string();
     let store = Store::open_existing(&options.database.database).map_err(text)?;
     let now = clock::now();
     match &options.command {
@@ -83,7 +83,7 @@ fn list(accounts: &[Account], json: bool) -> Result<(), String> {
 }
 
 fn show(store: &Store, account: &Account, json: bool, now: i64) -> Result<(), String> {
-    let text = |error: crate::store::StoreError| error.to_string();
+    let text = |error: StoreError| error.to_string();
     let open = store.open_sessions(Some(subject(account)), now, SHOWN_MAX).map_err(text)?;
     let filter = EventFilter { about: Some(About::Subject(subject(account).to_owned())), ..EventFilter::default() };
     let last = store.last_events(&filter, SHOWN_MAX).map_err(text)?;

@@ -53,11 +53,16 @@ impl Store {
         })
     }
 
-    /// Writes all of them, or none. Records an event for everyone this blocks.
+    /// Writes all of them, or none. Records an event for everyone this blocks. `progress` is told how many are written.
     ///
     /// # Errors
     /// The outer one if the store cannot answer, the inner one if somebody else holds an e-mail.
-    pub fn import(&self, users: Vec<Incoming>, now: i64) -> Result<Result<(), EmailHeld>, StoreError> {
+    pub fn import(
+        &self,
+        users: Vec<Incoming>,
+        now: i64,
+        mut progress: impl FnMut(usize) + Send + 'static,
+    ) -> Result<Result<(), EmailHeld>, StoreError> {
         self.writer.write(move |db| {
             let mut holder = db.prepare("SELECT sub FROM users WHERE pinned_email = ?1 AND sub <> ?2")?;
             for user in &users {
@@ -84,7 +89,8 @@ impl Store {
                     locale = coalesce(?11, locale), created_at = coalesce(?12, created_at),
                     last_signin_at = coalesce(?13, last_signin_at), blocked_at = coalesce(?14, blocked_at)",
             )?;
-            for user in &users {
+            for (written, user) in users.iter().enumerate() {
+                progress(written + 1);
                 let profile = &user.profile;
                 if user.blocked_at.is_some() {
                     block.execute(params![now, profile.subject, profile.email, BY_THE_OPERATOR])?;
