@@ -45,7 +45,8 @@ pub enum Command {
     Events(EventsOptions),
     /// Take users and blocks from a file of the form that `users export` writes: all of them, or none
     ///
-    /// Only `sub` must be there. A user who is there already stays as they are where the file says nothing.
+    /// Only `sub` must be there. A user who is there already stays as they are where the file says nothing. Sign-ins wait
+    /// meanwhile, so bring hundreds of thousands in with the server stopped.
     Import(ImportOptions),
     /// Copy the database while the server runs
     Backup(BackupOptions),
