@@ -3,7 +3,7 @@
 //! Only our own records are written, and warnings of the libraries: at finer levels those print URLs and headers, and
 //! with them tokens.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use env_logger::fmt::Formatter;
 use log::kv::{self, VisitSource};
@@ -27,42 +27,56 @@ pub fn start(format: LogFormat) {
         .init();
 }
 
-fn text(out: &mut Formatter, record: &Record) -> std::io::Result<()> {
-    let time = out.timestamp_millis();
-    // Nothing a client sent may end the line or colour the terminal.
-    let message = record.args().to_string().escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'");
-    write!(out, "{time} {:5} {message}", record.level())?;
-    for (key, value) in fields(record) {
-        match value {
-            Value::String(plain) if plain.bytes().all(|b| b.is_ascii_graphic() && b != b'"') => {
-                write!(out, " {key}={plain}")?;
-            }
-            other => write!(out, " {key}={other}")?,
-        }
+fn text(out: &mut Formatter, record: &Record) -> io::Result<()> {
+    let (time, level) = (out.timestamp_millis(), record.level());
+    match record.args().as_str() {
+        Some(message) => write!(out, "{time} {level:5} {message}")?,
+        // Nothing a client sent may end the line or colour the terminal.
+        None => write!(out, "{time} {level:5} {}", escaped(&record.args().to_string()))?,
     }
+    record.key_values().visit(&mut TextPairs(out)).map_err(io::Error::other)?;
     writeln!(out)
 }
 
-fn json(out: &mut Formatter, record: &Record) -> std::io::Result<()> {
+/// Writes ` key=value`, quoted where the value would not stand out otherwise.
+struct TextPairs<'a>(&'a mut Formatter);
+
+impl<'kvs> VisitSource<'kvs> for TextPairs<'_> {
+    fn visit_pair(&mut self, key: kv::Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
+        match value.to_borrowed_str() {
+            Some(text) if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"') => {
+                write!(self.0, " {key}=\"{}\"", text.escape_debug())?;
+            }
+            Some(text) => write!(self.0, " {key}={text}")?,
+            None => write!(self.0, " {key}={value}")?,
+        }
+        Ok(())
+    }
+}
+
+fn escaped(message: &str) -> String {
+    let visible = |character: char| {
+        if character.is_control() { character.escape_default().to_string() } else { character.into() }
+    };
+    message.chars().map(visible).collect()
+}
+
+fn json(out: &mut Formatter, record: &Record) -> io::Result<()> {
     let mut line = Map::new();
     line.insert("time".into(), out.timestamp_millis().to_string().into());
     line.insert("level".into(), record.level().as_str().to_ascii_lowercase().into());
     line.insert("message".into(), record.args().to_string().into());
-    line.extend(fields(record));
+    record.key_values().visit(&mut JsonPairs(&mut line)).map_err(io::Error::other)?;
     writeln!(out, "{}", Value::from(line))
 }
 
-fn fields(record: &Record) -> Map<String, Value> {
-    struct Collector(Map<String, Value>);
-    impl<'kvs> VisitSource<'kvs> for Collector {
-        fn visit_pair(&mut self, key: kv::Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
-            let number = value.to_i64().map(Value::from).or_else(|| value.to_f64().map(Value::from));
-            self.0.insert(key.to_string(), number.unwrap_or_else(|| value.to_string().into()));
-            Ok(())
-        }
+/// Adds a field a pair.
+struct JsonPairs<'a>(&'a mut Map<String, Value>);
+
+impl<'kvs> VisitSource<'kvs> for JsonPairs<'_> {
+    fn visit_pair(&mut self, key: kv::Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
+        let number = value.to_i64().map(Value::from).or_else(|| value.to_f64().map(Value::from));
+        self.0.insert(key.to_string(), number.unwrap_or_else(|| value.to_string().into()));
+        Ok(())
     }
-    let mut collector = Collector(Map::new());
-    // The collector itself never fails.
-    let _ = record.key_values().visit(&mut collector);
-    collector.0
 }

@@ -144,7 +144,8 @@ impl Connection {
     /// once it leaves some without, until others end; those that come one by one it serves.
     pub fn open_served(server: SocketAddr) -> Connection {
         let mut connection = Connection::open(server);
-        let status = connection.exchange(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let status =
+            connection.exchange(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Hallpass-Peer: 127.0.0.1\r\n\r\n");
         assert_eq!(status, 200, "the server is not well");
         connection
     }

@@ -27,6 +27,7 @@ fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some(server::BARE) => server::serve_bare(),
+        Some(server::WITHOUT_DOOR) => server::serve_without_door(),
         // cargo says so when it measures; `cargo test --all-targets` runs this program too, and need not wait for it.
         _ if arguments.iter().any(|argument| argument == "--bench") => measure(&arguments),
         _ => println!("nothing is measured without --bench; run `cargo bench`"),

@@ -1,4 +1,4 @@
-//! The two servers, each in a process of its own: Hallpass, and tiny_http with nothing on top.
+//! The servers, each in a process of its own: Hallpass, the same without its door, and tiny_http with nothing on top.
 
 use std::env;
 use std::fs;
@@ -9,6 +9,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clap::Parser;
+use hallpass::config::{self, Options, Settings};
+use hallpass::logging;
+use hallpass::store::Store;
+use hallpass::web::{self, App};
+
 use super::google::{CLIENT_ID, Google};
 use super::load::Connection;
 
@@ -16,6 +22,10 @@ use super::load::Connection;
 pub const BINARY: &str = env!("CARGO_BIN_EXE_hallpass");
 /// The argument that makes this program the bare server.
 pub const BARE: &str = "bare-tiny-http";
+/// The argument that makes this program Hallpass without the door.
+pub const WITHOUT_DOOR: &str = "without-door";
+/// More requests that may wait than any load here has.
+const SLOW_MAX: usize = 256;
 /// As many as Hallpass has for quick answers.
 const BARE_THREADS: usize = 4;
 /// Longer than any start takes.
@@ -55,6 +65,14 @@ impl Server {
         let address = free_address();
         let mut command = Command::new(env::current_exe().expect("this program has a path"));
         command.args([BARE, &address.to_string()]);
+        Server::start(command, address)
+    }
+
+    /// Hallpass's server on the network itself, as nobody should run it: what the door costs is the difference.
+    pub fn without_door(database: &Path) -> Server {
+        let address = free_address();
+        let mut command = Command::new(env::current_exe().expect("this program has a path"));
+        command.args([WITHOUT_DOOR, &address.to_string()]).arg(database);
         Server::start(command, address)
     }
 
@@ -111,6 +129,24 @@ pub fn serve_bare() {
     };
     let threads: Vec<_> = (0..BARE_THREADS).map(|_| thread::spawn(answer.clone())).collect();
     threads.into_iter().for_each(|thread| thread.join().expect("a worker does not panic"));
+}
+
+/// What this program does when it is Hallpass without the door.
+pub fn serve_without_door() {
+    let address = env::args().nth(2).expect("an address follows");
+    let database = env::args().nth(3).expect("a database follows");
+    let arguments = ["hallpass", "serve", "--allow-anyone", "--signin-burst", "0", "--client-id", CLIENT_ID];
+    let Ok(Options { command: config::Command::Serve(options) }) = Options::try_parse_from(arguments) else {
+        panic!("these are flags of serve");
+    };
+    logging::start(options.log_format);
+    let settings = Settings::new(&options, Some(0)).expect("the flags make sense");
+    let app = App::new(settings, Store::open(Path::new(&database)).expect("the database is there"));
+    let socket = TcpListener::bind(address).expect("the address is free");
+    let _server = web::Server::start(socket, Arc::new(app), SLOW_MAX).expect("the server starts");
+    loop {
+        thread::park();
+    }
 }
 
 fn free_address() -> SocketAddr {

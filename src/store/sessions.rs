@@ -1,5 +1,7 @@
 //! Sessions, found by the hash of their token.
 
+use std::sync::LazyLock;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::events::{self, Event, EventKind};
@@ -90,11 +92,13 @@ impl Session {
 
 /// The row of that token, live or not, with its user.
 pub fn find(db: &Connection, token: &TokenHash) -> rusqlite::Result<Option<(Session, User)>> {
-    let sql = format!(
-        "SELECT {SESSION_COLUMNS}, {USER_COLUMNS} FROM sessions s JOIN users u ON u.sub = s.sub \
-         WHERE s.token_sha256 = ?1"
-    );
-    db.prepare_cached(&sql)?
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "SELECT {SESSION_COLUMNS}, {USER_COLUMNS} FROM sessions s JOIN users u ON u.sub = s.sub \
+             WHERE s.token_sha256 = ?1"
+        )
+    });
+    db.prepare_cached(&SQL)?
         .query_row([token.as_bytes()], |row| Ok((Session::from_row(row)?, User::from_row(row, SESSION_COLUMN_COUNT)?)))
         .optional()
 }

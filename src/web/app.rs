@@ -1,6 +1,7 @@
 //! The application: one request in, one answer out.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -32,6 +33,9 @@ pub struct App {
     pub(super) signin_limiter: SigninLimiter,
     pub(super) exchanges: Flights,
     pub(super) metrics: Arc<Metrics>,
+    /// Begins the ids of this process's requests.
+    run_id: String,
+    requests: AtomicU64,
     /// The door in front, once it is open.
     pub(super) door: OnceLock<Arc<Counters>>,
     /// Present in a demonstration: its people stand on the sign-in page in place of Google's button.
@@ -46,6 +50,8 @@ impl App {
             tokeninfo: Tokeninfo::new(&settings.tokeninfo, metrics.clone()),
             metrics,
             door: OnceLock::new(),
+            run_id: random_text::<6>(),
+            requests: AtomicU64::new(1),
             signin_limiter: SigninLimiter::new(settings.signin_limit),
             exchanges: Flights::default(),
             demo: None,
@@ -105,7 +111,7 @@ impl App {
     }
 
     fn finish(&self, request: &Request, outcome: Result<Response, Error>, started: Instant) -> Response {
-        let id = random_text::<9>();
+        let id = self.next_request_id();
         if let Err(error @ Error::Unavailable { .. }) = &outcome {
             log::warn!(id = id.as_str(); "cannot answer: {error}");
         }
@@ -127,6 +133,11 @@ impl App {
             response = response.with("Cache-Control", "no-store");
         }
         response
+    }
+
+    /// Names a request: the same for every request of this process, and a number.
+    fn next_request_id(&self) -> String {
+        format!("{}-{}", self.run_id, self.requests.fetch_add(1, Ordering::Relaxed))
     }
 
     fn route(&self, request: &Request, now: i64) -> Result<Response, Error> {

@@ -5,7 +5,6 @@
 //! in front of it.
 
 use std::io::{self, Read};
-use std::os::unix::net::UnixListener;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -84,7 +83,11 @@ impl Server {
     ///
     /// # Errors
     /// If the socket has no address or no thread can be started.
-    pub fn start(socket: UnixListener, handler: Arc<dyn Handler>, slow_max: usize) -> io::Result<Server> {
+    pub fn start(
+        socket: impl Into<tiny_http::Listener>,
+        handler: Arc<dyn Handler>,
+        slow_max: usize,
+    ) -> io::Result<Server> {
         let http = tiny_http::Server::from_listener(socket, None).map_err(io::Error::other)?;
         let slow_max = slow_max.min(handler.slow_wanted());
         let stopping = AtomicBool::new(false);

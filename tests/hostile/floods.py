@@ -12,7 +12,7 @@ from wire import Failed, bound, request
 # What serving.rs allows one address that is no trusted proxy.
 CONNECTIONS_PER_ADDRESS = 64
 SLOW_HEADERS = b"GET /auth/check HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
-SLOW_BODY = b"POST /auth/signin HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 16000\r\n\r\n{"
+SLOW_BODY = b"POST /auth/signin HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16000\r\n\r\n{"
 PAGES = request("GET", "/auth/signin", ["Accept: text/html"]) * 200
 RESETS = 10_000
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)

@@ -1,70 +1,106 @@
 #!/usr/bin/env python3
-"""Attacks the release binary while a well-behaved client keeps asking, and says whether it noticed.
+"""Attacks the release binary while a well-behaved client keeps asking, and says whether that client noticed.
 
-    tests/hostile/run.py [NAME ...] [--fuzz-seconds N] [--fuzz-seed N]
-    tests/hostile/run.py --soak SECONDS
+Needs Debian's openssl and slowhttptest. HALLPASS_BIN names the binary; the default is target/release/hallpass.
+Everything stays on loopback addresses and ends by itself.
 """
 
 import argparse
 import sys
 import time
+from contextlib import ExitStack
+from pathlib import Path
 
 import floods
+import fuzz
+import outages
+import slowhttp
 import streams
 from apart import apart
 from google import Google
 from judge import judge
-from server import Hallpass
-from wire import Failed
+from server import BINARY, MORE_DESCRIPTORS, Hallpass
+from smuggling import smuggling
+from soak import soak
 
 
 def main():
     options = read_options()
+    if not Path(BINARY).exists():
+        sys.exit(f"{BINARY} is not there; build it with `cargo build --release`, or name another as HALLPASS_BIN")
     google = Google()
-    rounds = [
-        (lambda: Hallpass(google.url), {
-            "nobody": quiet,
-            "5,000 idle connections": apart(floods.idle_of_many),
-            "idle connections of one address": apart(floods.idle_of_one),
-            "2,000 slow headers": apart(floods.slow_headers_of_many),
-            "slow headers of one address": apart(floods.slow_headers_of_one),
-            "2,000 slow bodies": apart(floods.slow_bodies),
-            "2,000 clients that never read": apart(floods.never_reading),
-            "endless requests": apart(streams.endless),
-            "a million pipelined requests": apart(streams.pipelined),
-            "10,000 resets": apart(floods.resets),
-        }),
-        (lambda: Hallpass(google.url, https=True), {
-            "nobody, TLS": quiet,
-            "TLS handshakes that stop": apart(floods.stopped_handshakes),
-        }),
+    if options.soak:
+        server = Hallpass(google.url)
+        well = soak(server, options.soak)
+        complaint = server.stop()
+        print(complaint or "it ended as it should")
+        return 0 if well and not complaint else 1
+    with ExitStack() as stack:
+        rounds = plan(options, google, stack.enter_context(outages.small_disk()))
+        verdicts = [verdict for start, attacks in rounds for verdict in attack(start, attacks, google, options.names)]
+    print(f"{verdicts.count(True)} passed, {verdicts.count(False)} failed")
+    return 0 if verdicts and all(verdicts) else 1
+
+
+def plan(options, google, disk):
+    """Servers, and what each of them goes through."""
+    few_descriptors = {
+        "nobody": quiet,
+        "5,000 idle connections": apart(floods.idle_of_many),
+        "idle connections of one address": apart(floods.idle_of_one),
+        "2,000 slow headers": apart(floods.slow_headers_of_many),
+        "slow headers of one address": apart(floods.slow_headers_of_one),
+        "2,000 slow bodies": apart(floods.slow_bodies),
+        "2,000 clients that never read": apart(floods.never_reading),
+        "endless requests": apart(streams.endless),
+        "a million pipelined requests": apart(streams.pipelined),
+        "10,000 resets": apart(floods.resets),
+        "smuggling": apart(smuggling),
+        "fuzzing": apart(fuzz.fuzz(options.fuzz_seconds, options.fuzz_seed)),
+        **{f"slowhttptest, {mode}": apart(slowhttp.mode(mode)) for mode in slowhttp.MODES},
+    }
+    more_descriptors = {
+        "5,000 idle connections, soft limit": apart(floods.idle_of_many),
+        "Google hangs": outages.google_hangs,
+    }
+    https = {"TLS handshakes that stop": apart(floods.stopped_handshakes)}
+    # Room for 200 sign-ins that wait: those that are under way, and twice as many.
+    roomy = {"flags": ["--tokeninfo-concurrency", "80"], "descriptors": MORE_DESCRIPTORS}
+    return [
+        (lambda: Hallpass(google.url), few_descriptors),
+        (lambda: Hallpass(google.url, https=True), https),
+        (lambda: Hallpass(google.url, **roomy), more_descriptors),
+        (lambda: Hallpass(google.url, disk=disk), {"the disk is full": outages.disk_is_full}),
     ]
-    passed = failed = 0
-    for start, attacks in rounds:
-        chosen = {name: attack for name, attack in attacks.items() if not options.names or name in options.names}
-        if not chosen:
-            continue
-        server = start()
-        try:
-            verdicts = [judge(name, attack, server, google) for name, attack in chosen.items()]
-        finally:
-            complaint = server.stop()
-        if complaint:
-            print(f"Hallpass | FAILED: {complaint}")
-        passed += verdicts.count(True)
-        failed += verdicts.count(False) + bool(complaint)
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+
+
+def attack(start, attacks, google, names):
+    """Verdicts, one an attack, and one more if the server does not end as it should."""
+    chosen = {name: run for name, run in attacks.items() if not names or name in names}
+    if not chosen:
+        return []
+    server = start()
+    try:
+        verdicts = [judge(name, run, server, google) for name, run in chosen.items()]
+    finally:
+        complaint = server.stop()
+    if complaint:
+        print(f"the end of Hallpass | FAILED: {complaint}")
+        verdicts.append(False)
+    return verdicts
 
 
 def quiet(_server, _google):
     time.sleep(3)
-    return "what the machine itself makes of it"
+    return "what this machine itself makes of it"
 
 
 def read_options():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("names", nargs="*")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these attacks")
+    parser.add_argument("--fuzz-seconds", type=float, default=20, metavar="N")
+    parser.add_argument("--fuzz-seed", type=int, default=1, metavar="N", help="the same seed sends the same requests")
+    parser.add_argument("--soak", type=float, metavar="SECONDS", help="only ordinary traffic, for that long")
     return parser.parse_args()
 
 

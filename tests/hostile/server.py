@@ -21,6 +21,7 @@ STOP_SECONDS = 20
 LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 # (soft, hard). Hallpass raises the soft limit to what it wants; only a hard one is really a limit.
 FEW_DESCRIPTORS = (1024, 1024)
+MORE_DESCRIPTORS = (1024, min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 
 @dataclass
@@ -46,15 +47,16 @@ class Target:
 class Hallpass:
     """A running server on a free port, with a database of its own."""
 
-    def __init__(self, google_url, *flags, descriptors=FEW_DESCRIPTORS, https=False, folder=None):
+    def __init__(self, google_url, flags=(), descriptors=FEW_DESCRIPTORS, https=False, disk=None):
+        self.disk = disk
         self.folder = Path(tempfile.mkdtemp(prefix="hostile-"))
         self.log = self.folder / "log"
         self.target = Target(0, "")
         if https:
             self.target.certificate = make_certificate(self.folder)
-            flags += ("--tls-cert", self.target.certificate, "--tls-key", str(self.folder / "key.pem"))
+            flags = [*flags, "--tls-cert", self.target.certificate, "--tls-key", str(self.folder / "key.pem")]
         command = [
-            BINARY, "serve", "--listen", "127.0.0.1:0", "--database", str((folder or self.folder) / "hallpass.db"),
+            BINARY, "serve", "--listen", "127.0.0.1:0", "--database", str((disk or self.folder) / "hallpass.db"),
             "--client-id", google.CLIENT_ID, "--allow-anyone", "--tokeninfo-url", google_url, "--signin-burst", "0",
             # Attackers come from other loopback addresses, and are to be ordinary clients.
             "--trusted-proxy", "127.0.0.1", *flags,
@@ -81,15 +83,10 @@ class Hallpass:
 
     def sign_in(self):
         """Signs in as somebody new to this server; the cookie."""
-        answer = self.post_token()
+        answer = post_token(self.target)
         if answer.status != 200:
             raise Failed(f"a sign-in is answered with {answer.status}: {answer.body.decode()}")
         return answer.headers["set-cookie"].partition(";")[0]
-
-    def post_token(self, **options):
-        body = json.dumps({"id_token": google.token()}).encode()
-        headers = ["Content-Type: application/json"]
-        return ask_once(self.target.port, "POST", "/auth/signin", headers, body, tls=self.target.tls, **options)
 
     def usage(self):
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -116,6 +113,13 @@ class Hallpass:
         if code != 0 or "panicked" in log:
             return f"it ended with {code}: {log[-500:]}"
         return "a session token is in its log" if secret in log else ""
+
+
+def post_token(target, **options):
+    """A sign-in with a new token, as a program does it."""
+    body = json.dumps({"id_token": google.token()}).encode()
+    headers = ["Content-Type: application/json"]
+    return ask_once(target.port, "POST", "/auth/signin", headers, body, tls=target.tls, **options)
 
 
 def make_certificate(folder):

@@ -1,0 +1,174 @@
+"""Requests that two servers could read in two ways. Each gets exactly one answer, and the connection is closed.
+
+Each ends with a second request, which is the smuggled one for whoever reads the first wrongly. What the whole of it is
+answered with must not depend on how the bytes are cut into packets.
+"""
+
+import socket
+import time
+
+from crowd import address
+from wire import READ_BYTES, Failed, all_answers, bound
+
+TIMEOUT_SECONDS = 5
+SECOND = "GET /auth/me HTTP/1.1\r\nHost: localhost\r\n\r\n"
+POST = "POST /auth/signin HTTP/1.1\r\nHost: localhost\r\n"
+GET = "GET /auth/check HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = "Transfer-Encoding: chunked\r\n"
+CLOSE = "Connection: close\r\n"
+NO_CHUNK = "\r\n0\r\n\r\n"
+
+# Name, the statuses of which one must be the answer, the bytes before the second request.
+CORPUS = [
+    ("CL.TE", {411}, f"{POST}Content-Length: 5\r\n{CHUNKED}{NO_CHUNK}"),
+    ("TE.CL", {411}, f"{POST}{CHUNKED}Content-Length: 5\r\n{NO_CHUNK}"),
+    ("TE alone", {411}, f"{POST}{CHUNKED}{NO_CHUNK}"),
+    ("TE identity", {411}, f"{POST}Transfer-Encoding: identity\r\n\r\n"),
+    ("TE twice", {411}, f"{POST}{CHUNKED}Transfer-Encoding: identity\r\n{NO_CHUNK}"),
+    ("TE in two steps", {411}, f"{POST}Transfer-Encoding: gzip, chunked\r\n{NO_CHUNK}"),
+    ("TE empty", {411}, f"{POST}Transfer-Encoding:\r\n{NO_CHUNK}"),
+    ("TE unknown", {411}, f"{POST}Transfer-Encoding: xchunked\r\nContent-Length: 5\r\n{NO_CHUNK}"),
+    ("TE in quotes", {411}, f'{POST}Transfer-Encoding: "chunked"\r\n{NO_CHUNK}'),
+    ("TE after a tab", {411}, f"{POST}Transfer-Encoding:\tchunked\r\n{NO_CHUNK}"),
+    ("TE in capitals", {411}, f"{POST}TRANSFER-ENCODING: CHUNKED\r\n{NO_CHUNK}"),
+    ("TE after a vertical tab", {400, 411}, f"{POST}Transfer-Encoding: \x0bchunked\r\n{NO_CHUNK}"),
+    ("TE with space before colon", {400}, f"{POST}Transfer-Encoding : chunked\r\n{NO_CHUNK}"),
+    ("TE after a space", {400}, f"{POST} Transfer-Encoding: chunked\r\n{NO_CHUNK}"),
+    ("TE after a bare CR", {400}, f"{POST}X: y\rTransfer-Encoding: chunked\r\n{NO_CHUNK}"),
+    ("TE after a bare LF", {400}, f"{POST}X: y\nTransfer-Encoding: chunked\r\n{NO_CHUNK}"),
+    ("TE folded", {400, 411}, f"{POST}Transfer-Encoding:\r\n chunked\r\n{NO_CHUNK}"),
+    ("TE on GET", {411}, f"{GET}{CHUNKED}{NO_CHUNK}"),
+    ("TE in HTTP/1.0", {411}, f"POST /auth/signin HTTP/1.0\r\nHost: localhost\r\n{CHUNKED}{NO_CHUNK}"),
+    ("chunk extension", {411}, f"{POST}{CHUNKED}\r\n1;a=b\r\nx\r\n0\r\n\r\n"),
+    ("chunk extension with LF", {411}, f"{POST}{CHUNKED}\r\n1;a\nb\r\nx\r\n0\r\n\r\n"),
+    ("chunk size too large", {411}, f"{POST}{CHUNKED}\r\nfffffffffffffffff1\r\nx\r\n0\r\n\r\n"),
+    ("chunk trailer", {411}, f"{POST}{CHUNKED}\r\n0\r\nContent-Length: 5\r\n\r\n"),
+    ("two equal lengths", {400}, f"{POST}Content-Length: 0\r\nContent-Length: 0\r\n\r\n"),
+    ("two lengths", {400}, f"{POST}Content-Length: 0\r\nContent-Length: 44\r\n\r\n"),
+    ("two lengths in one", {400}, f"{POST}Content-Length: 0, 44\r\n\r\n"),
+    ("two equal lengths in one", {400}, f"{POST}Content-Length: 0, 0\r\n\r\n"),
+    ("length with plus", {400}, f"{POST}Content-Length: +0\r\n\r\n"),
+    ("length with minus", {400}, f"{POST}Content-Length: -1\r\n\r\n"),
+    ("length in hexadecimal", {400}, f"{POST}Content-Length: 0x0\r\n\r\n"),
+    ("length with underscore", {400}, f"{POST}Content-Length: 4_4\r\n\r\n"),
+    ("length with fraction", {400}, f"{POST}Content-Length: 0.0\r\n\r\n"),
+    ("length with space inside", {400}, f"{POST}Content-Length: 4 4\r\n\r\n"),
+    ("length empty", {400}, f"{POST}Content-Length:\r\n\r\n"),
+    ("length no number", {400}, f"{POST}Content-Length: none\r\n\r\n"),
+    ("length beyond 64 bits", {413}, f"{POST}Content-Length: 18446744073709551616\r\n\r\n"),
+    ("length beyond the limit", {413}, f"{POST}Content-Length: 16385\r\n\r\n"),
+    ("length with space before colon", {400}, f"{POST}Content-Length : 44\r\n\r\n"),
+    ("length folded", {400}, f"{POST}Content-Length:\r\n 44\r\n\r\n"),
+    ("length after a NUL", {400}, f"{POST}Content-Length: \x0044\r\n\r\n"),
+    ("obs-fold", {400}, f"{GET}X: y\r\n z\r\n\r\n"),
+    ("obs-fold with tab", {400}, f"{GET}X: y\r\n\tz\r\n\r\n"),
+    ("fold before the first header", {400}, "GET /auth/check HTTP/1.1\r\n Host: localhost\r\n\r\n"),
+    ("bare LF everywhere", {400}, "GET /auth/check HTTP/1.1\nHost: localhost\n\n"),
+    ("bare LF after the first line", {400}, "GET /auth/check HTTP/1.1\nHost: localhost\r\n\r\n"),
+    ("bare LF after a header", {400}, f"{GET}X: y\n\r\n"),
+    ("bare LF at the end", {400}, f"{GET}X: y\r\n\n"),
+    ("bare CR", {400}, f"{GET}X: y\rz\r\n\r\n"),
+    ("bare CR at the end", {400}, f"{GET}X: y\r\r\n\r\n"),
+    ("empty line first", {400}, f"\r\n{GET}\r\n"),
+    ("NUL in a value", {400}, f"{GET}X: y\x00z\r\n\r\n"),
+    ("NUL in a name", {400}, f"{GET}X\x00Y: z\r\n\r\n"),
+    ("NUL in the target", {400}, "GET /auth/check\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    ("control character in a value", {400}, f"{GET}X: y\x08z\r\n\r\n"),
+    ("DEL in a value", {400}, f"{GET}X: y\x7fz\r\n\r\n"),
+    ("space in a name", {400}, f"{GET}X Y: z\r\n\r\n"),
+    ("no name", {400}, f"{GET}: z\r\n\r\n"),
+    ("no colon", {400}, f"{GET}X\r\n\r\n"),
+    ("no Host", {400}, "GET /auth/check HTTP/1.1\r\n\r\n"),
+    ("two Hosts", {400}, f"{GET}Host: localhost\r\n\r\n"),
+    ("Host with a path", {400}, "GET /auth/check HTTP/1.1\r\nHost: localhost/x\r\n\r\n"),
+    ("Host with an at sign", {400}, "GET /auth/check HTTP/1.1\r\nHost: a@localhost\r\n\r\n"),
+    ("Host with a space", {400}, "GET /auth/check HTTP/1.1\r\nHost: local host\r\n\r\n"),
+    ("absolute form", {400}, "GET http://localhost/auth/check HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    ("absolute form, other host", {400}, "GET http://other/auth/check HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    ("authority form", {400}, "CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    ("asterisk with GET", {400}, "GET * HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    ("fragment", {400}, "GET /auth/check#x HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    ("target not ASCII", {400}, "GET /auth/check\xff HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    ("no target", {400}, "GET  HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    ("two spaces", {400}, "GET  /auth/check HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    ("tabs for spaces", {400}, "GET\t/auth/check\tHTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    ("space at the end of the first line", {400, 505}, "GET /auth/check HTTP/1.1 \r\nHost: localhost\r\n\r\n"),
+    ("a fourth word", {400, 505}, "GET /auth/check HTTP/1.1 x\r\nHost: localhost\r\n\r\n"),
+    ("method not a token", {400}, "G(T /auth/check HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    ("HTTP/0.9", {400}, "GET /auth/check\r\n"),
+    ("HTTP/2.0", {400, 505}, "GET /auth/check HTTP/2.0\r\nHost: localhost\r\n\r\n"),
+    ("HTTP/1.2", {505}, "GET /auth/check HTTP/1.2\r\nHost: localhost\r\n\r\n"),
+    ("HTTP/1.10", {400, 505}, "GET /auth/check HTTP/1.10\r\nHost: localhost\r\n\r\n"),
+    ("http in small letters", {400}, "GET /auth/check http/1.1\r\nHost: localhost\r\n\r\n"),
+    ("another protocol", {400}, "GET /auth/check ICAP/1.0\r\nHost: localhost\r\n\r\n"),
+    ("PRI", {400, 505}, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    ("TLS", {400}, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"),
+    ("PROXY", {400, 505}, f"PROXY TCP4 192.0.2.1 192.0.2.2 1 80\r\n{GET}\r\n"),
+    ("Expect of something else", {417}, f"{POST}Expect: 200-ok\r\nContent-Length: 0\r\n\r\n"),
+    ("too many headers", {431}, GET + "X: y\r\n" * 101 + "\r\n"),
+    ("too large a head", {431}, f"{GET}X: {'y' * 17000}\r\n\r\n"),
+    # Well-formed, with one meaning: answered as what they are, and closed because they ask for it.
+    ("underscores in names", {401}, f"{GET}{CLOSE}Content_Length: 44\r\nTransfer_Encoding: chunked\r\n\r\n"),
+    ("Connection names a header", {401}, f"{GET}Connection: close, Host, Cookie, Content-Length\r\n\r\n"),
+    ("upgrade to h2c", {401}, f"{GET}{CLOSE}Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n"),
+    ("body on GET", {401}, f"{GET}{CLOSE}Content-Length: 5\r\n\r\nhello"),
+    ("the door's own header", {401}, f"{GET}{CLOSE}X-Hallpass-Peer: 127.0.0.1\r\nX_Hallpass_Peer: ::1\r\n\r\n"),
+    ("HTTP/1.0 without keep-alive", {401}, "GET /auth/check HTTP/1.0\r\n\r\n"),
+    ("encoded line break in the target", {404}, f"GET /%0d%0aX:%20y HTTP/1.1\r\nHost: localhost\r\n{CLOSE}\r\n"),
+]
+
+
+def smuggling(target):
+    wrong = []
+    for name, expected, first in CORPUS:
+        stream = (first + SECOND).encode("latin-1")
+        for pieces in (whole, byte_by_byte, in_lines):
+            try:
+                statuses = [answer.status for answer in all_answers(send(target.port, pieces(stream)))]
+            except Failed as failure:
+                statuses = [str(failure)]
+            if len(statuses) != 1 or statuses[0] not in expected:
+                wrong.append(f"{name}, {pieces.__name__}: {statuses}")
+    if wrong:
+        raise Failed("; ".join(wrong))
+    return f"{len(CORPUS)} requests in 3 ways each"
+
+
+def whole(stream):
+    return [stream]
+
+
+def byte_by_byte(stream):
+    """Long ones in parts, so that it ends."""
+    step = max(1, len(stream) // 400)
+    return [stream[at:at + step] for at in range(0, len(stream), step)]
+
+
+def in_lines(stream):
+    return stream.splitlines(keepends=True)
+
+
+def send(port, pieces, last=False):
+    """All that comes back until the connection ends. With `last`, this side says that it will send no more."""
+    received = b""
+    with bound(address(0)) as client:
+        client.settimeout(TIMEOUT_SECONDS)
+        client.connect(("127.0.0.1", port))
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            for piece in pieces:
+                client.sendall(piece)
+                time.sleep(0)  # The server may read what is there.
+            if last:
+                client.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # It has closed already; the answer may be here.
+        try:
+            while fresh := client.recv(READ_BYTES):
+                received += fresh
+        except TimeoutError as error:
+            raise Failed(f"not closed, after {received[:80]!r}") from error
+        except OSError as error:
+            if not received:
+                raise Failed(f"reset before the answer: {error}") from error
+    return received
