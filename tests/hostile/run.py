@@ -37,7 +37,7 @@ def main():
         return 0 if well and not complaint else 1
     with ExitStack() as stack:
         rounds = plan(options, google, stack.enter_context(outages.small_disk()))
-        verdicts = [verdict for start, attacks in rounds for verdict in attack(start, attacks, google, options.names)]
+        verdicts = [verdict for start, attacks in rounds for verdict in attack(start, attacks, google, options)]
     print(f"{verdicts.count(True)} passed, {verdicts.count(False)} failed")
     return 0 if verdicts and all(verdicts) else 1
 
@@ -74,14 +74,14 @@ def plan(options, google, disk):
     ]
 
 
-def attack(start, attacks, google, names):
+def attack(start, attacks, google, options):
     """Verdicts, one an attack, and one more if the server does not end as it should."""
-    chosen = {name: run for name, run in attacks.items() if not names or name in names}
+    chosen = {name: run for name, run in attacks.items() if not options.names or name in options.names}
     if not chosen:
         return []
     server = start()
     try:
-        verdicts = [judge(name, run, server, google) for name, run in chosen.items()]
+        verdicts = [judge(name, run, server, google, options.p99_ms) for name, run in chosen.items()]
     finally:
         complaint = server.stop()
     if complaint:
@@ -98,6 +98,7 @@ def quiet(_server, _google):
 def read_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these attacks")
+    parser.add_argument("--p99-ms", type=float, default=50, metavar="N", help="what the well-behaved client may wait")
     parser.add_argument("--fuzz-seconds", type=float, default=20, metavar="N")
     parser.add_argument("--fuzz-seed", type=int, default=1, metavar="N", help="the same seed sends the same requests")
     parser.add_argument("--soak", type=float, metavar="SECONDS", help="only ordinary traffic, for that long")

@@ -44,7 +44,9 @@ pub fn relay(bytes: &[u8], to_head: bool, manner: Manner, outbound: &mut Vec<u8>
     outbound.extend_from_slice(reason.as_bytes());
     outbound.extend_from_slice(b"\r\n");
     for header in response.headers.iter() {
-        if !REPLACED.iter().any(|name| header.name.eq_ignore_ascii_case(name)) {
+        // tiny_http writes a length where there must be none (RFC 9110, section 8.6).
+        let is_superfluous = status == 204 && header.name.eq_ignore_ascii_case("content-length");
+        if !is_superfluous && !REPLACED.iter().any(|name| header.name.eq_ignore_ascii_case(name)) {
             outbound.extend_from_slice(header.name.as_bytes());
             outbound.extend_from_slice(b": ");
             outbound.extend_from_slice(header.value);

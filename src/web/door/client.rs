@@ -49,6 +49,9 @@ pub(super) struct Client {
     pub(super) is_head: bool,
     /// Whether the request went to an inner connection that turned out closed, and now goes to a new one.
     pub(super) retried: bool,
+    /// Whether it sent the current request without waiting for the last answer. Then it waits behind those who do wait,
+    /// and makes room like an idle one: who pipelines without reading must not be served at the cost of others.
+    pub(super) pipelines: bool,
     /// Whether it may be sending more than anybody will read.
     pub(super) unread: bool,
     /// Bytes of a head that is not complete, or of later requests.
@@ -83,6 +86,7 @@ impl Client {
             keep_alive: false,
             is_head: false,
             retried: false,
+            pipelines: false,
             unread: false,
             inbound: Vec::new(),
             request: Vec::new(),

@@ -27,6 +27,10 @@ const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// What the kernel keeps of what a client sends and nobody reads yet.
 const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 
+/// Connections that the kernel keeps until they are accepted; beyond it, a client tries again after a whole second. std
+/// asks for 128; the kernel may allow less than this (net.core.somaxconn).
+const BACKLOG: i32 = 4096;
+
 enum Socket {
     Tcp(TcpListener),
     Unix(UnixListener),
@@ -66,6 +70,7 @@ impl Entrance {
                 socket.set_nonblocking(true)?;
                 // Connections inherit these from the listener that accepts them.
                 let options = SockRef::from(&socket);
+                options.listen(BACKLOG)?;
                 options.set_send_buffer_size(SEND_BUFFER_BYTES)?;
                 options.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
                 // Answers go out in as few writes as possible; waiting to fill a packet would only delay the last one.
@@ -98,7 +103,7 @@ impl EventLoop {
         self.accept_again_at = None;
         for index in 0..self.entrances.len() {
             let mut accepts = 0;
-            while self.entrances[index].ready && accepts < ACCEPTS_PER_TURN {
+            while self.entrances[index].ready && accepts < ACCEPTS_PER_TURN && self.has_room() {
                 accepts += 1;
                 match self.entrances[index].socket.accept() {
                     Ok((stream, address)) => self.welcome(index, stream, address),
@@ -109,6 +114,11 @@ impl EventLoop {
                 }
             }
         }
+    }
+
+    /// Whether another client fits in, or one can go for it; if all are being answered, newcomers wait outside.
+    pub(super) fn has_room(&self) -> bool {
+        self.clients.len() < self.clients_max || self.crowd.first().is_some()
     }
 
     /// Waits before accepting again. Most likely, no descriptor is free, so somebody makes room.

@@ -150,7 +150,7 @@ impl EventLoop {
         if let Some(at) = self.accept_again_at {
             return Some(at.saturating_duration_since(self.now).min(self.tick));
         }
-        if self.entrances.iter().any(|entrance| entrance.ready) {
+        if self.entrances.iter().any(|entrance| entrance.ready) && self.has_room() {
             return Some(Duration::ZERO);
         }
         let quiet = self.clients.is_empty() && self.inside.is_quiet() && self.stopping.is_none();

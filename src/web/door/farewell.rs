@@ -15,10 +15,17 @@ impl EventLoop {
         let client = &mut self.clients[key];
         if client.keep_alive {
             client.rest(self.now + self.deadlines.idle);
+            // What is here already was sent before this answer could be read.
+            client.pipelines = true;
             if client.has_more() {
                 self.take_in(key, 0);
             }
             self.read_client(key);
+            if let Some(client) = self.clients.get_mut(key)
+                && !client.begun
+            {
+                client.pipelines = false;
+            }
         } else if client.unread || client.readable || client.has_more() {
             client.transport.finish();
             client.phase = Phase::Lingering { bytes_left: LINGER_BYTES_MAX };
@@ -61,7 +68,7 @@ impl EventLoop {
         client.keep_alive = false;
         client.deadline = self.now + self.deadlines.answer;
         if client.phase == Phase::Waiting {
-            self.inside.waiting.retain(|waiting| *waiting != key);
+            self.inside.forget(key);
         }
         client.phase = Phase::Answering { inner: None };
         self.crowd.release(client.place, key);
@@ -74,7 +81,7 @@ impl EventLoop {
         self.crowd.leave(client.address, client.place);
         self.counters.closed();
         match client.phase {
-            Phase::Waiting => self.inside.waiting.retain(|waiting| *waiting != key),
+            Phase::Waiting => self.inside.forget(key),
             Phase::Answering { inner: Some(inner) } => {
                 // Its answer is read to the end all the same: so no more than a bounded number of requests is inside.
                 self.inside.abandon(inner, client.request.len(), self.now + self.deadlines.inner);

@@ -13,6 +13,8 @@ use super::answer::{self, Broken, Manner};
 
 /// Idle inner connections that stay open for good; tiny_http keeps four threads anyway.
 const KEPT_IDLE: usize = 4;
+/// Requests inside of clients that pipeline, so that those of others never wait for more than these.
+const PIPELINING_MAX: usize = KEPT_IDLE;
 /// After how long the others are closed, each with its thread.
 const IDLE: Duration = Duration::from_secs(30);
 /// How long a new inner connection may take to answer its greeting.
@@ -48,6 +50,8 @@ pub(super) struct Inner {
     ended: bool,
     /// How many bytes of the request are written.
     pub(super) written: usize,
+    /// Whether it answers, or did until it was abandoned, a client that pipelines.
+    pipelines: bool,
     /// Whether the request is HEAD, whose answer has no body.
     to_head: bool,
     answered: bool,
@@ -158,11 +162,14 @@ pub(super) struct Inside {
     idle: Vec<usize>,
     greeting: Option<usize>,
     pub(super) waiting: VecDeque<usize>,
+    /// Those who pipeline: after all others.
+    waiting_last: VecDeque<usize>,
 }
 
 impl Inside {
     pub(super) fn new(address: SocketAddr, limit: usize) -> Inside {
-        Inside { address, inners: Slab::new(), limit, idle: Vec::new(), greeting: None, waiting: VecDeque::new() }
+        let (waiting, waiting_last) = Default::default();
+        Inside { address, inners: Slab::new(), limit, idle: Vec::new(), greeting: None, waiting, waiting_last }
     }
 
     pub(super) fn get(&mut self, key: usize) -> Option<&mut Inner> {
@@ -174,11 +181,37 @@ impl Inside {
         self.idle.len() == self.inners.len() && self.idle.len() <= KEPT_IDLE
     }
 
+    /// Puts a client into its queue.
+    pub(super) fn queue(&mut self, client: usize, last: bool) {
+        if last { &mut self.waiting_last } else { &mut self.waiting }.push_back(client);
+    }
+
+    /// Whose turn is next.
+    pub(super) fn first_waiting(&self) -> Option<usize> {
+        let pipelining = || self.inners.iter().filter(|(_, inner)| inner.pipelines).count();
+        match self.waiting.front() {
+            Some(client) => Some(*client),
+            None => self.waiting_last.front().copied().filter(|_| pipelining() < PIPELINING_MAX),
+        }
+    }
+
+    /// The client waits no longer.
+    pub(super) fn forget(&mut self, client: usize) {
+        for queue in [&mut self.waiting, &mut self.waiting_last] {
+            if queue.front() == Some(&client) {
+                queue.pop_front();
+            } else {
+                queue.retain(|waiting| *waiting != client);
+            }
+        }
+    }
+
     /// Gives an idle inner connection to `client`.
-    pub(super) fn take(&mut self, client: usize, to_head: bool) -> Option<usize> {
+    pub(super) fn take(&mut self, client: usize, pipelines: bool, to_head: bool) -> Option<usize> {
         let key = self.idle.pop()?;
         let inner = &mut self.inners[key];
         inner.duty = Duty::Serving(client);
+        inner.pipelines = pipelines;
         inner.to_head = to_head;
         Some(key)
     }
@@ -209,6 +242,7 @@ impl Inside {
             readable: false,
             ended: false,
             written: 0,
+            pipelines: false,
             to_head: false,
             answered: false,
             head: Vec::new(),
@@ -224,6 +258,7 @@ impl Inside {
         inner.duty = Duty::Idle;
         inner.deadline = now + IDLE;
         inner.written = 0;
+        inner.pipelines = false;
         inner.answered = false;
         inner.body_bytes = None;
         self.idle.push(key);

@@ -89,8 +89,10 @@ impl EventLoop {
     /// The client's request is whole: it goes inside, now or in its turn.
     fn forward(&mut self, key: usize) {
         let client = &mut self.clients[key];
-        self.crowd.hold(client.place);
-        client.place = self.crowd.last_place();
+        if !client.pipelines {
+            self.crowd.hold(client.place);
+            client.place = self.crowd.last_place();
+        }
         client.phase = Phase::Waiting;
         client.deadline = self.now + self.deadlines.queue;
         if let Some(base) = client.redirect.clone() {
@@ -98,23 +100,20 @@ impl EventLoop {
             let answer = refusal::redirect(&base, &String::from_utf8_lossy(target));
             return self.say_last(key, &answer);
         }
-        if let Some(inner) = self.inside.take(key, client.is_head) {
-            self.send_inside(key, inner);
-        } else {
-            self.inside.waiting.push_back(key);
-            self.serve_waiting();
-        }
+        let pipelines = client.pipelines;
+        self.inside.queue(key, pipelines);
+        self.serve_waiting();
     }
 
     /// Gives free inner connections to those who wait, and opens another one for those who still do.
     pub(super) fn serve_waiting(&mut self) {
-        while let Some(key) = self.inside.waiting.front().copied()
-            && let Some(inner) = self.inside.take(key, self.clients[key].is_head)
+        while let Some(key) = self.inside.first_waiting()
+            && let Some(inner) = self.inside.take(key, self.clients[key].pipelines, self.clients[key].is_head)
         {
-            self.inside.waiting.pop_front();
+            self.inside.forget(key);
             self.send_inside(key, inner);
         }
-        if !self.inside.waiting.is_empty()
+        if self.inside.first_waiting().is_some()
             && let Err(error) = self.inside.greet(self.poll.registry(), self.inner_token(), self.now)
         {
             log::error!("cannot open a connection inside: {error}");
@@ -123,13 +122,15 @@ impl EventLoop {
     }
 
     fn refuse_waiting(&mut self) {
-        while let Some(key) = self.inside.waiting.pop_front() {
+        while let Some(key) = self.inside.first_waiting() {
+            self.inside.forget(key);
             self.refuse(key, Reason::InnerUnavailable);
         }
     }
 
     fn send_inside(&mut self, key: usize, inner: usize) {
         let client = &mut self.clients[key];
+        self.crowd.hold(client.place);
         client.phase = Phase::Answering { inner: Some(inner) };
         client.deadline = self.now + self.deadlines.inner;
         self.write_inner(inner);

@@ -143,3 +143,18 @@ fn changed_files_are_seen() {
         stream.write_all(GET.as_bytes()).is_ok()
     });
 }
+
+/// Those who pipeline share few places inside; whoever waits for each answer has one of their own.
+#[test]
+fn who_waits_for_answers_is_served_beside_others() {
+    let (front, _, root) = tls_front(|_| ());
+    let mut streams: Vec<_> = (0..8).map(|_| connect(&front, &root, BOTH)).collect();
+    for stream in &mut streams {
+        stream.write_all(GET.as_bytes()).unwrap();
+        assert_eq!(status(&answer(stream)), 200);
+    }
+    for stream in &mut streams {
+        stream.write_all(b"GET /slow/2000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    }
+    eventually(|| front.inside.load(Relaxed) == 8);
+}
