@@ -1,8 +1,8 @@
 //! Google sign-in for self-hosted apps: a token in, Google asked, the user recorded, a session out.
 //!
 //! ```text
-//! client -> tiny_http -> App::handle -> google (ureq -> tokeninfo)
-//!                                    -> store  (rusqlite)
+//! client -> door -> tiny_http -> App::handle -> google (ureq -> tokeninfo)
+//!                                            -> store  (rusqlite)
 //! ```
 //!
 //! `google` and `store` never know of one another; `web` brings them together. Time is a parameter, the seam to Google

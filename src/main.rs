@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     let outcome = match Options::parse().command {
         Command::Serve(options) => admin::serve(&options),
         Command::Health(options) => admin::health(&options),
-        Command::Demo(options) => admin::demo(options.serve),
+        Command::Demo(options) => admin::demo(options),
         Command::Users(options) => admin::users(&options),
         Command::Sessions(options) => admin::sessions(&options),
         Command::Events(options) => admin::events(&options),

@@ -100,6 +100,16 @@ pub fn random_text<const BYTES: usize>() -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// A public name of 16 characters that says nothing. It begins with no hyphen: on a command line, that is a flag.
+pub fn random_name() -> String {
+    loop {
+        let name = random_text::<12>();
+        if !name.starts_with('-') {
+            return name;
+        }
+    }
+}
+
 macro_rules! redacted {
     ($($secret:ty => $shown:literal),*) => {$(
         impl fmt::Debug for $secret {
@@ -110,3 +120,14 @@ macro_rules! redacted {
     )*};
 }
 redacted!(IdToken => "IdToken(..)", SessionToken => "SessionToken(..)", TokenHash => "TokenHash(..)");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_no_flag() {
+        // One in 64 would be; so many miss it about once in 10^68.
+        assert!((0..10_000).map(|_| random_name()).all(|name| name.len() == 16 && !name.starts_with('-')));
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::serve::run;
+use super::serve::{catch_signals, run};
 use super::sockets;
 use crate::config::{ListenAddress, ServeOptions, Settings};
 use crate::error::Error;
@@ -27,6 +27,7 @@ const STAND_IN_MAX: usize = 1024;
 /// One sentence that says why it does not start.
 pub fn demo(mut options: ServeOptions) -> Result<(), String> {
     logging::start(options.log_format);
+    let signals = catch_signals()?;
     options.listen.iter().try_for_each(require_loopback)?;
     let google = Arc::new(DemoGoogle::start());
     let socket = sockets::tcp("127.0.0.1:0")?;
@@ -52,7 +53,7 @@ pub fn demo(mut options: ServeOptions) -> Result<(), String> {
     println!("Demonstration: the people are invented, and Google is not asked. Open this address, end with Ctrl-C:");
     println!("\n    {}\n", settings.url_of("/auth/signin"));
     log::info!("the database is {}", options.database.display());
-    run(sockets, &options, App::new(settings, store).with_demo(google))?;
+    run(sockets, &options, App::new(settings, store).with_demo(google), signals)?;
     stand_in.stop();
     Ok(())
 }

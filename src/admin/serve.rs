@@ -32,17 +32,21 @@ const PURGE_PAUSE: Duration = Duration::from_millis(50);
 /// One sentence that says why it does not start.
 pub fn serve(options: &ServeOptions) -> Result<(), String> {
     logging::start(options.log_format);
+    let signals = catch_signals()?;
     let (sockets, port) = sockets::open(options)?;
     let settings = Settings::new(options, port)?;
     let store = Store::open(&options.database).map_err(|error| error.to_string())?;
     announce(&settings, &sockets, &options.database);
-    run(sockets, options, App::new(settings, store))
+    run(sockets, options, App::new(settings, store), signals)
+}
+
+/// Catches the signals that [`run`] acts on, from here on: a stop that is asked for while starting is a clean one, too.
+pub fn catch_signals() -> Result<Signals, String> {
+    Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| format!("cannot catch signals: {error}"))
 }
 
 /// Serves until a signal asks to stop; SIGHUP reads the certificate again.
-pub fn run(mut sockets: Sockets, options: &ServeOptions, app: App) -> Result<(), String> {
-    let mut signals =
-        Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| format!("cannot catch signals: {error}"))?;
+pub fn run(mut sockets: Sockets, options: &ServeOptions, app: App, mut signals: Signals) -> Result<(), String> {
     let files = options.tls_cert.clone().zip(options.tls_key.clone());
     let tls = files.map(|(certificate, key)| TlsFiles { certificate, key });
     if let Some(address) = &options.http_redirect {

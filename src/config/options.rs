@@ -36,7 +36,7 @@ pub enum Command {
     ///
     /// Starts a stand-in for Google on a loopback port and the server in front of it, with a page of invented people
     /// to sign in as. Listens on loopback addresses only. Takes the flags of `serve` as well.
-    Demo(DemoOptions),
+    Demo(ServeOptions),
     /// See who has signed in; block, release and delete them
     Users(UsersOptions),
     /// See who is signed in; end sessions
@@ -203,14 +203,6 @@ pub struct HealthOptions {
     /// What to ask
     #[arg(long, env = "HALLPASS_HEALTH_URL", default_value = "http://127.0.0.1:8080/healthz")]
     pub url: Url,
-}
-
-/// Flags of `demo`: those of `serve`, with what it cannot do without filled in.
-#[derive(Debug, Clone, Args)]
-pub struct DemoOptions {
-    /// The flags of `serve`.
-    #[command(flatten)]
-    pub serve: ServeOptions,
 }
 
 /// Forms of the log.

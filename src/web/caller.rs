@@ -64,16 +64,18 @@ impl App {
             self.count_signin(outcome.as_ref().err());
             outcome?;
         }
-        let mut verdict = Err(Error::Unauthenticated);
+        let mut refusal = Error::Unauthenticated;
         for token in credential.hashes() {
             let Some(caller) = self.live(&token, now)? else { continue };
-            verdict = self.permit(&caller);
-            if verdict.is_ok() {
-                self.store.touch(&caller.session, &token, now);
-                return Ok(caller);
+            match self.permit(&caller) {
+                Ok(()) => {
+                    self.store.touch(&caller.session, &token, now);
+                    return Ok(caller);
+                }
+                Err(error) => refusal = error,
             }
         }
-        Err(verdict.err().unwrap_or(Error::Unauthenticated))
+        Err(refusal)
     }
 
     /// Every live session that the request has the token of, whatever the policy says. Google is not asked.

@@ -21,7 +21,7 @@ use crate::error::Error;
 const PEER_HEADER: &str = "X-Hallpass-Peer";
 /// Threads for quick answers.
 const QUICK_THREADS: usize = 4;
-/// Slow requests beside those that wait for Google: sign-outs, bodies under way.
+/// Slow requests beside those that wait for Google: sign-outs, sessions that are ended.
 const OTHER_SLOW_MAX: usize = 64;
 /// A thread's stack: nothing here recurses.
 const STACK_BYTES: usize = 256 * 1024;

@@ -8,8 +8,8 @@ use super::{cookies, intake, origin, way_back};
 use crate::error::Error;
 use crate::google::{Failure, Identity, Rejection};
 use crate::profile::Profile;
-use crate::store::{Event, EventKind, NewSession, SessionKind, SignIn, SignedIn, User};
-use crate::token::{IdToken, SessionToken, random_text};
+use crate::store::{Event, EventKind, NewSession, Refusal, SessionKind, SignIn, SignedIn, User};
+use crate::token::{IdToken, SessionToken, random_name};
 
 const NOT_FROM_HERE: &str = "this sign-in did not begin in this browser, or its cookies are off (g_csrf_token must be \
     there as cookie and as field, and be the same)";
@@ -94,13 +94,11 @@ impl App {
             authorized_party: identity.authorized_party().map(str::to_owned),
             id_token: token.hash(),
             client: self.client(request),
-            session: NewSession { token: hash, kind, id: random_text::<12>(), expires_at },
+            session: NewSession { token: hash, kind, id: random_name(), expires_at },
         };
         match self.store.sign_in(sign_in, now)? {
             Ok(signed_in) => Ok((signed_in, session_token)),
-            Err(crate::store::Refusal::TokenEnded) => {
-                Err(Error::InvalidToken(crate::store::Refusal::TokenEnded.description()))
-            }
+            Err(refusal @ Refusal::TokenEnded) => Err(Error::InvalidToken(refusal.description())),
             Err(refusal) => Err(denied(refusal.description())),
         }
     }

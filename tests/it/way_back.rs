@@ -124,8 +124,6 @@ fn everything_that_was_ever_used_to_leave() {
 
 #[test]
 fn a_plain_public_url_leads_back_to_plain_siblings() {
-    let world = World::with(&["--allow-anyone"]);
-    drop(world);
     let flags =
         ["--client-id", "x", "--allow-anyone", "--public-url", "http://auth.home.arpa", "--cookie-domain", "home.arpa"];
     let settings = hallpass::config::Settings::new(&crate::world::serve_options(&flags), Some(80)).unwrap();
