@@ -30,9 +30,13 @@ after(() => stack.stop());
 
 async function signIn(visitor, person) {
   await visitor.page.frameLocator('iframe').getByRole('button').waitFor();
-  const popup = visitor.context.waitForEvent('page');
+  const opened = visitor.context.waitForEvent('page');
   await visitor.page.frameLocator('iframe').getByRole('button').click();
-  await (await popup).locator(`#${person}`).click();
+  const popup = await opened;
+  const closed = popup.waitForEvent('close');
+  // The click closes the popup, at times before the driver has heard that it was done.
+  await popup.locator(`#${person}`).click().catch((error) => { if (!popup.isClosed()) throw error; });
+  await closed;
 }
 const status = (visitor, text) => visitor.page.getByRole('status').getByText(text).waitFor();
 
