@@ -54,3 +54,18 @@ CREATE TABLE IF NOT EXISTS events (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS events_by_time ON events (at);
 CREATE INDEX IF NOT EXISTS events_by_sub ON events (sub, at);
+
+-- One row: another id after every change of a user or a session, whoever makes it, but for last_seen_at. As long as it
+-- stays, what a server has read stays true.
+CREATE TABLE IF NOT EXISTS revision (
+    id                  INTEGER NOT NULL    -- random
+) STRICT;
+INSERT INTO revision SELECT random() WHERE NOT EXISTS (SELECT 1 FROM revision);
+CREATE TRIGGER IF NOT EXISTS user_changed AFTER UPDATE ON users
+    BEGIN UPDATE revision SET id = random(); END;
+CREATE TRIGGER IF NOT EXISTS user_deleted AFTER DELETE ON users
+    BEGIN UPDATE revision SET id = random(); END;
+CREATE TRIGGER IF NOT EXISTS session_changed AFTER UPDATE OF token_sha256, id, sub, kind, created_at, expires_at, ended_at
+    ON sessions BEGIN UPDATE revision SET id = random(); END;
+CREATE TRIGGER IF NOT EXISTS session_deleted AFTER DELETE ON sessions
+    BEGIN UPDATE revision SET id = random(); END;

@@ -6,6 +6,7 @@
 mod open;
 mod writer;
 mod readers;
+mod known;
 mod users;
 mod sessions;
 mod events;
@@ -24,10 +25,11 @@ pub use directory::{Account, UserSort};
 pub use events::{EVENT_SECONDS_KEPT, Event, EventKind};
 pub use history::{About, EventFilter, Recorded};
 pub use revocations::Revoked;
-pub use sessions::{Client, Ending, Session, SessionKind};
+pub use sessions::{Client, Ending, Holder, Session, SessionKind};
 pub use transfer::{EmailHeld, Incoming};
 pub use users::{NewSession, Refusal, SignIn, SignedIn, User};
 
+use known::Known;
 use readers::Readers;
 use writer::Writer;
 
@@ -35,6 +37,7 @@ use writer::Writer;
 pub struct Store {
     writer: Writer,
     readers: Readers,
+    known: Known,
 }
 
 /// The database cannot answer. The text is for the log; no value from a row is in it.
@@ -48,7 +51,7 @@ impl Store {
     /// One sentence for the operator: it is damaged, newer than this program, read-only, or not Hallpass's.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         let connection = open::writing(path)?;
-        Ok(Store { writer: Writer::start(connection), readers: Readers::new(path.to_owned()) })
+        Ok(Store { writer: Writer::start(connection), readers: Readers::new(path.to_owned()), known: Known::new() })
     }
 
     /// Opens the database at that path, which must be there already.

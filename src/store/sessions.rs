@@ -1,6 +1,6 @@
 //! Sessions, found by the hash of their token.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -51,6 +51,15 @@ pub struct Session {
     pub client: Client,
 }
 
+/// A session, and whose it is.
+#[derive(Debug, Clone)]
+pub struct Holder {
+    /// The session.
+    pub session: Session,
+    /// Whose it is.
+    pub user: User,
+}
+
 /// Which of a person's sessions to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
@@ -75,6 +84,11 @@ impl Session {
         self.ended_at.is_none() && now < self.expires_at && !idle
     }
 
+    /// Whether its use at that time is to be written down.
+    pub fn is_touch_due(&self, now: i64) -> bool {
+        now - self.last_seen_at >= TOUCH_SECONDS
+    }
+
     /// Reads `SESSION_COLUMNS`, which begin the row.
     pub fn from_row(row: &Row) -> rusqlite::Result<Session> {
         let kind = if row.get_ref(1)?.as_str()? == "session" { SessionKind::Session } else { SessionKind::IdToken };
@@ -91,7 +105,7 @@ impl Session {
 }
 
 /// The row of that token, live or not, with its user.
-pub fn find(db: &Connection, token: &TokenHash) -> rusqlite::Result<Option<(Session, User)>> {
+pub fn find(db: &Connection, token: &TokenHash) -> rusqlite::Result<Option<Holder>> {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
             "SELECT {SESSION_COLUMNS}, {USER_COLUMNS} FROM sessions s JOIN users u ON u.sub = s.sub \
@@ -99,7 +113,9 @@ pub fn find(db: &Connection, token: &TokenHash) -> rusqlite::Result<Option<(Sess
         )
     });
     db.prepare_cached(&SQL)?
-        .query_row([token.as_bytes()], |row| Ok((Session::from_row(row)?, User::from_row(row, SESSION_COLUMN_COUNT)?)))
+        .query_row([token.as_bytes()], |row| {
+            Ok(Holder { session: Session::from_row(row)?, user: User::from_row(row, SESSION_COLUMN_COUNT)? })
+        })
         .optional()
 }
 
@@ -108,15 +124,16 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn session(&self, token: &TokenHash) -> Result<Option<(Session, User)>, StoreError> {
-        self.readers.read(|db| find(db, token))
+    pub fn session(&self, token: &TokenHash, now: i64) -> Result<Option<Arc<Holder>>, StoreError> {
+        self.readers.read(|db| self.known.find(db, token, now))
     }
 
     /// Notes that a session is in use, at most once a minute. Does not wait for it.
     pub fn touch(&self, session: &Session, token: &TokenHash, now: i64) {
-        if now - session.last_seen_at < TOUCH_SECONDS {
+        if !session.is_touch_due(now) {
             return;
         }
+        self.known.touch(token, now);
         let token = *token;
         self.writer.write_later(move |db| {
             let sql = "UPDATE sessions SET last_seen_at = ?2 WHERE token_sha256 = ?1 AND last_seen_at <= ?2 - ?3";

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::events::{self, Event, EventKind};
-use super::sessions::{self, Client, Session, SessionKind};
+use super::sessions::{self, Client, Holder, Session, SessionKind};
 use super::{Store, StoreError};
 use crate::profile::Profile;
 use crate::token::TokenHash;
@@ -134,7 +134,7 @@ impl Store {
             }
             let new_user = upsert_user(db, &sign_in.profile, now)?;
             insert_session(db, &sign_in, now)?;
-            let (session, user) =
+            let Holder { session, user } =
                 sessions::find(db, &sign_in.session.token)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
             Ok(Ok(SignedIn { user, session, new_user }))
         })

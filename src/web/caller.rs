@@ -1,20 +1,14 @@
 //! Who is asking: which credential of a request counts, and what it is worth now.
 
+use std::sync::Arc;
+
 use super::app::App;
 use super::http::Request;
 use super::{cookies, signin};
 use crate::error::Error;
 use crate::google::NOT_ON_THE_LIST;
-use crate::store::{Refusal, Session, SessionKind, User};
+use crate::store::{Holder, Refusal, SessionKind};
 use crate::token::{IdToken, SessionToken, TokenHash};
-
-/// Somebody with a live session.
-pub struct Caller {
-    /// The session.
-    pub session: Session,
-    /// Whose it is.
-    pub user: User,
-}
 
 /// The credential of a request that counts.
 enum Credential {
@@ -55,10 +49,10 @@ impl App {
     ///
     /// # Errors
     /// 401 without a live session, 403 if the policy or a block forbids it, 503 if store or Google cannot answer.
-    pub(super) fn caller(&self, request: &Request, now: i64) -> Result<Caller, Error> {
+    pub(super) fn caller(&self, request: &Request, now: i64) -> Result<Arc<Holder>, Error> {
         let credential = Credential::of(self, request);
         if let Credential::IdToken(token) = &credential
-            && self.store.session(&token.hash())?.is_none()
+            && self.store.session(&token.hash(), now)?.is_none()
         {
             let outcome = self.exchange(token, request, now);
             self.count_signin(outcome.as_ref().err());
@@ -79,24 +73,23 @@ impl App {
     }
 
     /// Every live session that the request has the token of, whatever the policy says. Google is not asked.
-    pub(super) fn live_sessions(&self, request: &Request, now: i64) -> Result<Vec<Caller>, Error> {
+    pub(super) fn live_sessions(&self, request: &Request, now: i64) -> Result<Vec<Arc<Holder>>, Error> {
         let hashes = Credential::of(self, request).hashes();
         hashes.iter().filter_map(|token| self.live(token, now).transpose()).collect()
     }
 
     /// Whether the request brings an ID token that nobody has seen: then Google may be asked, and it may take seconds.
-    pub fn needs_exchange(&self, request: &Request) -> bool {
+    pub fn needs_exchange(&self, request: &Request, now: i64) -> bool {
         let token = request.bearers().find_map(IdToken::from_bearer);
-        token.is_some_and(|token| !matches!(self.store.session(&token.hash()), Ok(Some(_))))
+        token.is_some_and(|token| !matches!(self.store.session(&token.hash(), now), Ok(Some(_))))
     }
 
-    fn live(&self, token: &TokenHash, now: i64) -> Result<Option<Caller>, Error> {
-        let found = self.store.session(token)?;
-        let live = found.filter(|(session, _)| session.is_live(now, self.settings.session_idle));
-        Ok(live.map(|(session, user)| Caller { session, user }))
+    fn live(&self, token: &TokenHash, now: i64) -> Result<Option<Arc<Holder>>, Error> {
+        let found = self.store.session(token, now)?;
+        Ok(found.filter(|holder| holder.session.is_live(now, self.settings.session_idle)))
     }
 
-    fn permit(&self, caller: &Caller) -> Result<(), Error> {
+    fn permit(&self, caller: &Holder) -> Result<(), Error> {
         let account = || Some(signin::account_name(&caller.user.profile));
         if caller.user.blocked_at.is_some() {
             return Err(Error::AccessDenied { reason: Refusal::Blocked.description(), account: account() });
@@ -111,7 +104,7 @@ impl App {
     fn exchange(&self, token: &IdToken, request: &Request, now: i64) -> Result<(), Error> {
         self.signin_limiter.count(self.client_address(request))?;
         self.exchanges.share(token.hash(), || {
-            if self.store.session(&token.hash())?.is_none() {
+            if self.store.session(&token.hash(), now)?.is_none() {
                 self.sign_in(token, None, SessionKind::IdToken, request, now)?;
             }
             Ok(())

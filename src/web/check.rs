@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::app::App;
-use super::caller::Caller;
 use super::http::{Request, Response};
 use super::signin::account_name;
 use super::way_back;
@@ -47,7 +46,7 @@ pub fn forward(app: &App, request: &Request, now: i64) -> Result<Response, Error
 }
 
 fn pass(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    let Caller { user, .. } = app.caller(request, now).map_err(|error| match error {
+    let caller = app.caller(request, now).map_err(|error| match error {
         // Proxies know 2xx, 401 and 403; that we do not ask Google now says nothing about the token.
         Error::TooManyRequests { retry_after } => {
             Error::Unavailable { cause: "too many ID tokens from one address".into(), retry_after }
@@ -55,12 +54,12 @@ fn pass(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
         other => other,
     })?;
     if let Some(list) = app_list(request)
-        && !list.permits(&user.profile)
+        && !list.permits(&caller.user.profile)
     {
-        let account = Some(account_name(&user.profile));
+        let account = Some(account_name(&caller.user.profile));
         return Err(Error::AccessDenied { reason: NOT_ON_THE_APPS_LIST, account });
     }
-    Ok(identify(Response::empty(200), &user.profile))
+    Ok(identify(Response::empty(200), &caller.user.profile))
 }
 
 /// The list of the app behind the proxy, if the request names one. One that is there but empty lets nobody in.

@@ -35,7 +35,7 @@ pub trait Handler: Send + Sync + 'static {
     fn refuse(&self, request: &Request, error: Error) -> Response;
 
     /// Whether a request without a body may take long all the same.
-    fn may_wait(&self, _request: &Request) -> bool {
+    fn may_wait(&self, _request: &Request, _now: i64) -> bool {
         false
     }
 
@@ -54,9 +54,9 @@ impl Handler for App {
         App::refuse(self, request, error)
     }
 
-    fn may_wait(&self, request: &Request) -> bool {
+    fn may_wait(&self, request: &Request, now: i64) -> bool {
         let reads = matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS");
-        !reads || request.path() == "/metrics" || self.needs_exchange(request)
+        !reads || request.path() == "/metrics" || self.needs_exchange(request, now)
     }
 
     fn slow_wanted(&self) -> usize {
@@ -144,7 +144,7 @@ impl Shared {
             return respond(received, Response::empty(204)); // The door itself, which tries a new connection.
         };
         let has_body = received.body_length().is_some_and(|length| length > 0);
-        if !has_body && !self.handler.may_wait(&request) {
+        if !has_body && !self.handler.may_wait(&request, clock::now()) {
             return answer(&*self.handler, received, &request);
         }
         let place = Place::take(&self.slow, self.slow_max);

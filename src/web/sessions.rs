@@ -3,20 +3,19 @@
 use serde_json::{Value, json};
 
 use super::app::App;
-use super::caller::Caller;
 use super::http::{Request, Response};
 use super::signin::user_document;
 use super::{cookies, intake, origin};
 use crate::error::Error;
-use crate::store::{Ending, EventKind, Session};
+use crate::store::{Ending, EventKind, Holder, Session};
 
 /// GET /auth/me.
 ///
 /// # Errors
 /// 401, 403 or 503.
 pub fn me(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    let Caller { session, user } = app.caller(request, now)?;
-    Ok(Response::json(200, &json!({"user": user_document(&user), "session": session_document(&session)})))
+    let Holder { session, user } = &*app.caller(request, now)?;
+    Ok(Response::json(200, &json!({"user": user_document(user), "session": session_document(session)})))
 }
 
 /// GET /auth/sessions: one's live sessions, the last used first.
@@ -62,9 +61,9 @@ pub fn delete(app: &App, request: &Request, id: &str, now: i64) -> Result<Respon
 pub fn sign_out(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     origin::guard(request, &app.settings)?;
     let everywhere = wants_everywhere(request)?;
-    for Caller { session, user } in app.live_sessions(request, now)? {
-        let ending = if everywhere { Ending::All } else { Ending::One(session.id) };
-        app.store.end(&user, ending, EventKind::SignOut, app.client(request), now)?;
+    for caller in app.live_sessions(request, now)? {
+        let ending = if everywhere { Ending::All } else { Ending::One(caller.session.id.clone()) };
+        app.store.end(&caller.user, ending, EventKind::SignOut, app.client(request), now)?;
     }
     let response = if request.wants_page() {
         Response::see_other(app.settings.url_of("/auth/signin"))

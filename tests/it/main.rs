@@ -11,6 +11,7 @@ mod redirect_post;
 mod origins;
 mod tokeninfo;
 mod sessions;
+mod known;
 mod id_token_bearer;
 mod check;
 mod way_back;

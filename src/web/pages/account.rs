@@ -7,9 +7,8 @@ use maud::{Markup, html};
 use super::{Scripts, page};
 use crate::error::Error;
 use crate::profile::Profile;
-use crate::store::{Ending, EventKind, Session, SessionKind};
+use crate::store::{Ending, EventKind, Holder, Session, SessionKind};
 use crate::web::app::App;
-use crate::web::caller::Caller;
 use crate::web::http::{Request, Response};
 use crate::web::signin::ACCOUNT_PATH;
 use crate::web::{intake, origin};
@@ -19,12 +18,13 @@ use crate::web::{intake, origin};
 /// # Errors
 /// 401 for a program, 403 or 503.
 pub fn account(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    let Caller { session: current, user } = match app.caller(request, now) {
+    let caller = match app.caller(request, now) {
         Err(Error::Unauthenticated) if request.wants_page() => {
             return Ok(Response::see_other(app.settings.url_of("/auth/signin")));
         }
         caller => caller?,
     };
+    let Holder { session: current, user } = &*caller;
     let mut sessions = app.store.sessions_of(&user.profile.subject, now, app.settings.session_idle)?;
     sessions.sort_by_key(|session| session.id != current.id);
     let content = html! {
@@ -77,7 +77,7 @@ pub fn change_account(app: &App, request: &Request, now: i64) -> Result<Response
     let text = |name| fields.first(name).and_then(|value| value.as_str());
     let ending = match (text("end"), text("end_others")) {
         (Some(id), None) => Ending::One(id.to_owned()),
-        (None, Some("true")) => Ending::AllBut(caller.session.id),
+        (None, Some("true")) => Ending::AllBut(caller.session.id.clone()),
         _ => return Err(Error::InvalidRequest("expected end=ID or end_others=true")),
     };
     app.store.end(&caller.user, ending, EventKind::Revocation, app.client(request), now)?;
