@@ -1,9 +1,12 @@
 //! Who somebody is, as Google last told it.
 
-/// A Google account's profile. Claims that Google did not send are `None`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use serde::Serialize;
+
+/// A Google account's profile. Claims that Google did not send are `None`, and null in JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Profile {
     /// `sub`: the identity, 1 to 255 printable ASCII characters, never reused. Everything is keyed by it.
+    #[serde(rename = "sub")]
     pub subject: String,
     /// `email`: shown to people; it can change hands, so it identifies nobody by itself.
     pub email: Option<String>,
@@ -20,6 +23,7 @@ pub struct Profile {
     /// `picture`: the address of a picture.
     pub picture: Option<String>,
     /// `hd`: the Workspace domain; absent for any other account.
+    #[serde(rename = "hd")]
     pub hosted_domain: Option<String>,
     /// `locale`: a BCP 47 language tag.
     pub locale: Option<String>,

@@ -3,11 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::store::{Account, Recorded, Session, SessionKind, User};
-use crate::web::user_document;
 
 /// A user, with what only the operator sees.
 pub fn account(account: &Account) -> Value {
-    let mut document = user_document(&account.user);
+    let mut document = json!(account.user);
     document["blocked_at"] = json!(account.user.blocked_at);
     document["pinned_email"] = json!(account.pinned_email);
     document

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
 
 use super::events::{self, Event, EventKind};
 use super::users::{USER_COLUMNS, User};
@@ -32,12 +33,13 @@ pub struct Client {
     pub user_agent: Option<String>,
 }
 
-/// One session. Times are unix seconds.
-#[derive(Debug, Clone)]
+/// One session, in JSON as the contract shows it. Times are unix seconds.
+#[derive(Debug, Clone, Serialize)]
 pub struct Session {
     /// Names the session in public; proves nothing.
     pub id: String,
     /// What its token is.
+    #[serde(skip)]
     pub kind: SessionKind,
     /// When it was established.
     pub created_at: i64,
@@ -46,8 +48,10 @@ pub struct Session {
     /// When it ends at the latest.
     pub expires_at: i64,
     /// When it was ended before its time.
+    #[serde(skip)]
     pub ended_at: Option<i64>,
     /// From where it was established.
+    #[serde(skip)]
     pub client: Client,
 }
 

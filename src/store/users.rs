@@ -1,6 +1,7 @@
 //! Users, and the one transaction that signs somebody in.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
 
 use super::events::{self, Event, EventKind};
 use super::sessions::{self, Client, Holder, Session, SessionKind};
@@ -8,16 +9,18 @@ use super::{Store, StoreError};
 use crate::profile::Profile;
 use crate::token::TokenHash;
 
-/// Somebody who has signed in. Times are unix seconds.
-#[derive(Debug, Clone)]
+/// Somebody who has signed in, in JSON as the contract shows them. Times are unix seconds.
+#[derive(Debug, Clone, Serialize)]
 pub struct User {
     /// Who they are, as of their last sign-in.
+    #[serde(flatten)]
     pub profile: Profile,
     /// Their first sign-in.
     pub created_at: i64,
     /// Their last one.
     pub last_signin_at: i64,
     /// When the operator blocked them.
+    #[serde(skip)]
     pub blocked_at: Option<i64>,
 }
 

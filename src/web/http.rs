@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use serde_json::Value;
+use serde::Serialize;
 
 /// The headers that anything here reads. The door lets in no others.
 pub const HEADERS_READ: [&str; 15] = [
@@ -110,8 +110,9 @@ impl Response {
     }
 
     /// A JSON document.
-    pub fn json(status: u16, document: &Value) -> Response {
-        Response::text(status, "application/json", document.to_string())
+    pub fn json(status: u16, document: &impl Serialize) -> Response {
+        let text = serde_json::to_string(document).expect("every key of a document is a string");
+        Response::text(status, "application/json", text)
     }
 
     /// A document of that media type, in UTF-8.

@@ -22,4 +22,3 @@ pub use app::App;
 pub use http::{HEADERS_READ, Request, Response};
 pub use server::{Handler, Server};
 pub use serving::{Limits, Serving, Sockets};
-pub use signin::user_document;

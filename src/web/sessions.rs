@@ -1,13 +1,19 @@
 //! Who am I, my sessions, and ending them.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::app::App;
 use super::http::{Request, Response};
-use super::signin::user_document;
 use super::{cookies, intake, origin};
 use crate::error::Error;
-use crate::store::{Ending, EventKind, Holder, Session};
+use crate::store::{Ending, EventKind, Holder, Session, User};
+
+#[derive(Serialize)]
+struct Me<'a> {
+    user: &'a User,
+    session: &'a Session,
+}
 
 /// GET /auth/me.
 ///
@@ -15,7 +21,7 @@ use crate::store::{Ending, EventKind, Holder, Session};
 /// 401, 403 or 503.
 pub fn me(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     let Holder { session, user } = &*app.caller(request, now)?;
-    Ok(Response::json(200, &json!({"user": user_document(user), "session": session_document(session)})))
+    Ok(Response::json(200, &Me { user, session }))
 }
 
 /// GET /auth/sessions: one's live sessions, the last used first.
@@ -28,7 +34,7 @@ pub fn list(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     let documents: Vec<Value> = sessions
         .iter()
         .map(|session| {
-            let mut document = session_document(session);
+            let mut document = json!(session);
             document["current"] = (session.id == caller.session.id).into();
             document["client_address"] = session.client.address.clone().into();
             document["user_agent"] = session.client.user_agent.clone().into();
@@ -84,13 +90,4 @@ fn wants_everywhere(request: &Request) -> Result<bool, Error> {
         Some(Value::String(text)) if matches!(text.as_str(), "false" | "0" | "") => Ok(false),
         Some(_) => Err(Error::InvalidRequest("everywhere must be true or false")),
     }
-}
-
-fn session_document(session: &Session) -> Value {
-    json!({
-        "id": session.id,
-        "created_at": session.created_at,
-        "last_seen_at": session.last_seen_at,
-        "expires_at": session.expires_at,
-    })
 }

@@ -8,7 +8,7 @@ use super::{cookies, intake, origin, way_back};
 use crate::error::Error;
 use crate::google::{Failure, Identity, Rejection};
 use crate::profile::Profile;
-use crate::store::{Event, EventKind, NewSession, Refusal, SessionKind, SignIn, SignedIn, User};
+use crate::store::{Event, EventKind, NewSession, Refusal, SessionKind, SignIn, SignedIn};
 use crate::token::{IdToken, SessionToken, random_name};
 
 const NOT_FROM_HERE: &str = "this sign-in did not begin in this browser, or its cookies are off (g_csrf_token must be \
@@ -155,7 +155,7 @@ pub fn account_name(profile: &Profile) -> String {
 fn document(signed_in: &SignedIn, token: &SessionToken) -> Value {
     let session = &signed_in.session;
     json!({
-        "user": user_document(&signed_in.user),
+        "user": signed_in.user,
         "session": {
             "token": token.expose(),
             "id": session.id,
@@ -163,24 +163,5 @@ fn document(signed_in: &SignedIn, token: &SessionToken) -> Value {
             "expires_at": session.expires_at,
         },
         "new_user": signed_in.new_user,
-    })
-}
-
-/// A user as the contract shows one: absent claims are null, times are unix seconds.
-pub fn user_document(user: &User) -> Value {
-    let profile = &user.profile;
-    json!({
-        "sub": profile.subject,
-        "email": profile.email,
-        "email_verified": profile.email_verified,
-        "email_authoritative": profile.email_authoritative,
-        "name": profile.name,
-        "given_name": profile.given_name,
-        "family_name": profile.family_name,
-        "picture": profile.picture,
-        "hd": profile.hosted_domain,
-        "locale": profile.locale,
-        "created_at": user.created_at,
-        "last_signin_at": user.last_signin_at,
     })
 }
