@@ -10,6 +10,7 @@ use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
 
+use super::diagnosis::{DoctorOptions, VerifyOptions};
 use super::operator::{BackupOptions, EventsOptions, ImportOptions, RestoreOptions, SessionsOptions, UsersOptions};
 use super::settings::ListenAddress;
 
@@ -32,6 +33,16 @@ pub enum Command {
     Serve(ServeOptions),
     /// Ask a running server whether it is alive, for Docker's HEALTHCHECK and the like
     Health(HealthOptions),
+    /// Say what would keep the server from working, and what to do about it
+    ///
+    /// Takes the flags and the environment of `serve`, changes nothing, and may run beside the server. Exits with 1 if
+    /// something would fail, and with 0 if there are only warnings.
+    Doctor(DoctorOptions),
+    /// Say what every check finds in a Google ID token, without recording anything
+    ///
+    /// Takes the flags and the environment of `serve`. Exits with 0 if the token would sign somebody in, with 1 if it
+    /// would be refused, and with 3 if Google or the database cannot say.
+    Verify(VerifyOptions),
     /// Try it out: the same server with invented people instead of Google
     ///
     /// Starts a stand-in for Google on a loopback port and the server in front of it, with a page of invented people

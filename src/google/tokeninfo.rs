@@ -1,5 +1,6 @@
 //! The one call to Google: GET tokeninfo with the token as its only parameter.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -238,6 +239,8 @@ fn describe(error: &ureq::Error) -> String {
     let kind = match error {
         ureq::Error::Timeout(_) => "took too long",
         ureq::Error::HostNotFound => "has no address (DNS)",
+        // So ureq hands on what rustls finds wrong.
+        ureq::Error::Io(io) if io.kind() == ErrorKind::InvalidData => "has no valid certificate, or TLS failed",
         ureq::Error::Io(io) => return format!("tokeninfo could not be reached: {}", io.kind()),
         ureq::Error::BodyExceedsLimit(_) => "sent more than 64 KiB",
         ureq::Error::ConnectProxyFailed(_) => "could not be reached through the proxy",
