@@ -1,6 +1,7 @@
 //! `hallpass sessions`: who is signed in, and ending it.
 
 use super::local_time::local;
+use super::progress::Progress;
 use super::who::one_account;
 use super::{consent, documents, screen};
 use crate::clock;
@@ -26,23 +27,20 @@ pub fn sessions(options: &SessionsOptions) -> Result<(), String> {
             table(&open)
         }
         SessionsCommand::Revoke { id, user, yes, .. } => {
-            let revoked = match (id, user) {
-                (Some(id), _) => Revoked::Session(id.clone()),
-                (None, Some(who)) => Revoked::User(subject(who)?),
+            let ended = match (id, user) {
+                (Some(id), _) => match store.revoke(Revoked::Session(id.clone()), now).map_err(text)? {
+                    0 => return Err(format!("there is no session {} that has not ended", screen::printable(id))),
+                    ended => ended,
+                },
+                (None, Some(who)) => store.revoke(Revoked::User(subject(who)?), now).map_err(text)?,
                 (None, None) => {
                     consent::require(*yes, "End all sessions of everybody?")?;
-                    Revoked::All
+                    let (_, open) = store.counts(now).map_err(text)?;
+                    let mut progress = Progress::new("ended");
+                    store.revoke_all(now, |ended| progress.show(ended as u64, open.max(ended as u64))).map_err(text)?
                 }
             };
-            let ended = store.revoke(revoked.clone(), now).map_err(text)?;
-            match revoked {
-                Revoked::Session(id) if ended == 0 => {
-                    Err(format!("there is no session {} that has not ended", screen::printable(&id)))
-                }
-                _ => screen::lines(
-                    [format!("ended {ended} {}", if ended == 1 { "session" } else { "sessions" })].into_iter(),
-                ),
-            }
+            screen::lines([format!("ended {ended} {}", if ended == 1 { "session" } else { "sessions" })].into_iter())
         }
     }
 }

@@ -54,10 +54,12 @@ pub enum Command {
     Sessions(SessionsOptions),
     /// See what happened, the newest last
     Events(EventsOptions),
-    /// Take users and blocks from a file of the form that `users export` writes: all of them, or none
+    /// Take users and blocks from a file of the form that `users export` writes
     ///
-    /// Only `sub` must be there. A user who is there already stays as they are where the file says nothing. Sign-ins wait
-    /// meanwhile, so bring hundreds of thousands in with the server stopped.
+    /// The whole file is checked before anything is written. Then it is written in steps, between which sign-ins go on.
+    /// What breaks it off midway leaves the first users of the file, each of them whole, and doing it again is harmless
+    /// and brings the rest. Only `sub` must be there. A user who is there already stays as they are where the file says
+    /// nothing, and where they have signed in since.
     Import(ImportOptions),
     /// Copy the database while the server runs
     Backup(BackupOptions),

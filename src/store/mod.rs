@@ -27,7 +27,7 @@ pub use history::{About, EventFilter, Recorded};
 pub use inspection::{Inspection, Soundness, instance};
 pub use revocations::Revoked;
 pub use sessions::{Client, Ending, Session, SessionKind};
-pub use transfer::{EmailHeld, Incoming};
+pub use transfer::{ImportFailure, Incoming};
 pub use users::{NewSession, Refusal, SignIn, SignedIn, User};
 
 use readers::Readers;
