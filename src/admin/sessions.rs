@@ -2,11 +2,22 @@
 
 use super::local_time::local;
 use super::progress::Progress;
+use super::screen::Column;
 use super::who::one_account;
 use super::{consent, documents, screen};
 use crate::clock;
 use crate::config::{SessionsCommand, SessionsOptions};
 use crate::store::{Revoked, Session, Store, StoreError, User};
+
+const COLUMNS: [Column; 7] = [
+    Column::whole("ID"),
+    Column::text("USER"),
+    Column::whole("CREATED").spare(3),
+    Column::whole("LAST SEEN").spare(5),
+    Column::whole("EXPIRES").spare(2),
+    Column::whole("ADDRESS").spare(4),
+    Column::text("USER AGENT").spare(1),
+];
 
 /// Runs `hallpass sessions`.
 ///
@@ -61,5 +72,5 @@ pub fn table(sessions: &[(Session, User)]) -> Result<(), String> {
             session.client.user_agent.clone().unwrap_or_default(),
         ]
     });
-    screen::table(&["ID", "USER", "CREATED", "LAST SEEN", "EXPIRES", "ADDRESS", "USER AGENT"], rows)
+    screen::table(&COLUMNS, rows)
 }
