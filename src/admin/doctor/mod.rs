@@ -28,7 +28,9 @@ pub fn doctor(options: &DoctorOptions) -> Result<(), String> {
         report.add(settings::allowed_origins(serve, url))?;
     }
     report.add(settings::trusted_proxies(serve))?;
-    if let (Err(why), false) = (Settings::new(serve, port(serve)), report.has_failed()) {
+    // What no check above or below looks at.
+    let others = report.has_failed() || config::tokeninfo(serve).is_err();
+    if let (Err(why), false) = (Settings::new(serve, port(serve)), others) {
         report.add(refused("settings", &why))?;
     }
 
