@@ -34,7 +34,7 @@ pub fn verify(options: &VerifyOptions) -> Result<(), Stop> {
     let tokeninfo = config::tokeninfo(&options.serve).map_err(usage)?;
     let tokeninfo = Tokeninfo::new(&tokeninfo, Arc::new(Metrics::default()));
     let pasted = match options.token.as_slice() {
-        [] => from_stdin()?,
+        [] => from_stdin().map_err(usage)?,
         [token] => token.clone(),
         _ => return Err(usage("give one token; this one is in pieces".into())),
     };

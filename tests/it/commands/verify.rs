@@ -153,6 +153,13 @@ fn the_token_is_never_printed() {
     let good = token(ada());
     let bad = token_of(r#"{"iss":"accounts.google.com","secret":"s"}"#);
     program.google.always(Answer::Status(503, "", Vec::new()));
+    let mut command = hallpass(&["verify", "--client-id", CLIENT_ID, "--allow-anyone"]);
+    let unreadable = program.folder.path().join("unreadable");
+    fs::write(&unreadable, [good.as_bytes(), b"\xff"].concat()).unwrap();
+    let output = command.stdin(fs::File::open(&unreadable).unwrap()).output().unwrap();
+    assert_eq!((output.status.code(), error(&output).contains("cannot read the token")), (Some(2), true));
+    assert!(!error(&output).contains(good.split('.').next().unwrap()));
+
     for (token, more) in [(&good, &[][..]), (&bad, &[]), (&format!("{good}!"), &[]), (&good, &[good.as_str(), &bad])] {
         let output = program.verified(token, &[&["--allow-anyone"], more].concat());
         let all = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
