@@ -2,11 +2,14 @@
 
 mod options;
 mod operator;
+mod diagnosis;
 mod settings;
 
+pub use diagnosis::{DoctorOptions, VerifyOptions};
 pub use operator::{
     BackupOptions, DatabaseOption, EventsOptions, ExportFormat, ImportOptions, RestoreOptions, SessionsCommand,
     SessionsOptions, SortOption, UsersCommand, UsersOptions, WhoOption,
 };
 pub use options::{Command, HealthOptions, LogFormat, Options, ServeOptions};
 pub use settings::{ListenAddress, Logo, Settings, SigninLimit, TrustedProxies, is_within};
+pub(crate) use settings::{cookie_domain, origin, policy, public_url, tokeninfo, trusted_proxies};

@@ -1,5 +1,6 @@
-//! What the operating system says of this process (proc(5)).
+//! What the operating system says of this process and its machine (proc(5)).
 
+use std::env;
 use std::fs;
 
 use crate::metrics::Reading;
@@ -19,6 +20,21 @@ pub fn readings() -> Vec<Reading> {
     .into_iter()
     .filter_map(|(name, help, value)| Some(Reading::gauge(name, help, value?)))
     .collect()
+}
+
+/// What names this run of the machine's kernel (random(4)); empty where nothing does.
+pub fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+}
+
+/// The soft and the hard limit of file descriptors.
+pub fn descriptor_limits() -> Option<(u64, u64)> {
+    rlimit::Resource::NOFILE.get().ok()
+}
+
+/// An environment variable that is not one of our settings.
+pub fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
 }
 
 fn status_value(name: &str) -> Option<u64> {

@@ -30,14 +30,19 @@ impl IdToken {
     /// Takes a bearer token that says, unverified, that Google issued it. Anything else belongs to somebody else.
     pub fn from_bearer(text: &str) -> Option<IdToken> {
         let token = IdToken::parse(text)?;
-        let mut segments = token.0.split('.');
+        let claims = Fields::parse(&token.payload()?).ok()?;
+        let issuer = claims.first("iss")?.as_str()?;
+        crate::google::ISSUERS.contains(&issuer).then_some(token)
+    }
+
+    /// What the token says of itself, unverified; none if it is not of three segments (RFC 7515, 3.1).
+    pub fn payload(&self) -> Option<Vec<u8>> {
+        let mut segments = self.0.split('.');
         let (_header, payload, _signature) = (segments.next()?, segments.next()?, segments.next()?);
         if segments.next().is_some() {
             return None;
         }
-        let claims = Fields::parse(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
-        let issuer = claims.first("iss")?.as_str()?;
-        crate::google::ISSUERS.contains(&issuer).then_some(token)
+        URL_SAFE_NO_PAD.decode(payload).ok()
     }
 
     /// The token itself, for the one call to Google.
@@ -48,6 +53,23 @@ impl IdToken {
     /// The hash that stands for it at rest.
     pub fn hash(&self) -> TokenHash {
         TokenHash::of(&self.0)
+    }
+}
+
+/// What somebody gave as an ID token, whatever it is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PastedToken(String);
+
+impl PastedToken {
+    /// The text, without white space around it.
+    pub fn expose(&self) -> &str {
+        self.0.trim()
+    }
+}
+
+impl From<String> for PastedToken {
+    fn from(text: String) -> PastedToken {
+        PastedToken(text)
     }
 }
 
@@ -93,6 +115,12 @@ impl TokenHash {
     }
 }
 
+/// A short name for a text that it does not reveal: 96 bits of its SHA-256 in base64url.
+pub fn fingerprint(text: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    URL_SAFE_NO_PAD.encode(&digest.as_ref()[..12])
+}
+
 /// `BYTES` random bytes from the operating system, in base64url.
 pub fn random_text<const BYTES: usize>() -> String {
     let mut bytes = [0; BYTES];
@@ -119,7 +147,7 @@ macro_rules! redacted {
         }
     )*};
 }
-redacted!(IdToken => "IdToken(..)", SessionToken => "SessionToken(..)", TokenHash => "TokenHash(..)");
+redacted!(IdToken => "IdToken(..)", PastedToken => "PastedToken(..)", SessionToken => "SessionToken(..)", TokenHash => "TokenHash(..)");
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::local_time::local;
+use super::screen::Column;
 use super::{documents, screen, who};
 use crate::clock;
 use crate::config::EventsOptions;
@@ -12,6 +13,15 @@ use crate::store::{About, EventFilter, Recorded, Store, StoreError};
 /// How often -f looks for more, and how much it takes at once.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 const FOLLOW_STEP_ROWS: u32 = 1000;
+
+const COLUMNS: [Column; 6] = [
+    Column::whole("TIME"),
+    Column::whole("KIND"),
+    Column::text("WHO"),
+    Column::whole("ADDRESS").spare(2),
+    Column::whole("SESSION").spare(1),
+    Column::text("REASON"),
+];
 
 /// Runs `hallpass events`.
 ///
@@ -60,7 +70,7 @@ fn about(store: &Store, name: &str) -> Result<About, String> {
 /// # Errors
 /// If it cannot be written.
 pub fn table(events: &[Recorded]) -> Result<(), String> {
-    screen::table(&["TIME", "KIND", "WHO", "ADDRESS", "SESSION", "REASON"], events.iter().map(cells))
+    screen::table(&COLUMNS, events.iter().map(cells))
 }
 
 fn cells(event: &Recorded) -> Vec<String> {

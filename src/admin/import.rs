@@ -33,19 +33,23 @@ struct Entry<'a>(Vec<(&'a str, String)>);
 /// Runs `hallpass import`.
 ///
 /// # Errors
-/// One sentence that says why nothing was written.
+/// One sentence that says why nothing, or not everything, was written.
 pub fn import(options: &ImportOptions) -> Result<(), String> {
     let store = Store::open_existing(&options.database.database).map_err(|error| error.to_string())?;
-    let about = |why: String| format!("{}: {}; nothing was imported", options.file.display(), screen::printable(&why));
-    let text = fs::read_to_string(&options.file).map_err(|error| about(format!("cannot be read: {error}")))?;
+    let about = |why: &str| format!("{}: {}", options.file.display(), screen::printable(why));
+    let nothing = |why: String| about(&format!("{why}; nothing was imported"));
+    let text = fs::read_to_string(&options.file).map_err(|error| nothing(format!("cannot be read: {error}")))?;
     // Spreadsheets put a byte order mark first.
     let text = text.trim_start_matches('\u{feff}');
-    let users = if text.trim_start().starts_with('[') { json(text) } else { csv(text) }.map_err(about)?;
+    let users = if text.trim_start().starts_with('[') { json(text) } else { csv(text) }.map_err(nothing)?;
     let count = users.len();
     let mut progress = Progress::new("imported");
-    let shown = move |done: usize| progress.show(done as u64, count as u64);
-    let imported = store.import(users, clock::now(), shown).map_err(|error| error.to_string())?;
-    imported.map_err(|held| about(format!("{} is held by the user {}", held.email, held.holder)))?;
+    let imported = store.import(users, clock::now(), |done| progress.show(done as u64, count as u64));
+    drop(progress);
+    imported.map_err(|failure| match failure.written {
+        0 => nothing(failure.cause),
+        written => about(&format!("{}; only its first {written} users are imported", failure.cause)),
+    })?;
     screen::lines([format!("imported {count} {}", if count == 1 { "user" } else { "users" })].into_iter())
 }
 

@@ -1,5 +1,7 @@
 //! Times as the operator reads them.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -10,4 +12,15 @@ pub fn local(at: i64) -> String {
         // A year beyond 9999 is not worth a failure.
         Err(_) => at.to_string(),
     }
+}
+
+/// How far that time is from `now`, in words: `in 59m 3s`, `2h ago`.
+pub fn span(at: i64, now: i64) -> String {
+    let distance = humantime::format_duration(Duration::from_secs(at.abs_diff(now)));
+    if at > now { format!("in {distance}") } else { format!("{distance} ago") }
+}
+
+/// The time in a `Date` header (RFC 9110, 5.6.7), in unix seconds.
+pub fn from_http_date(text: &str) -> Option<i64> {
+    jiff::fmt::rfc2822::parse(text).ok().map(|date| date.timestamp().as_second())
 }

@@ -19,7 +19,7 @@ use crate::web::door::TlsFiles;
 use crate::web::{App, Handler, Limits, Request, Response, Serving, Sockets};
 
 /// Descriptors wanted beyond one a connection: those of requests inside, of the database and of calls to Google.
-const DESCRIPTORS_BESIDE_CONNECTIONS: u64 = 4096;
+pub(super) const DESCRIPTORS_BESIDE_CONNECTIONS: u64 = 4096;
 /// Scrapers are few.
 const METRICS_CONNECTIONS_MAX: usize = 64;
 /// How often expired rows are looked for, and the pause between two steps of deleting them.

@@ -1,11 +1,23 @@
 //! `hallpass sessions`: who is signed in, and ending it.
 
 use super::local_time::local;
+use super::progress::Progress;
+use super::screen::Column;
 use super::who::one_account;
 use super::{consent, documents, screen};
 use crate::clock;
 use crate::config::{SessionsCommand, SessionsOptions};
 use crate::store::{Revoked, Session, Store, StoreError, User};
+
+const COLUMNS: [Column; 7] = [
+    Column::whole("ID"),
+    Column::text("USER"),
+    Column::whole("CREATED").spare(3),
+    Column::whole("LAST SEEN").spare(5),
+    Column::whole("EXPIRES").spare(2),
+    Column::whole("ADDRESS").spare(4),
+    Column::text("USER AGENT").spare(1),
+];
 
 /// Runs `hallpass sessions`.
 ///
@@ -26,23 +38,20 @@ pub fn sessions(options: &SessionsOptions) -> Result<(), String> {
             table(&open)
         }
         SessionsCommand::Revoke { id, user, yes, .. } => {
-            let revoked = match (id, user) {
-                (Some(id), _) => Revoked::Session(id.clone()),
-                (None, Some(who)) => Revoked::User(subject(who)?),
+            let ended = match (id, user) {
+                (Some(id), _) => match store.revoke(Revoked::Session(id.clone()), now).map_err(text)? {
+                    0 => return Err(format!("there is no session {} that has not ended", screen::printable(id))),
+                    ended => ended,
+                },
+                (None, Some(who)) => store.revoke(Revoked::User(subject(who)?), now).map_err(text)?,
                 (None, None) => {
                     consent::require(*yes, "End all sessions of everybody?")?;
-                    Revoked::All
+                    let (_, open) = store.counts(now).map_err(text)?;
+                    let mut progress = Progress::new("ended");
+                    store.revoke_all(now, |ended| progress.show(ended as u64, open.max(ended as u64))).map_err(text)?
                 }
             };
-            let ended = store.revoke(revoked.clone(), now).map_err(text)?;
-            match revoked {
-                Revoked::Session(id) if ended == 0 => {
-                    Err(format!("there is no session {} that has not ended", screen::printable(&id)))
-                }
-                _ => screen::lines(
-                    [format!("ended {ended} {}", if ended == 1 { "session" } else { "sessions" })].into_iter(),
-                ),
-            }
+            screen::lines([format!("ended {ended} {}", if ended == 1 { "session" } else { "sessions" })].into_iter())
         }
     }
 }
@@ -63,5 +72,5 @@ pub fn table(sessions: &[(Session, User)]) -> Result<(), String> {
             session.client.user_agent.clone().unwrap_or_default(),
         ]
     });
-    screen::table(&["ID", "USER", "CREATED", "LAST SEEN", "EXPIRES", "ADDRESS", "USER AGENT"], rows)
+    screen::table(&COLUMNS, rows)
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::local_time::local;
+use super::screen::Column;
 use super::who::{called, one_account};
 use super::{consent, documents, events, export, screen, sessions};
 use crate::clock;
@@ -11,6 +12,15 @@ use crate::store::{About, Account, EventFilter, Store, StoreError, UserSort};
 
 /// What `users show` shows of a user's sessions and events.
 const SHOWN_MAX: u32 = 20;
+
+const COLUMNS: [Column; 6] = [
+    Column::text("E-MAIL"),
+    Column::text("NAME").spare(2),
+    Column::whole("SUB"),
+    Column::whole("LAST SIGN-IN").spare(3),
+    Column::whole("CREATED").spare(1),
+    Column::whole("STATE"),
+];
 
 /// Runs `hallpass users`.
 ///
@@ -79,7 +89,7 @@ fn list(accounts: &[Account], json: bool) -> Result<(), String> {
             if user.blocked_at.is_some() { "blocked".into() } else { String::new() },
         ]
     });
-    screen::table(&["E-MAIL", "NAME", "SUB", "LAST SIGN-IN", "CREATED", "STATE"], rows)
+    screen::table(&COLUMNS, rows)
 }
 
 fn show(store: &Store, account: &Account, json: bool, now: i64) -> Result<(), String> {
@@ -95,7 +105,10 @@ fn show(store: &Store, account: &Account, json: bool, now: i64) -> Result<(), St
         });
         return screen::documents([document].into_iter());
     }
-    screen::table(&["USER", ""], profile(account).into_iter().map(|(name, value)| vec![name.to_owned(), value]))?;
+    screen::table(
+        &[Column::whole("USER"), Column::text("")],
+        profile(account).into_iter().map(|(name, value)| vec![name.to_owned(), value]),
+    )?;
     screen::lines(["".into(), format!("Open sessions: {}", open.len())].into_iter())?;
     sessions::table(&open)?;
     screen::lines(["".into(), format!("Last events: {}", last.len())].into_iter())?;

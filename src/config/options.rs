@@ -10,6 +10,7 @@ use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
 
+use super::diagnosis::{DoctorOptions, VerifyOptions};
 use super::operator::{BackupOptions, EventsOptions, ImportOptions, RestoreOptions, SessionsOptions, UsersOptions};
 use super::settings::ListenAddress;
 
@@ -32,6 +33,16 @@ pub enum Command {
     Serve(ServeOptions),
     /// Ask a running server whether it is alive, for Docker's HEALTHCHECK and the like
     Health(HealthOptions),
+    /// Say what would keep the server from working, and what to do about it
+    ///
+    /// Takes the flags and the environment of `serve`, changes nothing, and may run beside the server. Exits with 1 if
+    /// something would fail, and with 0 if there are only warnings.
+    Doctor(DoctorOptions),
+    /// Say what every check finds in a Google ID token, without recording anything
+    ///
+    /// Takes the flags and the environment of `serve`. Exits with 0 if the token would sign somebody in, with 1 if it
+    /// would be refused, and with 3 if Google or the database cannot say.
+    Verify(VerifyOptions),
     /// Try it out: the same server with invented people instead of Google
     ///
     /// Starts a stand-in for Google on a loopback port and the server in front of it, with a page of invented people
@@ -43,10 +54,12 @@ pub enum Command {
     Sessions(SessionsOptions),
     /// See what happened, the newest last
     Events(EventsOptions),
-    /// Take users and blocks from a file of the form that `users export` writes: all of them, or none
+    /// Take users and blocks from a file of the form that `users export` writes
     ///
-    /// Only `sub` must be there. A user who is there already stays as they are where the file says nothing. Sign-ins wait
-    /// meanwhile, so bring hundreds of thousands in with the server stopped.
+    /// The whole file is checked before anything is written. Then it is written in steps, between which sign-ins go on.
+    /// What breaks it off midway leaves the first users of the file, each of them whole, and doing it again is harmless
+    /// and brings the rest. Only `sub` must be there. A user who is there already stays as they are where the file says
+    /// nothing, and where they have signed in since.
     Import(ImportOptions),
     /// Copy the database while the server runs
     Backup(BackupOptions),

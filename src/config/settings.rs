@@ -109,11 +109,7 @@ impl Settings {
             cookie_domain: options.cookie_domain.as_deref().map(|d| cookie_domain(d, &public_url)).transpose()?,
             allowed_origins: options.allow_origin.iter().map(|o| origin(o)).collect::<Result<_, _>>()?,
             trusted_proxies: trusted_proxies(&options.trusted_proxy)?,
-            tokeninfo: TokeninfoSettings {
-                url: tokeninfo_url(&options.tokeninfo_url)?,
-                timeout: options.tokeninfo_timeout,
-                concurrency: options.tokeninfo_concurrency.into(),
-            },
+            tokeninfo: tokeninfo(options)?,
             signin_limit: SigninLimit { burst: options.signin_burst, per_second: options.signin_per_second },
             metrics_elsewhere: options.metrics_listen.is_some(),
             site_name: options.site_name.clone(),
@@ -138,7 +134,7 @@ impl Settings {
     }
 }
 
-fn policy(options: &ServeOptions) -> Result<Policy, String> {
+pub(crate) fn policy(options: &ServeOptions) -> Result<Policy, String> {
     let list = AllowList { emails: options.allow_email.clone(), domains: options.allow_domain.clone() };
     if options.allow_anyone {
         if list != AllowList::default() {
@@ -159,7 +155,7 @@ fn policy(options: &ServeOptions) -> Result<Policy, String> {
     Ok(Policy::Listed(list))
 }
 
-fn public_url(options: &ServeOptions, port: Option<u16>) -> Result<Url, String> {
+pub(crate) fn public_url(options: &ServeOptions, port: Option<u16>) -> Result<Url, String> {
     let Some(url) = &options.public_url else {
         let port = port.ok_or("give --public-url, as a Unix socket tells nothing about how browsers reach it")?;
         let scheme = if options.tls_cert.is_some() { "https" } else { "http" };
@@ -171,7 +167,7 @@ fn public_url(options: &ServeOptions, port: Option<u16>) -> Result<Url, String> 
     Ok(url.clone())
 }
 
-fn cookie_domain(domain: &str, public_url: &Url) -> Result<String, String> {
+pub(crate) fn cookie_domain(domain: &str, public_url: &Url) -> Result<String, String> {
     let domain = domain.trim_start_matches('.').to_ascii_lowercase();
     if !is_domain(&domain) || !domain.contains('.') {
         return Err(format!("--cookie-domain takes a domain such as example.com, not {domain:?}"));
@@ -188,22 +184,27 @@ pub fn is_within(host: &str, domain: &str) -> bool {
     host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-fn origin(text: &str) -> Result<String, String> {
+pub(crate) fn origin(text: &str) -> Result<String, String> {
     match Url::parse(text) {
         Ok(url) if is_origin(&url) => Ok(url.origin().ascii_serialization()),
         _ => Err(format!("--allow-origin takes an origin such as https://app.example.com, not {text:?}")),
     }
 }
 
-fn tokeninfo_url(url: &Url) -> Result<Url, String> {
+pub(crate) fn tokeninfo(options: &ServeOptions) -> Result<TokeninfoSettings, String> {
+    let url = &options.tokeninfo_url;
     let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
     if !matches!(url.scheme(), "http" | "https") || !plain {
         return Err("--tokeninfo-url takes an http or https address without a query".into());
     }
-    Ok(url.clone())
+    Ok(TokeninfoSettings {
+        url: url.clone(),
+        timeout: options.tokeninfo_timeout,
+        concurrency: options.tokeninfo_concurrency.into(),
+    })
 }
 
-fn trusted_proxies(items: &[String]) -> Result<TrustedProxies, String> {
+pub(crate) fn trusted_proxies(items: &[String]) -> Result<TrustedProxies, String> {
     let mut trusted = TrustedProxies::default();
     for item in items {
         match (item.parse::<IpNet>(), item.parse::<IpAddr>()) {

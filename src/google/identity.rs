@@ -13,13 +13,17 @@ pub const ISSUERS: [&str; 2] = ["https://accounts.google.com", "accounts.google.
 /// Google's tokens live an hour; one that claims more than a day is not from there.
 const EXPIRY_SECONDS_MAX: i64 = 24 * 60 * 60;
 /// How far Google's clock may be ahead of ours.
-const CLOCK_SKEW_SECONDS_MAX: i64 = 5 * 60;
+pub const CLOCK_SKEW_SECONDS_MAX: i64 = 5 * 60;
 /// Google: `sub` has at most 255 case-sensitive ASCII characters.
 const SUBJECT_BYTES_MAX: usize = 255;
 
 /// Somebody Google vouches for, to us, now. Its only constructor is [`Identity::verify`], so having one is the proof.
 #[derive(Debug, Clone)]
-pub struct Identity {
+pub struct Identity(Claimed);
+
+/// Whom claims speak of. That they are true and for us, only an [`Identity`] says.
+#[derive(Debug, Clone)]
+pub struct Claimed {
     profile: Profile,
     audience: String,
     authorized_party: Option<String>,
@@ -37,73 +41,129 @@ pub enum Rejection {
 
 use Rejection::{Invalid, Unreadable};
 
+/// What one rule finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The claim that the rule is about; `claims` and `profile` are about several.
+    pub rule: &'static str,
+    /// What the claim says.
+    pub claim: Option<String>,
+    /// Whether that is as it must be.
+    pub verdict: Result<(), Rejection>,
+}
+
+/// What the rules compare claims with.
+struct Expected<'a> {
+    audiences: &'a [String],
+    nonce: Option<&'a str>,
+    now: i64,
+}
+
+type Rule = fn(&Claims, &Expected) -> Result<(), Rejection>;
+
+/// Every rule, in the order in which they are asked.
+const RULES: [(&str, Rule); 8] = [
+    ("claims", complete),
+    ("iss", issuer),
+    ("aud", audience),
+    ("exp", expiry),
+    ("iat", issued_at),
+    ("sub", subject),
+    ("nonce", nonce),
+    ("profile", |claims, _| claims.claimed().map(drop)),
+];
+
 impl Identity {
     /// Reads the claims in `document`, a JSON object whose values are strings (as tokeninfo writes them) or JSON
-    /// types (as the token itself has them), and makes every check. `now` is in unix seconds.
+    /// types (as the token itself has them), and asks every rule. `now` is in unix seconds.
     ///
     /// # Errors
     /// [`Rejection::Unreadable`] if it is no object or `iss`, `sub`, `aud` or `exp` is absent or null;
     /// [`Rejection::Invalid`] for any value or field that is not as it must be, a repeated field included.
     pub fn verify(document: &[u8], audiences: &[String], nonce: Option<&str>, now: i64) -> Result<Identity, Rejection> {
-        let fields = Fields::parse(document).map_err(|_| Unreadable("the answer is not a JSON object"))?;
-        if fields.has_duplicates() {
-            return Err(Invalid("the token's claims repeat a field"));
-        }
-        let claims = Claims(fields);
-
-        let issuer = claims.required_text("iss")?;
-        let audience = claims.required_text("aud")?;
-        let subject = claims.required_text("sub")?;
-        let expires_at = claims.seconds("exp")?.ok_or(ABSENT)?;
-        let issued_at = claims.seconds("iat")?;
-
-        if !ISSUERS.contains(&issuer.as_str()) {
-            return Err(Invalid("the token was not issued by Google"));
-        }
-        if !audiences.contains(&audience) {
-            return Err(Invalid("the token was issued for another app (its aud is no client id of this server)"));
-        }
-        if expires_at <= now {
-            return Err(Invalid("the token has expired"));
-        }
-        if expires_at - now > EXPIRY_SECONDS_MAX {
-            return Err(Invalid("the token expires more than a day ahead"));
-        }
-        if issued_at.is_some_and(|issued_at| issued_at - now > CLOCK_SKEW_SECONDS_MAX) {
-            return Err(Invalid("the token was issued in the future (is this server's clock right?)"));
-        }
-        if subject.len() > SUBJECT_BYTES_MAX || !subject.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-            return Err(Invalid("the token's sub is not 1 to 255 ASCII characters"));
-        }
-        match (nonce, claims.text("nonce")?) {
-            (None, None) => {}
-            (Some(expected), Some(claimed)) if expected == claimed => {}
-            _ => return Err(Invalid("nonce and the token's nonce must be equal, or both absent")),
-        }
-
-        let email = claims.text("email")?;
-        let email_verified = claims.boolean("email_verified")?;
-        let hosted_domain = claims.text("hd")?;
-        let authority = |email: &String| is_authoritative(email, email_verified, hosted_domain.as_deref());
-        Ok(Identity {
-            profile: Profile {
-                email_authoritative: email.as_ref().is_some_and(authority),
-                subject,
-                email,
-                email_verified,
-                name: claims.text("name")?,
-                given_name: claims.text("given_name")?,
-                family_name: claims.text("family_name")?,
-                picture: claims.text("picture")?,
-                hosted_domain,
-                locale: claims.text("locale")?,
-            },
-            authorized_party: claims.text("azp")?,
-            audience,
-            expires_at,
-        })
+        let claims = Claims::parse(document)?;
+        let expected = Expected { audiences, nonce, now };
+        RULES.iter().try_for_each(|(_, rule)| rule(&claims, &expected))?;
+        claims.claimed().map(Identity)
     }
 
+    /// What every rule of [`Identity::verify`] finds, and whom the claims speak of if they can be read: for somebody
+    /// who asks why. It proves nothing.
+    pub fn explain(
+        document: &[u8],
+        audiences: &[String],
+        nonce: Option<&str>,
+        now: i64,
+    ) -> (Vec<Finding>, Option<Claimed>) {
+        let claims = match Claims::parse(document) {
+            Ok(claims) => claims,
+            Err(rejection) => {
+                let unread = Finding { rule: RULES[0].0, claim: None, verdict: Err(rejection) };
+                return (vec![unread], None);
+            }
+        };
+        let expected = Expected { audiences, nonce, now };
+        let finding = |&(name, rule): &(_, Rule)| Finding {
+            rule: name,
+            claim: claims.shown(name),
+            verdict: rule(&claims, &expected),
+        };
+        (RULES.iter().map(finding).collect(), claims.claimed().ok())
+    }
+}
+
+fn complete(claims: &Claims, _: &Expected) -> Result<(), Rejection> {
+    let present = ["iss", "aud", "sub", "exp"].iter().all(|name| claims.value(name).is_some());
+    if present { Ok(()) } else { Err(ABSENT) }
+}
+
+fn issuer(claims: &Claims, _: &Expected) -> Result<(), Rejection> {
+    let known = ISSUERS.contains(&claims.required_text("iss")?.as_str());
+    if known { Ok(()) } else { Err(Invalid("the token was not issued by Google")) }
+}
+
+fn audience(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
+    if !expected.audiences.contains(&claims.required_text("aud")?) {
+        return Err(Invalid("the token was issued for another app (its aud is no client id of this server)"));
+    }
+    Ok(())
+}
+
+fn expiry(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
+    let expires_at = claims.seconds("exp")?.ok_or(ABSENT)?;
+    if expires_at <= expected.now {
+        return Err(Invalid("the token has expired"));
+    }
+    if expires_at - expected.now > EXPIRY_SECONDS_MAX {
+        return Err(Invalid("the token expires more than a day ahead"));
+    }
+    Ok(())
+}
+
+fn issued_at(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
+    if claims.seconds("iat")?.is_some_and(|issued_at| issued_at - expected.now > CLOCK_SKEW_SECONDS_MAX) {
+        return Err(Invalid("the token was issued in the future (is this server's clock right?)"));
+    }
+    Ok(())
+}
+
+fn subject(claims: &Claims, _: &Expected) -> Result<(), Rejection> {
+    let subject = claims.required_text("sub")?;
+    if subject.len() > SUBJECT_BYTES_MAX || !subject.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Err(Invalid("the token's sub is not 1 to 255 ASCII characters"));
+    }
+    Ok(())
+}
+
+fn nonce(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
+    match (expected.nonce, claims.text("nonce")?) {
+        (None, None) => Ok(()),
+        (Some(expected), Some(claimed)) if expected == claimed => Ok(()),
+        _ => Err(Invalid("nonce and the token's nonce must be equal, or both absent")),
+    }
+}
+
+impl Claimed {
     /// Whether this is a program's account. Google gives those tokens with an audience of their own choosing, so that
     /// `aud` proves nothing. They are told by an address at gserviceaccount.com, or an `azp` that is such an address
     /// or all digits.
@@ -114,7 +174,12 @@ impl Identity {
             || self.authorized_party.as_deref().is_some_and(|azp| program(azp) || numeric(azp))
     }
 
-    /// `aud`: which of our client ids the token is for.
+    /// Who.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// `aud`: the client id that the token is for.
     pub fn audience(&self) -> &str {
         &self.audience
     }
@@ -131,6 +196,13 @@ impl Identity {
 }
 
 impl Deref for Identity {
+    type Target = Claimed;
+    fn deref(&self) -> &Claimed {
+        &self.0
+    }
+}
+
+impl Deref for Claimed {
     type Target = Profile;
     fn deref(&self) -> &Profile {
         &self.profile
@@ -144,6 +216,42 @@ const WRONG_TYPE: Rejection = Invalid("a claim of the token is empty or has the 
 struct Claims(Fields);
 
 impl Claims {
+    fn parse(document: &[u8]) -> Result<Claims, Rejection> {
+        let fields = Fields::parse(document).map_err(|_| Unreadable("the answer is not a JSON object"))?;
+        if fields.has_duplicates() {
+            return Err(Invalid("the token's claims repeat a field"));
+        }
+        Ok(Claims(fields))
+    }
+
+    fn claimed(&self) -> Result<Claimed, Rejection> {
+        let email = self.text("email")?;
+        let email_verified = self.boolean("email_verified")?;
+        let hosted_domain = self.text("hd")?;
+        let authority = |email: &String| is_authoritative(email, email_verified, hosted_domain.as_deref());
+        Ok(Claimed {
+            profile: Profile {
+                email_authoritative: email.as_ref().is_some_and(authority),
+                subject: self.required_text("sub")?,
+                email,
+                email_verified,
+                name: self.text("name")?,
+                given_name: self.text("given_name")?,
+                family_name: self.text("family_name")?,
+                picture: self.text("picture")?,
+                hosted_domain,
+                locale: self.text("locale")?,
+            },
+            authorized_party: self.text("azp")?,
+            audience: self.required_text("aud")?,
+            expires_at: self.seconds("exp")?.ok_or(ABSENT)?,
+        })
+    }
+
+    fn shown(&self, name: &str) -> Option<String> {
+        self.value(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    }
+
     fn value(&self, name: &str) -> Option<&Value> {
         self.0.first(name).filter(|value| !value.is_null())
     }

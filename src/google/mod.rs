@@ -7,6 +7,6 @@ mod identity;
 mod policy;
 pub mod demo;
 
-pub use identity::{ISSUERS, Identity, Rejection};
+pub use identity::{CLOCK_SKEW_SECONDS_MAX, Claimed, Finding, ISSUERS, Identity, Rejection};
 pub use policy::{AllowList, NOT_ON_THE_LIST, Policy};
-pub use tokeninfo::{Failure, Tokeninfo, TokeninfoSettings};
+pub use tokeninfo::{Exchange, Failure, Tokeninfo, TokeninfoSettings, proxy_for};

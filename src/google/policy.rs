@@ -1,6 +1,6 @@
 //! Whom the operator lets in.
 
-use super::Identity;
+use super::Claimed;
 use crate::profile::Profile;
 
 /// E-mails and Workspace domains; either suffices. An empty list lets nobody in.
@@ -40,15 +40,15 @@ impl Policy {
         }
     }
 
-    /// Whether that identity may sign in.
+    /// Whether whom the claims speak of may sign in.
     ///
     /// # Errors
     /// One sentence for the client that says what is missing.
-    pub fn admit(&self, identity: &Identity) -> Result<(), &'static str> {
-        if identity.is_service_account() {
+    pub fn admit(&self, claimed: &Claimed) -> Result<(), &'static str> {
+        if claimed.is_service_account() {
             return Err("service accounts cannot sign in");
         }
-        if !self.permits(identity) {
+        if !self.permits(claimed) {
             return Err(NOT_ON_THE_LIST);
         }
         Ok(())

@@ -1,12 +1,13 @@
 //! The one call to Google: GET tokeninfo with the token as its only parameter.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ureq::Agent;
 use ureq::http::Response;
-use ureq::http::header::RETRY_AFTER;
+use ureq::http::header::{DATE, RETRY_AFTER};
 use url::Url;
 
 use super::gate::Gate;
@@ -47,6 +48,17 @@ pub enum Failure {
         /// Seconds that Google asked us to wait.
         retry_after: Option<u64>,
     },
+}
+
+/// An exchange with Google, and what it shows beside the answer.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The body of a 200, unread, or why there is none.
+    pub outcome: Result<Vec<u8>, Failure>,
+    /// The `Date` of the answer, as sent.
+    pub date: Option<String>,
+    /// From the beginning to the end, waiting and retry included.
+    pub took: Duration,
 }
 
 /// Google's tokeninfo endpoint.
@@ -95,13 +107,25 @@ impl Tokeninfo {
     /// [`Failure::Refused`] on 400, remembered for ten minutes; [`Failure::Unavailable`] on anything else.
     pub fn ask(&self, token: &IdToken) -> Result<Vec<u8>, Failure> {
         let start = Instant::now();
-        let deadline = start + self.timeout;
         let hash = token.hash();
         if self.refused.contains(&hash, start) {
             return Err(Failure::Refused);
         }
+        let outcome = self.exchange(token).outcome;
+        if let Err(Failure::Refused) = outcome {
+            self.refused.insert(hash, start);
+        }
+        outcome
+    }
+
+    /// The same, whatever is remembered, and without remembering anything.
+    pub fn exchange(&self, token: &IdToken) -> Exchange {
+        let start = Instant::now();
+        let deadline = start + self.timeout;
         let Some(_permit) = self.gate.enter(deadline) else {
-            return Err(unavailable("too many exchanges with tokeninfo are under way".into()));
+            let cause = "too many exchanges with tokeninfo are under way".into();
+            let outcome = Err(Failure::Unavailable { cause, retry_after: None });
+            return Exchange { outcome, date: None, took: start.elapsed() };
         };
         let answer = self.call(token, deadline).or_else(|attempt| match attempt.retry_pause(deadline) {
             Some(pause) => {
@@ -110,17 +134,14 @@ impl Tokeninfo {
             }
             None => Err(attempt),
         });
-        match answer {
-            Ok((200, body)) => Ok(body),
-            Ok(_) => {
-                self.refused.insert(hash, start);
-                Err(Failure::Refused)
+        let (outcome, date) = match answer {
+            Ok(Answer { body, date }) => (body.ok_or(Failure::Refused), date),
+            Err(Attempt { cause, retry_after, .. }) => {
+                let retry_after = retry_after.map(|pause| pause.as_secs());
+                (Err(Failure::Unavailable { cause, retry_after }), None)
             }
-            Err(attempt) => Err(Failure::Unavailable {
-                cause: attempt.cause,
-                retry_after: attempt.retry_after.map(|d| d.as_secs()),
-            }),
-        }
+        };
+        Exchange { outcome, date, took: start.elapsed() }
     }
 
     /// How many exchanges run and wait just now.
@@ -132,11 +153,11 @@ impl Tokeninfo {
         ]
     }
 
-    fn call(&self, token: &IdToken, deadline: Instant) -> Result<(u16, Vec<u8>), Attempt> {
+    fn call(&self, token: &IdToken, deadline: Instant) -> Result<Answer, Attempt> {
         let start = Instant::now();
         let answer = self.attempt(token, deadline);
         let result = match &answer {
-            Ok((200, _)) => CallResult::Ok,
+            Ok(Answer { body: Some(_), .. }) => CallResult::Ok,
             Ok(_) => CallResult::Refused,
             Err(_) => CallResult::Failed,
         };
@@ -144,8 +165,8 @@ impl Tokeninfo {
         answer
     }
 
-    /// One attempt. A status of 200 or 400 comes back with its body; anything else is no answer.
-    fn attempt(&self, token: &IdToken, deadline: Instant) -> Result<(u16, Vec<u8>), Attempt> {
+    /// One attempt. A status other than 200 and 400 is no answer.
+    fn attempt(&self, token: &IdToken, deadline: Instant) -> Result<Answer, Attempt> {
         let patience = deadline.saturating_duration_since(Instant::now());
         if patience.is_zero() {
             return Err(Attempt::broken("tokeninfo took too long".into()));
@@ -161,10 +182,11 @@ impl Tokeninfo {
             .map_err(|error| Attempt::broken(describe(&error)))?;
         let status = response.status().as_u16();
         let retry_after = retry_after(&response);
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         match status {
-            200 => Ok((200, body.map_err(|error| Attempt::broken(describe(&error)))?)),
-            400 => Ok((400, Vec::new())),
+            200 => Ok(Answer { body: Some(body.map_err(|error| Attempt::broken(describe(&error)))?), date }),
+            400 => Ok(Answer { body: None, date }),
             _ => Err(Attempt {
                 cause: format!("tokeninfo answered with status {status}"),
                 retryable: status == 429 || status >= 500,
@@ -172,6 +194,12 @@ impl Tokeninfo {
             }),
         }
     }
+}
+
+/// An attempt that brought an answer: the body of a 200, or a refusal.
+struct Answer {
+    body: Option<Vec<u8>>,
+    date: Option<String>,
 }
 
 /// An attempt that brought no answer.
@@ -193,8 +221,11 @@ impl Attempt {
     }
 }
 
-fn unavailable(cause: String) -> Failure {
-    Failure::Unavailable { cause, retry_after: None }
+/// The proxy through which calls to that endpoint go, as `HOST:PORT` without credentials. The environment names it.
+pub fn proxy_for(endpoint: &Url) -> Option<String> {
+    let proxy = ureq::Proxy::try_from_env().filter(|_| endpoint.scheme() == "https")?;
+    let bypassed = endpoint.as_str().parse().is_ok_and(|uri| proxy.is_no_proxy(&uri));
+    (!bypassed).then(|| format!("{}:{}", proxy.host(), proxy.port()))
 }
 
 /// Seconds, as Google's front ends send them; the form with a date is not used there.
@@ -208,6 +239,8 @@ fn describe(error: &ureq::Error) -> String {
     let kind = match error {
         ureq::Error::Timeout(_) => "took too long",
         ureq::Error::HostNotFound => "has no address (DNS)",
+        // So ureq hands on what rustls finds wrong.
+        ureq::Error::Io(io) if io.kind() == ErrorKind::InvalidData => "has no valid certificate, or TLS failed",
         ureq::Error::Io(io) => return format!("tokeninfo could not be reached: {}", io.kind()),
         ureq::Error::BodyExceedsLimit(_) => "sent more than 64 KiB",
         ureq::Error::ConnectProxyFailed(_) => "could not be reached through the proxy",

@@ -51,7 +51,7 @@ impl Store {
         if is_same_file(backup, database) {
             return Err(StoreError(format!("{} is the backup itself; give --database another path", backup.display())));
         }
-        open::verify(backup)?;
+        open::ours(backup)?;
         let replaces = fs::symlink_metadata(database).is_ok();
         if replaces && !replace {
             return Err(StoreError(format!(

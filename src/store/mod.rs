@@ -16,6 +16,7 @@ mod revocations;
 mod history;
 mod transfer;
 mod backup;
+mod inspection;
 
 use std::fmt;
 use std::fs;
@@ -24,9 +25,10 @@ use std::path::Path;
 pub use directory::{Account, UserSort};
 pub use events::{EVENT_SECONDS_KEPT, Event, EventKind};
 pub use history::{About, EventFilter, Recorded};
+pub use inspection::{Inspection, Soundness, instance};
 pub use revocations::Revoked;
 pub use sessions::{Client, Ending, Holder, Session, SessionKind};
-pub use transfer::{EmailHeld, Incoming};
+pub use transfer::{ImportFailure, Incoming};
 pub use users::{NewSession, Refusal, SignIn, SignedIn, User};
 
 use known::Known;
@@ -65,6 +67,11 @@ impl Store {
                 Err(StoreError(format!("there is no database at {}; say where it is with --database", path.display())))
             }
         }
+    }
+
+    /// A name for this database on this running machine, the same for every process that uses it.
+    pub fn instance(&self) -> String {
+        instance(self.readers.path()).unwrap_or_default()
     }
 
     /// Whether the database can be read.

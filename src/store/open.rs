@@ -35,9 +35,12 @@ pub fn writing(path: &Path) -> Result<Connection, StoreError> {
     prepare(path).map_err(|failure| failure.of(path))
 }
 
-/// Whether there is a database of ours and of this version at that path, without changing it.
-pub fn verify(path: &Path) -> Result<(), StoreError> {
-    let identified = reading(path).map_err(Failure::from).and_then(|connection| require_ours(&connection));
+/// Opens for reading only, if there is a database of ours and of this version at that path.
+pub fn ours(path: &Path) -> Result<Connection, StoreError> {
+    let identified = reading(path).map_err(Failure::from).and_then(|connection| {
+        require_ours(&connection)?;
+        Ok(connection)
+    });
     identified.map_err(|failure| failure.of(path))
 }
 

@@ -1,6 +1,6 @@
 //! Connections that read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use rusqlite::Connection;
@@ -27,6 +27,11 @@ impl Readers {
     /// A pool on the database at that path.
     pub fn new(path: PathBuf) -> Readers {
         Readers { path, pool: Mutex::default(), returned: Condvar::new() }
+    }
+
+    /// Where the database is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Runs a query, or several that need not see the same commit.

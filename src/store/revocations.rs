@@ -1,11 +1,17 @@
 //! Sessions as the operator sees and ends them.
 
-use rusqlite::params;
+use std::thread;
+use std::time::Instant;
+
+use rusqlite::{Connection, ToSql, params};
 
 use super::levers::BY_THE_OPERATOR;
 use super::sessions::{SESSION_COLUMN_COUNT, SESSION_COLUMNS, Session};
 use super::users::{USER_COLUMNS, User};
 use super::{Store, StoreError};
+
+/// Sessions looked at in one transaction when all are ended: some 10 milliseconds, for which sign-ins wait.
+const REVOCATION_STEP_ROWS: i64 = 500;
 
 /// Which sessions the operator ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +20,6 @@ pub enum Revoked {
     Session(String),
     /// Those of the user of that `sub`.
     User(String),
-    /// All there are.
-    All,
 }
 
 impl Store {
@@ -50,21 +54,51 @@ impl Store {
     /// # Errors
     /// If the store cannot answer; then none was ended.
     pub fn revoke(&self, revoked: Revoked, now: i64) -> Result<usize, StoreError> {
-        self.writer.write(move |db| {
-            let (which, name) = match &revoked {
-                Revoked::Session(id) => ("s.id = ?2", Some(id)),
-                Revoked::User(subject) => ("s.sub = ?2", Some(subject)),
-                Revoked::All => ("?2 IS NULL", None),
-            };
-            let open = format!("s.ended_at IS NULL AND s.expires_at > ?1 AND {which}");
-            let record = format!(
-                "INSERT INTO events (at, kind, sub, email, session_id, client_id, reason)
-                 SELECT ?1, 'revocation', s.sub, u.email, s.id, s.client_id, ?3
-                 FROM sessions s JOIN users u ON u.sub = s.sub WHERE {open}"
-            );
-            db.prepare_cached(&record)?.execute(params![now, name, BY_THE_OPERATOR])?;
-            db.prepare_cached(&format!("UPDATE sessions AS s SET ended_at = ?1 WHERE {open}"))?
-                .execute(params![now, name])
+        self.writer.write(move |db| match &revoked {
+            Revoked::Session(id) => end(db, "s.id = ?2", &[&now, id]),
+            Revoked::User(subject) => end(db, "s.sub = ?2", &[&now, subject]),
         })
     }
+
+    /// Ends every session there is when it begins, and records an event for each, in steps between which others write.
+    /// What a step ended is ended at once. Returns how many were ended; `progress` is told so after every step.
+    ///
+    /// # Errors
+    /// If the store cannot answer; then some were ended, and another call ends the rest.
+    pub fn revoke_all(&self, now: i64, mut progress: impl FnMut(usize)) -> Result<usize, StoreError> {
+        // The tokens' hashes are the order: a session that is made meanwhile does not make it longer.
+        let (mut after, mut ended) = (Vec::new(), 0);
+        loop {
+            let from: Vec<u8> = after;
+            let (begun, last, count) = self.writer.write(move |db| {
+                let begun = Instant::now();
+                let sql = "SELECT max(token_sha256) FROM
+                    (SELECT token_sha256 FROM sessions WHERE token_sha256 > ?1 ORDER BY token_sha256 LIMIT ?2)";
+                let last: Option<Vec<u8>> =
+                    db.prepare_cached(sql)?.query_row(params![from, REVOCATION_STEP_ROWS], |row| row.get(0))?;
+                let Some(last) = last else { return Ok((begun, None, 0)) };
+                let count = end(db, "s.token_sha256 > ?2 AND s.token_sha256 <= ?3", &[&now, &from, &last])?;
+                Ok((begun, Some(last), count))
+            })?;
+            ended += count;
+            progress(ended);
+            let Some(last) = last else { return Ok(ended) };
+            after = last;
+            // Who waits for us looks now and then whether we are done, so we are away for as long as we were there.
+            thread::sleep(begun.elapsed());
+        }
+    }
+}
+
+/// Ends those open sessions of which the condition holds. The first parameter is the time; the others are the condition's.
+fn end(db: &Connection, which: &str, parameters: &[&dyn ToSql]) -> rusqlite::Result<usize> {
+    // The plus keeps from walking the index by expiry: the condition has a better one.
+    let open = format!("s.ended_at IS NULL AND +s.expires_at > ?1 AND {which}");
+    let record = format!(
+        "INSERT INTO events (at, kind, sub, email, session_id, client_id, reason)
+         SELECT ?1, 'revocation', s.sub, u.email, s.id, s.client_id, '{BY_THE_OPERATOR}'
+         FROM sessions s JOIN users u ON u.sub = s.sub WHERE {open}"
+    );
+    db.prepare_cached(&record)?.execute(parameters)?;
+    db.prepare_cached(&format!("UPDATE sessions AS s SET ended_at = ?1 WHERE {open}"))?.execute(parameters)
 }

@@ -77,6 +77,25 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every one, in the order in which they are asked.
+    pub const ALL: [Refusal; 3] = [Refusal::Blocked, Refusal::TokenEnded, Refusal::EmailHeld];
+
+    /// Whether it keeps out whoever comes with that ID token.
+    pub(super) fn applies(self, db: &Connection, profile: &Profile, id_token: &TokenHash) -> rusqlite::Result<bool> {
+        let exists = |sql: &str, parameters: &[&dyn rusqlite::ToSql]| db.prepare_cached(sql)?.exists(parameters);
+        let subject = &profile.subject;
+        match self {
+            Refusal::Blocked => exists("SELECT 1 FROM users WHERE sub = ?1 AND blocked_at IS NOT NULL", &[subject]),
+            Refusal::TokenEnded => exists(
+                "SELECT 1 FROM sessions WHERE token_sha256 = ?1 AND ended_at IS NOT NULL",
+                &[id_token.as_bytes()],
+            ),
+            Refusal::EmailHeld => {
+                exists("SELECT 1 FROM users WHERE pinned_email = ?1 AND sub <> ?2", &[&pinned_email(profile), subject])
+            }
+        }
+    }
+
     /// What the client is told, and what the event says.
     pub fn description(self) -> &'static str {
         match self {
@@ -145,18 +164,10 @@ impl Store {
 }
 
 fn refusal(db: &Connection, sign_in: &SignIn) -> rusqlite::Result<Option<Refusal>> {
-    let exists = |sql: &str, parameters: &[&dyn rusqlite::ToSql]| db.prepare_cached(sql)?.exists(parameters);
-    let subject = &sign_in.profile.subject;
-    if exists("SELECT 1 FROM users WHERE sub = ?1 AND blocked_at IS NOT NULL", &[subject])? {
-        return Ok(Some(Refusal::Blocked));
-    }
-    let token = sign_in.id_token.as_bytes();
-    if exists("SELECT 1 FROM sessions WHERE token_sha256 = ?1 AND ended_at IS NOT NULL", &[token])? {
-        return Ok(Some(Refusal::TokenEnded));
-    }
-    let email = pinned_email(&sign_in.profile);
-    if exists("SELECT 1 FROM users WHERE pinned_email = ?1 AND sub <> ?2", &[&email, subject])? {
-        return Ok(Some(Refusal::EmailHeld));
+    for refusal in Refusal::ALL {
+        if refusal.applies(db, &sign_in.profile, &sign_in.id_token)? {
+            return Ok(Some(refusal));
+        }
     }
     Ok(None)
 }

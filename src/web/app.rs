@@ -20,6 +20,8 @@ use crate::metrics::Metrics;
 use crate::store::{Client, Store};
 use crate::token::random_text;
 
+/// Names the database and the machine that answer, and says nothing else about them.
+pub const INSTANCE_HEADER: &str = "X-Hallpass-Instance";
 /// What goes into a log line or a row of what a client sent.
 const TEXT_LENGTH_MAX: usize = 256;
 /// Longer parts of a path may be tokens.
@@ -33,6 +35,8 @@ pub struct App {
     pub(super) signin_limiter: SigninLimiter,
     pub(super) exchanges: Flights,
     pub(super) metrics: Arc<Metrics>,
+    /// By this `hallpass doctor` knows that an answer comes from a server on the database it looks at.
+    instance: String,
     /// Begins the ids of this process's requests.
     run_id: String,
     requests: AtomicU64,
@@ -50,6 +54,7 @@ impl App {
             tokeninfo: Tokeninfo::new(&settings.tokeninfo, metrics.clone()),
             metrics,
             door: OnceLock::new(),
+            instance: store.instance(),
             run_id: random_text::<6>(),
             requests: AtomicU64::new(1),
             signin_limiter: SigninLimiter::new(settings.signin_limit),
@@ -128,6 +133,7 @@ impl App {
         );
         let mut response = origin::share(response, request, &self.settings)
             .with("X-Request-Id", id)
+            .with(INSTANCE_HEADER, self.instance.clone())
             .with("X-Content-Type-Options", "nosniff");
         if response.header("Cache-Control").is_none() {
             response = response.with("Cache-Control", "no-store");

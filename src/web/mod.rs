@@ -18,7 +18,7 @@ mod way_back;
 mod cookies;
 mod pages;
 
-pub use app::App;
+pub use app::{App, INSTANCE_HEADER};
 pub use http::{HEADERS_READ, Request, Response};
 pub use server::{Handler, Server};
 pub use serving::{Limits, Serving, Sockets};

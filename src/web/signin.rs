@@ -89,7 +89,7 @@ impl App {
             SessionKind::IdToken => (token.hash(), identity.expires_at()),
         };
         let sign_in = SignIn {
-            profile: (*identity).clone(),
+            profile: identity.profile().clone(),
             client_id: identity.audience().to_owned(),
             authorized_party: identity.authorized_party().map(str::to_owned),
             id_token: token.hash(),

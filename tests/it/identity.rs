@@ -5,8 +5,15 @@ use serde_json::{Value, json};
 
 use crate::world::{CLIENT_ID, DAY, NOW, usual_claims};
 
+/// Each time, what is explained and what is decided must agree.
+#[track_caller]
 fn verify(document: &str, nonce: Option<&str>) -> Result<Identity, Rejection> {
-    Identity::verify(document.as_bytes(), &[CLIENT_ID.to_owned(), "second".to_owned()], nonce, NOW)
+    let audiences = [CLIENT_ID.to_owned(), "second".to_owned()];
+    let identity = Identity::verify(document.as_bytes(), &audiences, nonce, NOW);
+    let (findings, _) = Identity::explain(document.as_bytes(), &audiences, nonce, NOW);
+    let explained = findings.iter().find_map(|finding| finding.verdict.err());
+    assert_eq!(explained, identity.as_ref().err().copied(), "{document}");
+    identity
 }
 
 fn with(name: &str, value: Value) -> String {
@@ -212,4 +219,26 @@ fn service_accounts_are_told_by_email_or_azp() {
     check("a@gmail.com", json!("117-abc.apps.googleusercontent.com"), false);
     check("gserviceaccount.com@gmail.com", json!(CLIENT_ID), false);
     check("a@gmail.com", Value::Null, false);
+}
+
+#[test]
+fn an_explanation_goes_on_after_a_failure() {
+    let mut claims = usual_claims();
+    (claims["aud"], claims["exp"], claims["nonce"]) = (json!("another"), json!(NOW), json!("n1"));
+    let (findings, claimed) = Identity::explain(claims.to_string().as_bytes(), &[CLIENT_ID.to_owned()], None, NOW);
+    let rules: Vec<_> = findings.iter().map(|finding| (finding.rule, finding.verdict.is_ok())).collect();
+    let expected = [
+        ("claims", true),
+        ("iss", true),
+        ("aud", false),
+        ("exp", false),
+        ("iat", true),
+        ("sub", true),
+        ("nonce", false),
+        ("profile", true),
+    ];
+    assert_eq!(rules, expected);
+    assert_eq!(findings[2].claim.as_deref(), Some("another"));
+    assert_eq!(findings[3].claim, Some(NOW.to_string()));
+    assert_eq!(claimed.unwrap().email.as_deref(), Some("testuser@gmail.com"));
 }

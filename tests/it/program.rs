@@ -38,7 +38,11 @@ pub struct Program {
 /// The program with those arguments and nothing of ours in its environment.
 pub fn hallpass(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hallpass"));
-    command.args(arguments).env_remove("RUST_LOG").env_remove("HTTPS_PROXY").env_remove("https_proxy");
+    command.args(arguments).env_remove("RUST_LOG");
+    for proxy in ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY"] {
+        command.env_remove(proxy);
+    }
+    command.env_remove("no_proxy");
     command.stdin(Stdio::null());
     command
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hallpass::store::Store;
+use hallpass::store::{Inspection, Soundness, Store};
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -132,4 +132,15 @@ fn sign_ins_at_once_are_all_recorded() {
         }
     });
     assert_eq!((world.count("users"), world.count("sessions"), world.count("events")), (160, 160, 160));
+}
+
+#[test]
+fn a_check_of_the_whole_file_ends_when_it_must() {
+    let world = World::open();
+    let filler = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
+        INSERT INTO events (at, kind, reason) SELECT i, 'refusal', hex(randomblob(100)) FROM n";
+    world.other_process().execute_batch(filler).unwrap();
+    let database = Inspection::open(&world.database()).unwrap().unwrap();
+    assert_eq!(database.soundness(Duration::ZERO).unwrap(), Soundness::Unknown);
+    assert_eq!(database.soundness(Duration::from_secs(60)).unwrap(), Soundness::Sound);
 }

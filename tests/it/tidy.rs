@@ -42,16 +42,19 @@ fn every_library_has_one_home() {
     lives_in("rusqlite::", &["src/store/"]);
     lives_in("maud::", &["src/web/pages/"]);
     lives_in("governor::", &["src/web/limits.rs"]);
-    lives_in("clap::", &["src/config/options.rs", "src/config/operator.rs", "src/main.rs"]);
+    lives_in("clap::", &["src/config/options.rs", "src/config/operator.rs", "src/config/diagnosis.rs", "src/main.rs"]);
     lives_in("comfy_table::", &["src/admin/screen.rs"]);
     lives_in("terminal_size::", &["src/admin/screen.rs"]);
     lives_in("io::stdout", &["src/admin/screen.rs"]);
+    lives_in("x509_cert::", &["src/admin/doctor/system.rs"]);
+    lives_in("rustix::", &["src/admin/doctor/database.rs"]);
     lives_in("csv::", &["src/admin/export.rs", "src/admin/import.rs"]);
     lives_in("jiff::", &["src/admin/local_time.rs"]);
     lives_in("env_logger::", &["src/logging.rs"]);
     lives_in("signal_hook::", &["src/admin/serve.rs"]);
     lives_in("ring::", &["src/token.rs", "src/google/demo.rs", "src/web/door/tls.rs"]);
     lives_in("SystemTime::now", &["src/clock.rs"]);
+    lives_in("env::var", &["src/process.rs"]);
     lives_in("std::env::", &[]);
 }
 

@@ -37,7 +37,7 @@ use std::time::Duration;
 pub use counters::Counters;
 pub use head::{BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, Head, Terms, admit};
 pub use refusal::Reason;
-pub use tls::TlsFiles;
+pub use tls::{Chain, TlsFiles};
 
 /// The most requests inside at a time. A sign-in may wait for Google for seconds, and checks must not wait for it.
 const INNER_MAX: usize = 512;

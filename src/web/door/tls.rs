@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use rustls::client::verify_server_name;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::ParsedCertificate;
 use rustls::{ServerConfig, ServerConnection};
 
 /// How often the files are looked at, and only when somebody connects.
@@ -21,6 +23,32 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+}
+
+/// A certificate that a server would show.
+#[derive(Debug)]
+pub struct Chain {
+    /// The server's own, and those of its issuers, in DER.
+    pub certificates: Vec<Vec<u8>>,
+    /// Whether the server's own is for the host that was asked for.
+    pub is_for_host: bool,
+}
+
+impl TlsFiles {
+    /// Reads the files as a server does.
+    ///
+    /// # Errors
+    /// What is wrong with the files, a key of another certificate included.
+    pub fn examine(&self, host: &str) -> io::Result<Chain> {
+        let (certificates, _) = read(self)?;
+        let is_for_host = certificates.first().is_some_and(|own| {
+            let certificate = ParsedCertificate::try_from(own);
+            let name = ServerName::try_from(host);
+            certificate.is_ok_and(|own| name.is_ok_and(|name| verify_server_name(&own, &name).is_ok()))
+        });
+        let certificates = certificates.iter().map(|certificate| certificate.to_vec()).collect();
+        Ok(Chain { certificates, is_for_host })
+    }
 }
 
 /// The certificate in use.
@@ -41,7 +69,7 @@ struct State {
 impl Tls {
     pub(super) fn load(files: TlsFiles) -> io::Result<Tls> {
         let changed = changed(&files);
-        let config = read(&files)?;
+        let (_, config) = read(&files)?;
         Ok(Tls { files, state: Mutex::new(State { config, changed, looked: Instant::now() }) })
     }
 
@@ -67,7 +95,7 @@ impl Tls {
     fn renew(&self, state: &mut State) -> io::Result<()> {
         // Noted before reading, so that a change while reading is seen the next time.
         state.changed = changed(&self.files);
-        state.config = read(&self.files)?;
+        (_, state.config) = read(&self.files)?;
         log::info!("serving the certificate of {}", self.files.certificate.display());
         Ok(())
     }
@@ -82,7 +110,7 @@ fn changed(files: &TlsFiles) -> [Option<SystemTime>; 2] {
     [&files.certificate, &files.key].map(|path| fs::metadata(path).and_then(|file| file.modified()).ok())
 }
 
-fn read(files: &TlsFiles) -> io::Result<Arc<ServerConfig>> {
+fn read(files: &TlsFiles) -> io::Result<(Vec<CertificateDer<'static>>, Arc<ServerConfig>)> {
     let unusable = |path: &PathBuf, error: &dyn std::fmt::Display| {
         io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
     };
@@ -95,8 +123,8 @@ fn read(files: &TlsFiles) -> io::Result<Arc<ServerConfig>> {
         .expect("ring speaks TLS 1.2 and 1.3")
         .with_no_client_auth()
         // Refuses a key that does not belong to the certificate.
-        .with_single_cert(certificates, key)
+        .with_single_cert(certificates.clone(), key)
         .map_err(|error| unusable(&files.certificate, &error))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok((certificates, Arc::new(config)))
 }

@@ -5,6 +5,8 @@ mod sessions;
 mod events;
 mod transfer;
 mod backup;
+mod doctor;
+mod verify;
 
 use std::process::Output;
 

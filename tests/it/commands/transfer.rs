@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -73,7 +74,7 @@ fn a_list_of_blocks_is_enough() {
 }
 
 #[test]
-fn all_are_imported_or_none() {
+fn the_whole_file_is_checked_before_any_of_it_is_written() {
     let program = Program::serve(&[]);
     program.session_of(ada());
     let long = "1".repeat(256);
@@ -103,6 +104,99 @@ fn all_are_imported_or_none() {
         program.import_fails(text, "nothing was imported");
     }
     program.fails(&["import", "/no/such/file"], "/no/such/file: cannot be read");
+}
+
+#[test]
+fn an_import_turns_nothing_back_that_google_told_later() {
+    let program = Program::serve(&[]);
+    program.session_of(ada());
+    let old = "sub,email,pinned_email,name,created_at,last_signin_at,blocked_at\n\
+        1,old@gmail.com,old@gmail.com,Old,1500000000,1600000000,1700000000\n";
+    let known = || program.documents(&["users", "show", "1", "--json"])[0]["user"].clone();
+    let before = known();
+    program.printed(&["import", &program.file("old", old)]);
+    let after = known();
+    for name in ["email", "pinned_email", "name", "last_signin_at"] {
+        assert_eq!(after[name], before[name], "{name}");
+    }
+    assert_eq!((&after["created_at"], &after["blocked_at"]), (&json!(1_500_000_000), &json!(1_700_000_000)));
+    let new = old.replace("1600000000", "4000000000");
+    program.printed(&["import", &program.file("new", &new)]);
+    assert_eq!(known()["name"], "Old", "unless the file tells of a later sign-in");
+}
+
+/// Signs in again and again while the command runs; how often. None may wait for long, beside the whole.
+#[track_caller]
+fn sign_ins_during(program: &Program, arguments: &[&str]) -> usize {
+    let begun = Instant::now();
+    let mut command = hallpass(arguments);
+    let mut child = command.arg("--database").arg(program.database()).stdout(Stdio::null()).spawn().unwrap();
+    let (mut count, mut slowest) = (0, Duration::ZERO);
+    while child.try_wait().unwrap().is_none() {
+        let start = Instant::now();
+        program.session_of(json!({"sub": format!("during-{count}"), "email": null}));
+        (count, slowest) = (count + 1, slowest.max(start.elapsed()));
+    }
+    assert!(child.wait().unwrap().success());
+    assert!(slowest < begun.elapsed() / 2, "the slowest took {slowest:?} of {:?}", begun.elapsed());
+    count
+}
+
+#[test]
+fn sign_ins_go_on_during_an_import_and_a_revocation_of_all() {
+    const MANY: usize = 5_000;
+    let program = Program::serve(&[]);
+    let mut text = "sub,email,pinned_email,name\n".to_owned();
+    for number in 0..MANY {
+        text.push_str(&format!("{number},user{number}@x.example,user{number}@x.example,A Name\n"));
+    }
+    let file = program.file("many", &text);
+    // As if there were far more of them.
+    let slowly = "BEGIN SELECT (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+        SELECT sum(i) FROM n); END";
+    program.sql(&format!(
+        "CREATE TRIGGER slow_users AFTER INSERT ON users {slowly};
+         CREATE TRIGGER slow_sessions AFTER UPDATE OF ended_at ON sessions {slowly}"
+    ));
+    let signed_in = sign_ins_during(&program, &["import", &file]);
+    assert_eq!(program.printed(&["users", "export"]).lines().count(), 1 + MANY + signed_in);
+
+    program.sql(
+        "INSERT INTO sessions (token_sha256, id, sub, kind, client_id, created_at, last_seen_at, expires_at)
+         SELECT randomblob(32), 'many-' || sub, sub, 'session', 'x', 1, 1, 4000000000 FROM users",
+    );
+    let early = program.session_of(ada());
+    let signed_in = sign_ins_during(&program, &["sessions", "revoke", "--all", "--yes"]);
+    program.has_status(&early, "401");
+    let listed = program.printed(&["sessions", "list", "--limit", "1000000"]);
+    assert!(listed.lines().count() <= signed_in && !listed.contains("many-"), "all that there were have ended");
+}
+
+#[test]
+fn an_import_that_was_cut_short_is_completed_by_another() {
+    let program = Program::serve(&[]);
+    let mut text = "sub,pinned_email,blocked_at\n".to_owned();
+    for number in 0..2000 {
+        text.push_str(&format!("{number},user{number}@x.example,1700000000\n"));
+    }
+    let file = program.file("many", &text);
+    // Somebody takes an e-mail of the file after it was checked: as soon as the first users are there.
+    program.sql(
+        "CREATE TRIGGER late AFTER INSERT ON users WHEN new.sub = '600' BEGIN
+            INSERT INTO users (sub, email_authoritative, pinned_email, created_at, last_signin_at)
+            VALUES ('other', 1, 'user1700@x.example', 1, 1); END",
+    );
+    let held = "user1700@x.example is held by the user other; only its first 1500 users are imported";
+    program.fails(&["import", &file], held);
+    let count = || program.printed(&["users", "export"]).lines().count() - 1;
+    assert_eq!(count(), 1501);
+    program.sql("DROP TRIGGER late; DELETE FROM users WHERE sub = 'other'");
+    for _ in 0..2 {
+        assert_eq!(program.printed(&["import", &file]), "imported 2000 users\n");
+        assert_eq!(count(), 2000);
+        let blocks = program.printed(&["events", "--kind", "block", "--limit", "10000"]);
+        assert_eq!(blocks.lines().count(), 2000, "one each");
+    }
 }
 
 #[test]

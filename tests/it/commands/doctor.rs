@@ -1,0 +1,361 @@
+//! `hallpass doctor`.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use hallpass::clock;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
+use rcgen::{CertificateParams, KeyPair};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{ada, error};
+use crate::google::{Answer, Google};
+use crate::program::{Program, hallpass};
+use crate::world::CLIENT_ID;
+
+/// Settings that nothing is wrong with, but for what is not there: a server, and Google.
+struct Clinic {
+    google: Google,
+    folder: TempDir,
+}
+
+/// A check's verdict and what was said, advice included.
+type Findings = BTreeMap<String, (String, String)>;
+
+impl Clinic {
+    fn open() -> Clinic {
+        let clinic = Clinic { google: Google::start(), folder: tempfile::tempdir().unwrap() };
+        clinic.set_clock(0);
+        clinic
+    }
+
+    /// Google refuses what it is asked about, and tells the time.
+    fn set_clock(&self, seconds_ahead: i64) {
+        let time = Timestamp::from_second(clock::now() + seconds_ahead).unwrap();
+        let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&time).unwrap();
+        self.google.always(Answer::Status(400, format!("Date: {date}\r\n").leak(), b"{}".to_vec()));
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, flags: &[&str]) -> Command {
+        let mut command = hallpass(&["doctor", "--client-id", CLIENT_ID]);
+        command.env("HALLPASS_TOKENINFO_URL", self.google.url());
+        command.env("HALLPASS_DATABASE", self.path("hallpass.db")).env("HALLPASS_LISTEN", "127.0.0.1:1").args(flags);
+        command
+    }
+
+    #[track_caller]
+    fn findings(&self, flags: &[&str]) -> Findings {
+        read(&self.command(&[&["--json"], flags].concat()).output().unwrap())
+    }
+
+    /// With somebody to let in, that check comes out so, with that text in what it says.
+    #[track_caller]
+    fn says(&self, flags: &[&str], check: &str, verdict: &str, text: &str) {
+        let findings = self.findings(&[&["--allow-domain", "example.com"], flags].concat());
+        let (found, said) = findings.get(check).unwrap_or_else(|| panic!("no {check} in {findings:?}"));
+        assert_eq!(found, verdict, "{flags:?}: {said}");
+        assert!(said.contains(text), "{said}");
+    }
+}
+
+/// The exit code must follow from the verdicts.
+#[track_caller]
+fn read(output: &Output) -> Findings {
+    let array: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", error(output)));
+    let text = |finding: &Value, name: &str| finding[name].as_str().unwrap_or_default().to_owned();
+    let said = |finding: &Value| format!("{}; {}", text(finding, "detail"), text(finding, "advice"));
+    let one = |finding: &Value| (text(finding, "check"), (text(finding, "verdict"), said(finding)));
+    let findings: Findings = array.as_array().unwrap().iter().map(one).collect();
+    for (check, (verdict, said)) in &findings {
+        assert!(verdict == "ok" || !said.ends_with("; "), "{check} has no advice: {said}");
+    }
+    let failed = findings.values().any(|(verdict, _)| verdict == "failure");
+    assert_eq!(output.status.code(), Some(failed.into()), "{findings:?}");
+    assert_eq!(error(output).contains("failed"), failed);
+    findings
+}
+
+fn not_ok(findings: &Findings) -> Vec<&str> {
+    findings.iter().filter(|(_, (verdict, _))| verdict != "ok").map(|(check, _)| check.as_str()).collect()
+}
+
+/// Flags for the server that runs.
+fn beside(program: &Program) -> [String; 8] {
+    let (address, database) = (program.address.to_string(), program.database());
+    let (url, database) = (format!("http://{address}"), database.to_str().unwrap());
+    let flags = ["--listen", &address, "--public-url", &url, "--database", database, "--allow-email", "ada@gmail.com"];
+    flags.map(str::to_owned)
+}
+
+#[test]
+fn all_is_well_beside_a_running_server() {
+    let (clinic, program) = (Clinic::open(), Program::serve(&[]));
+    program.session_of(ada());
+    let files = || ["hallpass.db", "hallpass.db-wal"].map(|name| fs::read(program.folder.path().join(name)).unwrap());
+    let before = files();
+    let flags = beside(&program);
+    let flags = flags.each_ref().map(String::as_str);
+    let findings = clinic.findings(&flags);
+    assert_eq!(not_ok(&findings), [""; 0], "{findings:?}");
+    assert!(findings["server"].1.contains("one runs at"), "{findings:?}");
+    assert!(findings["reach"].1.contains("leads to this server"), "{findings:?}");
+    assert!(files() == before);
+
+    let output = clinic.command(&flags).output().unwrap();
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(output.status.success() && text.lines().count() == findings.len(), "{text}");
+    assert!(text.lines().all(|line| line.split('\t').count() == 3 && line.starts_with("ok\t")), "{text}");
+}
+
+#[test]
+fn without_a_server_it_says_so_and_makes_no_database() {
+    let clinic = Clinic::open();
+    let findings = clinic.findings(&["--allow-domain", "example.com"]);
+    assert_eq!(not_ok(&findings), ["reach"]);
+    assert!(findings["server"].1.contains("none runs at 127.0.0.1:1"));
+    assert!(findings["database"].1.contains("there is none at"));
+    assert_eq!(fs::read_dir(clinic.folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn client_ids() {
+    let clinic = Clinic::open();
+    let googles = |ids: &str, verdict, text| clinic.says(&["--client-id", ids], "client-id", verdict, text);
+    googles("123-a1.apps.googleusercontent.com,123.apps.googleusercontent.com", "ok", "123-a1.apps");
+    googles("web", "warning", "web does not look like Google's");
+    for odd in ["a.apps.googleusercontent.com", "1-.apps.googleusercontent.com", "1-A.apps.googleusercontent.com"] {
+        googles(odd, "warning", odd);
+    }
+    let output = hallpass(&["doctor", "--client-id", "GOCSPX-hush", "--tokeninfo-url", &clinic.google.url()])
+        .env("HALLPASS_DATABASE", clinic.path("none"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("failure\tclient-id\ta client secret") && !text.contains("hush"), "{text}");
+    let output = hallpass(&["doctor", "--tokeninfo-url", &clinic.google.url()]).output().unwrap();
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("failure\tclient-id\tthere is none"));
+}
+
+#[test]
+fn who_may_sign_in() {
+    let clinic = Clinic::open();
+    let who = |flags: &[&str]| clinic.findings(flags)["who-may-sign-in"].clone();
+    assert_eq!(who(&[]).0, "failure");
+    assert_eq!(who(&["--allow-anyone"]).0, "warning");
+    assert_eq!(who(&["--allow-domain", "gmail.com"]).0, "failure");
+    assert_eq!(who(&["--allow-email", "ada@gmail.com"]), ("ok".to_owned(), "ada@gmail.com; ".to_owned()));
+}
+
+#[test]
+fn public_url_and_what_follows_from_it() {
+    let clinic = Clinic::open();
+    let url = |url, verdict, text| clinic.says(&["--public-url", url], "public-url", verdict, text);
+    url("https://auth.example.invalid", "ok", "https://auth.example.invalid/auth/signin is the redirect URI");
+    url("http://localhost:1", "ok", "");
+    url("http://127.0.0.1:1", "ok", "");
+    url("http://auth.example.invalid", "warning", "cookies cannot be Secure");
+    url("https://192.0.2.1", "warning", "address without a name");
+    url("https://auth.example.invalid/path", "failure", "scheme, host and port");
+    let https = ["--public-url", "https://auth.example.invalid"];
+    let more = |flags: &[&str], check, verdict, text| clinic.says(&[&https, flags].concat(), check, verdict, text);
+    more(&[], "cookie", "ok", "Secure, for auth.example.invalid alone");
+    more(&["--cookie-domain", "example.invalid"], "cookie", "ok", "and its subdomains");
+    more(&["--cookie-domain", "example.net"], "cookie", "failure", "must be the host of --public-url or above it");
+    more(&["--allow-origin", "https://app.example.invalid:8443"], "allow-origin", "ok", "app.example.invalid");
+    more(&["--allow-origin", "https://app.example.net"], "allow-origin", "warning", "another site");
+    more(&["--allow-origin", "http://app.example.invalid"], "allow-origin", "warning", "another site");
+    more(&["--allow-origin", "app"], "allow-origin", "failure", "takes an origin");
+    more(&["--trusted-proxy", "192.0.2.0/24"], "trusted-proxy", "ok", "192.0.2.0/24");
+    more(&["--trusted-proxy", "0.0.0.0/0"], "trusted-proxy", "warning", "everybody is trusted");
+    more(&["--trusted-proxy", "proxy"], "trusted-proxy", "failure", "an address, a network");
+    more(&["--trusted-proxy", "::1", "--listen", "unix:/none"], "trusted-proxy", "warning", "Unix socket");
+    more(&["--site-logo", "/none.svg"], "settings", "failure", "--site-logo /none.svg cannot be read");
+}
+
+#[test]
+fn the_database_and_its_disk() {
+    let clinic = Clinic::open();
+    let program = Program::serve(&[]);
+    program.session_of(ada());
+    program.printed(&["backup", clinic.path("hallpass.db").to_str().unwrap()]);
+    clinic.says(&[], "database", "ok", "is sound (1 MiB)");
+    clinic.says(&[], "file-mode", "ok", "0600");
+    clinic.says(&[], "disk", "ok", "left");
+    fs::set_permissions(clinic.path("hallpass.db"), Permissions::from_mode(0o644)).unwrap();
+    clinic.says(&[], "file-mode", "warning", "chmod 600");
+
+    let at = |path: &Path, text| clinic.says(&["--database", path.to_str().unwrap()], "database", "failure", text);
+    at(Path::new("/no/such/folder/hallpass.db"), "its folder does not exist");
+    fs::write(clinic.path("text"), "no database at all, but a text of some length that begins with no magic").unwrap();
+    at(&clinic.path("text"), "is not Hallpass's");
+    let mut bytes = fs::read(clinic.path("hallpass.db")).unwrap();
+    let last = bytes.len() - 4096;
+    bytes[last..].fill(0xa5);
+    fs::write(clinic.path("damaged"), &bytes).unwrap();
+    at(&clinic.path("damaged"), "damaged");
+    assert!(fs::read(clinic.path("damaged")).unwrap() == bytes, "nothing is changed");
+}
+
+#[test]
+fn google_and_the_clock() {
+    let clinic = Clinic::open();
+    clinic.says(&[], "tokeninfo", "ok", "refused a bad token, as it should");
+    assert_eq!(clinic.google.calls(), ["/tokeninfo?id_token=hallpass.doctor.asks"]);
+    for (ahead, verdict, text) in [
+        (-3700, "failure", "seem to have expired"),
+        (-60, "warning", "ahead of Google's"),
+        (-5, "ok", "within"),
+        (5, "ok", "within"),
+        (60, "warning", "behind Google's"),
+        (310, "failure", "tokens come from the future"),
+    ] {
+        clinic.set_clock(ahead);
+        clinic.says(&[], "clock", verdict, text);
+    }
+    clinic.google.always(Answer::Status(400, "", Vec::new()));
+    clinic.says(&[], "clock", "warning", "told no time");
+    clinic.google.always(Answer::Claims);
+    clinic.says(&[], "tokeninfo", "failure", "says yes to a token that is none");
+    clinic.google.always(Answer::Status(503, "", Vec::new()));
+    clinic.says(&[], "tokeninfo", "failure", "answered with status 503");
+    clinic.google.always(Answer::Hang);
+    let start = Instant::now();
+    clinic.says(&["--tokeninfo-timeout", "1s"], "tokeninfo", "failure", "took too long");
+    assert!(start.elapsed() < Duration::from_secs(5));
+    let elsewhere = ["--tokeninfo-url", "http://tokeninfo.invalid/"];
+    clinic.says(&elsewhere, "tokeninfo-url", "warning", "is not Google's");
+}
+
+#[test]
+fn proxies_are_named_without_their_password() {
+    let proxied = |variables: &[(&str, &str)]| {
+        let arguments = ["doctor", "--json", "--client-id", CLIENT_ID, "--allow-anyone", "--tokeninfo-timeout", "1s"];
+        let mut command = hallpass(&arguments);
+        command.args(["--tokeninfo-url", "https://127.0.0.1:1/"]).envs(variables.iter().copied());
+        let output = command.output().unwrap();
+        assert!(!String::from_utf8(output.stdout.clone()).unwrap().contains("hush"));
+        read(&output)["proxy"].clone()
+    };
+    assert_eq!(proxied(&[]).1, "none: Google is called directly; ");
+    let proxy = ("HTTPS_PROXY", "http://me:hush@localhost:9");
+    let through = "Google is called through localhost:9 (HTTPS_PROXY); ";
+    assert_eq!(proxied(&[proxy]), ("ok".to_owned(), through.to_owned()));
+    let (verdict, said) = proxied(&[proxy, ("NO_PROXY", "127.0.0.1")]);
+    assert_eq!(verdict, "warning");
+    assert!(said.starts_with("Google is called directly, though the environment has HTTPS_PROXY, NO_PROXY"), "{said}");
+}
+
+#[test]
+fn descriptors_are_counted() {
+    let clinic = Clinic::open();
+    let line = format!(
+        "ulimit -n 1000 && exec {} doctor --json --client-id {CLIENT_ID} --allow-anyone --tokeninfo-url {} --database {}",
+        env!("CARGO_BIN_EXE_hallpass"),
+        clinic.google.url(),
+        clinic.path("none").display()
+    );
+    let findings = read(&Command::new("sh").args(["-c", &line]).output().unwrap());
+    let (verdict, said) = &findings["descriptors"];
+    assert!(verdict == "warning" && said.contains("the limit of 1000 has room for"), "{said}");
+}
+
+#[test]
+fn certificates() {
+    let clinic = Clinic::open();
+    let key = KeyPair::generate().unwrap();
+    fs::write(clinic.path("key"), key.serialize_pem()).unwrap();
+    fs::write(clinic.path("other-key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    let check = |host: &str, days: [i64; 2], key_file: &str, verdict, text| {
+        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        let day = |days: i64| {
+            let date = Timestamp::from_second(clock::now() + days * 86_400).unwrap().strftime("%Y-%-m-%-d").to_string();
+            let parts: Vec<i32> = date.split('-').map(|part| part.parse().unwrap()).collect();
+            rcgen::date_time_ymd(parts[0], parts[1] as u8, parts[2] as u8)
+        };
+        (params.not_before, params.not_after) = (day(days[0]), day(days[1]));
+        fs::write(clinic.path("cert"), params.self_signed(&key).unwrap().pem()).unwrap();
+        let (cert, key) = (clinic.path("cert"), clinic.path(key_file));
+        let files = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+        let url = ["--public-url", "https://auth.example.invalid"];
+        clinic.says(&[&files[..], &url].concat(), "certificate", verdict, text);
+        clinic.says(&[&files[..], &["--public-url", "http://localhost"]].concat(), "public-url", "failure", "HTTPS");
+    };
+    check("auth.example.invalid", [-1, 90], "key", "ok", "for auth.example.invalid, good until");
+    check("*.example.invalid", [-1, 90], "key", "ok", "good until");
+    check("auth.example.invalid", [-1, 10], "key", "warning", "expires");
+    check("auth.example.invalid", [-10, -1], "key", "failure", "expired");
+    check("auth.example.invalid", [2, 90], "key", "failure", "good only from");
+    check("www.example.invalid", [-1, 90], "key", "failure", "is not for auth.example.invalid");
+    check("auth.example.invalid", [-1, 90], "other-key", "failure", "KeyMismatch");
+    check("auth.example.invalid", [-1, 90], "none", "failure", "none");
+}
+
+#[test]
+fn what_the_public_url_leads_to() {
+    let (clinic, program, another) = (Clinic::open(), Program::serve(&[]), Program::serve(&[]));
+    program.session_of(ada());
+    let flags = beside(&program);
+    let beside = flags.each_ref().map(String::as_str);
+    let leads = |url: &str, verdict: &str, text: &str| {
+        let mut flags = beside;
+        flags[3] = url;
+        let findings = clinic.findings(&flags);
+        assert_eq!(findings["server"].0, "ok");
+        assert_eq!(findings["reach"].0, verdict, "{findings:?}");
+        assert!(findings["reach"].1.contains(text), "{findings:?}");
+    };
+    leads(&format!("http://{}", another.address), "failure", "leads to another Hallpass");
+    leads(&clinic.google.url().replace("/tokeninfo", ""), "failure", "something else answers, with status 400");
+    leads("http://127.0.0.1:1", "failure", "cannot be reached from here");
+    leads("http://none.invalid", "failure", "cannot be reached from here");
+}
+
+#[test]
+fn who_answers_where_the_server_is_to_listen() {
+    let (clinic, program) = (Clinic::open(), Program::serve(&[]));
+    let at = |address: &str, verdict, text| clinic.says(&["--listen", address], "server", verdict, text);
+    at(&program.address.to_string(), "failure", "uses another database");
+    at(clinic.google.url().trim_start_matches("http://").trim_end_matches("/tokeninfo"), "failure", "something else");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    at(&free.to_string(), "ok", "none runs at");
+
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("socket");
+    let unix = format!("unix:{}", socket.display());
+    let program = Program::serve(&["--listen", &unix]);
+    let database = program.database();
+    let flags = ["--listen", &unix, "--public-url", &format!("http://{}", program.address), "--database"];
+    let flags = [&flags[..], &[database.to_str().unwrap()]].concat();
+    clinic.says(&flags, "server", "ok", &format!("one runs at {unix}, on this database"));
+    clinic.says(&flags, "reach", "ok", "leads to this server");
+}
+
+#[test]
+fn a_certificate_of_ones_own_is_told_from_another_server() {
+    let (clinic, folder) = (Clinic::open(), tempfile::tempdir().unwrap());
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let (cert_path, key_path) = (folder.path().join("cert"), folder.path().join("key"));
+    fs::write(&cert_path, certificate.pem()).unwrap();
+    fs::write(&key_path, key.serialize_pem()).unwrap();
+    let tls = ["--tls-cert", cert_path.to_str().unwrap(), "--tls-key", key_path.to_str().unwrap()];
+    let program = Program::serve(&tls);
+    let (database, address) = (program.database(), program.address.to_string());
+    let flags = ["--listen", &address, "--database", database.to_str().unwrap()];
+    let flags = [&tls[..], &flags].concat();
+    clinic.says(&flags, "server", "ok", "one runs at");
+    clinic.says(&flags, "reach", "warning", "no public authority vouches for");
+    let google = format!("https://{address}/tokeninfo");
+    clinic.says(&["--tokeninfo-url", &google], "tokeninfo", "failure", "has no valid certificate");
+}
