@@ -100,7 +100,7 @@ impl SessionToken {
 }
 
 /// The SHA-256 of a token. With 256 random bits behind it, it needs no salt.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {

@@ -7,6 +7,7 @@ mod open;
 mod writer;
 mod readers;
 mod known;
+mod touches;
 mod users;
 mod sessions;
 mod events;
@@ -21,6 +22,7 @@ mod inspection;
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 pub use directory::{Account, UserSort};
 pub use events::{EVENT_SECONDS_KEPT, Event, EventKind};
@@ -33,6 +35,7 @@ pub use users::{NewSession, Refusal, SignIn, SignedIn, User};
 
 use known::Known;
 use readers::Readers;
+use touches::Touches;
 use writer::Writer;
 
 /// A Hallpass database.
@@ -40,6 +43,7 @@ pub struct Store {
     writer: Writer,
     readers: Readers,
     known: Known,
+    touches: Arc<Touches>,
 }
 
 /// The database cannot answer. The text is for the log; no value from a row is in it.
@@ -53,7 +57,12 @@ impl Store {
     /// One sentence for the operator: it is damaged, newer than this program, read-only, or not Hallpass's.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         let connection = open::writing(path)?;
-        Ok(Store { writer: Writer::start(connection), readers: Readers::new(path.to_owned()), known: Known::new() })
+        Ok(Store {
+            writer: Writer::start(connection),
+            readers: Readers::new(path.to_owned()),
+            known: Known::new(),
+            touches: Arc::default(),
+        })
     }
 
     /// Opens the database at that path, which must be there already.

@@ -6,12 +6,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::events::{self, Event, EventKind};
+use super::touches::Noted;
 use super::users::{USER_COLUMNS, User};
 use super::{Store, StoreError};
 use crate::token::TokenHash;
 
 /// `last_seen_at` is written at most this often for a session, so that reading stays reading.
-const TOUCH_SECONDS: i64 = 60;
+pub const TOUCH_SECONDS: i64 = 60;
 /// The most sessions of one person that are listed.
 const LISTED_MAX: i64 = 1000;
 
@@ -137,13 +138,16 @@ impl Store {
         if !session.is_touch_due(now) {
             return;
         }
-        self.known.touch(token, now);
-        let token = *token;
-        self.writer.write_later(move |db| {
-            let sql = "UPDATE sessions SET last_seen_at = ?2 WHERE token_sha256 = ?1 AND last_seen_at <= ?2 - ?3";
-            db.prepare_cached(sql)?.execute(params![token.as_bytes(), now, TOUCH_SECONDS])?;
-            Ok(())
-        });
+        let noted = self.touches.note(*token, now);
+        if noted == Noted::First {
+            let touches = self.touches.clone();
+            if !self.writer.write_later(move |db| touches.write(db)) {
+                return self.touches.forget();
+            }
+        }
+        if noted != Noted::Not {
+            self.known.touch(token, now);
+        }
     }
 
     /// The live sessions of that person, the last used first.

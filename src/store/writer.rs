@@ -1,7 +1,7 @@
 //! The one thread that writes. Whatever waits in its queue shares one transaction, so that many sign-ins cost one
 //! sync of the disk, and each is answered only when that sync is done.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -59,8 +59,8 @@ impl Writer {
         receiver.recv().map_err(|_| gone())?
     }
 
-    /// Has the work done soon, without waiting. It is dropped if the queue is full.
-    pub fn write_later(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static) {
+    /// Has the work done soon, without waiting. If the queue is full it is dropped, and the answer is false.
+    pub fn write_later(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static) -> bool {
         let job: Job = Box::new(move |db| {
             let result = atomically(db, work);
             Box::new(move |committed| {
@@ -69,9 +69,11 @@ impl Writer {
                 }
             })
         });
-        if let Err(TrySendError::Full(_)) = self.queue().try_send(Task { job, awaited: false }) {
+        let accepted = self.queue().try_send(Task { job, awaited: false }).is_ok();
+        if !accepted {
             log::warn!("not recorded: too much is waiting to be written");
         }
+        accepted
     }
 
     fn queue(&self) -> &SyncSender<Task> {
