@@ -1,6 +1,7 @@
 //! Does Google vouch for this token, and is it for us?
 
 mod tokeninfo;
+mod client;
 mod gate;
 mod refused;
 mod identity;

@@ -4,25 +4,19 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ureq::Agent;
-use ureq::http::Response;
-use ureq::http::header::RETRY_AFTER;
 use url::Url;
 
+use super::client::{Answer, Client};
 use super::gate::Gate;
 use super::refused::RefusedTokens;
 use crate::clock;
 use crate::metrics::{CallResult, Metrics, Reading};
 use crate::token::IdToken;
 
-/// A real answer has about 1 kB.
-const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 /// The pause before the one retry where Google names none.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How many exchanges may wait for each that may run.
 const WAITING_PER_RUNNING: usize = 2;
-/// Google closes an idle connection after minutes; ours end first.
-const IDLE_CONNECTION_AGE: Duration = Duration::from_secs(60);
 
 /// Where Google is asked, and how patiently.
 #[derive(Debug, Clone)]
@@ -51,8 +45,7 @@ pub enum Failure {
 
 /// Google's tokeninfo endpoint.
 pub struct Tokeninfo {
-    agent: Agent,
-    url: String,
+    client: Client,
     timeout: Duration,
     gate: Gate,
     refused: RefusedTokens,
@@ -60,23 +53,10 @@ pub struct Tokeninfo {
 }
 
 impl Tokeninfo {
-    /// A client with its pool of connections. HTTPS_PROXY and NO_PROXY count where the endpoint is https.
+    /// A client with its pool of connections.
     pub fn new(settings: &TokeninfoSettings, metrics: Arc<Metrics>) -> Tokeninfo {
-        let proxy = if settings.url.scheme() == "https" { ureq::Proxy::try_from_env() } else { None };
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .max_idle_connections(settings.concurrency)
-            .max_idle_connections_per_host(settings.concurrency)
-            .max_idle_age(IDLE_CONNECTION_AGE)
-            .user_agent(concat!("hallpass/", env!("CARGO_PKG_VERSION")))
-            .proxy(proxy)
-            .build()
-            .new_agent();
         Tokeninfo {
-            agent,
-            url: settings.url.to_string(),
+            client: Client::new(&settings.url, "tokeninfo", settings.concurrency),
             timeout: settings.timeout,
             gate: Gate::new(settings.concurrency, settings.concurrency * WAITING_PER_RUNNING),
             refused: RefusedTokens::default(),
@@ -146,29 +126,14 @@ impl Tokeninfo {
 
     /// One attempt. A status of 200 or 400 comes back with its body; anything else is no answer.
     fn attempt(&self, token: &IdToken, deadline: Instant) -> Result<(u16, Vec<u8>), Attempt> {
-        let patience = deadline.saturating_duration_since(Instant::now());
-        if patience.is_zero() {
-            return Err(Attempt::broken("tokeninfo took too long".into()));
-        }
-        let mut response = self
-            .agent
-            .get(&self.url)
-            .query("id_token", token.expose())
-            .config()
-            .timeout_global(Some(patience))
-            .build()
-            .call()
-            .map_err(|error| Attempt::broken(describe(&error)))?;
-        let status = response.status().as_u16();
-        let retry_after = retry_after(&response);
-        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-        match status {
-            200 => Ok((200, body.map_err(|error| Attempt::broken(describe(&error)))?)),
+        let answer = self.client.get(&[("id_token", token.expose())], deadline).map_err(Attempt::broken)?;
+        match answer.status {
+            200 => Ok((200, answer.body.map_err(Attempt::broken)?)),
             400 => Ok((400, Vec::new())),
-            _ => Err(Attempt {
+            status => Err(Attempt {
                 cause: format!("tokeninfo answered with status {status}"),
                 retryable: status == 429 || status >= 500,
-                retry_after,
+                retry_after: retry_after(&answer),
             }),
         }
     }
@@ -198,22 +163,6 @@ fn unavailable(cause: String) -> Failure {
 }
 
 /// Seconds, as Google's front ends send them; the form with a date is not used there.
-fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
-    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
-}
-
-/// The kind of an error. Its own text may hold the URL, and the URL holds the token.
-fn describe(error: &ureq::Error) -> String {
-    let kind = match error {
-        ureq::Error::Timeout(_) => "took too long",
-        ureq::Error::HostNotFound => "has no address (DNS)",
-        ureq::Error::Io(io) => return format!("tokeninfo could not be reached: {}", io.kind()),
-        ureq::Error::BodyExceedsLimit(_) => "sent more than 64 KiB",
-        ureq::Error::ConnectProxyFailed(_) => "could not be reached through the proxy",
-        ureq::Error::Rustls(_) | ureq::Error::Tls(_) => "has no valid certificate, or TLS failed",
-        ureq::Error::Protocol(_) => "broke the HTTP protocol",
-        _ => "could not be reached",
-    };
-    format!("tokeninfo {kind}")
+fn retry_after(answer: &Answer) -> Option<Duration> {
+    answer.field("Retry-After")?.parse().ok().map(Duration::from_secs)
 }

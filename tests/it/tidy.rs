@@ -37,7 +37,7 @@ fn every_library_has_one_home() {
     lives_in("mio::", &["src/web/door/"]);
     lives_in("httparse::", &["src/web/door/"]);
     lives_in("rustls::", &["src/web/door/"]);
-    lives_in("ureq::", &["src/google/tokeninfo.rs", "src/admin/health.rs"]);
+    lives_in("ureq::", &["src/google/client.rs", "src/admin/health.rs"]);
     lives_in("prometheus_client::", &["src/metrics.rs"]);
     lives_in("rusqlite::", &["src/store/"]);
     lives_in("maud::", &["src/web/pages/"]);
