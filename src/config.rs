@@ -8,5 +8,5 @@ pub use operator::{
     BackupOptions, DatabaseOption, EventsOptions, ExportFormat, ImportOptions, RestoreOptions, SessionsCommand,
     SessionsOptions, SortOption, UsersCommand, UsersOptions, WhoOption,
 };
-pub use options::{Command, HealthOptions, LogFormat, Options, ServeOptions};
+pub use options::{Command, HealthOptions, LogFormat, Options, ServeOptions, VerifyOption};
 pub use settings::{ListenAddress, Logo, Settings, SigninLimit, TrustedProxies, is_within};

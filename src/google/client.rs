@@ -89,8 +89,8 @@ impl Client {
 }
 
 impl Answer {
-    /// The first header field of that name, if it is text.
-    pub fn field(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+    /// The header fields of that name that are text, in their order.
+    pub fn fields(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
     }
 }

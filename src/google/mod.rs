@@ -1,13 +1,20 @@
 //! Does Google vouch for this token, and is it for us?
 
+mod verifier;
 mod tokeninfo;
 mod client;
 mod gate;
 mod refused;
+mod keys;
+mod jwks;
+mod jws;
 mod identity;
 mod policy;
 pub mod demo;
 
 pub use identity::{ISSUERS, Identity, Rejection};
+pub use jwks::KeySet;
+pub use keys::{Keys, KeysFound, find_keys};
 pub use policy::{AllowList, NOT_ON_THE_LIST, Policy};
-pub use tokeninfo::{Failure, Tokeninfo, TokeninfoSettings};
+pub use tokeninfo::TokeninfoSettings;
+pub use verifier::{Failure, VerifiedBy, Verifier, VerifierSettings, Verify};

@@ -1,4 +1,4 @@
-//! The one call to Google: GET tokeninfo with the token as its only parameter.
+//! The call to tokeninfo: GET with the token as its only parameter.
 
 use std::sync::Arc;
 use std::thread;
@@ -9,6 +9,7 @@ use url::Url;
 use super::client::{Answer, Client};
 use super::gate::Gate;
 use super::refused::RefusedTokens;
+use super::verifier::Failure;
 use crate::clock;
 use crate::metrics::{CallResult, Metrics, Reading};
 use crate::token::IdToken;
@@ -29,24 +30,11 @@ pub struct TokeninfoSettings {
     pub concurrency: usize,
 }
 
-/// Why there is no answer to read.
-#[derive(Debug)]
-pub enum Failure {
-    /// Google looked at the token and said no. Final.
-    Refused,
-    /// Google cannot say. Says nothing about the token.
-    Unavailable {
-        /// What happened, without token and URL.
-        cause: String,
-        /// Seconds that Google asked us to wait.
-        retry_after: Option<u64>,
-    },
-}
+const REFUSED: Failure = Failure::Refused("Google refuses this token: it is malformed, altered or expired");
 
 /// Google's tokeninfo endpoint.
 pub struct Tokeninfo {
     client: Client,
-    timeout: Duration,
     gate: Gate,
     refused: RefusedTokens,
     metrics: Arc<Metrics>,
@@ -57,7 +45,6 @@ impl Tokeninfo {
     pub fn new(settings: &TokeninfoSettings, metrics: Arc<Metrics>) -> Tokeninfo {
         Tokeninfo {
             client: Client::new(&settings.url, "tokeninfo", settings.concurrency),
-            timeout: settings.timeout,
             gate: Gate::new(settings.concurrency, settings.concurrency * WAITING_PER_RUNNING),
             refused: RefusedTokens::default(),
             metrics,
@@ -69,16 +56,15 @@ impl Tokeninfo {
         self.gate.capacity()
     }
 
-    /// Asks Google about the token and hands back the body of a 200, unread.
+    /// Asks Google about the token until the deadline, and hands back the body of a 200, unread.
     ///
     /// # Errors
     /// [`Failure::Refused`] on 400, remembered for ten minutes; [`Failure::Unavailable`] on anything else.
-    pub fn ask(&self, token: &IdToken) -> Result<Vec<u8>, Failure> {
+    pub fn ask(&self, token: &IdToken, deadline: Instant) -> Result<Vec<u8>, Failure> {
         let start = Instant::now();
-        let deadline = start + self.timeout;
         let hash = token.hash();
         if self.refused.contains(&hash, start) {
-            return Err(Failure::Refused);
+            return Err(REFUSED);
         }
         let Some(_permit) = self.gate.enter(deadline) else {
             return Err(unavailable("too many exchanges with tokeninfo are under way".into()));
@@ -94,7 +80,7 @@ impl Tokeninfo {
             Ok((200, body)) => Ok(body),
             Ok(_) => {
                 self.refused.insert(hash, start);
-                Err(Failure::Refused)
+                Err(REFUSED)
             }
             Err(attempt) => Err(Failure::Unavailable {
                 cause: attempt.cause,
@@ -164,5 +150,5 @@ fn unavailable(cause: String) -> Failure {
 
 /// Seconds, as Google's front ends send them; the form with a date is not used there.
 fn retry_after(answer: &Answer) -> Option<Duration> {
-    answer.field("Retry-After")?.parse().ok().map(Duration::from_secs)
+    answer.fields("Retry-After").next()?.parse().ok().map(Duration::from_secs)
 }
