@@ -21,6 +21,8 @@ const LIFETIME_SECONDS_MIN: u64 = 60;
 const LIFETIME_SECONDS_MAX: u64 = 24 * 60 * 60;
 /// Seconds that keys go on counting after they ran out, while no new ones can be had.
 const GRACE_SECONDS: i64 = 24 * 60 * 60;
+/// Seconds between two fetches of our own accord while no keys count: a machine may start before its network.
+const RETRY_SECONDS: u64 = 5;
 /// Fetches are few.
 const CONNECTIONS: usize = 1;
 
@@ -95,7 +97,7 @@ impl Keys {
             let patience = deadline.saturating_duration_since(Instant::now());
             let waited = self.fetched.wait_timeout_while(state, patience, |state| state.fetching);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        } else if state.may_fetch(now) {
+        } else if state.may_fetch(now, LIFETIME_SECONDS_MIN) {
             state = self.fetch(state, now, deadline);
         }
         let current = state.usable(now).ok_or(NoKey::Unavailable("Google's keys are not known".into()))?;
@@ -108,11 +110,13 @@ impl Keys {
         }
     }
 
-    /// Fetches the keys if it is time to: when three quarters of their life have passed.
+    /// Fetches the keys if it is time to: when three quarters of their life have passed. What fails is tried again after
+    /// a minute; while there are no keys that count, and so nobody can sign in, after seconds.
     pub fn refresh(&self, now: i64) {
         let state = self.lock();
         let is_fresh = state.current.as_ref().is_some_and(|current| current.fresh().contains(&now));
-        if !is_fresh && !state.fetching && state.may_fetch(now) {
+        let pause = if state.usable(now).is_some() { LIFETIME_SECONDS_MIN } else { RETRY_SECONDS };
+        if !is_fresh && !state.fetching && state.may_fetch(now, pause) {
             drop(self.fetch(state, now, Instant::now() + self.timeout));
         }
     }
@@ -196,9 +200,9 @@ impl State {
         self.current.as_ref().filter(|current| now < current.published.expires_at + GRACE_SECONDS)
     }
 
-    /// A clock that was set back or forth by more than a minute does not keep us from fetching.
-    fn may_fetch(&self, now: i64) -> bool {
-        self.last_fetch.as_ref().is_none_or(|fetch| now.abs_diff(fetch.at) >= LIFETIME_SECONDS_MIN)
+    /// A clock that was set back or forth by more than the pause does not keep us from fetching.
+    fn may_fetch(&self, now: i64, pause_seconds: u64) -> bool {
+        self.last_fetch.as_ref().is_none_or(|fetch| now.abs_diff(fetch.at) >= pause_seconds)
     }
 
     /// Whether what is not among the keys is no key of Google's: nobody waits for an answer, and the last was good.

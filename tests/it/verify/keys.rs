@@ -53,9 +53,38 @@ fn keys_are_fetched_ahead_of_time_and_not_before() {
 #[test]
 fn a_failed_fetch_is_tried_again_after_a_minute() {
     let (world, certs) = world("keys");
+    let keys = world.app.keys().unwrap();
+    keys.refresh(NOW);
+    certs.always(status(503));
+    for (at, calls) in [(2700, 2), (2701, 2), (2759, 2), (2760, 3), (2819, 3), (2820, 4)] {
+        keys.refresh(NOW + at);
+        assert_eq!(certs.calls().len(), calls, "after {at} s");
+    }
+}
+
+#[test]
+fn while_there_are_no_keys_at_all_it_is_tried_again_after_seconds_but_for_no_client() {
+    let (world, certs) = world("keys");
     certs.always(status(503));
     let keys = world.app.keys().unwrap();
-    for (at, calls) in [(0, 1), (1, 1), (59, 1), (60, 2), (119, 2), (120, 3)] {
+    let client_at = |at| world.send_at(post_token(&token_at(&FIRST, NOW + at)), NOW + at).status;
+    for (at, calls) in [(0, 1), (4, 1), (5, 2), (9, 2), (10, 3)] {
+        keys.refresh(NOW + at);
+        assert_eq!(client_at(at), 503);
+        assert_eq!(certs.calls().len(), calls, "after {at} s");
+    }
+    for (at, calls) in [(16, 3), (69, 3), (70, 4), (75, 4)] {
+        assert_eq!(client_at(at), 503);
+        assert_eq!(certs.calls().len(), calls, "after {at} s");
+    }
+    certs.always(published(&jwk_set(&[FIRST.jwk()]), 3600));
+    keys.refresh(NOW + 75);
+    assert_eq!(client_at(75), 200);
+
+    // Keys that no longer count are none.
+    certs.always(status(503));
+    let over = 75 + HOUR + DAY;
+    for (at, calls) in [(over - 1, 6), (over + 3, 6), (over + 4, 7)] {
         keys.refresh(NOW + at);
         assert_eq!(certs.calls().len(), calls, "after {at} s");
     }
