@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::store::{Client, Store};
 use crate::token::random_text;
 
-/// Names the database and the machine that answer, and says nothing else about them.
+/// Names the database and the machine that answer at /auth/me, and says nothing else about them.
 pub const INSTANCE_HEADER: &str = "X-Hallpass-Instance";
 /// What goes into a log line or a row of what a client sent.
 const TEXT_LENGTH_MAX: usize = 256;
@@ -142,8 +142,10 @@ impl App {
         );
         let mut response = origin::share(response, request, &self.settings)
             .with("X-Request-Id", id)
-            .with(INSTANCE_HEADER, self.instance.clone())
             .with("X-Content-Type-Options", "nosniff");
+        if request.path() == "/auth/me" {
+            response = response.with(INSTANCE_HEADER, self.instance.clone());
+        }
         if response.header("Cache-Control").is_none() {
             response = response.with("Cache-Control", "no-store");
         }

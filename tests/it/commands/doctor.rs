@@ -116,6 +116,8 @@ fn all_is_well_beside_a_running_server() {
     assert!(findings["server"].1.contains("one runs at"), "{findings:?}");
     assert!(findings["reach"].1.contains("leads to this server"), "{findings:?}");
     assert!(files() == before);
+    let names_instance = |target| program.get(target, "").contains("\r\nX-Hallpass-Instance: ");
+    assert!(names_instance("/auth/me") && !names_instance("/auth/check"));
 
     let output = clinic.command(&flags).output().unwrap();
     let text = String::from_utf8(output.stdout.clone()).unwrap();
