@@ -52,7 +52,10 @@ pub fn run(mut sockets: Sockets, options: &ServeOptions, app: App, mut signals: 
     let files = options.tls_cert.clone().zip(options.tls_key.clone());
     let tls = files.map(|(certificate, key)| TlsFiles { certificate, key });
     if let Some(address) = &options.http_redirect {
-        sockets.redirect = Some((sockets::tcp(address)?, app.settings().origin()));
+        let (socket, origin) = (sockets::tcp(address)?, app.settings().origin());
+        let bound = socket.local_addr().map_or(address.clone(), |bound| bound.to_string());
+        log::info!("sending plain http on {bound} to {origin}");
+        sockets.redirect = Some((socket, origin));
     }
     let trusted = app.settings().trusted_proxies.clone();
     let limits = Limits {
