@@ -50,7 +50,8 @@ CREATE TABLE IF NOT EXISTS events (
     client_address      TEXT,
     client_id           TEXT,               -- aud of the ID token
     user_agent          TEXT,
-    reason              TEXT                -- of a refusal: what the client was told; else by whom, if not by themselves
+    reason              TEXT,               -- of a refusal: what the client was told; else by whom, if not by themselves
+    verified_by         TEXT                -- what said that the ID token is Google's: tokeninfo or keys; NULL where none was verified
 ) STRICT;
 CREATE INDEX IF NOT EXISTS events_by_time ON events (at);
 CREATE INDEX IF NOT EXISTS events_by_sub ON events (sub, at);
@@ -69,3 +70,13 @@ CREATE TRIGGER IF NOT EXISTS session_changed AFTER UPDATE OF token_sha256, id, s
     ON sessions BEGIN UPDATE revision SET id = random(); END;
 CREATE TRIGGER IF NOT EXISTS session_deleted AFTER DELETE ON sessions
     BEGIN UPDATE revision SET id = random(); END;
+
+-- Google's public keys as last fetched, so that a restart while Google is away signs people in. One row at most, and
+-- none unless --verify is fallback or keys.
+CREATE TABLE IF NOT EXISTS google_keys (
+    id                  INTEGER PRIMARY KEY CHECK (id = 1),
+    url                 TEXT NOT NULL,      -- where they are from; keys of another place do not count
+    document            TEXT NOT NULL,      -- JSON: a JWK set, or PEM certificates by key ID
+    fetched_at          INTEGER NOT NULL,
+    expires_at          INTEGER NOT NULL    -- when they should have been fetched again
+) STRICT;

@@ -10,6 +10,6 @@ pub use operator::{
     BackupOptions, DatabaseOption, EventsOptions, ExportFormat, ImportOptions, RestoreOptions, SessionsCommand,
     SessionsOptions, SortOption, UsersCommand, UsersOptions, WhoOption,
 };
-pub use options::{Command, HealthOptions, LogFormat, Options, ServeOptions};
+pub use options::{Command, HealthOptions, LogFormat, Options, ServeOptions, VerifyOption};
 pub use settings::{ListenAddress, Logo, Settings, SigninLimit, TrustedProxies, is_within};
-pub(crate) use settings::{cookie_domain, origin, policy, public_url, tokeninfo, trusted_proxies};
+pub(crate) use settings::{cookie_domain, origin, policy, public_url, trusted_proxies, verifier};

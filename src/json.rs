@@ -1,7 +1,7 @@
 //! A JSON object as it was sent: its fields in order, duplicates included.
 //!
 //! RFC 8259 leaves the meaning of a repeated name open, and two parsers that choose differently are a security hole.
-//! So both places that read foreign objects (tokeninfo's answers, JSON bodies) look at every field.
+//! So all places that read foreign objects (claims, a token's header, JSON bodies) look at every field.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;

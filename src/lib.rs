@@ -1,7 +1,7 @@
 //! Google sign-in for self-hosted apps: a token in, Google asked, the user recorded, a session out.
 //!
 //! ```text
-//! client -> door -> tiny_http -> App::handle -> google (ureq -> tokeninfo)
+//! client -> door -> tiny_http -> App::handle -> google (ureq -> tokeninfo, or its public keys)
 //!                                            -> store  (rusqlite)
 //! ```
 //!
@@ -13,6 +13,7 @@
 pub mod config;
 pub mod error;
 pub mod profile;
+pub mod published_keys;
 pub mod token;
 pub mod json;
 pub mod clock;

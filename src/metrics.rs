@@ -27,9 +27,11 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     request_seconds: Family<RouteLabel, Histogram, fn() -> Histogram>,
     signins: Family<OutcomeLabel, Counter>,
+    verified: Family<ByLabel, Counter>,
     calls: Family<ResultLabel, Counter>,
     call_seconds: Histogram,
     last_call: Mutex<Option<(CallResult, i64)>>,
+    keys_fetches: Family<ResultLabel, Counter>,
     started_at: i64,
 }
 
@@ -97,6 +99,11 @@ struct OutcomeLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByLabel {
+    by: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabel {
     result: &'static str,
 }
@@ -112,9 +119,11 @@ impl Default for Metrics {
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(request_seconds),
             signins: Family::default(),
+            verified: Family::default(),
             calls: Family::default(),
             call_seconds: Histogram::new(CALL_SECONDS),
             last_call: Mutex::default(),
+            keys_fetches: Family::default(),
             started_at: clock::now(),
         }
     }
@@ -130,6 +139,16 @@ impl Metrics {
     /// Somebody tried to sign in, by a post or by a bearer never seen.
     pub fn count_signin(&self, outcome: &'static str) {
         self.signins.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Somebody signed in, whose token that vouched for.
+    pub fn count_verified(&self, by: &'static str) {
+        self.verified.get_or_create(&ByLabel { by }).inc();
+    }
+
+    /// Google's keys were fetched, or were not.
+    pub fn count_keys_fetch(&self, result: &'static str) {
+        self.keys_fetches.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// Google was called at that time (unix seconds).
@@ -158,6 +177,8 @@ impl Metrics {
         hallpass.register("http_requests", "Requests answered", self.requests.clone());
         hallpass.register("http_request_duration_seconds", "Time to an answer", self.request_seconds.clone());
         hallpass.register("signins", "Attempts to sign in", self.signins.clone());
+        hallpass.register("signins_verified", "Sign-ins by what verified them", self.verified.clone());
+        hallpass.register("keys_fetches", "Fetches of Google's keys", self.keys_fetches.clone());
         hallpass.register("tokeninfo_calls", "Calls to Google", self.calls.clone());
         hallpass.register("tokeninfo_call_duration_seconds", "Time to Google's answer", self.call_seconds.clone());
         registry.register_collector(Box::new(Readings(readings)));

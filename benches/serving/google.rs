@@ -1,4 +1,4 @@
-//! A stand-in for Google's tokeninfo that costs as little as possible: it believes every token.
+//! A stand-in for Google's tokeninfo that costs as little as possible: it believes every token. It publishes a key, too.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,8 +9,12 @@ use std::time::Duration;
 
 use hallpass::clock;
 
+use super::keys;
+
 /// The client ID that the tokens are for.
 pub const CLIENT_ID: &str = "bench.apps.googleusercontent.com";
+/// The key that tokens are said to be signed with.
+pub const KEY_ID: &str = "0123456789abcdef0123456789abcdef01234567";
 /// Real ID tokens are about that long.
 const TOKEN_BYTES: usize = 1200;
 
@@ -63,10 +67,12 @@ fn converse(mut stream: &TcpStream, answers: Answers, asked: &AtomicUsize) {
     let mut lines = BufReader::new(stream);
     let mut line = String::new();
     let mut person = String::new();
+    let mut wants_keys = false;
     while lines.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
         if let Some((_, token)) = line.split_once("id_token=n.") {
             person = token.chars().take_while(char::is_ascii_digit).collect();
         }
+        wants_keys |= line.starts_with("GET /certs ");
         if line == "\r\n" {
             asked.fetch_add(1, Ordering::Relaxed);
             match answers {
@@ -76,7 +82,8 @@ fn converse(mut stream: &TcpStream, answers: Answers, asked: &AtomicUsize) {
                     thread::park();
                 },
             }
-            if stream.write_all(answer(&person).as_bytes()).is_err() {
+            let answer = if wants_keys { with_head(&keys::published()) } else { answer(&person) };
+            if stream.write_all(answer.as_bytes()).is_err() {
                 return;
             }
         }
@@ -104,10 +111,14 @@ fn answer(person: &str) -> String {
   "iat": "{now}",
   "exp": "{expires_at}",
   "alg": "RS256",
-  "kid": "0123456789abcdef0123456789abcdef01234567",
+  "kid": "{KEY_ID}",
   "typ": "JWT"
 }}"#
     );
-    let length = claims.len();
-    format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{claims}")
+    with_head(&claims)
+}
+
+fn with_head(document: &str) -> String {
+    let length = document.len();
+    format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{document}")
 }

@@ -10,6 +10,7 @@ mod google;
 mod server;
 mod sessions;
 mod signing_in;
+mod keys;
 mod answering;
 mod footprint;
 
@@ -20,8 +21,12 @@ use std::path::Path;
 type Section = (&'static str, fn(&Path));
 
 /// What can be measured, in the order of the table.
-const SECTIONS: [Section; 3] =
-    [("signing_in", signing_in::measure), ("answering", answering::measure), ("footprint", footprint::measure)];
+const SECTIONS: [Section; 4] = [
+    ("signing_in", signing_in::measure),
+    ("keys", keys::measure),
+    ("answering", answering::measure),
+    ("footprint", footprint::measure),
+];
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();

@@ -28,7 +28,12 @@ pub fn measure(folder: &Path) {
 
 /// The bytes of a sign-in with a token of its own.
 pub fn request(number: u64) -> Vec<u8> {
-    let body = format!("id_token={}", google::token(number));
+    post(&google::token(number))
+}
+
+/// The bytes of a sign-in with that token.
+pub fn post(token: &str) -> Vec<u8> {
+    let body = format!("id_token={token}");
     format!(
         "POST /auth/signin HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\n\
          Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::serve::{catch_signals, run};
 use super::sockets;
-use crate::config::{ListenAddress, ServeOptions, Settings};
+use crate::config::{ListenAddress, ServeOptions, Settings, VerifyOption};
 use crate::error::Error;
 use crate::google::demo::{CLIENT_ID, DOMAINS, DemoGoogle};
 use crate::logging;
@@ -29,6 +29,9 @@ pub fn demo(mut options: ServeOptions) -> Result<(), String> {
     logging::start(options.log_format);
     let signals = catch_signals()?;
     options.listen.iter().try_for_each(require_loopback)?;
+    if options.verify != VerifyOption::Tokeninfo {
+        return Err("the demonstration's Google has no public keys; leave --verify (HALLPASS_VERIFY) out".into());
+    }
     let google = Arc::new(DemoGoogle::start());
     let socket = sockets::tcp("127.0.0.1:0")?;
     let address = socket.local_addr().map_err(|error| format!("cannot listen on loopback: {error}"))?;

@@ -39,6 +39,7 @@ pub fn event(event: &Recorded) -> Value {
         "client_address": event.client.address,
         "client_id": event.client_id,
         "user_agent": event.client.user_agent,
+        "verified_by": event.verified_by,
         "reason": event.reason,
     })
 }

@@ -12,7 +12,7 @@ use super::sockets;
 use crate::clock;
 use crate::config::{ServeOptions, Settings};
 use crate::error::Error;
-use crate::google::Policy;
+use crate::google::{Keys, Policy, Verify};
 use crate::logging;
 use crate::store::Store;
 use crate::web::door::TlsFiles;
@@ -25,6 +25,8 @@ const METRICS_CONNECTIONS_MAX: usize = 64;
 /// How often expired rows are looked for, and the pause between two steps of deleting them.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 const PURGE_PAUSE: Duration = Duration::from_millis(50);
+/// How often it is looked whether Google's keys are due.
+const KEYS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs the server until SIGTERM or SIGINT.
 ///
@@ -50,7 +52,10 @@ pub fn run(mut sockets: Sockets, options: &ServeOptions, app: App, mut signals: 
     let files = options.tls_cert.clone().zip(options.tls_key.clone());
     let tls = files.map(|(certificate, key)| TlsFiles { certificate, key });
     if let Some(address) = &options.http_redirect {
-        sockets.redirect = Some((sockets::tcp(address)?, app.settings().origin()));
+        let (socket, origin) = (sockets::tcp(address)?, app.settings().origin());
+        let bound = socket.local_addr().map_or(address.clone(), |bound| bound.to_string());
+        log::info!("sending plain http on {bound} to {origin}");
+        sockets.redirect = Some((socket, origin));
     }
     let trusted = app.settings().trusted_proxies.clone();
     let limits = Limits {
@@ -60,6 +65,9 @@ pub fn run(mut sockets: Sockets, options: &ServeOptions, app: App, mut signals: 
     };
     let app = Arc::new(app);
     keep_purging(Arc::downgrade(&app));
+    if let Some(keys) = app.keys() {
+        keep_keys_fresh(keys.clone(), Arc::downgrade(&app));
+    }
     let cannot = |error| format!("cannot start serving: {error}");
     let metrics = options.metrics_listen.as_deref().map(|address| serve_metrics(address, app.clone())).transpose()?;
     let handler: Arc<dyn Handler> = app.clone();
@@ -114,6 +122,11 @@ fn announce(settings: &Settings, sockets: &Sockets, database: &Path) {
     let place = std::path::absolute(database).unwrap_or_else(|_| database.to_owned());
     log::info!("the database is {}", place.display());
     log::info!("tokens may be for {}", settings.client_ids.join(", "));
+    match settings.verifier.verify {
+        Verify::Tokeninfo => {}
+        Verify::Fallback => log::info!("where tokeninfo cannot answer, Google's keys verify them"),
+        Verify::Keys => log::info!("Google's keys verify them, and tokeninfo is not asked"),
+    }
     match &settings.policy {
         Policy::Anyone => log::warn!("anyone with a Google account may sign in (--allow-anyone)"),
         Policy::Listed(list) => {
@@ -146,6 +159,25 @@ fn keep_purging(app: Weak<App>) {
             let more = app.store().purge(clock::now()).inspect_err(|error| log::warn!("cannot purge: {error}"));
             drop(app);
             thread::sleep(if more.unwrap_or(false) { PURGE_PAUSE } else { PURGE_INTERVAL });
+        }
+    });
+}
+
+/// Fetches Google's keys ahead of time, and saves those that are new, for as long as the application is there. It is not
+/// held meanwhile: a fetch may take seconds, and a stop shall not wait for it.
+fn keep_keys_fresh(keys: Arc<Keys>, app: Weak<App>) {
+    thread::spawn(move || {
+        let mut saved = None;
+        loop {
+            keys.refresh(clock::now());
+            let Some(app) = app.upgrade() else { return };
+            let published = keys.published();
+            if published != saved {
+                published.iter().cloned().for_each(|keys| app.store().save_keys(keys));
+                saved = published;
+            }
+            drop(app);
+            thread::sleep(KEYS_INTERVAL);
         }
     });
 }

@@ -2,15 +2,13 @@
 
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
-use std::sync::Arc;
 
 use super::local_time::{local, span};
 use super::report::{Finding, Report, Verdict};
 use super::stop::Stop;
 use crate::clock;
 use crate::config::{self, VerifyOptions};
-use crate::google::{self, Claimed, Exchange, Failure, Identity, Policy, Rejection, Tokeninfo};
-use crate::metrics::Metrics;
+use crate::google::{self, Claimed, Failure, Identity, Policy, Rejection, Statement, VerifiedBy};
 use crate::store::{Inspection, Refusal};
 use crate::token::{ID_TOKEN_BYTES_MAX, IdToken, PastedToken};
 
@@ -31,8 +29,7 @@ pub fn verify(options: &VerifyOptions) -> Result<(), Stop> {
         return Err(usage("give --client-id (or HALLPASS_CLIENT_ID) the client ID that the token is for".into()));
     }
     let policy = config::policy(&options.serve).map_err(usage)?;
-    let tokeninfo = config::tokeninfo(&options.serve).map_err(usage)?;
-    let tokeninfo = Tokeninfo::new(&tokeninfo, Arc::new(Metrics::default()));
+    let verifier = config::verifier(&options.serve).map_err(usage)?;
     let pasted = match options.token.as_slice() {
         [] => from_stdin().map_err(usage)?,
         [token] => token.clone(),
@@ -55,19 +52,17 @@ pub fn verify(options: &VerifyOptions) -> Result<(), Stop> {
     };
     report.add(finding("shape", Verdict::Ok, format!("{} bytes in {segments}", text.len())))?;
 
-    let Exchange { outcome, took, .. } = tokeninfo.exchange(&token);
-    let took = took.as_millis();
-    let (verdict, detail) = match &outcome {
-        Ok(_) => (Verdict::Ok, format!("Google vouches for it, after {took} ms")),
-        Err(Failure::Refused) => {
-            (Verdict::Failure, format!("Google refuses it, after {took} ms: it is malformed, altered or expired"))
-        }
-        Err(Failure::Unavailable { cause, .. }) => (Verdict::Unknown, format!("{cause}, after {took} ms")),
-    };
-    report.add(finding("tokeninfo", verdict, detail))?;
+    let mut statements = google::hear(&verifier, &token);
+    let last = statements.pop();
+    for statement in &statements {
+        // Others were asked in its place, so it decides nothing.
+        report.add(Finding { verdict: Verdict::Warning, ..heard(statement) })?;
+    }
+    last.as_ref().map_or(Ok(()), |statement| report.add(heard(statement)))?;
     // Without Google's word, what the token says of itself may still tell why.
-    let is_vouched = outcome.is_ok();
-    let Some(document) = outcome.ok().or_else(|| token.payload()) else {
+    let vouched = last.and_then(|statement| statement.outcome.ok());
+    let is_vouched = vouched.is_some();
+    let Some(document) = vouched.or_else(|| token.payload()) else {
         report.add(finding("claims", Verdict::Unknown, "there are none to look at"))?;
         return conclude(report, None);
     };
@@ -101,6 +96,21 @@ fn from_stdin() -> Result<PastedToken, String> {
 
 fn finding(check: &'static str, verdict: Verdict, detail: impl Into<String>) -> Finding {
     Finding { check, verdict, detail: detail.into(), advice: None }
+}
+
+fn heard(statement: &Statement) -> Finding {
+    let took = statement.took.as_millis();
+    let key = statement.kid.as_ref().map(|kid| format!(" (RS256, key {kid:?})")).unwrap_or_default();
+    let (verdict, detail) = match (&statement.outcome, statement.by) {
+        (Ok(_), VerifiedBy::Tokeninfo) => (Verdict::Ok, format!("Google vouches for it, after {took} ms")),
+        (Ok(_), VerifiedBy::Keys) => (Verdict::Ok, format!("Google has signed it{key}, after {took} ms")),
+        (Err(Failure::Refused(_)), VerifiedBy::Tokeninfo) => {
+            (Verdict::Failure, format!("Google refuses it, after {took} ms: it is malformed, altered or expired"))
+        }
+        (Err(Failure::Refused(reason)), VerifiedBy::Keys) => (Verdict::Failure, format!("{reason}{key}")),
+        (Err(Failure::Unavailable { cause, .. }), _) => (Verdict::Unknown, format!("{cause}, after {took} ms")),
+    };
+    finding(statement.by.as_str(), verdict, detail)
 }
 
 fn explained(rule: &google::Finding, is_vouched: bool, claimed: Option<&Claimed>, now: i64) -> Finding {
@@ -168,7 +178,8 @@ fn remembered(path: &Path, claimed: &Claimed, token: &IdToken) -> Vec<Finding> {
 
 /// The first check that is not passed decides, as it does in the server.
 fn conclude(mut report: Report, claimed: Option<&Claimed>) -> Result<(), Stop> {
-    let decisive = report.findings().iter().find(|finding| finding.verdict != Verdict::Ok);
+    let decisive =
+        report.findings().iter().find(|finding| matches!(finding.verdict, Verdict::Failure | Verdict::Unknown));
     let (code, message) = match (decisive, claimed) {
         (None, Some(claimed)) => {
             report.add(finding("sign-in", Verdict::Ok, format!("it would sign in {}", claimed.display_name())))?;

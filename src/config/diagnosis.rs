@@ -26,7 +26,7 @@ pub struct VerifyOptions {
     /// The nonce that would be sent with it
     #[arg(long, value_name = "NONCE")]
     pub nonce: Option<String>,
-    /// Print an array of objects with check, verdict (ok, failure or unknown) and detail
+    /// Print an array of objects with check, verdict (ok, warning, failure or unknown) and detail
     #[arg(long)]
     pub json: bool,
     /// The settings that it is verified with.

@@ -186,6 +186,21 @@ pub struct ServeOptions {
     )]
     pub tokeninfo_url: Url,
 
+    /// Who says that a token is Google's
+    #[arg(long, env = "HALLPASS_VERIFY", value_name = "WAY", value_enum, default_value_t = VerifyOption::Tokeninfo,
+        help_heading = "Asking Google")]
+    pub verify: VerifyOption,
+
+    /// Where Google's public keys are, for --verify fallback and keys: a JWK set, or certificates by key ID
+    #[arg(
+        long,
+        env = "HALLPASS_KEYS_URL",
+        value_name = "URL",
+        default_value = "https://www.googleapis.com/oauth2/v3/certs",
+        help_heading = "Asking Google"
+    )]
+    pub keys_url: Url,
+
     /// Deadline of one exchange with Google, waiting and retry included
     #[arg(long, env = "HALLPASS_TOKENINFO_TIMEOUT", value_name = "DURATION", default_value = "5s",
         value_parser = duration, help_heading = "Asking Google")]
@@ -216,6 +231,17 @@ pub struct HealthOptions {
     /// What to ask
     #[arg(long, env = "HALLPASS_HEALTH_URL", default_value = "http://127.0.0.1:8080/healthz")]
     pub url: Url,
+}
+
+/// Ways to verify tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum VerifyOption {
+    /// Google's tokeninfo, asked about every token.
+    Tokeninfo,
+    /// Tokeninfo, and Google's public keys where it cannot answer.
+    Fallback,
+    /// Google's public keys alone; no call a sign-in.
+    Keys,
 }
 
 /// Forms of the log.

@@ -8,8 +8,8 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use super::ServeOptions;
-use crate::google::{AllowList, Policy, TokeninfoSettings};
+use super::{ServeOptions, VerifyOption};
+use crate::google::{AllowList, Policy, TokeninfoSettings, VerifierSettings, Verify};
 
 /// A logo is a few KiB; it is kept in memory.
 const LOGO_BYTES_MAX: usize = 256 * 1024;
@@ -42,8 +42,8 @@ pub struct Settings {
     pub allowed_origins: Vec<String>,
     /// Whose X-Forwarded-* headers count.
     pub trusted_proxies: TrustedProxies,
-    /// How Google is asked.
-    pub tokeninfo: TokeninfoSettings,
+    /// How tokens are verified.
+    pub verifier: VerifierSettings,
     /// How often one client address may try.
     pub signin_limit: SigninLimit,
     /// Whether the metrics have an address of their own, and so none here.
@@ -109,7 +109,7 @@ impl Settings {
             cookie_domain: options.cookie_domain.as_deref().map(|d| cookie_domain(d, &public_url)).transpose()?,
             allowed_origins: options.allow_origin.iter().map(|o| origin(o)).collect::<Result<_, _>>()?,
             trusted_proxies: trusted_proxies(&options.trusted_proxy)?,
-            tokeninfo: tokeninfo(options)?,
+            verifier: verifier(options)?,
             signin_limit: SigninLimit { burst: options.signin_burst, per_second: options.signin_per_second },
             metrics_elsewhere: options.metrics_listen.is_some(),
             site_name: options.site_name.clone(),
@@ -191,17 +191,28 @@ pub(crate) fn origin(text: &str) -> Result<String, String> {
     }
 }
 
-pub(crate) fn tokeninfo(options: &ServeOptions) -> Result<TokeninfoSettings, String> {
-    let url = &options.tokeninfo_url;
+pub(crate) fn verifier(options: &ServeOptions) -> Result<VerifierSettings, String> {
+    Ok(VerifierSettings {
+        verify: match options.verify {
+            VerifyOption::Tokeninfo => Verify::Tokeninfo,
+            VerifyOption::Fallback => Verify::Fallback,
+            VerifyOption::Keys => Verify::Keys,
+        },
+        tokeninfo: TokeninfoSettings {
+            url: googles_url("--tokeninfo-url", &options.tokeninfo_url)?,
+            timeout: options.tokeninfo_timeout,
+            concurrency: options.tokeninfo_concurrency.into(),
+        },
+        keys_url: googles_url("--keys-url", &options.keys_url)?,
+    })
+}
+
+fn googles_url(flag: &str, url: &Url) -> Result<Url, String> {
     let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
     if !matches!(url.scheme(), "http" | "https") || !plain {
-        return Err("--tokeninfo-url takes an http or https address without a query".into());
+        return Err(format!("{flag} takes an http or https address without a query"));
     }
-    Ok(TokeninfoSettings {
-        url: url.clone(),
-        timeout: options.tokeninfo_timeout,
-        concurrency: options.tokeninfo_concurrency.into(),
-    })
+    Ok(url.clone())
 }
 
 pub(crate) fn trusted_proxies(items: &[String]) -> Result<TrustedProxies, String> {

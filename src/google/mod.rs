@@ -1,12 +1,21 @@
 //! Does Google vouch for this token, and is it for us?
 
+mod verifier;
 mod tokeninfo;
+mod client;
 mod gate;
 mod refused;
+mod keys;
+mod jwks;
+mod jws;
 mod identity;
 mod policy;
 pub mod demo;
 
+pub use client::proxy_for;
 pub use identity::{CLOCK_SKEW_SECONDS_MAX, Claimed, Finding, ISSUERS, Identity, Rejection};
+pub use jwks::KeySet;
+pub use keys::{Keys, KeysFound, find_keys};
 pub use policy::{AllowList, NOT_ON_THE_LIST, Policy};
-pub use tokeninfo::{Exchange, Failure, Tokeninfo, TokeninfoSettings, proxy_for};
+pub use tokeninfo::{Exchange, Tokeninfo, TokeninfoSettings};
+pub use verifier::{Failure, Statement, VerifiedBy, Verifier, VerifierSettings, Verify, hear};

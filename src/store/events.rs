@@ -45,6 +45,8 @@ pub struct Event {
     pub client: Client,
     /// `aud` of the ID token.
     pub client_id: Option<String>,
+    /// What said that the ID token is Google's, as schema.sql names it.
+    pub verified_by: Option<&'static str>,
     /// What the client was told, for a refusal; by whom, for a change by the operator.
     pub reason: Option<String>,
 }
@@ -67,8 +69,8 @@ impl EventKind {
 /// Appends an event that happened at that time (unix seconds).
 pub fn insert(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<()> {
     let sql = "INSERT INTO events
-            (at, kind, sub, email, session_id, client_address, client_id, user_agent, reason)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+            (at, kind, sub, email, session_id, client_address, client_id, user_agent, reason, verified_by)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     db.prepare_cached(sql)?.execute(params![
         at,
         event.kind.as_str(),
@@ -78,7 +80,8 @@ pub fn insert(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<()> {
         event.client.address,
         event.client_id,
         event.client.user_agent,
-        event.reason
+        event.reason,
+        event.verified_by
     ])?;
     Ok(())
 }

@@ -26,6 +26,8 @@ pub struct Recorded {
     pub client_id: Option<String>,
     /// Why, or by whom.
     pub reason: Option<String>,
+    /// What said that the ID token is Google's.
+    pub verified_by: Option<String>,
 }
 
 /// Which events. What is not given does not matter.
@@ -60,6 +62,7 @@ impl Recorded {
             client: Client { address: row.get(6)?, user_agent: row.get(7)? },
             client_id: row.get(8)?,
             reason: row.get(9)?,
+            verified_by: row.get(10)?,
         })
     }
 }
@@ -92,7 +95,7 @@ impl Store {
         };
         let sql = format!(
             "SELECT e.id, e.at, e.kind, e.sub, e.email, e.session_id, e.client_address, e.user_agent, e.client_id,
-                e.reason
+                e.reason, e.verified_by
              FROM events e WHERE e.id > ?1 AND (?2 IS NULL OR e.kind = ?2) AND e.at >= ?3 AND {about}
              ORDER BY {order} LIMIT ?5"
         );

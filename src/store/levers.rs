@@ -69,6 +69,7 @@ fn record(db: &Connection, kind: EventKind, subject: &str, email: Option<String>
         session_id: None,
         client: Client::default(),
         client_id: None,
+        verified_by: None,
         reason: Some(BY_THE_OPERATOR.to_owned()),
     };
     events::insert(db, &event, now)?;

@@ -1,4 +1,4 @@
-//! What we remember: users, sessions, events. All SQL is here.
+//! What we remember: users, sessions, events, Google's keys. All SQL is here.
 //!
 //! One thread writes and commits for everybody who waits; a few connections read. In WAL mode a reader sees the last
 //! commit and waits for no one, and a commit by any process on the file is seen by the next read.
@@ -15,6 +15,7 @@ mod directory;
 mod levers;
 mod revocations;
 mod history;
+mod keys;
 mod transfer;
 mod backup;
 mod inspection;

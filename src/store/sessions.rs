@@ -199,6 +199,7 @@ impl Store {
                     session_id: Some(session_id.clone()),
                     client: client.clone(),
                     client_id: Some(client_id.clone()),
+                    verified_by: None,
                     reason: None,
                 };
                 events::insert(db, &event, now)?;

@@ -33,6 +33,8 @@ pub struct SignIn {
     pub client_id: String,
     /// `azp` of it.
     pub authorized_party: Option<String>,
+    /// What said that the token is Google's, as schema.sql names it.
+    pub verified_by: &'static str,
     /// The ID token itself, which may have been revoked as a bearer.
     pub id_token: TokenHash,
     /// From where.
@@ -148,6 +150,7 @@ impl Store {
                 session_id: refusal.is_none().then(|| sign_in.session.id.clone()),
                 client: sign_in.client.clone(),
                 client_id: Some(sign_in.client_id.clone()),
+                verified_by: Some(sign_in.verified_by),
                 reason: refusal.map(|refusal| refusal.description().to_owned()),
             };
             events::insert(db, &event, now)?;

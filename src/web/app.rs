@@ -14,13 +14,13 @@ use super::limits::SigninLimiter;
 use super::{check, origin, pages, sessions, signals, signin};
 use crate::config::Settings;
 use crate::error::Error;
-use crate::google::Tokeninfo;
 use crate::google::demo::DemoGoogle;
+use crate::google::{Keys, Verifier};
 use crate::metrics::Metrics;
 use crate::store::{Client, Store};
 use crate::token::random_text;
 
-/// Names the database and the machine that answer, and says nothing else about them.
+/// Names the database and the machine that answer at /auth/me, and says nothing else about them.
 pub const INSTANCE_HEADER: &str = "X-Hallpass-Instance";
 /// What goes into a log line or a row of what a client sent.
 const TEXT_LENGTH_MAX: usize = 256;
@@ -31,7 +31,7 @@ const PATH_SEGMENT_LOGGED_MAX: usize = 40;
 pub struct App {
     pub(super) settings: Settings,
     pub(super) store: Store,
-    pub(super) tokeninfo: Tokeninfo,
+    pub(super) verifier: Verifier,
     pub(super) signin_limiter: SigninLimiter,
     pub(super) exchanges: Flights,
     pub(super) metrics: Arc<Metrics>,
@@ -50,8 +50,12 @@ impl App {
     /// An application with those settings on that database.
     pub fn new(settings: Settings, store: Store) -> App {
         let metrics = Arc::new(Metrics::default());
+        let saved = store.keys().unwrap_or_else(|error| {
+            log::warn!("cannot read the keys in the database: {error}");
+            None
+        });
         App {
-            tokeninfo: Tokeninfo::new(&settings.tokeninfo, metrics.clone()),
+            verifier: Verifier::new(&settings.verifier, saved, &metrics),
             metrics,
             door: OnceLock::new(),
             instance: store.instance(),
@@ -87,9 +91,14 @@ impl App {
         &self.store
     }
 
+    /// Google's keys, if tokens are verified by them.
+    pub fn keys(&self) -> Option<&Arc<Keys>> {
+        self.verifier.keys()
+    }
+
     /// How many exchanges with Google may be under way or wait.
     pub fn exchanges_max(&self) -> usize {
-        self.tokeninfo.exchanges_max()
+        self.verifier.exchanges_max()
     }
 
     /// Answers a request that came at that time (unix seconds), and logs one line about it.
@@ -133,8 +142,10 @@ impl App {
         );
         let mut response = origin::share(response, request, &self.settings)
             .with("X-Request-Id", id)
-            .with(INSTANCE_HEADER, self.instance.clone())
             .with("X-Content-Type-Options", "nosniff");
+        if request.path() == "/auth/me" {
+            response = response.with(INSTANCE_HEADER, self.instance.clone());
+        }
         if response.header("Cache-Control").is_none() {
             response = response.with("Cache-Control", "no-store");
         }
@@ -173,7 +184,7 @@ impl App {
             ("GET", "/auth/other-account.js") => Ok(pages::other_account_script()),
             ("GET", "/auth/logo") => pages::logo(self),
             ("GET", "/healthz") => Ok(Response::json(200, &json!({"status": "ok"}))),
-            ("GET", "/readyz") => signals::ready(self),
+            ("GET", "/readyz") => signals::ready(self, now),
             ("GET", "/metrics") => signals::metrics(self, request, now),
             ("GET", "/") => Ok(Response::see_other("/auth/account".into())),
             (_, path) => match route_name(path) {

@@ -10,14 +10,21 @@ use crate::metrics::Reading;
 use crate::process;
 
 /// GET /readyz: whether the store answers. How Google last answered is told, and no reason to take us out of service:
-/// live sessions do not need it.
+/// live sessions do not need it. Where tokens are verified by Google's keys, it tells what keys there are.
 ///
 /// # Errors
-/// 503 if the store cannot answer.
-pub fn ready(app: &App) -> Result<Response, Error> {
+/// 503 if the store cannot answer, or if nobody can sign in for want of keys.
+pub fn ready(app: &App, now: i64) -> Result<Response, Error> {
     app.store.ping()?;
+    if app.verifier.lacks_keys(now) {
+        return Err(Error::unavailable("Google's keys are not known"));
+    }
     let google = app.metrics.last_call().map(|(result, at)| json!({"last_result": result.as_str(), "at": at}));
-    Ok(Response::json(200, &json!({"status": "ok", "store": "ok", "google": google})))
+    let mut document = json!({"status": "ok", "store": "ok", "google": google});
+    if let Some(keys) = app.verifier.keys_status(now) {
+        document["keys"] = keys;
+    }
+    Ok(Response::json(200, &document))
 }
 
 /// GET /metrics, for this host and for trusted proxies that ask in their own name.
@@ -43,7 +50,7 @@ pub fn exposition(app: &App, now: i64) -> Result<Response, Error> {
         Reading::gauge("hallpass_users", "People who have signed in", users),
         Reading::gauge("hallpass_sessions_live", "Sessions that have not ended", sessions),
     ];
-    readings.extend(app.tokeninfo.readings());
+    readings.extend(app.verifier.readings(now));
     if let Some(door) = app.door.get() {
         let turned_away = Reason::ALL.map(|reason| (Some(reason.label()), door.turned_away(reason))).to_vec();
         readings.extend([

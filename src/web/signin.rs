@@ -6,7 +6,7 @@ use super::app::App;
 use super::http::{Request, Response};
 use super::{cookies, intake, origin, way_back};
 use crate::error::Error;
-use crate::google::{Failure, Identity, Rejection};
+use crate::google::{Failure, Identity, VerifiedBy};
 use crate::profile::Profile;
 use crate::store::{Event, EventKind, NewSession, Refusal, SessionKind, SignIn, SignedIn};
 use crate::token::{IdToken, SessionToken, random_name};
@@ -74,14 +74,15 @@ impl App {
         request: &Request,
         now: i64,
     ) -> Result<(SignedIn, SessionToken), Error> {
-        let identity =
+        let verified =
             self.identify(token, nonce, now).inspect_err(|error| self.record_refusal(request, None, error, now))?;
-        let denied = |reason| Error::AccessDenied { reason, account: Some(account_name(&identity)) };
+        let (identity, verified_by) = &verified;
+        let denied = |reason| Error::AccessDenied { reason, account: Some(account_name(identity)) };
         self.settings
             .policy
-            .admit(&identity)
+            .admit(identity)
             .map_err(denied)
-            .inspect_err(|error| self.record_refusal(request, Some(&identity), error, now))?;
+            .inspect_err(|error| self.record_refusal(request, Some(&verified), error, now))?;
 
         let session_token = SessionToken::generate();
         let (hash, expires_at) = match kind {
@@ -93,11 +94,15 @@ impl App {
             client_id: identity.audience().to_owned(),
             authorized_party: identity.authorized_party().map(str::to_owned),
             id_token: token.hash(),
+            verified_by: verified_by.as_str(),
             client: self.client(request),
             session: NewSession { token: hash, kind, id: random_name(), expires_at },
         };
         match self.store.sign_in(sign_in, now)? {
-            Ok(signed_in) => Ok((signed_in, session_token)),
+            Ok(signed_in) => {
+                self.metrics.count_verified(verified_by.as_str());
+                Ok((signed_in, session_token))
+            }
             Err(refusal @ Refusal::TokenEnded) => Err(Error::InvalidToken(refusal.description())),
             Err(refusal) => Err(denied(refusal.description())),
         }
@@ -115,25 +120,22 @@ impl App {
         });
     }
 
-    fn identify(&self, token: &IdToken, nonce: Option<&str>, now: i64) -> Result<Identity, Error> {
-        let answer = self.tokeninfo.ask(token).map_err(|failure| match failure {
-            Failure::Refused => Error::InvalidToken("Google refuses this token: it is malformed, altered or expired"),
+    fn identify(&self, token: &IdToken, nonce: Option<&str>, now: i64) -> Result<(Identity, VerifiedBy), Error> {
+        self.verifier.verify(token, &self.settings.client_ids, nonce, now).map_err(|failure| match failure {
+            Failure::Refused(reason) => Error::InvalidToken(reason),
             Failure::Unavailable { cause, retry_after } => {
                 Error::Unavailable { cause, retry_after: retry_after.unwrap_or(Error::RETRY_AFTER_SECONDS) }
             }
-        })?;
-        Identity::verify(&answer, &self.settings.client_ids, nonce, now).map_err(|rejection| match rejection {
-            Rejection::Unreadable(cause) => Error::unavailable(format!("tokeninfo: {cause}")),
-            Rejection::Invalid(reason) => Error::InvalidToken(reason),
         })
     }
 
     /// Records that somebody was refused, for what the client did. That we cannot answer is no refusal, and a flood
     /// that is limited shall not fill the disk.
-    fn record_refusal(&self, request: &Request, identity: Option<&Identity>, error: &Error, now: i64) {
+    fn record_refusal(&self, request: &Request, verified: Option<&(Identity, VerifiedBy)>, error: &Error, now: i64) {
         if error.retry_after().is_some() {
             return;
         }
+        let identity = verified.map(|(identity, _)| identity);
         let event = Event {
             kind: EventKind::Refusal,
             subject: identity.map(|identity| identity.subject.clone()),
@@ -141,6 +143,7 @@ impl App {
             session_id: None,
             client: self.client(request),
             client_id: identity.map(|identity| identity.audience().to_owned()),
+            verified_by: verified.map(|(_, by)| by.as_str()),
             reason: Some(error.description().to_owned()),
         };
         self.store.record(event, now);

@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value};
+use hallpass::json::Fields;
+use serde_json::{Value, json};
+
+use crate::signing::FIRST;
 
 /// How one call is answered.
 #[derive(Clone)]
@@ -19,6 +22,10 @@ pub enum Answer {
     Claims,
     /// As [`Answer::Claims`], after that time.
     Late(Duration),
+    /// As Google: 200 for a token of Google's that the usual key has signed and that is live at that time, else 400.
+    Judged(i64),
+    /// That answer, after that time.
+    After(Duration, Box<Answer>),
     /// A status, headers and a body.
     Status(u16, &'static str, Vec<u8>),
     /// Those bytes, whatever they are, and the end of the connection.
@@ -127,6 +134,14 @@ fn perform(answer: Answer, target: &str, connection: &mut TcpStream) -> bool {
             thread::sleep(delay);
             write(connection, 200, "", claims_document(target).as_bytes())
         }
+        Answer::Judged(now) => match FIRST.judge(token_in(target), now) {
+            Some(claims) => write(connection, 200, "", as_strings(claims).as_bytes()),
+            None => write(connection, 400, "", br#"{"error":"invalid_token","error_description":"Invalid Value"}"#),
+        },
+        Answer::After(delay, answer) => {
+            thread::sleep(delay);
+            perform(*answer, target, connection)
+        }
         Answer::Status(status, headers, body) => write(connection, status, headers, &body),
         Answer::Bytes(bytes) => {
             let _ = connection.write_all(&bytes);
@@ -153,9 +168,13 @@ fn perform(answer: Answer, target: &str, connection: &mut TcpStream) -> bool {
 }
 
 fn write(connection: &mut TcpStream, status: u16, headers: &str, body: &[u8]) -> bool {
+    let caching = match headers.contains("Cache-Control:") {
+        true => "",
+        false => "Cache-Control: no-cache, no-store, max-age=0, must-revalidate\r\n",
+    };
     let head = format!(
         "HTTP/1.1 {status} Reason\r\nContent-Type: application/json; charset=UTF-8\r\n\
-         Cache-Control: no-cache, no-store, max-age=0, must-revalidate\r\n{headers}Content-Length: {}\r\n\r\n",
+         {caching}{headers}Content-Length: {}\r\n\r\n",
         body.len()
     );
     connection.write_all(&[head.as_bytes(), body].concat()).is_ok()
@@ -167,14 +186,21 @@ pub fn token_of(claims: &str) -> String {
     format!("{}.{}.{}", segment(r#"{"alg":"RS256","kid":"test"}"#), segment(claims), segment("signature"))
 }
 
-fn claims_document(target: &str) -> String {
-    let token = target.split_once("id_token=").map_or("", |(_, token)| token);
-    let payload = token.split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
-    let claims: Map<String, Value> = payload.and_then(|p| serde_json::from_slice(&p).ok()).unwrap_or_default();
-    let text = |value: Value| match value {
+fn token_in(target: &str) -> &str {
+    target.split_once("id_token=").map_or("", |(_, token)| token)
+}
+
+/// Every value a string, as tokeninfo writes them. A repeated field stays one.
+fn as_strings(claims: Fields) -> String {
+    let text = |value: &Value| match value {
         Value::Number(_) | Value::Bool(_) => Value::String(value.to_string()),
-        other => other,
+        other => other.clone(),
     };
-    let claims: Map<String, Value> = claims.into_iter().map(|(name, value)| (name, text(value))).collect();
-    serde_json::to_string_pretty(&claims).unwrap()
+    let fields: Vec<String> = claims.iter().map(|(name, value)| format!("{}:{}", json!(name), text(value))).collect();
+    format!("{{{}}}", fields.join(","))
+}
+
+fn claims_document(target: &str) -> String {
+    let payload = token_in(target).split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
+    payload.and_then(|payload| Fields::parse(&payload).ok()).map_or_else(|| "{}".to_owned(), as_strings)
 }

@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::json;
 
-use crate::program::{Program, hallpass, session_token, sign_in_request, token};
+use crate::program::{Program, eventually, hallpass, session_token, sign_in_request, token};
 
 /// A certificate for localhost and its key, in those files; returns what a client has to trust.
 fn write_certificate(folder: &Path) -> CertificateDer<'static> {
@@ -97,10 +97,14 @@ fn a_certificate_of_no_use_is_told_at_start() {
 
 #[test]
 fn plain_http_is_sent_to_the_public_url() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let address = format!("127.0.0.1:{port}");
-    let _program = Program::serve(&["--http-redirect", &address, "--public-url", "https://auth.example.com"]);
-    let mut connection = TcpStream::connect(&address).unwrap();
+    let program = Program::serve(&["--http-redirect", "127.0.0.1:0", "--public-url", "https://auth.example.com"]);
+    let address = || {
+        let log = program.log();
+        let (_, rest) = log.split_once("sending plain http on ")?;
+        rest.split_once(' ').and_then(|(address, _)| address.parse::<SocketAddr>().ok())
+    };
+    eventually(|| address().is_some());
+    let mut connection = TcpStream::connect(address().unwrap()).unwrap();
     connection.write_all(b"GET /auth/signin?rd=/x HTTP/1.1\r\nHost: evil.example\r\n\r\n").unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).unwrap();

@@ -2,6 +2,7 @@
 
 mod world;
 mod google;
+mod signing;
 mod program;
 
 mod identity;
@@ -10,6 +11,7 @@ mod signin;
 mod redirect_post;
 mod origins;
 mod tokeninfo;
+mod verify;
 mod sessions;
 mod known;
 mod id_token_bearer;

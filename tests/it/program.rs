@@ -173,3 +173,13 @@ pub fn session_token(answer: &str) -> String {
     let (_, rest) = answer.split_once("\"token\":\"").unwrap_or_else(|| panic!("no session: {answer}"));
     rest.split('"').next().unwrap().to_owned()
 }
+
+/// Waits until it is so.
+#[track_caller]
+pub fn eventually(is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "it does not come to be");
+        thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -2,15 +2,25 @@
 
 use std::sync::LazyLock;
 
-use hallpass::google::Identity;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hallpass::google::{Identity, KeySet};
 use hallpass::token::IdToken;
 use hallpass::web::Request;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::world::{CLIENT_ID, FORM, NOW, RequestExt, World, get, post, usual_claims};
+use crate::signing::{FIRST, SECOND, segment};
+use crate::verify;
+use crate::world::{CLIENT_ID, FORM, NOW, RequestExt, World, get, post, post_token, usual_claims};
 
 static WORLD: LazyLock<World> = LazyLock::new(World::open);
+/// Tokens are verified by the first key, which is there already.
+static BY_KEYS: LazyLock<World> = LazyLock::new(|| {
+    let (world, _certs) = verify::world("keys");
+    world.app.keys().unwrap().refresh(NOW);
+    world
+});
 
 const CONTRACT: [u16; 14] = [200, 204, 302, 303, 400, 401, 403, 404, 405, 413, 415, 429, 431, 503];
 
@@ -73,6 +83,22 @@ fn any_json(depth: u32) -> impl Strategy<Value = Value> {
     })
 }
 
+/// What may stand between two dots: base64url of a header, of claims, of anything; or what is none.
+fn any_segment() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(segment(&FIRST.header().to_string())),
+        Just(segment(&usual_claims().to_string())),
+        any_json(2).prop_map(|value| segment(&value.to_string())),
+        ("(alg|kid|typ|crit|jwk)", any_json(1)).prop_map(|(name, value)| {
+            let mut header = FIRST.header();
+            header[name] = value;
+            segment(&header.to_string())
+        }),
+        prop::collection::vec(any::<u8>(), 0..300).prop_map(|bytes| URL_SAFE_NO_PAD.encode(bytes)),
+        "[A-Za-z0-9_.-]{0,60}",
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -114,6 +140,46 @@ proptest! {
             prop_assert_eq!(identity.audience(), CLIENT_ID);
             prop_assert!(identity.expires_at() > NOW);
             prop_assert!((1..=255).contains(&identity.subject.len()));
+        }
+    }
+
+    #[test]
+    fn any_segments_are_taken_apart_without_a_panic(
+        header in any_segment(), payload in any_segment(), signature in any_segment(), dots in "\\.{0,2}",
+    ) {
+        for token in [
+            format!("{header}.{payload}.{signature}{dots}"),
+            SECOND.sign_segments(&format!("{header}.{payload}")),
+            FIRST.sign_segments(&format!("{header}.{}", segment("{}"))),
+        ] {
+            let response = BY_KEYS.send(post_token(&token));
+            prop_assert!(matches!(response.status, 400 | 401), "{}", response.status);
+        }
+    }
+
+    #[test]
+    fn one_changed_character_spoils_a_token(at in any::<prop::sample::Index>(), by in "[A-Za-z0-9_.-]") {
+        let good = FIRST.token(json!({}));
+        let at = at.index(good.len());
+        let changed = format!("{}{by}{}", &good[..at], &good[at + 1..]);
+        let expected = if changed == good { 200 } else { 401 };
+        prop_assert_eq!(BY_KEYS.send(post_token(&changed)).status, expected);
+    }
+
+    #[test]
+    fn any_key_document_is_read_without_a_panic(document in prop_oneof![
+        any_json(3).prop_map(|value| json!({"keys": [value]}).to_string()),
+        any_json(2).prop_map(|value| json!({"first": value}).to_string()),
+        ("[A-Za-z0-9_-]{300,400}", "[A-Za-z0-9_-]{0,8}").prop_map(|(n, e)| {
+            json!({"keys": [{"kty": "RSA", "kid": "first", "n": n, "e": e}]}).to_string()
+        }),
+        prop::collection::vec(any::<u8>(), 0..400).prop_map(|der| {
+            let pem = base64::engine::general_purpose::STANDARD.encode(der);
+            json!({"first": format!("-----BEGIN CERTIFICATE-----\n{pem}\n-----END CERTIFICATE-----\n")}).to_string()
+        }),
+    ]) {
+        if let Ok(keys) = KeySet::parse(document.as_bytes()) {
+            prop_assert!(keys.sizes().iter().all(|(_, bits)| (2048..=8192).contains(bits)));
         }
     }
 

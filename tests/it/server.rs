@@ -281,6 +281,8 @@ fn help_and_version() {
         "--cookie-domain",
         "--allow-origin",
         "--trusted-proxy",
+        "--verify",
+        "--keys-url",
         "--tokeninfo-url",
         "--tokeninfo-timeout",
         "--tokeninfo-concurrency",

@@ -118,6 +118,11 @@ pub fn usual_claims() -> Value {
 
 /// A token with those claims over the usual ones. A claim of null is taken away. Every token is another one.
 pub fn token(changes: Value) -> String {
+    token_of(&claims(changes).to_string())
+}
+
+/// The claims of [`token`].
+pub fn claims(changes: Value) -> Value {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let mut claims = usual_claims();
     claims["jti"] = NUMBER.fetch_add(1, Ordering::Relaxed).to_string().into();
@@ -129,7 +134,7 @@ pub fn token(changes: Value) -> String {
             fields.insert(name.clone(), value.clone());
         }
     }
-    token_of(&claims.to_string())
+    claims
 }
 
 pub trait RequestExt: Sized {

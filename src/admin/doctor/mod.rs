@@ -29,7 +29,8 @@ pub fn doctor(options: &DoctorOptions) -> Result<(), String> {
     }
     report.add(settings::trusted_proxies(serve))?;
     // What no check above or below looks at.
-    let others = report.has_failed() || config::tokeninfo(serve).is_err();
+    let verifier = config::verifier(serve);
+    let others = report.has_failed() || verifier.is_err();
     if let (Err(why), false) = (Settings::new(serve, port(serve)), others) {
         report.add(refused("settings", &why))?;
     }
@@ -38,9 +39,14 @@ pub fn doctor(options: &DoctorOptions) -> Result<(), String> {
     database::file_mode(&serve.database).map_or(Ok(()), |finding| report.add(finding))?;
     report.add(database::disk(&serve.database))?;
 
-    report.add(google::proxy(serve))?;
-    for finding in google::tokeninfo(serve) {
-        report.add(finding)?;
+    match &verifier {
+        Ok(verifier) => {
+            report.add(google::proxy(verifier))?;
+            for finding in google::endpoints(verifier) {
+                report.add(finding)?;
+            }
+        }
+        Err(why) => report.add(refused("google-url", why))?,
     }
 
     report.add(system::descriptors(serve))?;

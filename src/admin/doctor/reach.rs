@@ -1,7 +1,7 @@
 //! Does a server run, and do browsers reach it?
 //!
-//! Every answer of a server names its database on its machine, so what comes back over the public URL tells whether it
-//! was this one's. /auth/me is asked, as proxies let through what is under /auth/, and maybe nothing else.
+//! What a server answers at /auth/me names its database on its machine, so what comes back over the public URL tells
+//! whether it was this one's. That path, as proxies let through what is under /auth/, and maybe nothing else.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

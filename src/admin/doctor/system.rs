@@ -1,8 +1,8 @@
 //! What the machine gives us: descriptors, and a certificate.
 
+use spki::der::asn1::{AnyRef, GeneralizedTime, UtcTime};
+use spki::der::{self, Decode, Reader, SliceReader, Tag, TagMode, TagNumber};
 use url::Url;
-use x509_cert::Certificate;
-use x509_cert::der::Decode;
 
 use crate::admin::local_time::{local, span};
 use crate::admin::report::Finding;
@@ -54,12 +54,7 @@ pub fn certificate(serve: &ServeOptions, public_url: &Url) -> Option<Finding> {
             ));
         }
     };
-    let validities = chain.certificates.iter().map(|certificate| {
-        Certificate::from_der(certificate).map(|certificate| {
-            let validity = certificate.tbs_certificate.validity;
-            [validity.not_before, validity.not_after].map(|time| time.to_unix_duration().as_secs() as i64)
-        })
-    });
+    let validities = chain.certificates.iter().map(|certificate| validity(certificate));
     let Ok(validities) = validities.collect::<Result<Vec<_>, _>>() else {
         return Some(Finding::failure(CHECK, "its dates cannot be read", RENEW));
     };
@@ -78,4 +73,26 @@ pub fn certificate(serve: &ServeOptions, public_url: &Url) -> Option<Finding> {
     } else {
         Finding::ok(CHECK, format!("for {host}, good until {shown}"))
     })
+}
+
+/// From when to when a certificate is good, in unix seconds (RFC 5280, section 4.1).
+fn validity(certificate: &[u8]) -> der::Result<[i64; 2]> {
+    let mut fields = inside(&mut inside(&mut SliceReader::new(certificate)?)?)?;
+    let _version: Option<u8> = fields.context_specific(TagNumber(0), TagMode::Explicit)?;
+    let [_serial_number, _signature, _issuer] =
+        [AnyRef::decode(&mut fields)?, AnyRef::decode(&mut fields)?, AnyRef::decode(&mut fields)?];
+    let mut times = inside(&mut fields)?;
+    Ok([time(&mut times)?, time(&mut times)?])
+}
+
+fn inside<'a>(reader: &mut SliceReader<'a>) -> der::Result<SliceReader<'a>> {
+    SliceReader::new(AnyRef::decode(reader)?.value())
+}
+
+fn time(reader: &mut SliceReader) -> der::Result<i64> {
+    let since_1970 = match Tag::peek(reader)? {
+        Tag::UtcTime => UtcTime::decode(reader)?.to_unix_duration(),
+        _ => GeneralizedTime::decode(reader)?.to_unix_duration(),
+    };
+    Ok(since_1970.as_secs() as i64)
 }

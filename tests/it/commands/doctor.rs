@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use super::{ada, error};
 use crate::google::{Answer, Google};
 use crate::program::{Program, hallpass};
+use crate::signing::{FIRST, SECOND, jwk_set};
 use crate::world::CLIENT_ID;
 
 /// Settings that nothing is wrong with, but for what is not there: a server, and Google.
@@ -38,9 +39,7 @@ impl Clinic {
 
     /// Google refuses what it is asked about, and tells the time.
     fn set_clock(&self, seconds_ahead: i64) {
-        let time = Timestamp::from_second(clock::now() + seconds_ahead).unwrap();
-        let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&time).unwrap();
-        self.google.always(Answer::Status(400, format!("Date: {date}\r\n").leak(), b"{}".to_vec()));
+        self.google.always(Answer::Status(400, date(seconds_ahead).leak(), b"{}".to_vec()));
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -67,6 +66,12 @@ impl Clinic {
         assert_eq!(found, verdict, "{flags:?}: {said}");
         assert!(said.contains(text), "{said}");
     }
+}
+
+/// The header of somebody whose clock is ahead of ours by that.
+fn date(seconds_ahead: i64) -> String {
+    let time = Timestamp::from_second(clock::now() + seconds_ahead).unwrap();
+    format!("Date: {}\r\n", DateTimePrinter::new().timestamp_to_rfc9110_string(&time).unwrap())
 }
 
 /// The exit code must follow from the verdicts.
@@ -111,6 +116,8 @@ fn all_is_well_beside_a_running_server() {
     assert!(findings["server"].1.contains("one runs at"), "{findings:?}");
     assert!(findings["reach"].1.contains("leads to this server"), "{findings:?}");
     assert!(files() == before);
+    let names_instance = |target| program.get(target, "").contains("\r\nX-Hallpass-Instance: ");
+    assert!(names_instance("/auth/me") && !names_instance("/auth/check"));
 
     let output = clinic.command(&flags).output().unwrap();
     let text = String::from_utf8(output.stdout.clone()).unwrap();
@@ -238,6 +245,62 @@ fn google_and_the_clock() {
 }
 
 #[test]
+fn the_keys_are_looked_at_where_they_are_used() {
+    let (clinic, certs) = (Clinic::open(), Google::start());
+    let url = certs.url();
+    let publish = |seconds_ahead| {
+        let headers = format!("Cache-Control: max-age=7200\r\n{}", date(seconds_ahead));
+        let keys = jwk_set(&[SECOND.jwk(), FIRST.jwk()]);
+        certs.always(Answer::Status(200, headers.leak(), keys.into_bytes()));
+    };
+    let away = |google: &Google| google.always(Answer::Status(503, "", Vec::new()));
+    let says = |way, check, verdict, text| {
+        clinic.says(&["--verify", way, "--keys-url", &url], check, verdict, text);
+    };
+    let checks = |way| clinic.findings(&["--allow-domain", "example.com", "--verify", way, "--keys-url", &url]);
+
+    publish(0);
+    assert!(!checks("tokeninfo").contains_key("keys") && certs.calls().is_empty());
+    let asked = clinic.google.calls().len();
+    away(&clinic.google);
+    let findings = checks("keys");
+    assert_eq!(not_ok(&findings), ["reach"], "{findings:?}");
+    assert!(!findings.contains_key("tokeninfo") && clinic.google.calls().len() == asked);
+    says("keys", "keys", "ok", "2 for 2h: first (2048 bits), second (2048 bits)");
+    says("keys", "clock", "ok", "within");
+    publish(60);
+    says("keys", "clock", "warning", "behind Google's");
+
+    says("fallback", "tokeninfo", "warning", "until then Google's keys step in");
+    says("fallback", "clock", "warning", "behind Google's");
+    clinic.set_clock(0);
+    let findings = checks("fallback");
+    assert_eq!(not_ok(&findings), ["reach"], "{findings:?}");
+    assert!(["keys", "tokeninfo"].iter().all(|check| findings.contains_key(*check)));
+
+    away(&certs);
+    says("keys", "keys", "failure", "the key endpoint answered with status 503");
+    says("keys", "clock", "warning", "told no time");
+    says("fallback", "keys", "warning", "the key endpoint answered with status 503");
+    says("fallback", "tokeninfo", "ok", "refused a bad token");
+    says("fallback", "clock", "ok", "within");
+    away(&clinic.google);
+    says("fallback", "tokeninfo", "failure", "until then nobody can sign in");
+    certs.always(Answer::Hang);
+    let start = Instant::now();
+    clinic.says(
+        &["--verify", "keys", "--keys-url", &url, "--tokeninfo-timeout", "1s"],
+        "keys",
+        "failure",
+        "took too long",
+    );
+    assert!(start.elapsed() < Duration::from_secs(5));
+    let elsewhere = ["--verify", "keys", "--keys-url", "http://keys.invalid/"];
+    clinic.says(&elsewhere, "keys-url", "warning", "is not Google's");
+    clinic.says(&["--keys-url", "ftp://keys.invalid/"], "google-url", "failure", "--keys-url takes");
+}
+
+#[test]
 fn proxies_are_named_without_their_password() {
     let proxied = |variables: &[(&str, &str)]| {
         let arguments = ["doctor", "--json", "--client-id", CLIENT_ID, "--allow-anyone", "--tokeninfo-timeout", "1s"];
@@ -251,6 +314,8 @@ fn proxies_are_named_without_their_password() {
     let proxy = ("HTTPS_PROXY", "http://me:hush@localhost:9");
     let through = "Google is called through localhost:9 (HTTPS_PROXY); ";
     assert_eq!(proxied(&[proxy]), ("ok".to_owned(), through.to_owned()));
+    let keys = [("HALLPASS_VERIFY", "keys"), ("HALLPASS_KEYS_URL", "http://127.0.0.1:1/")];
+    assert_eq!(proxied(&[proxy, keys[0], keys[1]]).1, "none: it does not count for http (HTTPS_PROXY); ");
     let (verdict, said) = proxied(&[proxy, ("NO_PROXY", "127.0.0.1")]);
     assert_eq!(verdict, "warning");
     assert!(said.starts_with("Google is called directly, though the environment has HTTPS_PROXY, NO_PROXY"), "{said}");

@@ -7,9 +7,10 @@ use std::process::{Output, Stdio};
 use serde_json::{Value, json};
 
 use super::{ada, bob, error};
-use crate::google::{Answer, token_of};
+use crate::google::{Answer, Google, token_of};
 use crate::program::{Program, hallpass, token};
-use crate::world::CLIENT_ID;
+use crate::signing::{FIRST, SECOND, Signer, jwk_set};
+use crate::world::{CLIENT_ID, HOUR, claims};
 
 impl Program {
     /// Verifies with the server's own settings; the token goes through standard input.
@@ -145,6 +146,92 @@ fn an_outage_is_no_refusal() {
     let (failed, code, _) =
         program.failed_checks(&token(ada()), &["--allow-anyone", "--database", path.to_str().unwrap()]);
     assert_eq!((failed, code), (vec!["database".to_owned()], 3));
+}
+
+fn publishing() -> Google {
+    let certs = Google::start();
+    certs.always(Answer::Status(200, "", jwk_set(&[FIRST.jwk()]).into_bytes()));
+    certs
+}
+
+/// Claims that are good by the real clock, with those changes.
+fn live(mut changes: Value) -> Value {
+    let now = hallpass::clock::now();
+    (changes["iat"], changes["exp"]) = (now.into(), (now + HOUR).into());
+    changes
+}
+
+fn signed(signer: &Signer, changes: Value) -> String {
+    signer.token(live(changes))
+}
+
+#[test]
+fn by_the_keys_alone() {
+    let (program, certs) = (Program::serve(&[]), publishing());
+    program.session_of(bob());
+    let files = || ["hallpass.db", "hallpass.db-wal"].map(|name| fs::read(program.folder.path().join(name)).unwrap());
+    let (before, asked) = (files(), program.google.calls().len());
+    let url = certs.url();
+    let flags = ["--allow-anyone", "--verify", "keys", "--keys-url", &url];
+    let output = program.verified(&signed(&FIRST, ada()), &flags);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.lines().all(|line| line.starts_with("ok\t")), "{text}");
+    let said = "\nok\tkeys\tGoogle has signed it (RS256, key \"first\"), after ";
+    assert!(text.contains(said) && !text.contains("\ttokeninfo\t"), "{text}");
+
+    let refuses = |token: &str, reason: &str| {
+        program.refuses(token, &flags, &["keys"]);
+        let text = String::from_utf8(program.verified(token, &flags).stdout).unwrap();
+        assert!(text.contains(&format!("\nfailure\tkeys\t{reason}")), "{text}");
+    };
+    let payload = claims(live(ada())).to_string();
+    let by_another = SECOND.sign(&FIRST.header(), &payload);
+    refuses(&by_another, "the token's signature is wrong (RS256, key \"first\")\n");
+    refuses(
+        &signed(&SECOND, ada()),
+        "the token is signed with a key that Google does not have (RS256, key \"second\")\n",
+    );
+    refuses(&FIRST.sign(&json!({"alg": "HS256", "kid": "first"}), &payload), "the token is not signed with RS256\n");
+    let no_claims = FIRST.sign(&FIRST.header(), "[]");
+    program.refuses(&no_claims, &flags, &["keys", "claims"]);
+    program.refuses("two.segments", &flags, &["keys", "claims"]);
+    program.refuses(&signed(&FIRST, json!({"aud": "another"})), &flags, &["aud"]);
+    assert!(files() == before && program.google.calls().len() == asked, "nothing is recorded, and tokeninfo not asked");
+
+    certs.always(Answer::Status(503, "", Vec::new()));
+    let (failed, code, error) = program.failed_checks(&signed(&FIRST, ada()), &flags);
+    assert_eq!((failed, code), (vec!["keys".to_owned()], 3));
+    assert_eq!(error, "hallpass: it cannot be told (keys)\n");
+}
+
+#[test]
+fn by_the_keys_where_tokeninfo_cannot_say() {
+    let (program, certs) = (Program::serve(&[]), publishing());
+    let url = certs.url();
+    let flags = ["--allow-anyone", "--verify", "fallback", "--keys-url", &url];
+    let ends = |token: &str, checks: &[&str], code: i32| {
+        let (failed, found, error) = program.failed_checks(token, &flags);
+        assert_eq!((failed, found), (checks.iter().map(|check| check.to_string()).collect(), code), "{error}");
+        error
+    };
+    let good = signed(&FIRST, ada());
+    ends(&good, &[], 0);
+    program.google.always(Answer::Status(400, "", Vec::new()));
+    ends(&good, &["tokeninfo"], 1);
+    assert_eq!(certs.calls().len(), 0, "what tokeninfo says holds");
+
+    // Nothing at all, and what cannot be read.
+    for answer in [Answer::Status(503, "", Vec::new()), Answer::Status(200, "", b"{}".to_vec())] {
+        program.google.always(answer);
+        ends(&good, &["tokeninfo"], 0);
+        let output = program.verified(&good, &flags);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("\nwarning\ttokeninfo\t") && text.contains("\nok\tkeys\t"), "{text}");
+        let by_another = SECOND.sign(&FIRST.header(), &claims(live(ada())).to_string());
+        assert_eq!(ends(&by_another, &["tokeninfo", "keys"], 1), "hallpass: it would be refused (keys)\n");
+        certs.next(Answer::Status(503, "", Vec::new()));
+        assert_eq!(ends(&good, &["tokeninfo", "keys"], 3), "hallpass: it cannot be told (keys)\n");
+    }
 }
 
 #[test]

@@ -1,0 +1,167 @@
+//! Tokeninfo first, and the keys where it cannot answer.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{SLACK, TIMEOUT, answer, published, status, world};
+use crate::google::{Answer, Google};
+use crate::program::{self, Program};
+use crate::signing::{FIRST, SECOND, jwk_set};
+use crate::world::{HOUR, NOW, World, document, get, post_token, refused, usual_claims};
+
+/// Where tokeninfo answers so, it alone is a 503, and with the keys behind it a sign-in; both within the deadline.
+#[track_caller]
+fn steps_in(fault: &Answer) {
+    let alone = World::with(&["--allow-anyone", "--tokeninfo-timeout", "1s"]);
+    alone.google.always(fault.clone());
+    refused(&alone.send(post_token(&FIRST.token(json!({})))), 503, "temporarily_unavailable");
+
+    let (world, certs) = world("fallback");
+    world.google.always(fault.clone());
+    let start = Instant::now();
+    assert_eq!(world.send(post_token(&FIRST.token(json!({})))).status, 200);
+    assert!(start.elapsed() < TIMEOUT + SLACK, "{:?}", start.elapsed());
+    assert!(!world.google.calls().is_empty() && certs.calls().len() == 1);
+}
+
+#[test]
+fn faults_of_tokeninfo() {
+    for code in [503, 502, 500, 429, 403, 401, 404, 204, 302, 418] {
+        steps_in(&status(code));
+    }
+    steps_in(&Answer::Status(429, "Retry-After: 30\r\n", Vec::new()));
+    for document in ["", "<html></html>", "null", "[]", "{", r#"{"error":"invalid_token"}"#] {
+        steps_in(&answer("", document));
+    }
+    let claims = usual_claims().to_string();
+    steps_in(&answer("", &format!("{claims}{}", " ".repeat(1024 * 1024))));
+    let mut headless = usual_claims();
+    headless["sub"] = json!(null);
+    steps_in(&answer("", &headless.to_string()));
+    steps_in(&Answer::Reset);
+    steps_in(&Answer::Close);
+    steps_in(&Answer::Bytes(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()));
+    steps_in(&Answer::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nContent-Length: 20\r\n\r\n{}".to_vec()));
+    steps_in(&Answer::Bytes(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".to_vec()));
+}
+
+#[test]
+fn a_tokeninfo_that_hangs() {
+    steps_in(&Answer::Hang);
+    steps_in(&Answer::Drip);
+    steps_in(&Answer::Late(TIMEOUT + SLACK));
+}
+
+#[test]
+fn both_away_are_done_within_the_deadline() {
+    let (world, certs) = world("fallback");
+    world.google.always(Answer::Hang);
+    certs.always(Answer::Hang);
+    let start = Instant::now();
+    refused(&world.send(post_token(&FIRST.token(json!({})))), 503, "temporarily_unavailable");
+    assert!(start.elapsed() < TIMEOUT + SLACK, "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_no_of_tokeninfos_is_final() {
+    let (world, certs) = world("fallback");
+    world.google.always(status(400));
+    let token = FIRST.token(json!({}));
+    refused(&world.send(post_token(&token)), 401, "invalid_token");
+    world.google.always(status(503));
+    refused(&world.send(post_token(&token)), 401, "invalid_token");
+    world.google.always(answer("", &usual_claims().to_string().replace("1008719970978", "2")));
+    refused(&world.send(post_token(&FIRST.token(json!({})))), 401, "invalid_token");
+    assert_eq!(certs.calls().len(), 0, "nor are the keys asked");
+}
+
+#[test]
+fn what_the_keys_refuse_tokeninfo_may_still_take() {
+    let (world, _certs) = world("fallback");
+    world.google.always(status(503));
+    let token = SECOND.token(json!({}));
+    refused(&world.send(post_token(&token)), 401, "invalid_token");
+    world.google.always(Answer::Claims);
+    assert_eq!(world.send(post_token(&token)).status, 200, "no verdict of the keys is remembered");
+}
+
+#[test]
+fn without_keys_the_503_stands_with_tokeninfos_patience() {
+    let (world, certs) = world("fallback");
+    world.google.always(Answer::Status(429, "Retry-After: 30\r\n", Vec::new()));
+    certs.always(status(404));
+    let response = world.send(post_token(&FIRST.token(json!({}))));
+    refused(&response, 503, "temporarily_unavailable");
+    assert_eq!(response.header("Retry-After"), Some("30"));
+}
+
+#[test]
+fn who_finds_no_room_at_tokeninfo_goes_to_the_keys() {
+    let certs = Google::start();
+    certs.always(published(&jwk_set(&[FIRST.jwk()]), 3600));
+    let url = certs.url();
+    let world = World::with(&[
+        "--allow-anyone",
+        "--tokeninfo-concurrency",
+        "1",
+        "--tokeninfo-timeout",
+        "8s",
+        "--verify",
+        "fallback",
+        "--keys-url",
+        &url,
+    ]);
+    world.google.always(Answer::Late(Duration::from_millis(500)));
+    thread::scope(|scope| {
+        for _ in 0..9 {
+            scope.spawn(|| assert_eq!(world.send(post_token(&FIRST.token(json!({})))).status, 200));
+        }
+    });
+    let by = |way: &str| world.count(&format!("events WHERE kind = 'signin' AND verified_by = '{way}'"));
+    let (tokeninfo, keys) = (by("tokeninfo"), by("keys"));
+    assert!(tokeninfo >= 3 && keys >= 1 && tokeninfo + keys == 9, "{tokeninfo} {keys}");
+}
+
+#[test]
+fn a_line_marks_each_change_and_not_each_request() {
+    let certs = Google::start();
+    certs.always(published(&jwk_set(&[FIRST.jwk()]), 3600));
+    let program = Program::serve(&["--verify", "fallback", "--keys-url", &certs.url()]);
+    let sign_in = || {
+        let now = hallpass::clock::now();
+        let answer = program.sign_in(&FIRST.token(json!({"iat": now, "exp": now + HOUR}))).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    };
+    program.google.always(status(403));
+    (0..5).for_each(|_| sign_in());
+    let lines = |text: &str| program.log().lines().filter(|line| line.contains(text)).count();
+    program::eventually(|| lines("\"request\"") + lines("request method") >= 5);
+    assert_eq!(
+        lines("Google's keys verify sign-ins, as tokeninfo cannot answer: tokeninfo answered with status 403"),
+        1
+    );
+    assert_eq!(lines("tokeninfo verifies sign-ins again"), 0);
+}
+
+#[test]
+fn tokeninfo_is_back_once_it_has_answered_for_a_minute() {
+    // What is logged is seen through the binary above; here, that a change back takes a minute of quiet.
+    let (world, _certs) = world("fallback");
+    let send = |at: i64| {
+        let token = FIRST.token(json!({"iat": at, "exp": at + HOUR}));
+        assert_eq!(world.send_at(post_token(&token), at).status, 200);
+    };
+    let away = || document(&world.send(get("/readyz")))["keys"]["in_use"] == true;
+    send(NOW);
+    assert!(!away());
+    world.google.always(status(403));
+    send(NOW);
+    assert!(away());
+    world.google.always(Answer::Claims);
+    send(NOW + 59);
+    assert!(away(), "one that fails now and then would fill the log");
+    send(NOW + 60);
+    assert!(!away());
+}

@@ -1,0 +1,147 @@
+//! What the key endpoint may say: which keys count, and for how long.
+
+use serde_json::{Value, json};
+
+use super::{answer, published, world};
+use crate::google::{Answer, Google};
+use crate::signing::{
+    ELLIPTIC_CERTIFICATE, FIRST, FIRST_CERTIFICATE, PSS_CERTIFICATE, SECOND, WEAK_CERTIFICATE, WEAK_TOKEN, jwk_set,
+    weak_jwk,
+};
+use crate::world::{DAY, HOUR, NOW, World, document, get, post_token, refused};
+
+fn keys(world: &World, now: i64) -> Value {
+    document(&world.send_at(get("/readyz"), now))["keys"].clone()
+}
+
+/// A world of keys alone whose endpoint says that.
+fn with(document: &str) -> (World, Google) {
+    let (world, certs) = world("keys");
+    certs.always(published(document, 3600));
+    (world, certs)
+}
+
+#[track_caller]
+fn is_good(document: &str) {
+    let (world, _certs) = with(document);
+    assert_eq!(world.send(post_token(&FIRST.token(json!({})))).status, 200, "{document}");
+}
+
+/// Without a good key in it, nobody can be told who they are; and keys known before stay.
+#[track_caller]
+fn is_no_answer(say: Answer) {
+    let (world, certs) = world("keys");
+    certs.always(say.clone());
+    refused(&world.send(post_token(&FIRST.token(json!({})))), 503, "temporarily_unavailable");
+    refused(&world.send(get("/readyz")), 503, "temporarily_unavailable");
+
+    certs.always(published(&jwk_set(&[FIRST.jwk()]), 3600));
+    let later = NOW + 60;
+    assert_eq!(world.send_at(post_token(&FIRST.token(json!({}))), later).status, 200);
+    certs.always(say);
+    let much_later = later + HOUR;
+    world.app.keys().unwrap().refresh(much_later);
+    assert_eq!(keys(&world, much_later)["last_fetch"], "failed");
+    let token = FIRST.token(json!({"exp": much_later + HOUR}));
+    assert_eq!(world.send_at(post_token(&token), much_later).status, 200);
+}
+
+#[test]
+fn answers_that_bring_no_key() {
+    for code in [404, 503, 302, 203] {
+        is_no_answer(Answer::Status(code, "", jwk_set(&[FIRST.jwk()]).into_bytes()));
+    }
+    is_no_answer(answer("", ""));
+    is_no_answer(answer("", "<html>Sorry...</html>"));
+    for document in ["null", "[]", "{}", "\"keys\"", "{\"keys\":[]}", "{\"keys\":{}}", "{\"keys\":[1,null,{}]}", "{"] {
+        is_no_answer(answer("", document));
+    }
+    let good = jwk_set(&[FIRST.jwk()]);
+    is_no_answer(answer("", &good[..good.len() - 2]));
+    is_no_answer(answer("", &format!("{good}{}", " ".repeat(64 * 1024))));
+    is_no_answer(answer("", &jwk_set(&[FIRST.jwk(), FIRST.jwk()])));
+    is_no_answer(answer("", &jwk_set(&[weak_jwk()])));
+    is_no_answer(answer("", &json!({"weak": WEAK_CERTIFICATE, "elliptic": ELLIPTIC_CERTIFICATE}).to_string()));
+    is_no_answer(answer("", &json!({"pss": PSS_CERTIFICATE}).to_string()));
+    is_no_answer(answer("", &json!({"first": FIRST_CERTIFICATE.replace("MIID", "MIIE")}).to_string()));
+    is_no_answer(answer("", &json!({"first": {"pem": FIRST_CERTIFICATE}}).to_string()));
+    is_no_answer(Answer::Close);
+    is_no_answer(Answer::Reset);
+}
+
+#[test]
+fn answers_that_take_too_long() {
+    is_no_answer(Answer::Hang);
+    is_no_answer(Answer::Drip);
+}
+
+#[test]
+fn keys_of_other_kinds_are_left_out() {
+    let without = |name: &str, value: Value| {
+        let mut key = FIRST.jwk();
+        key[name] = value;
+        is_no_answer(answer("", &jwk_set(&[key])));
+    };
+    without("kty", json!("EC"));
+    without("kty", Value::Null);
+    without("use", json!("enc"));
+    without("alg", json!("RS512"));
+    without("kid", Value::Null);
+    without("kid", json!(""));
+    without("n", json!("+/"));
+    without("n", json!(17));
+    without("n", Value::Null);
+    without("e", json!("AQ"));
+    without("e", json!("Ag"));
+    without("e", json!("AQABAQAB"));
+    without("e", json!("AA"));
+}
+
+#[test]
+fn one_good_key_is_enough() {
+    is_good(&jwk_set(&[FIRST.jwk()]));
+    is_good(&jwk_set(&[json!({"kty": "EC", "kid": "e"}), weak_jwk(), FIRST.jwk(), SECOND.jwk()]));
+    is_good(&json!({"first": FIRST_CERTIFICATE, "weak": WEAK_CERTIFICATE, "x": 1}).to_string());
+    let mut plain = FIRST.jwk();
+    for optional in ["use", "alg"] {
+        plain.as_object_mut().unwrap().remove(optional);
+    }
+    is_good(&jwk_set(&[plain]));
+}
+
+#[test]
+fn a_key_of_1024_bits_signs_for_nobody() {
+    for document in
+        [jwk_set(&[weak_jwk(), FIRST.jwk()]), json!({"first": FIRST_CERTIFICATE, "weak": WEAK_CERTIFICATE}).to_string()]
+    {
+        let (world, _certs) = with(&document);
+        refused(&world.send(post_token(WEAK_TOKEN)), 401, "invalid_token");
+    }
+}
+
+#[test]
+fn how_long_an_answer_holds() {
+    #[track_caller]
+    fn check(headers: &str, seconds: i64) {
+        let (world, certs) = world("keys");
+        certs.always(answer(headers, &jwk_set(&[FIRST.jwk()])));
+        world.app.keys().unwrap().refresh(NOW);
+        assert_eq!(keys(&world, NOW)["expires_at"], NOW + seconds, "{headers}");
+    }
+    check("Cache-Control: public, max-age=19834, must-revalidate, no-transform\r\n", 19_834);
+    check("Cache-Control: public, max-age=19834\r\nAge: 834\r\n", 19_000);
+    check("Cache-Control: PUBLIC,MAX-AGE=7200\r\n", 7200);
+    check("Cache-Control: max-age=7200\r\nAge: soon\r\n", 7200);
+    check("Cache-Control: public\r\nCache-Control: max-age=7200\r\n", 7200);
+    check("Cache-Control: public\r\n", HOUR);
+    check("Cache-Control: max-age=soon\r\n", HOUR);
+    check("Cache-Control: max-age=-1\r\n", HOUR);
+    check("Cache-Control: s-maxage=90, x-max-age=90\r\n", HOUR);
+    check("Cache-Control: max-age=99999999999999999999\r\n", HOUR);
+    check("Cache-Control: max-age=59\r\n", 60);
+    check("Cache-Control: max-age=61\r\n", 61);
+    check("Cache-Control: no-store, max-age=0\r\n", 60);
+    check("Cache-Control: max-age=100\r\nAge: 7000\r\n", 60);
+    check("Cache-Control: max-age=86401\r\n", DAY);
+    check("Cache-Control: max-age=86399\r\n", DAY - 1);
+}

@@ -1,0 +1,205 @@
+//! The same token gets the same verdict, whichever way it is verified.
+
+use serde_json::{Value, json};
+
+use super::{status, world};
+use crate::google::{Answer, Google};
+use crate::signing::{FIRST, SECOND, WEAK_TOKEN, jwk_set, segment};
+use crate::world::{CLIENT_ID, DAY, FORM, NOW, World, claims, document, post, usual_claims};
+
+/// What a token comes to: a status, and an error code if it is none of success.
+type Verdict = (u16, Option<String>);
+
+fn verdict(world: &World, token: &str, nonce: Option<&str>) -> Verdict {
+    let nonce = nonce.map_or(String::new(), |nonce| format!("&nonce={nonce}"));
+    let response = world.send(post("/auth/signin", FORM, &format!("id_token={token}{nonce}")));
+    (response.status, document(&response)["error"].as_str().map(str::to_owned))
+}
+
+/// One world a way; in the third, tokeninfo is away, and so the keys decide.
+struct Ways(Vec<(&'static str, World, Google)>);
+
+impl Ways {
+    fn open() -> Ways {
+        let ways = [("tokeninfo", true), ("fallback", true), ("fallback", false), ("keys", false)];
+        Ways(
+            ways.into_iter()
+                .map(|(way, tokeninfo)| {
+                    let (world, certs) = world(way);
+                    world.google.always(if tokeninfo { Answer::Judged(NOW) } else { status(403) });
+                    (way, world, certs)
+                })
+                .collect(),
+        )
+    }
+
+    #[track_caller]
+    fn agree(&self, what: &str, token: &str, nonce: Option<&str>, expected: (u16, Option<&str>)) {
+        for (way, world, _) in &self.0 {
+            let (status, code) = verdict(world, token, nonce);
+            assert_eq!((status, code.as_deref()), expected, "{what}, by {way}");
+        }
+    }
+}
+
+const GOOD: (u16, Option<&str>) = (200, None);
+const BAD: (u16, Option<&str>) = (401, Some("invalid_token"));
+const DENIED: (u16, Option<&str>) = (403, Some("access_denied"));
+
+#[test]
+fn claims_get_the_same_verdict() {
+    let long = "1".repeat(255);
+    let rows = [
+        ("the usual claims", json!({}), GOOD),
+        ("the other issuer", json!({"iss": "accounts.google.com"}), GOOD),
+        ("a foreign issuer", json!({"iss": "https://accounts.google.com.evil.example"}), BAD),
+        ("an issuer of another case", json!({"iss": "Accounts.google.com"}), BAD),
+        ("the issuer of security events", json!({"iss": "https://accounts.google.com/"}), BAD),
+        ("no issuer", json!({"iss": null}), BAD),
+        ("another audience", json!({"aud": "other"}), BAD),
+        ("part of our audience", json!({"aud": &CLIENT_ID[1..]}), BAD),
+        ("a list of audiences", json!({"aud": [CLIENT_ID]}), BAD),
+        ("no audience", json!({"aud": null}), BAD),
+        ("the last second", json!({"exp": NOW + 1}), GOOD),
+        ("the end", json!({"exp": NOW}), BAD),
+        ("long expired", json!({"exp": NOW - DAY}), BAD),
+        ("a day", json!({"exp": NOW + DAY}), GOOD),
+        ("more than a day", json!({"exp": NOW + DAY + 1}), BAD),
+        ("exp as a string", json!({"exp": (NOW + 60).to_string()}), GOOD),
+        ("exp as a fraction", json!({"exp": NOW as f64 + 60.5}), BAD),
+        ("exp as a list", json!({"exp": [NOW + 60]}), BAD),
+        ("no exp", json!({"exp": null}), BAD),
+        ("a clock that is ahead", json!({"iat": NOW + 300}), GOOD),
+        ("issued tomorrow", json!({"iat": NOW + 301}), BAD),
+        ("no iat", json!({"iat": null}), GOOD),
+        ("a sub of 255", json!({"sub": long, "email": null}), GOOD),
+        ("a sub of 256", json!({"sub": format!("{long}1")}), BAD),
+        ("a sub that is not ASCII", json!({"sub": "1é"}), BAD),
+        ("an empty sub", json!({"sub": ""}), BAD),
+        ("no sub", json!({"sub": null}), BAD),
+        ("a verified e-mail", json!({"email_verified": true}), GOOD),
+        ("the same as a string", json!({"email_verified": "true"}), GOOD),
+        ("an e-mail that is not verified", json!({"email_verified": false}), GOOD),
+        ("verified as a number", json!({"email_verified": 1}), BAD),
+        ("an empty hd", json!({"hd": ""}), BAD),
+        ("a picture that is a list", json!({"picture": []}), BAD),
+        ("claims unknown", json!({"nbf": NOW, "x": {"y": [1, null]}}), GOOD),
+        ("a nonce nobody asked for", json!({"nonce": "n"}), BAD),
+        ("a service account by its e-mail", json!({"email": "r@p.iam.gserviceaccount.com"}), DENIED),
+        ("a service account by its azp", json!({"azp": "117"}), DENIED),
+    ];
+    let ways = Ways::open();
+    for (what, changes, expected) in rows {
+        ways.agree(what, &FIRST.token(changes), None, expected);
+    }
+    ways.agree("its nonce", &FIRST.token(json!({"nonce": "n"})), Some("n"), GOOD);
+    ways.agree("another nonce", &FIRST.token(json!({"nonce": "n"})), Some("m"), BAD);
+    ways.agree("no nonce", &FIRST.token(json!({})), Some("n"), BAD);
+}
+
+#[test]
+fn payloads_get_the_same_verdict() {
+    let ways = Ways::open();
+    let sign = |payload: &str| FIRST.sign(&FIRST.header(), payload);
+    let usual = usual_claims().to_string();
+    for name in ["sub", "aud", "hd", "iss", "exp"] {
+        let value = if name == "exp" { (NOW + 60).to_string() } else { format!("\"{CLIENT_ID}\"") };
+        let doubled = usual.replacen('{', &format!("{{\"{name}\":{value},\"{name}\":{value},"), 1);
+        ways.agree("a repeated claim", &sign(&doubled), None, BAD);
+    }
+    ways.agree("a repetition in escapes", &sign(&usual.replacen('{', "{\"\\u0061ud\":\"x\",", 1)), None, BAD);
+    for payload in ["", "null", "[]", "{}", "\"x\"", "{", &usual[1..], &format!("{usual}x"), &format!("{usual}{usual}")]
+    {
+        ways.agree("a payload that is no object", &sign(payload), None, BAD);
+    }
+}
+
+#[test]
+fn headers_and_signatures_get_the_same_verdict() {
+    let ways = Ways::open();
+    let elsewhere = Google::start();
+    elsewhere.always(super::published(&jwk_set(&[SECOND.jwk()]), 3600));
+    let attacker = |more: Value| {
+        let mut header = FIRST.header();
+        header.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        SECOND.sign(&header, &claims(json!({})).to_string())
+    };
+    let good = FIRST.token(json!({}));
+    let (signed, signature) = good.rsplit_once('.').unwrap();
+    let (header, payload) = signed.split_once('.').unwrap();
+    let other = FIRST.token(json!({"sub": "2"}));
+    let other_payload = other.split('.').nth(1).unwrap();
+    let with = |name: &str, value: Value| {
+        let mut header = FIRST.header();
+        header[name] = value;
+        FIRST.sign(&header, &claims(json!({})).to_string())
+    };
+    let rows: Vec<(&str, String)> = vec![
+        ("another key's signature", attacker(json!({}))),
+        ("a key that comes with it", attacker(json!({"jwk": SECOND.jwk()}))),
+        ("a key named by its address", attacker(json!({"jku": elsewhere.url()}))),
+        ("a certificate named by its address", attacker(json!({"x5u": elsewhere.url(), "x5c": ["MIIB"]}))),
+        ("a kid of its own", attacker(json!({"kid": "second"}))),
+        ("a key of 1024 bits", WEAK_TOKEN.to_owned()),
+        ("alg none", format!("{}.{payload}.", segment(r#"{"alg":"none","kid":"first"}"#))),
+        ("alg none with a signature", format!("{}.{payload}.{signature}", segment(r#"{"alg":"none","kid":"first"}"#))),
+        ("no signature", format!("{signed}.")),
+        ("no third segment", signed.to_owned()),
+        ("a fourth segment", format!("{good}.{signature}")),
+        ("a dot behind", format!("{good}.")),
+        ("another's payload", format!("{header}.{other_payload}.{signature}")),
+        ("the public key as a secret", hmac_with_public_key()),
+        ("RS384", with("alg", json!("RS384"))),
+        ("PS256", with("alg", json!("PS256"))),
+        ("rs256", with("alg", json!("rs256"))),
+        ("no alg", with("alg", Value::Null)),
+        ("no kid", with("kid", Value::Null)),
+        ("a kid that is a number", with("kid", json!(1))),
+        ("an empty kid", with("kid", json!(""))),
+        ("crit", with("crit", json!(["exp"]))),
+        ("an unencoded payload", with("crit", json!(["b64"]))),
+        ("a header that is no object", FIRST.sign(&json!([]), &claims(json!({})).to_string())),
+        ("a header that is no JSON", FIRST.sign_segments(&format!("{}.{payload}", segment("{")))),
+        ("bits behind the signature", with_stray_bits(&good)),
+        ("a byte less", good[..good.len() - 2].to_owned()),
+        ("a byte more", format!("{good}AA")),
+    ];
+    for (what, token) in rows {
+        ways.agree(what, &token, None, BAD);
+    }
+    ways.agree("what they were made of", &good, None, GOOD);
+    assert_eq!(elsewhere.calls().len(), 0, "nobody goes where a token points");
+}
+
+#[test]
+fn what_tokeninfo_may_overlook_the_keys_refuse() {
+    let (world, _certs) = world("keys");
+    let usual = claims(json!({})).to_string();
+    let doubled = FIRST.header().to_string().replacen('}', ",\"alg\":\"none\"}", 1);
+    for token in [
+        FIRST.sign_segments(&format!("{}.{}", segment(&doubled), segment(&usual))),
+        FIRST.sign(&json!({"alg": "RS256", "kid": "first", "typ": "secevent+jwt"}), &usual),
+        FIRST.token(json!({"sub": 1})),
+    ] {
+        assert_eq!(verdict(&world, &token, None), (401, Some("invalid_token".to_owned())));
+    }
+    let without_typ = FIRST.sign(&json!({"alg": "RS256", "kid": "first"}), &usual);
+    assert_eq!(verdict(&world, &without_typ, None).0, 200);
+}
+
+/// The classic confusion: HS256, keyed with what everybody knows.
+fn hmac_with_public_key() -> String {
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, crate::signing::FIRST_CERTIFICATE.as_bytes());
+    let signed = format!("{}.{}", segment(r#"{"alg":"HS256","kid":"first"}"#), segment(&claims(json!({})).to_string()));
+    let tag = ring::hmac::sign(&key, signed.as_bytes());
+    format!("{signed}.{}", base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, tag))
+}
+
+/// The same bytes, with the unused bits of the last character set.
+fn with_stray_bits(token: &str) -> String {
+    const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let (rest, last) = token.split_at(token.len() - 1);
+    let value = ALPHABET.find(last).unwrap();
+    // 256 bytes end in a group of two characters, of which the last has four bits to spare.
+    format!("{rest}{}", &ALPHABET[value + 1..value + 2])
+}
