@@ -85,6 +85,8 @@ fn prepare(path: &Path) -> Result<Connection, Failure> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // Who is deleted is not to be found in the file either, where SQLite would leave them until the place is needed.
+    connection.pragma_update(None, "secure_delete", true)?;
     keep_plans(&connection)?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     // One transaction, so that two processes starting at once make one database. It also proves that we can write.
