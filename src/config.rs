@@ -2,8 +2,10 @@
 
 mod options;
 mod operator;
+mod keeping;
 mod settings;
 
+pub use keeping::{KeepingOptions, Retention};
 pub use operator::{
     BackupOptions, DatabaseOption, EventsOptions, ExportFormat, ImportOptions, RestoreOptions, SessionsCommand,
     SessionsOptions, SortOption, UsersCommand, UsersOptions, WhoOption,

@@ -10,6 +10,7 @@ mod events;
 mod export;
 mod import;
 mod backup;
+mod rotation;
 mod who;
 mod consent;
 mod documents;

@@ -17,11 +17,10 @@ mod transfer;
 mod backup;
 
 use std::fmt;
-use std::fs;
 use std::path::Path;
 
 pub use directory::{Account, UserSort};
-pub use events::{EVENT_SECONDS_KEPT, Event, EventKind};
+pub use events::{Event, EventKind};
 pub use history::{About, EventFilter, Recorded};
 pub use revocations::Revoked;
 pub use sessions::{Client, Ending, Session, SessionKind};
@@ -56,12 +55,8 @@ impl Store {
     /// # Errors
     /// As [`Store::open`], or if there is none.
     pub fn open_existing(path: &Path) -> Result<Store, StoreError> {
-        match fs::metadata(path) {
-            Ok(file) if file.len() > 0 => Store::open(path),
-            _ => {
-                Err(StoreError(format!("there is no database at {}; say where it is with --database", path.display())))
-            }
-        }
+        open::require_there(path)?;
+        Store::open(path)
     }
 
     /// Whether the database can be read.

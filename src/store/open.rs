@@ -35,6 +35,14 @@ pub fn writing(path: &Path) -> Result<Connection, StoreError> {
     prepare(path).map_err(|failure| failure.of(path))
 }
 
+/// Whether there is something at that path that may be a database.
+pub fn require_there(path: &Path) -> Result<(), StoreError> {
+    match fs::metadata(path) {
+        Ok(file) if file.len() > 0 => Ok(()),
+        _ => Err(StoreError(format!("there is no database at {}; say where it is with --database", path.display()))),
+    }
+}
+
 /// Whether there is a database of ours and of this version at that path, without changing it.
 pub fn verify(path: &Path) -> Result<(), StoreError> {
     let identified = reading(path).map_err(Failure::from).and_then(|connection| require_ours(&connection));
