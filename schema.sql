@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS events (
     at                  INTEGER NOT NULL,
     kind                TEXT NOT NULL,      -- signin, refusal, signout, revocation; by the operator: block, unblock, release, delete
     sub                 TEXT,               -- whom it is about, if known
-    email               TEXT,               -- likewise; NULL once that person was deleted
+    email               TEXT,               -- likewise; NULL once that person was deleted, like address and user agent
     session_id          TEXT,               -- sessions.id
     client_address      TEXT,
     client_id           TEXT,               -- aud of the ID token

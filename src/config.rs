@@ -3,9 +3,12 @@
 mod options;
 mod operator;
 mod diagnosis;
+mod keeping;
 mod settings;
 
 pub use diagnosis::{DoctorOptions, VerifyOptions};
+
+pub use keeping::{KeepingOptions, Retention};
 pub use operator::{
     BackupOptions, DatabaseOption, EventsOptions, ExportFormat, ImportOptions, RestoreOptions, SessionsCommand,
     SessionsOptions, SortOption, UsersCommand, UsersOptions, WhoOption,

@@ -32,6 +32,8 @@ pub struct Metrics {
     call_seconds: Histogram,
     last_call: Mutex<Option<(CallResult, i64)>>,
     keys_fetches: Family<ResultLabel, Counter>,
+    backups: Family<ResultLabel, Counter>,
+    last_backup: Mutex<Option<i64>>,
     started_at: i64,
 }
 
@@ -124,6 +126,8 @@ impl Default for Metrics {
             call_seconds: Histogram::new(CALL_SECONDS),
             last_call: Mutex::default(),
             keys_fetches: Family::default(),
+            backups: Family::default(),
+            last_backup: Mutex::default(),
             started_at: clock::now(),
         }
     }
@@ -163,6 +167,21 @@ impl Metrics {
         *self.last_call.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// So many more backups were made or failed, and the newest that is there is of that time (unix seconds).
+    pub fn count_backups(&self, made: u64, failed: u64, newest: Option<i64>) {
+        for (result, number) in [("ok", made), ("failed", failed)] {
+            self.backups.get_or_create(&ResultLabel { result }).inc_by(number);
+        }
+        *self.last_backup.lock().unwrap_or_else(PoisonError::into_inner) = newest;
+    }
+
+    /// The time of the newest backup, if backups are made and there is one.
+    pub fn last_backup(&self) -> Option<Reading> {
+        let at = *self.last_backup.lock().unwrap_or_else(PoisonError::into_inner);
+        let help = "When the newest backup was made, in unix seconds";
+        Some(Reading::gauge("hallpass_backup_last_success_timestamp_seconds", help, at?.unsigned_abs()))
+    }
+
     /// When counting began, which is when the process did.
     pub fn start_time(&self) -> Reading {
         let seconds = self.started_at.unsigned_abs();
@@ -181,6 +200,7 @@ impl Metrics {
         hallpass.register("keys_fetches", "Fetches of Google's keys", self.keys_fetches.clone());
         hallpass.register("tokeninfo_calls", "Calls to Google", self.calls.clone());
         hallpass.register("tokeninfo_call_duration_seconds", "Time to Google's answer", self.call_seconds.clone());
+        hallpass.register("backups", "Backups that the server made by itself", self.backups.clone());
         registry.register_collector(Box::new(Readings(readings)));
         let mut exposition = String::new();
         text::encode_registry(&mut exposition, &registry).expect("a String takes every write");

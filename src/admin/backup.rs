@@ -1,5 +1,7 @@
 //! `hallpass backup` and `hallpass restore`.
 
+use std::sync::Arc;
+
 use super::progress::Progress;
 use super::screen;
 use crate::config::{BackupOptions, RestoreOptions};
@@ -10,7 +12,8 @@ use crate::store::Store;
 /// # Errors
 /// One sentence that says why not.
 pub fn backup(options: &BackupOptions) -> Result<(), String> {
-    Store::back_up(&options.database.database, &options.file, pages(&mut Progress::new("copied")))
+    let mut progress = Progress::new("copied");
+    Store::back_up(&options.database.database, &options.file, pages(&mut progress), &Arc::default())
         .map_err(|error| error.to_string())?;
     screen::lines([format!("backed up to {}", options.file.display())].into_iter())
 }

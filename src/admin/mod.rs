@@ -14,6 +14,7 @@ mod doctor;
 mod verify;
 mod report;
 mod stop;
+mod rotation;
 mod who;
 mod consent;
 mod documents;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::rotation::Backups;
 use super::sockets;
 use crate::clock;
 use crate::config::{ServeOptions, Settings};
@@ -68,6 +69,7 @@ pub fn run(mut sockets: Sockets, options: &ServeOptions, app: App, mut signals: 
     if let Some(keys) = app.keys() {
         keep_keys_fresh(keys.clone(), Arc::downgrade(&app));
     }
+    let backups = Backups::start(&options.keeping, &options.database, &app);
     let cannot = |error| format!("cannot start serving: {error}");
     let metrics = options.metrics_listen.as_deref().map(|address| serve_metrics(address, app.clone())).transpose()?;
     let handler: Arc<dyn Handler> = app.clone();
@@ -82,6 +84,7 @@ pub fn run(mut sockets: Sockets, options: &ServeOptions, app: App, mut signals: 
             log::error!("the certificate stays as it was: {error}");
         }
     }
+    backups.into_iter().for_each(Backups::stop);
     serving.stop();
     metrics.into_iter().for_each(Serving::stop);
     log::info!("stopped");
@@ -156,7 +159,10 @@ fn raise_descriptor_limit(connections: u64) -> usize {
 fn keep_purging(app: Weak<App>) {
     thread::spawn(move || {
         while let Some(app) = app.upgrade() {
-            let more = app.store().purge(clock::now()).inspect_err(|error| log::warn!("cannot purge: {error}"));
+            let more = app
+                .store()
+                .purge(clock::now(), app.settings().events_kept)
+                .inspect_err(|error| log::warn!("cannot purge: {error}"));
             drop(app);
             thread::sleep(if more.unwrap_or(false) { PURGE_PAUSE } else { PURGE_INTERVAL });
         }

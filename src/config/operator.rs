@@ -72,9 +72,10 @@ pub enum UsersCommand {
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Erase somebody: the user, their sessions, and their e-mail in events
+    /// Erase somebody: the user, their sessions, and their e-mail, addresses and browsers in events
     ///
-    /// Who is erased may sign in again, as a new user. To keep somebody out, block them.
+    /// Who is erased may sign in again, as a new user. To keep somebody out, block them. Backups made before still have
+    /// them.
     Delete {
         /// Whom.
         #[command(flatten)]

@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
 
 use super::diagnosis::{DoctorOptions, VerifyOptions};
+use super::keeping::KeepingOptions;
 use super::operator::{BackupOptions, EventsOptions, ImportOptions, RestoreOptions, SessionsOptions, UsersOptions};
 use super::settings::ListenAddress;
 
@@ -219,6 +220,10 @@ pub struct ServeOptions {
     #[arg(long, env = "HALLPASS_SIGNIN_PER_SECOND", value_name = "N", default_value_t = 1,
         value_parser = clap::value_parser!(u32).range(1..), help_heading = "Asking Google")]
     pub signin_per_second: u32,
+
+    /// What is kept.
+    #[command(flatten)]
+    pub keeping: KeepingOptions,
 
     /// The form of the log on standard error; RUST_LOG sets its level
     #[arg(long, env = "HALLPASS_LOG_FORMAT", value_name = "FORMAT", default_value = "text", help_heading = "Log")]

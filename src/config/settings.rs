@@ -36,6 +36,8 @@ pub struct Settings {
     pub session_lifetime: i64,
     /// Idle limit of a session, in seconds.
     pub session_idle: i64,
+    /// How many seconds events are kept; `None` is for ever.
+    pub events_kept: Option<i64>,
     /// Share the cookie with the subdomains of this domain; lower case.
     pub cookie_domain: Option<String>,
     /// Other origins that may call with credentials, as browsers write them.
@@ -106,6 +108,7 @@ impl Settings {
             policy: policy(options)?,
             session_lifetime: seconds(options.session_lifetime)?,
             session_idle: seconds(options.session_idle)?,
+            events_kept: options.keeping.keep_events.seconds(),
             cookie_domain: options.cookie_domain.as_deref().map(|d| cookie_domain(d, &public_url)).transpose()?,
             allowed_origins: options.allow_origin.iter().map(|o| origin(o)).collect::<Result<_, _>>()?,
             trusted_proxies: trusted_proxies(&options.trusted_proxy)?,

@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -12,26 +14,40 @@ use tempfile::NamedTempFile;
 
 use super::{Store, StoreError, open};
 
+/// What a copy is called until it is whole.
+const PART_PREFIX: &str = ".hallpass-";
+const PART_SUFFIX: &str = ".part";
+/// Such a file that nobody has written to for so long was left behind by a process that was killed.
+const PART_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Pages copied between two reports: 4 MiB.
 const STEP_PAGES: i32 = 1024;
 /// The pause when the file is locked; it is only while another process opens or closes it.
 const LOCKED_PAUSE: Duration = Duration::from_millis(20);
+/// Instructions of SQLite's between two looks whether to stop: some milliseconds.
+const LOOK_INSTRUCTIONS: i32 = 100_000;
 /// How long a server that is just ending may still hold its database.
 const IN_USE_PATIENCE: Duration = Duration::from_millis(500);
 
 impl Store {
     /// Copies the database as it is now to another file, which is replaced only by a copy that is whole, sound and on
     /// disk, readable by its owner only. Servers go on meanwhile. `progress` is told how many pages there are, and are
-    /// copied.
+    /// copied. It gives up soon after `stop` is set.
     ///
     /// # Errors
     /// One sentence for the operator; then what was at `target` is still there.
-    pub fn back_up(database: &Path, target: &Path, progress: impl FnMut(i32, i32)) -> Result<(), StoreError> {
-        drop(Store::open_existing(database)?);
+    pub fn back_up(
+        database: &Path,
+        target: &Path,
+        progress: impl FnMut(i32, i32),
+        stop: &Arc<AtomicBool>,
+    ) -> Result<(), StoreError> {
+        open::require_there(database)?;
+        // Only SQLite may open it, as a server does this as well: when a process closes a file, all its locks on it go.
+        drop(open::ours(database)?);
         if is_same_file(database, target) {
             return Err(StoreError(format!("{} is the database itself; give another file", target.display())));
         }
-        put(copy(database, target, progress)?, target)
+        put(copy(database, target, progress, stop)?, target)
     }
 
     /// Puts a backup in place of the database, after checking it. What is at `database` is replaced only if told so and
@@ -59,7 +75,7 @@ impl Store {
                 database.display()
             )));
         }
-        let copied = copy(backup, database, progress)?;
+        let copied = copy(backup, database, progress, &Arc::default())?;
         if replaces {
             require_unused(database)?;
         }
@@ -73,17 +89,28 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 }
 
 /// A sound copy beside the place where it shall be, gone again if it is dropped.
-fn copy(from: &Path, to: &Path, mut progress: impl FnMut(i32, i32)) -> Result<NamedTempFile, StoreError> {
-    let made = tempfile::Builder::new().prefix(".hallpass-").suffix(".part").tempfile_in(folder_of(to));
-    let file = made.map_err(|error| cannot_write(to, &error))?;
+fn copy(
+    from: &Path,
+    to: &Path,
+    mut progress: impl FnMut(i32, i32),
+    stop: &Arc<AtomicBool>,
+) -> Result<NamedTempFile, StoreError> {
+    let made = tempfile::Builder::new().prefix(PART_PREFIX).suffix(PART_SUFFIX).tempfile_in(folder_of(to));
+    let file = made.and_then(|file| remove_left_behind(folder_of(to), &file).map(|()| file));
+    let file = file.map_err(|error| cannot_write(to, &error))?;
     let source = open::reading(from)?;
     // Holding one view of the file, the copy need not start over whenever the server writes.
     source.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")?;
     let mut copied = Connection::open(file.path())?;
     copied.pragma_update(None, "synchronous", "OFF")?;
+    let stopped = stop.clone();
+    copied.progress_handler(LOOK_INSTRUCTIONS, Some(move || stopped.load(Ordering::Relaxed)))?;
     {
         let backup = Backup::new(&source, &mut copied)?;
         loop {
+            if stop.load(Ordering::Relaxed) {
+                return Err(StoreError(format!("the copy of {} was stopped before it was whole", from.display())));
+            }
             let result = backup.step(STEP_PAGES)?;
             let pages = backup.progress();
             progress(pages.pagecount, pages.pagecount - pages.remaining);
@@ -109,6 +136,20 @@ fn put(copied: NamedTempFile, to: &Path) -> Result<(), StoreError> {
     copied.as_file().sync_all().map_err(cannot)?;
     copied.persist(to).map_err(|error| cannot(error.error))?;
     File::open(folder_of(to)).and_then(|folder| folder.sync_all()).map_err(cannot)
+}
+
+/// Removes what killed processes left in that folder. `fresh` was just made there, which tells the file system's time.
+fn remove_left_behind(folder: &Path, fresh: &NamedTempFile) -> io::Result<()> {
+    let now = fresh.as_file().metadata()?.modified()?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_ours = name.to_str().is_some_and(|name| name.starts_with(PART_PREFIX) && name.ends_with(PART_SUFFIX));
+        if is_ours && now.duration_since(entry.metadata()?.modified()?).is_ok_and(|age| age > PART_AGE_MAX) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -4,8 +4,6 @@ use rusqlite::{Connection, params};
 
 use super::{Client, Store, StoreError};
 
-/// Events older than this are purged: 400 days, so that a year can be compared with the year before.
-pub const EVENT_SECONDS_KEPT: i64 = 400 * 24 * 60 * 60;
 /// Rows deleted in one transaction by [`Store::purge`].
 const PURGE_STEP_ROWS: u32 = 500;
 
@@ -92,17 +90,20 @@ impl Store {
         self.writer.write_later(move |db| insert(db, &event, at));
     }
 
-    /// Deletes some rows that time has made worthless: expired sessions and old events. Returns whether there are more.
+    /// Deletes some rows that time has made worthless: expired sessions, and events older than that many seconds if
+    /// they are not kept for ever. Returns whether there are more.
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn purge(&self, now: i64) -> Result<bool, StoreError> {
+    pub fn purge(&self, now: i64, events_kept: Option<i64>) -> Result<bool, StoreError> {
+        // No time is later than NULL.
+        let oldest = events_kept.map(|seconds| now - seconds);
         self.writer.write(move |db| {
             let expired = "DELETE FROM sessions WHERE token_sha256 IN
                 (SELECT token_sha256 FROM sessions WHERE expires_at <= ?1 LIMIT ?2)";
             let old = "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE at <= ?1 LIMIT ?2)";
             let sessions = db.prepare_cached(expired)?.execute(params![now, PURGE_STEP_ROWS])?;
-            let events = db.prepare_cached(old)?.execute(params![now - EVENT_SECONDS_KEPT, PURGE_STEP_ROWS])?;
+            let events = db.prepare_cached(old)?.execute(params![oldest, PURGE_STEP_ROWS])?;
             Ok(sessions.max(events) == PURGE_STEP_ROWS as usize)
         })
     }

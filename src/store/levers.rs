@@ -44,7 +44,8 @@ impl Store {
         })
     }
 
-    /// Erases that user and their sessions; their events stay, without the e-mail. Returns whether there was one.
+    /// Erases that user and their sessions. Their events stay, so that they are still counted, with the `sub` and
+    /// without what tells more of a person: e-mail, address and browser. Returns whether there was one.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -54,7 +55,7 @@ impl Store {
             if db.prepare_cached("DELETE FROM users WHERE sub = ?1")?.execute([&subject])? == 0 {
                 return Ok(false);
             }
-            let forget = "UPDATE events SET email = NULL WHERE sub = ?1 AND email IS NOT NULL";
+            let forget = "UPDATE events SET email = NULL, client_address = NULL, user_agent = NULL WHERE sub = ?1";
             db.prepare_cached(forget)?.execute([&subject])?;
             record(db, EventKind::Delete, &subject, None, now)
         })

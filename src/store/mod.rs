@@ -21,12 +21,11 @@ mod backup;
 mod inspection;
 
 use std::fmt;
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 pub use directory::{Account, UserSort};
-pub use events::{EVENT_SECONDS_KEPT, Event, EventKind};
+pub use events::{Event, EventKind};
 pub use history::{About, EventFilter, Recorded};
 pub use inspection::{Inspection, Soundness, instance};
 pub use revocations::Revoked;
@@ -71,12 +70,8 @@ impl Store {
     /// # Errors
     /// As [`Store::open`], or if there is none.
     pub fn open_existing(path: &Path) -> Result<Store, StoreError> {
-        match fs::metadata(path) {
-            Ok(file) if file.len() > 0 => Store::open(path),
-            _ => {
-                Err(StoreError(format!("there is no database at {}; say where it is with --database", path.display())))
-            }
-        }
+        open::require_there(path)?;
+        Store::open(path)
     }
 
     /// A name for this database on this running machine, the same for every process that uses it.

@@ -35,6 +35,14 @@ pub fn writing(path: &Path) -> Result<Connection, StoreError> {
     prepare(path).map_err(|failure| failure.of(path))
 }
 
+/// Whether there is something at that path that may be a database.
+pub fn require_there(path: &Path) -> Result<(), StoreError> {
+    match fs::metadata(path) {
+        Ok(file) if file.len() > 0 => Ok(()),
+        _ => Err(StoreError(format!("there is no database at {}; say where it is with --database", path.display()))),
+    }
+}
+
 /// Opens for reading only, if there is a database of ours and of this version at that path.
 pub fn ours(path: &Path) -> Result<Connection, StoreError> {
     let identified = reading(path).map_err(Failure::from).and_then(|connection| {
@@ -88,6 +96,8 @@ fn prepare(path: &Path) -> Result<Connection, Failure> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // Who is deleted is not to be found in the file either, where SQLite would leave them until the place is needed.
+    connection.pragma_update(None, "secure_delete", true)?;
     keep_plans(&connection)?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     // One transaction, so that two processes starting at once make one database. It also proves that we can write.

@@ -86,6 +86,11 @@ impl App {
         let _ = self.door.set(counters);
     }
 
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// The database.
     pub fn store(&self) -> &Store {
         &self.store

@@ -65,6 +65,7 @@ pub fn exposition(app: &App, now: i64) -> Result<Response, Error> {
         ]);
     }
     readings.push(app.metrics.start_time());
+    readings.extend(app.metrics.last_backup());
     readings.extend(process::readings());
     Ok(Response::text(200, "text/plain; version=0.0.4", app.metrics.exposition(readings)))
 }

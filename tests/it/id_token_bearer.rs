@@ -51,7 +51,7 @@ fn once_ended_it_cannot_come_back() {
     assert_eq!(world.send(request("POST", "/auth/signout").bearer(&token)).status, 204);
     refused(&world.send(get("/auth/me").bearer(&token)), 401, "unauthenticated");
     refused(&world.send(post_token(&token)), 401, "invalid_token");
-    world.app.store().purge(NOW + HOUR - 1).unwrap();
+    world.app.store().purge(NOW + HOUR - 1, None).unwrap();
     refused(&world.send(get("/auth/me").bearer(&token)), 401, "unauthenticated");
 }
 

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::google::Google;
 use crate::world::{CLIENT_ID, HOUR};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A program of a test's own making, ended with the test.
 pub struct Started(pub Child);

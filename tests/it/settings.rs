@@ -48,6 +48,10 @@ fn durations() {
     assert_eq!((settings.session_lifetime, settings.session_idle), (43_200, 90));
     let default = accepted(&[]);
     assert_eq!((default.session_lifetime, default.session_idle), (30 * 86_400, 7 * 86_400));
+    assert_eq!(default.events_kept, Some(400 * 86_400));
+    assert_eq!(accepted(&["--keep-events", "90d"]).events_kept, Some(90 * 86_400));
+    assert_eq!(accepted(&["--keep-events", "forever"]).events_kept, None);
+    rejected(&["--keep-events", "0"], "or `forever`");
     for duration in ["0s", "", "30", "-1s", "soon", "11years"] {
         rejected(&[&format!("--session-idle={duration}")], "--session-idle");
     }

@@ -106,15 +106,17 @@ fn expired_rows_are_purged_in_small_steps() {
                 (WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200) SELECT i FROM n)",
         )
         .unwrap();
-    assert!(world.app.store().purge(NOW).unwrap());
+    let purge = |now, events_kept| world.app.store().purge(now, events_kept).unwrap();
+    assert!(purge(NOW, None));
     assert_eq!(world.count("sessions"), 701);
-    assert!(world.app.store().purge(NOW).unwrap());
-    assert!(!world.app.store().purge(NOW).unwrap());
+    assert!(purge(NOW, None));
+    assert!(!purge(NOW, None));
     assert_eq!(world.count("sessions"), 1);
+    purge(NOW + 400 * DAY, None);
+    purge(NOW + 400 * DAY - 1, Some(400 * DAY));
     assert_eq!(world.count("events"), 1);
-    world.app.store().purge(NOW + 400 * DAY).unwrap();
-    assert_eq!(world.count("events"), 0);
-    assert_eq!(world.count("users"), 1, "people stay");
+    purge(NOW + 400 * DAY, Some(400 * DAY));
+    assert_eq!((world.count("events"), world.count("users")), (0, 1), "people stay");
 }
 
 #[test]

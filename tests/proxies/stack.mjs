@@ -76,6 +76,10 @@ export class Stack {
       await over;
       clearTimeout(killer);
     };
+    program.kill = async () => {
+      child.kill('SIGKILL');
+      await over;
+    };
     this.later(program.stop);
     await until(`${command} is up`, () => {
       if (program.ended) throw new Error(`${command} ended at once:\n${program.said}`);
@@ -147,6 +151,7 @@ export class Stack {
       const program = await this.program(HALLPASS, args, announced, { RUST_LOG: 'info' });
       hallpass.port = Number(announced(program));
       hallpass.stop = program.stop;
+      hallpass.kill = program.kill;
       hallpass.said = () => program.said;
       await until('hallpass answers', () => connects(hallpass.port));
     };

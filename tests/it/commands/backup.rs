@@ -1,7 +1,7 @@
 //! `hallpass backup` and `hallpass restore`.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -111,6 +111,50 @@ fn only_a_sound_backup_of_ours_is_restored() {
     rusqlite::Connection::open(path("backup.db")).unwrap().pragma_update(None, "user_version", 99).unwrap();
     restore_fails(&[&path("backup.db"), "--database", &target], "newer version");
     assert!(!folder_names(program.folder.path()).iter().any(|name| name == "restored.db" || name.ends_with(".part")));
+}
+
+#[test]
+fn the_server_backs_up_by_itself() {
+    let backups = tempfile::tempdir().unwrap();
+    let path = |name: &str| backups.path().join(name);
+    fs::write(path("hallpass-mine.db"), "").unwrap();
+    fs::write(path(".hallpass-left.part"), "").unwrap();
+    let long_ago = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
+    fs::File::options().write(true).open(path(".hallpass-left.part")).unwrap().set_times(long_ago).unwrap();
+    let folder = backups.path().to_str().unwrap();
+    let start = hallpass::clock::now();
+    let program = Program::serve(&["--backup-dir", folder, "--every", "1s", "--keep", "2"]);
+    let session = program.session_of(ada());
+    program.metric_reaches("hallpass_backups_total{result=\"ok\"}", 4);
+    program.metric_reaches("hallpass_backup_last_success_timestamp_seconds", start.unsigned_abs() + 3);
+    // Otherwise another process would take itself for the last one, and remove the log that is being written.
+    let inode = format!(":{} ", fs::metadata(program.database()).unwrap().ino());
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    let reads = format!(" READ {} ", program.id());
+    let held = locks.lines().any(|lock| lock.contains(&reads) && lock.contains(&inode));
+    assert!(held, "the server still holds its lock on the database: {locks}");
+    program.has_status(&session, "200");
+    program.signal("-TERM");
+    let (code, log) = program.end();
+    assert!(code == Some(0) && log.contains("backed up to "), "{log}");
+    let mut names = folder_names(backups.path());
+    let newest = names.remove(1);
+    assert!(names.len() == 2 && newest > names[0] && names[1] == "hallpass-mine.db", "{newest} {names:?}");
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(path(&newest), folder.path().join("hallpass.db")).unwrap();
+    Program::serve_in(folder, &[], &[]).has_status(&session, "200");
+}
+
+#[test]
+fn a_backup_that_fails_keeps_nobody_out() {
+    let program = Program::serve(&["--backup-dir", "/no/such/folder"]);
+    program.metric_reaches("hallpass_backups_total{result=\"failed\"}", 1);
+    let session = program.session_of(ada());
+    program.has_status(&session, "200");
+    assert!(!program.get("/metrics", "").contains("hallpass_backup_last_success"));
+    program.signal("-TERM");
+    let (code, log) = program.end();
+    assert_eq!((code, log.matches("ERROR no backup: cannot write /no/such/folder/hallpass-").count()), (Some(0), 1));
 }
 
 #[test]

@@ -9,10 +9,12 @@ mod doctor;
 mod verify;
 
 use std::process::Output;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::program::{Program, hallpass, session_token, token};
+use crate::program::{PATIENCE, Program, hallpass, session_token, token};
 
 impl Program {
     /// Runs a command on the server's database, in a time zone of its own.
@@ -55,6 +57,21 @@ impl Program {
     fn has_status(&self, session: &str, status: &str) {
         let answer = self.get("/auth/check", &format!("Authorization: Bearer {session}\r\n"));
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+
+    /// Waits until a metric is that large.
+    #[track_caller]
+    fn metric_reaches(&self, name: &str, least: u64) {
+        let start = Instant::now();
+        loop {
+            let text = self.get("/metrics", "");
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            if line.is_some_and(|value| value.parse::<u64>().unwrap() >= least) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "{name} does not reach {least}: {text}");
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn sql(&self, sql: &str) {

@@ -53,7 +53,14 @@ fn a_deleted_user_is_gone_with_their_sessions_and_email() {
     let events = program.documents(&["events", "--user", "1", "--json"]);
     let told: Vec<_> = events.iter().map(|event| (event["kind"].as_str().unwrap(), &event["email"])).collect();
     assert_eq!(told, [("signin", &json!(null)), ("delete", &json!(null))]);
+    for event in &events {
+        assert_eq!((&event["client_address"], &event["user_agent"]), (&json!(null), &json!(null)));
+    }
     assert!(!program.printed(&["events", "--json"]).contains("ada@gmail.com"));
+    program.sql("PRAGMA wal_checkpoint(TRUNCATE)");
+    let file = std::fs::read(program.database()).unwrap();
+    let holds = |text: &str| file.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+    assert!(holds("bob@gmail.com") && !holds("ada@gmail.com"), "nor is it left in the file");
 }
 
 #[test]

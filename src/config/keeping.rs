@@ -1,0 +1,57 @@
+//! Flags of `serve` that say what is kept, and how much of it: events and backups.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::options::duration;
+
+/// Flags of `serve` about events and backups.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Keeping")]
+pub struct KeepingOptions {
+    /// How long events are kept: a duration, or `forever`
+    #[arg(long, env = "HALLPASS_KEEP_EVENTS", value_name = "DURATION", default_value = "400d", value_parser = retention)]
+    pub keep_events: Retention,
+
+    /// Back the database up into this folder, which must be there and is for nothing else
+    #[arg(long, env = "HALLPASS_BACKUP_DIR", value_name = "FOLDER")]
+    pub backup_dir: Option<PathBuf>,
+
+    /// How often
+    #[arg(long, visible_alias = "every", env = "HALLPASS_BACKUP_EVERY", value_name = "DURATION", default_value = "24h",
+        value_parser = duration, requires = "backup_dir")]
+    pub backup_every: Duration,
+
+    /// How many of these backups stay; older ones are removed once a new one is sound and on disk
+    #[arg(long, visible_alias = "keep", env = "HALLPASS_BACKUP_KEEP", value_name = "N", default_value = "7",
+        value_parser = clap::value_parser!(u16).range(1..), requires = "backup_dir")]
+    pub backup_keep: u16,
+}
+
+/// How long something is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// For that long.
+    For(Duration),
+    /// Until the operator deletes it.
+    Forever,
+}
+
+impl Retention {
+    /// Seconds, if there is an end.
+    pub fn seconds(self) -> Option<i64> {
+        match self {
+            Retention::For(duration) => i64::try_from(duration.as_secs()).ok(),
+            Retention::Forever => None,
+        }
+    }
+}
+
+fn retention(text: &str) -> Result<Retention, String> {
+    match text {
+        "forever" => Ok(Retention::Forever),
+        _ => duration(text).map(Retention::For).map_err(|error| format!("{error}, or `forever`")),
+    }
+}

@@ -1,0 +1,50 @@
+"""Checks, and how they are run: one line each, and what could not be run is said."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+DEBIAN_PACKAGE = {"systemd-analyze": "systemd", "promtool": "prometheus", "caddy": "caddy"}
+
+checks, passed, failed, not_run = [], [], [], []
+
+
+class NotRun(Exception):
+    """The check cannot be made on this machine, and says why."""
+
+
+def check(function):
+    checks.append(function)
+    return function
+
+
+def run(*command, **options):
+    """Output of a command that must succeed."""
+    command = [str(word) for word in command]
+    package = DEBIAN_PACKAGE.get(command[0])
+    if package and not shutil.which(command[0]):
+        raise AssertionError(f"{command[0]} is missing; it is in Debian's package {package}")
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    assert done.returncode == 0, f"{' '.join(command)} ended with {done.returncode}\n{done.stdout.strip()}"
+    return done.stdout
+
+
+def main():
+    for function in checks:
+        name = function.__name__.replace("_", " ")
+        try:
+            function()
+        except NotRun as reason:
+            not_run.append(f"{name}: {reason}")
+        except Exception as error:
+            failed.append(name)
+            print(f"FAILED {name}: {error}")
+        else:
+            passed.append(name)
+            print(f"ok {name}")
+    for line in not_run:
+        print(f"not run: {line}")
+    print(f"{len(passed)} passed, {len(failed)} failed")
+    return 1 if failed else 0

@@ -1,0 +1,134 @@
+"""Checks what a release consists of, and the Debian package by installing it where nothing of it stays."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from harness import ROOT, NotRun, check, not_run, run
+
+BINARY_BYTES_MAX = 8_000_000
+LIBRARIES = {"libc.so.6", "libm.so.6", "libgcc_s.so.1"}
+DIST = ROOT / "target/dist"
+OTHER_TARGETS = {"x86_64": "aarch64-unknown-linux-gnu", "aarch64": "x86_64-unknown-linux-gnu"}
+NAMESPACES = ["unshare", "--mount", "--pid", "--net", "--ipc", "--fork", "--kill-child"]
+
+
+def binary():
+    path = Path(os.environ.get("HALLPASS_BIN") or ROOT / "target/release/hallpass")
+    assert path.exists(), f"there is no {path}; build it with `cargo build --release`"
+    return path
+
+
+@check
+def the_program_links_nothing_but_libc():
+    needed = set(re.findall(r"\(NEEDED\).*\[(.+)\]", run("readelf", "--dynamic", binary())))
+    # The loader is a library as well, and named by some linkers.
+    others = {name for name in needed - LIBRARIES if not name.startswith("ld-linux")}
+    assert needed and not others, f"it needs {others or 'nothing at all, which cannot be'}"
+
+
+@check
+def the_program_is_small():
+    assert binary().stat().st_size <= BINARY_BYTES_MAX, f"it has {binary().stat().st_size} bytes"
+
+
+@check
+def cargo_installs_it():
+    with tempfile.TemporaryDirectory() as folder:
+        shared = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
+        run("cargo", "install", "--locked", "--quiet", "--path", ROOT, "--root", folder, "--target-dir", shared)
+        assert run(Path(folder, "bin/hallpass"), "--version").startswith("hallpass ")
+
+
+@check
+def a_release_is_built_and_complete():
+    shutil.rmtree(DIST, ignore_errors=True)
+    run(ROOT / "deploy/release/build")
+    run("sha256sum", "--check", "SHA256SUMS", cwd=DIST)
+    [archive] = DIST.glob("*.tar.gz")
+    with tempfile.TemporaryDirectory() as folder:
+        run("tar", "--extract", "--file", archive, "--directory", folder)
+        [root] = Path(folder).iterdir()
+        assert run(root / "hallpass", "--version").startswith("hallpass ")
+        names = {str(path.relative_to(root)) for path in root.rglob("*")}
+        expected = {"LICENSE-MIT", "LICENSE-APACHE", "README.md", "man/hallpass.1", "man/hallpass-users-list.1"}
+        expected |= {"completions/_hallpass", "systemd/hallpass.service", "systemd/hallpass.sysusers"}
+        assert expected <= names, expected - names
+        assert "HALLPASS_CLIENT_ID" in (root / "man/hallpass-serve.1").read_text(), "it does not name the variables"
+        completes(root / "completions")
+
+
+def completes(folder):
+    """bash offers the commands, and the shells that are here take their files."""
+    ask = f"source {folder}/hallpass.bash; COMP_WORDS=(hallpass us); COMP_CWORD=1; _hallpass hallpass us hallpass;"
+    offered = run("bash", "-c", ask + 'echo "${COMPREPLY[@]}"').split()
+    assert offered == ["users"], offered
+    for shell, name in (("zsh", "_hallpass"), ("fish", "hallpass.fish")):
+        if shutil.which(shell):
+            run(shell, "-n", folder / name)
+        else:
+            not_run.append(f"completions: there is no {shell} here to read its file")
+
+
+@check
+def what_cannot_be_built_here_is_said():
+    target = OTHER_TARGETS[os.uname().machine]
+    done = subprocess.run([ROOT / "deploy/release/build", target], capture_output=True, text=True)
+    assert done.returncode == 3 and f"cannot build for {target}" in done.stderr, done.stderr
+
+
+@check
+def only_what_belongs_to_a_tag_is_published():
+    version = re.search(r'^version = "(.+)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "project")
+        shutil.copytree(ROOT / "deploy/release", copy / "deploy/release")
+        shutil.copy(ROOT / "Cargo.toml", copy)
+        shutil.copytree(DIST, copy / "dist/one")
+        Path(copy, "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n\nLater.\n")
+
+        def publish(tag):
+            command = [copy / "deploy/release/publish", "--dry-run", tag, "dist"]
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            return done.returncode, done.stdout
+
+        code, said = publish(f"v{version}")
+        assert code == 1 and f"says nothing of {version}" in said, said
+        with Path(copy, "CHANGELOG.md").open("a") as changelog:
+            changelog.write(f"\n## {version} - 2026-01-01\n\nAll of it.\n\n## {version}1\n\nNot this.\n")
+        code, said = publish(f"v{version}")
+        files = [path.name for path in DIST.iterdir() if path.name != "SHA256SUMS"]
+        assert code == 0 and "All of it." in said and all(name in said for name in files), said
+        assert "Later" not in said and "Not this" not in said, said
+        assert publish("v9.9.9")[0] == 1
+        next(path for path in Path(copy, "dist/one").iterdir() if path.suffix == ".gz").write_text("another")
+        assert publish(f"v{version}")[0] == 1, "a file that is not what was built"
+
+
+@check
+def the_package_lives_and_leaves():
+    """In a copy of this machine that is gone afterwards, with a network of its own."""
+    if os.geteuid() != 0 or "overlay" not in Path("/proc/filesystems").read_text():
+        raise NotRun("it takes root and overlayfs to install it where nothing stays")
+    [package] = DIST.glob("*.deb")
+    with tempfile.TemporaryDirectory() as folder:
+        newer = newer_package(package, Path(folder))
+        machine = Path(folder, "machine")
+        machine.mkdir()
+        inside = [sys.executable, Path(__file__).parent / "inside.py", machine, package, newer]
+        print("   ", run(*NAMESPACES, *inside).strip())
+    not_run.append("the package under systemd itself: it is not what runs this machine")
+
+
+def newer_package(package, folder):
+    """The same with a later version and other settings in its example."""
+    run("dpkg-deb", "--raw-extract", package, folder / "newer")
+    control, settings = folder / "newer/DEBIAN/control", folder / "newer/etc/hallpass/hallpass.env"
+    control.write_text(re.sub(r"(?m)^Version: .*", "Version: 99.0-1", control.read_text()))
+    settings.write_text(settings.read_text() + "\n# What a newer version says.\n")
+    run("dpkg-deb", "--build", "--root-owner-group", folder / "newer", folder / "newer.deb")
+    return folder / "newer.deb"
