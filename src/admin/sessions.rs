@@ -5,7 +5,7 @@ use super::who::one_account;
 use super::{consent, documents, screen};
 use crate::clock;
 use crate::config::{SessionsCommand, SessionsOptions};
-use crate::store::{Revoked, Session, Store, StoreError, User};
+use crate::store::{Author, Revoked, Session, Store, StoreError, User};
 
 /// Runs `hallpass sessions`.
 ///
@@ -34,7 +34,7 @@ pub fn sessions(options: &SessionsOptions) -> Result<(), String> {
                     Revoked::All
                 }
             };
-            let ended = store.revoke(revoked.clone(), now).map_err(text)?;
+            let ended = store.revoke(revoked.clone(), Author::operator(), now).map_err(text)?;
             match revoked {
                 Revoked::Session(id) if ended == 0 => {
                     Err(format!("there is no session {} that has not ended", screen::printable(&id)))

@@ -6,6 +6,8 @@ use super::{Client, Store, StoreError};
 
 /// Events older than this are purged: 400 days, so that a year can be compared with the year before.
 pub const EVENT_SECONDS_KEPT: i64 = 400 * 24 * 60 * 60;
+/// Days are UTC's.
+pub const DAY_SECONDS: i64 = 24 * 60 * 60;
 /// Rows deleted in one transaction by [`Store::purge`].
 const PURGE_STEP_ROWS: u32 = 500;
 
@@ -18,13 +20,13 @@ pub enum EventKind {
     Refusal,
     /// Somebody ended their own session.
     SignOut,
-    /// A session was ended from another one, or by the operator.
+    /// A session was ended from another one, by the operator or by an admin.
     Revocation,
-    /// The operator blocked somebody.
+    /// The operator or an admin blocked somebody.
     Block,
-    /// The operator lifted a block.
+    /// One of them lifted a block.
     Unblock,
-    /// The operator released the e-mail that somebody held.
+    /// One of them released the e-mail that somebody held.
     Release,
     /// The operator erased somebody.
     Delete,
@@ -45,7 +47,7 @@ pub struct Event {
     pub client: Client,
     /// `aud` of the ID token.
     pub client_id: Option<String>,
-    /// What the client was told, for a refusal; by whom, for a change by the operator.
+    /// What the client was told, for a refusal; by whom, for a change by somebody else.
     pub reason: Option<String>,
 }
 
@@ -64,7 +66,7 @@ impl EventKind {
     }
 }
 
-/// Appends an event that happened at that time (unix seconds).
+/// Appends an event that happened at that time (unix seconds), and counts it to its day.
 pub fn insert(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<()> {
     let sql = "INSERT INTO events
             (at, kind, sub, email, session_id, client_address, client_id, user_agent, reason)
@@ -80,6 +82,12 @@ pub fn insert(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<()> {
         event.client.user_agent,
         event.reason
     ])?;
+    let (signin, refusal) = (event.kind == EventKind::SignIn, event.kind == EventKind::Refusal);
+    if signin || refusal {
+        let sql = "INSERT INTO days (day, signins, refusals) VALUES (?1, ?2, ?3)
+            ON CONFLICT (day) DO UPDATE SET signins = signins + ?2, refusals = refusals + ?3";
+        db.prepare_cached(sql)?.execute(params![at.div_euclid(DAY_SECONDS), signin, refusal])?;
+    }
     Ok(())
 }
 

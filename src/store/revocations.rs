@@ -1,17 +1,19 @@
-//! Sessions as the operator sees and ends them.
+//! Sessions as operator and admins see and end them.
 
 use rusqlite::params;
 
-use super::levers::BY_THE_OPERATOR;
-use super::sessions::{SESSION_COLUMN_COUNT, SESSION_COLUMNS, Session};
+use super::levers::Author;
+use super::sessions::{Client, SESSION_COLUMN_COUNT, SESSION_COLUMNS, Session};
 use super::users::{USER_COLUMNS, User};
 use super::{Store, StoreError};
 
-/// Which sessions the operator ends.
+/// Which sessions of others are ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Revoked {
     /// The one of that id.
     Session(String),
+    /// The one of that id, if it is of the user of that `sub`.
+    SessionOf(String, String),
     /// Those of the user of that `sub`.
     User(String),
     /// All there are.
@@ -49,22 +51,26 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer; then none was ended.
-    pub fn revoke(&self, revoked: Revoked, now: i64) -> Result<usize, StoreError> {
+    pub fn revoke(&self, revoked: Revoked, author: Author, now: i64) -> Result<usize, StoreError> {
         self.writer.write(move |db| {
-            let (which, name) = match &revoked {
-                Revoked::Session(id) => ("s.id = ?2", Some(id)),
-                Revoked::User(subject) => ("s.sub = ?2", Some(subject)),
-                Revoked::All => ("?2 IS NULL", None),
+            // A condition of its own for each, so that each has its index.
+            let (which, id, subject) = match &revoked {
+                Revoked::Session(id) => ("s.id = ?2 AND ?3 IS NULL", Some(id), None),
+                Revoked::SessionOf(id, subject) => ("s.id = ?2 AND s.sub = ?3", Some(id), Some(subject)),
+                Revoked::User(subject) => ("?2 IS NULL AND s.sub = ?3", None, Some(subject)),
+                Revoked::All => ("?2 IS NULL AND ?3 IS NULL", None, None),
             };
             let open = format!("s.ended_at IS NULL AND s.expires_at > ?1 AND {which}");
             let record = format!(
-                "INSERT INTO events (at, kind, sub, email, session_id, client_id, reason)
-                 SELECT ?1, 'revocation', s.sub, u.email, s.id, s.client_id, ?3
+                "INSERT INTO events
+                    (at, kind, sub, email, session_id, client_id, reason, client_address, user_agent)
+                 SELECT ?1, 'revocation', s.sub, u.email, s.id, s.client_id, ?4, ?5, ?6
                  FROM sessions s JOIN users u ON u.sub = s.sub WHERE {open}"
             );
-            db.prepare_cached(&record)?.execute(params![now, name, BY_THE_OPERATOR])?;
+            let Client { address, user_agent } = &author.client;
+            db.prepare_cached(&record)?.execute(params![now, id, subject, author.by, address, user_agent])?;
             db.prepare_cached(&format!("UPDATE sessions AS s SET ended_at = ?1 WHERE {open}"))?
-                .execute(params![now, name])
+                .execute(params![now, id, subject])
         })
     }
 }
