@@ -38,8 +38,8 @@ pub fn answers(calls: &[Call]) -> Markup {
             }
             dt { "Outcomes" }
             dd {
-                (number(count(CallResult::Ok))) " good tokens, " (number(count(CallResult::Refused))) " refused, "
-                (number(count(CallResult::Failed))) " failures"
+                (number(count(CallResult::Ok))) " good, " (number(count(CallResult::Refused))) " refused, "
+                (number(count(CallResult::Failed))) " failed"
             }
         }
         @if !failures.is_empty() {

@@ -56,7 +56,7 @@ fn signed_in(seen: &[Seen], now: i64) -> Markup {
                     p.small.quiet {
                         "seen " (ago(session.last_seen_at, now)) br;
                         (device(&session.client, session.kind))
-                        @if *others > 0 { ", " (others) " more" }
+                        @if *others > 0 { " and " (others) " more" }
                     }
                 }
             }
