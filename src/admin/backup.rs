@@ -3,6 +3,7 @@
 use super::progress::Progress;
 use super::screen;
 use crate::config::{BackupOptions, RestoreOptions};
+use crate::process;
 use crate::store::Store;
 
 /// Runs `hallpass backup`.
@@ -10,6 +11,7 @@ use crate::store::Store;
 /// # Errors
 /// One sentence that says why not.
 pub fn backup(options: &BackupOptions) -> Result<(), String> {
+    process::let_others_go_first();
     Store::back_up(&options.database.database, &options.file, pages(&mut Progress::new("copied")))
         .map_err(|error| error.to_string())?;
     screen::lines([format!("backed up to {}", options.file.display())].into_iter())

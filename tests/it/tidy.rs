@@ -51,6 +51,7 @@ fn every_library_has_one_home() {
     lives_in("env_logger::", &["src/logging.rs"]);
     lives_in("signal_hook::", &["src/admin/serve.rs"]);
     lives_in("ring::", &["src/token.rs", "src/google/demo.rs", "src/web/door/tls.rs"]);
+    lives_in("rustix::", &["src/process.rs"]);
     lives_in("SystemTime::now", &["src/clock.rs"]);
     lives_in("std::env::", &[]);
 }
