@@ -236,10 +236,13 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
       const other = await elsewhere('grace');
       await visitor.context.addCookies([cookieFor(await elsewhere('grace'))]);
       await page.goto(`${auth}/auth/account`);
+      const ended = page.waitForResponse((response) => response.status() === 303);
       await page.locator('li', { hasText: 'curl' }).getByRole('button', { name: /^End/ }).first().click();
+      await ended;
+      await page.waitForLoadState();
       assert.ok(!await alive(other));
       const third = await elsewhere('grace');
-      await page.reload();
+      await page.goto(`${auth}/auth/account`);
       await page.getByRole('button', { name: 'End all others' }).click();
       assert.ok(!await alive(third));
       await page.getByRole('button', { name: 'Sign out', exact: true }).click();
