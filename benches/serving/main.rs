@@ -12,6 +12,8 @@ mod sessions;
 mod signing_in;
 mod answering;
 mod footprint;
+mod population;
+mod operating;
 
 use std::env;
 use std::path::Path;
@@ -20,8 +22,12 @@ use std::path::Path;
 type Section = (&'static str, fn(&Path));
 
 /// What can be measured, in the order of the table.
-const SECTIONS: [Section; 3] =
-    [("signing_in", signing_in::measure), ("answering", answering::measure), ("footprint", footprint::measure)];
+const SECTIONS: [Section; 4] = [
+    ("signing_in", signing_in::measure),
+    ("answering", answering::measure),
+    ("footprint", footprint::measure),
+    ("operating", operating::measure),
+];
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
