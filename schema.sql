@@ -38,12 +38,13 @@ CREATE TABLE IF NOT EXISTS sessions (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS sessions_by_sub ON sessions (sub);
 CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires_at);
+CREATE INDEX IF NOT EXISTS sessions_by_last_seen ON sessions (last_seen_at) WHERE ended_at IS NULL;
 
 -- What happened, newest last.
 CREATE TABLE IF NOT EXISTS events (
     id                  INTEGER PRIMARY KEY,
     at                  INTEGER NOT NULL,
-    kind                TEXT NOT NULL,      -- signin, refusal, signout, revocation; by the operator: block, unblock, release, delete
+    kind                TEXT NOT NULL,      -- signin, refusal, signout, revocation; by operator or admin: block, unblock, release, delete
     sub                 TEXT,               -- whom it is about, if known
     email               TEXT,               -- likewise; NULL once that person was deleted, like address and user agent
     session_id          TEXT,               -- sessions.id
@@ -55,6 +56,41 @@ CREATE TABLE IF NOT EXISTS events (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS events_by_time ON events (at);
 CREATE INDEX IF NOT EXISTS events_by_sub ON events (sub, at);
+CREATE INDEX IF NOT EXISTS events_of_refusal ON events (at) WHERE kind = 'refusal';
+CREATE INDEX IF NOT EXISTS events_by_others ON events (reason) WHERE kind <> 'refusal' AND reason IS NOT NULL;
+
+-- How many sign-ins and refusals a day had: to count millions of events for a chart would take too long.
+CREATE TABLE IF NOT EXISTS days (
+    day                 INTEGER PRIMARY KEY, -- days since 1970-01-01, in UTC
+    signins             INTEGER NOT NULL,
+    refusals            INTEGER NOT NULL
+) STRICT;
+
+-- The users in the order they came in, for paging, and what they are searched by. Triggers keep both in step with users.
+CREATE TABLE IF NOT EXISTS directory (
+    id                  INTEGER PRIMARY KEY,
+    sub                 TEXT NOT NULL UNIQUE, -- users.sub
+    words               TEXT NOT NULL       -- name and e-mail, each after a space, so that a space begins a word
+) STRICT;
+CREATE VIRTUAL TABLE IF NOT EXISTS directory_search USING fts5 (
+    words, content = 'directory', content_rowid = 'id', tokenize = 'trigram', columnsize = 0
+);
+CREATE TRIGGER IF NOT EXISTS directory_add AFTER INSERT ON users BEGIN
+    INSERT INTO directory (sub, words) VALUES (new.sub, coalesce(' ' || new.name, '') || coalesce(' ' || new.email, ''));
+    INSERT INTO directory_search (rowid, words) SELECT id, words FROM directory WHERE sub = new.sub;
+END;
+CREATE TRIGGER IF NOT EXISTS directory_change AFTER UPDATE OF name, email ON users
+WHEN old.name IS NOT new.name OR old.email IS NOT new.email BEGIN
+    INSERT INTO directory_search (directory_search, rowid, words)
+        SELECT 'delete', id, words FROM directory WHERE sub = new.sub;
+    UPDATE directory SET words = coalesce(' ' || new.name, '') || coalesce(' ' || new.email, '') WHERE sub = new.sub;
+    INSERT INTO directory_search (rowid, words) SELECT id, words FROM directory WHERE sub = new.sub;
+END;
+CREATE TRIGGER IF NOT EXISTS directory_remove AFTER DELETE ON users BEGIN
+    INSERT INTO directory_search (directory_search, rowid, words)
+        SELECT 'delete', id, words FROM directory WHERE sub = old.sub;
+    DELETE FROM directory WHERE sub = old.sub;
+END;
 
 -- One row: another id after every change of a user or a session, whoever makes it, but for last_seen_at. As long as it
 -- stays, what a server has read stays true.

@@ -1,6 +1,6 @@
 //! What is counted, in the text that Prometheus reads.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -22,6 +22,9 @@ const REQUEST_SECONDS: [f64; 11] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.
 /// Upper bounds in seconds: 50 to 200 ms are usual for Google.
 const CALL_SECONDS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4];
 
+/// Calls to Google that are remembered one by one: a few KiB.
+const CALLS_KEPT: usize = 200;
+
 /// Counters that live as long as the process.
 pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
@@ -30,7 +33,7 @@ pub struct Metrics {
     verified: Family<ByLabel, Counter>,
     calls: Family<ResultLabel, Counter>,
     call_seconds: Histogram,
-    last_call: Mutex<Option<(CallResult, i64)>>,
+    last_calls: Mutex<VecDeque<Call>>,
     keys_fetches: Family<ResultLabel, Counter>,
     backups: Family<ResultLabel, Counter>,
     last_backup: Mutex<Option<i64>>,
@@ -46,6 +49,19 @@ pub enum CallResult {
     Refused,
     /// Anything else.
     Failed,
+}
+
+/// A call to tokeninfo.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// How it ended.
+    pub result: CallResult,
+    /// What went wrong, without anything of the token's; empty unless it failed.
+    pub failure: String,
+    /// How long it took.
+    pub duration: Duration,
+    /// When it ended, in unix seconds.
+    pub at: i64,
 }
 
 impl CallResult {
@@ -124,7 +140,7 @@ impl Default for Metrics {
             verified: Family::default(),
             calls: Family::default(),
             call_seconds: Histogram::new(CALL_SECONDS),
-            last_call: Mutex::default(),
+            last_calls: Mutex::default(),
             keys_fetches: Family::default(),
             backups: Family::default(),
             last_backup: Mutex::default(),
@@ -155,16 +171,24 @@ impl Metrics {
         self.keys_fetches.get_or_create(&ResultLabel { result }).inc();
     }
 
-    /// Google was called at that time (unix seconds).
-    pub fn count_call(&self, result: CallResult, duration: Duration, at: i64) {
-        self.calls.get_or_create(&ResultLabel { result: result.as_str() }).inc();
-        self.call_seconds.observe(duration.as_secs_f64());
-        *self.last_call.lock().unwrap_or_else(PoisonError::into_inner) = Some((result, at));
+    /// Google was called.
+    pub fn count_call(&self, call: Call) {
+        self.calls.get_or_create(&ResultLabel { result: call.result.as_str() }).inc();
+        self.call_seconds.observe(call.duration.as_secs_f64());
+        let mut last = self.last_calls.lock().unwrap_or_else(PoisonError::into_inner);
+        last.truncate(CALLS_KEPT - 1);
+        last.push_front(call);
+    }
+
+    /// The last calls to Google, the latest first.
+    pub fn last_calls(&self) -> Vec<Call> {
+        self.last_calls.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// How the last call to Google ended, and when.
     pub fn last_call(&self) -> Option<(CallResult, i64)> {
-        *self.last_call.lock().unwrap_or_else(PoisonError::into_inner)
+        let last = self.last_calls.lock().unwrap_or_else(PoisonError::into_inner);
+        last.front().map(|call| (call.result, call.at))
     }
 
     /// So many more backups were made or failed, and the newest that is there is of that time (unix seconds).

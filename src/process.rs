@@ -2,8 +2,16 @@
 
 use std::env;
 use std::fs;
+use std::io;
+use std::path::Path;
+
+use rustix::fs::{Access, access, statvfs};
+use rustix::process::nice;
 
 use crate::metrics::Reading;
+
+/// How much less urgent: it gets about a tenth of a processor that others want whole (sched(7)).
+const NICE: i32 = 10;
 
 /// Memory and descriptors, by the names that Prometheus has for them. What cannot be read is left out.
 pub fn readings() -> Vec<Reading> {
@@ -32,6 +40,20 @@ pub fn descriptor_limits() -> Option<(u64, u64)> {
     rlimit::Resource::NOFILE.get().ok()
 }
 
+/// Whether this user may read and write what is at that path.
+pub fn is_writable(path: &Path) -> bool {
+    access(path, Access::READ_OK | Access::WRITE_OK).is_ok()
+}
+
+/// How much room this user has on the disk of that folder.
+///
+/// # Errors
+/// If it cannot be asked about.
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let disk = statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// An environment variable that is not one of our settings.
 pub fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
@@ -41,4 +63,11 @@ fn status_value(name: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
+}
+
+/// Lets everything else on the machine go before this thread, from here on. On a machine with nothing else to do it is
+/// as fast as before.
+pub fn let_others_go_first() {
+    // Should it be refused, the work is done all the same.
+    let _ = nice(NICE);
 }

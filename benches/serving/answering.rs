@@ -145,7 +145,7 @@ fn latency_beside_hanging_sign_ins(folder: &Path, google: &Google) {
 }
 
 /// A request with one of the sessions; which one, the number decides without an order.
-fn request(line: &str, tokens: &[String], number: u64) -> Vec<u8> {
+pub fn request(line: &str, tokens: &[String], number: u64) -> Vec<u8> {
     // Fibonacci hashing: successive numbers fall far from one another.
     let place = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
     let token = &tokens[place as usize % tokens.len()];

@@ -13,6 +13,8 @@ mod signing_in;
 mod keys;
 mod answering;
 mod footprint;
+mod population;
+mod operating;
 
 use std::env;
 use std::path::Path;
@@ -21,11 +23,12 @@ use std::path::Path;
 type Section = (&'static str, fn(&Path));
 
 /// What can be measured, in the order of the table.
-const SECTIONS: [Section; 4] = [
+const SECTIONS: [Section; 5] = [
     ("signing_in", signing_in::measure),
     ("keys", keys::measure),
     ("answering", answering::measure),
     ("footprint", footprint::measure),
+    ("operating", operating::measure),
 ];
 
 fn main() {

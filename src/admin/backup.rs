@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::progress::Progress;
 use super::screen;
 use crate::config::{BackupOptions, RestoreOptions};
+use crate::process;
 use crate::store::Store;
 
 /// Runs `hallpass backup`.
@@ -12,6 +13,7 @@ use crate::store::Store;
 /// # Errors
 /// One sentence that says why not.
 pub fn backup(options: &BackupOptions) -> Result<(), String> {
+    process::let_others_go_first();
     let mut progress = Progress::new("copied");
     Store::back_up(&options.database.database, &options.file, pages(&mut progress), &Arc::default())
         .map_err(|error| error.to_string())?;

@@ -10,7 +10,7 @@ use super::serve::{catch_signals, run};
 use super::sockets;
 use crate::config::{ListenAddress, ServeOptions, Settings, VerifyOption};
 use crate::error::Error;
-use crate::google::demo::{CLIENT_ID, DOMAINS, DemoGoogle};
+use crate::google::demo::{CLIENT_ID, DOMAINS, DemoGoogle, PEOPLE};
 use crate::logging;
 use crate::store::Store;
 use crate::web::{App, Handler, Limits, Request, Response, Serving, Sockets};
@@ -44,6 +44,9 @@ pub fn demo(mut options: ServeOptions) -> Result<(), String> {
     options.tokeninfo_url = Url::parse(&format!("http://{address}/tokeninfo")).expect("an address makes a URL");
     if options.allow_domain.is_empty() && options.allow_email.is_empty() && !options.allow_anyone {
         options.allow_domain = DOMAINS.map(str::to_owned).into();
+    }
+    if options.admin_email.is_empty() {
+        options.admin_email = vec![PEOPLE[0].email.to_owned()];
     }
     let folder = tempfile::tempdir().map_err(|error| format!("cannot make a temporary folder: {error}"))?;
     if options.database == Path::new(DEFAULT_DATABASE) {

@@ -7,7 +7,7 @@ use super::who::one_account;
 use super::{consent, documents, screen};
 use crate::clock;
 use crate::config::{SessionsCommand, SessionsOptions};
-use crate::store::{Revoked, Session, Store, StoreError, User};
+use crate::store::{Author, Revoked, Session, Store, StoreError, User};
 
 const COLUMNS: [Column; 7] = [
     Column::whole("ID"),
@@ -39,11 +39,15 @@ pub fn sessions(options: &SessionsOptions) -> Result<(), String> {
         }
         SessionsCommand::Revoke { id, user, yes, .. } => {
             let ended = match (id, user) {
-                (Some(id), _) => match store.revoke(Revoked::Session(id.clone()), now).map_err(text)? {
-                    0 => return Err(format!("there is no session {} that has not ended", screen::printable(id))),
-                    ended => ended,
-                },
-                (None, Some(who)) => store.revoke(Revoked::User(subject(who)?), now).map_err(text)?,
+                (Some(id), _) => {
+                    match store.revoke(Revoked::Session(id.clone()), Author::operator(), now).map_err(text)? {
+                        0 => return Err(format!("there is no session {} that has not ended", screen::printable(id))),
+                        ended => ended,
+                    }
+                }
+                (None, Some(who)) => {
+                    store.revoke(Revoked::User(subject(who)?), Author::operator(), now).map_err(text)?
+                }
                 (None, None) => {
                     consent::require(*yes, "End all sessions of everybody?")?;
                     let (_, open) = store.counts(now).map_err(text)?;

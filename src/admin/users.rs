@@ -8,7 +8,7 @@ use super::who::{called, one_account};
 use super::{consent, documents, events, export, screen, sessions};
 use crate::clock;
 use crate::config::{SortOption, UsersCommand, UsersOptions};
-use crate::store::{About, Account, EventFilter, Store, StoreError, UserSort};
+use crate::store::{About, Account, Author, EventFilter, Store, StoreError, UserSort};
 
 /// What `users show` shows of a user's sessions and events.
 const SHOWN_MAX: u32 = 20;
@@ -43,17 +43,17 @@ pub fn users(options: &UsersOptions) -> Result<(), String> {
         UsersCommand::Show { who, json } => show(&store, &one_account(&store, &who.who)?, *json, now),
         UsersCommand::Block(who) => {
             let account = one_account(&store, &who.who)?;
-            let changed = store.set_blocked(subject(&account), true, now).map_err(text)?;
+            let changed = store.set_blocked(subject(&account), true, Author::operator(), now).map_err(text)?;
             say(if changed { "blocked" } else { "was blocked already:" }, &account)
         }
         UsersCommand::Unblock(who) => {
             let account = one_account(&store, &who.who)?;
-            let changed = store.set_blocked(subject(&account), false, now).map_err(text)?;
+            let changed = store.set_blocked(subject(&account), false, Author::operator(), now).map_err(text)?;
             say(if changed { "unblocked" } else { "was not blocked:" }, &account)
         }
         UsersCommand::Release(who) => {
             let account = one_account(&store, &who.who)?;
-            let changed = store.release_email(subject(&account), now).map_err(text)?;
+            let changed = store.release_email(subject(&account), Author::operator(), now).map_err(text)?;
             say(if changed { "released the e-mail of" } else { "held no e-mail:" }, &account)
         }
         UsersCommand::Export { format, file } => export::users(&store, *format, file.as_deref()),

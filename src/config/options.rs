@@ -90,6 +90,11 @@ pub struct ServeOptions {
         help_heading = "Whom to let in")]
     pub allow_anyone: bool,
 
+    /// Show this account the admin page, /auth/admin. Google must be the authority for the address, as for --allow-email
+    #[arg(long, env = "HALLPASS_ADMIN_EMAIL", value_name = "EMAIL", value_delimiter = ',', value_parser = list_item(),
+        help_heading = "Whom to let in")]
+    pub admin_email: Vec<String>,
+
     /// Where to listen: HOST:PORT (IPv6 in brackets) or unix:/PATH; port 0 picks a free one. Sockets that systemd hands
     /// over take its place
     #[arg(

@@ -30,6 +30,8 @@ pub struct Settings {
     pub client_ids: Vec<String>,
     /// Whom to let in.
     pub policy: Policy,
+    /// Who sees the admin page; empty if nobody does, and there is none.
+    pub admins: AllowList,
     /// How browsers reach us: scheme, host and port, nothing else.
     pub public_url: Url,
     /// Absolute limit of a session, in seconds.
@@ -106,6 +108,7 @@ impl Settings {
         Ok(Settings {
             client_ids: options.client_id.clone(),
             policy: policy(options)?,
+            admins: AllowList { emails: emails("--admin-email", &options.admin_email)?, domains: Vec::new() },
             session_lifetime: seconds(options.session_lifetime)?,
             session_idle: seconds(options.session_idle)?,
             events_kept: options.keeping.keep_events.seconds(),
@@ -138,7 +141,8 @@ impl Settings {
 }
 
 pub(crate) fn policy(options: &ServeOptions) -> Result<Policy, String> {
-    let list = AllowList { emails: options.allow_email.clone(), domains: options.allow_domain.clone() };
+    let list =
+        AllowList { emails: emails("--allow-email", &options.allow_email)?, domains: options.allow_domain.clone() };
     if options.allow_anyone {
         if list != AllowList::default() {
             return Err("give either --allow-anyone or a list (--allow-domain, --allow-email), not both".into());
@@ -151,11 +155,15 @@ pub(crate) fn policy(options: &ServeOptions) -> Result<Policy, String> {
     if let Some(domain) = list.domains.iter().find(|domain| !is_domain(domain)) {
         return Err(format!("--allow-domain takes a domain such as example.com, not {domain:?}"));
     }
-    let is_email = |email: &str| email.split_once('@').is_some_and(|(l, d)| !l.is_empty() && is_domain(d));
-    if let Some(email) = list.emails.iter().find(|email| !is_email(email)) {
-        return Err(format!("--allow-email takes an address such as ada@example.com, not {email:?}"));
-    }
     Ok(Policy::Listed(list))
+}
+
+fn emails(flag: &str, list: &[String]) -> Result<Vec<String>, String> {
+    let is_email = |email: &str| email.split_once('@').is_some_and(|(l, d)| !l.is_empty() && is_domain(d));
+    match list.iter().find(|email| !is_email(email)) {
+        Some(email) => Err(format!("{flag} takes an address such as ada@example.com, not {email:?}")),
+        None => Ok(list.to_vec()),
+    }
 }
 
 pub(crate) fn public_url(options: &ServeOptions, port: Option<u16>) -> Result<Url, String> {

@@ -11,7 +11,7 @@ use super::gate::Gate;
 use super::refused::RefusedTokens;
 use super::verifier::Failure;
 use crate::clock;
-use crate::metrics::{CallResult, Metrics, Reading};
+use crate::metrics::{Call, CallResult, Metrics, Reading};
 use crate::token::IdToken;
 
 /// The pause before the one retry where Google names none.
@@ -126,7 +126,8 @@ impl Tokeninfo {
             Ok(_) => CallResult::Refused,
             Err(_) => CallResult::Failed,
         };
-        self.metrics.count_call(result, start.elapsed(), clock::now());
+        let failure = answer.as_ref().err().map(|attempt| attempt.cause.clone()).unwrap_or_default();
+        self.metrics.count_call(Call { result, failure, duration: start.elapsed(), at: clock::now() });
         answer
     }
 

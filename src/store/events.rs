@@ -4,6 +4,8 @@ use rusqlite::{Connection, params};
 
 use super::{Client, Store, StoreError};
 
+/// Days are UTC's.
+pub const DAY_SECONDS: i64 = 24 * 60 * 60;
 /// Rows deleted in one transaction by [`Store::purge`].
 const PURGE_STEP_ROWS: u32 = 500;
 
@@ -16,13 +18,13 @@ pub enum EventKind {
     Refusal,
     /// Somebody ended their own session.
     SignOut,
-    /// A session was ended from another one, or by the operator.
+    /// A session was ended from another one, by the operator or by an admin.
     Revocation,
-    /// The operator blocked somebody.
+    /// The operator or an admin blocked somebody.
     Block,
-    /// The operator lifted a block.
+    /// One of them lifted a block.
     Unblock,
-    /// The operator released the e-mail that somebody held.
+    /// One of them released the e-mail that somebody held.
     Release,
     /// The operator erased somebody.
     Delete,
@@ -45,7 +47,7 @@ pub struct Event {
     pub client_id: Option<String>,
     /// What said that the ID token is Google's, as schema.sql names it.
     pub verified_by: Option<&'static str>,
-    /// What the client was told, for a refusal; by whom, for a change by the operator.
+    /// What the client was told, for a refusal; by whom, for a change by somebody else.
     pub reason: Option<String>,
 }
 
@@ -64,7 +66,7 @@ impl EventKind {
     }
 }
 
-/// Appends an event that happened at that time (unix seconds).
+/// Appends an event that happened at that time (unix seconds), and counts it to its day.
 pub fn insert(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<()> {
     let sql = "INSERT INTO events
             (at, kind, sub, email, session_id, client_address, client_id, user_agent, reason, verified_by)
@@ -81,6 +83,12 @@ pub fn insert(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<()> {
         event.reason,
         event.verified_by
     ])?;
+    let (signin, refusal) = (event.kind == EventKind::SignIn, event.kind == EventKind::Refusal);
+    if signin || refusal {
+        let sql = "INSERT INTO days (day, signins, refusals) VALUES (?1, ?2, ?3)
+            ON CONFLICT (day) DO UPDATE SET signins = signins + ?2, refusals = refusals + ?3";
+        db.prepare_cached(sql)?.execute(params![at.div_euclid(DAY_SECONDS), signin, refusal])?;
+    }
     Ok(())
 }
 

@@ -50,8 +50,13 @@ pub enum About {
     Email(String),
 }
 
+/// The columns that [`Recorded::from_row`] reads, in its order.
+pub const EVENT_COLUMNS: &str = "e.id, e.at, e.kind, e.sub, e.email, e.session_id, e.client_address, e.user_agent, e.client_id, e.reason, \
+     e.verified_by";
+
 impl Recorded {
-    fn from_row(row: &Row) -> rusqlite::Result<Recorded> {
+    /// Reads `EVENT_COLUMNS`.
+    pub fn from_row(row: &Row) -> rusqlite::Result<Recorded> {
         Ok(Recorded {
             id: row.get(0)?,
             at: row.get(1)?,
@@ -94,9 +99,7 @@ impl Store {
             Some(About::Email(email)) => ("e.email = ?4 COLLATE NOCASE", Some(email)),
         };
         let sql = format!(
-            "SELECT e.id, e.at, e.kind, e.sub, e.email, e.session_id, e.client_address, e.user_agent, e.client_id,
-                e.reason, e.verified_by
-             FROM events e WHERE e.id > ?1 AND (?2 IS NULL OR e.kind = ?2) AND e.at >= ?3 AND {about}
+            "SELECT {EVENT_COLUMNS} FROM events e WHERE e.id > ?1 AND (?2 IS NULL OR e.kind = ?2) AND e.at >= ?3 AND {about}
              ORDER BY {order} LIMIT ?5"
         );
         self.readers.read(|db| {

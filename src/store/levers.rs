@@ -1,4 +1,4 @@
-//! What the operator changes about a user. Each change is one transaction, with its event.
+//! What the operator or an admin changes about a user. Each change is one transaction, with its event.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -9,12 +9,33 @@ use super::{Store, StoreError};
 /// What the event of a change by the operator says.
 pub const BY_THE_OPERATOR: &str = "by the operator";
 
+/// Who changes something about somebody.
+#[derive(Debug, Clone)]
+pub struct Author {
+    /// What the event says of them.
+    pub(super) by: String,
+    /// From where.
+    pub(super) client: Client,
+}
+
+impl Author {
+    /// The operator, by a command.
+    pub fn operator() -> Author {
+        Author { by: BY_THE_OPERATOR.to_owned(), client: Client::default() }
+    }
+
+    /// The admin of that e-mail, by a page.
+    pub fn admin(email: &str, client: Client) -> Author {
+        Author { by: format!("by {email}"), client }
+    }
+}
+
 impl Store {
     /// Blocks that user, or lifts the block. Returns whether that changed anything.
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn set_blocked(&self, subject: &str, blocked: bool, now: i64) -> Result<bool, StoreError> {
+    pub fn set_blocked(&self, subject: &str, blocked: bool, author: Author, now: i64) -> Result<bool, StoreError> {
         let subject = subject.to_owned();
         self.writer.write(move |db| {
             let sql = "UPDATE users SET blocked_at = ?2 WHERE sub = ?1 AND (blocked_at IS NULL) = (?2 IS NOT NULL)
@@ -23,7 +44,7 @@ impl Store {
             let mut statement = db.prepare_cached(sql)?;
             let changed = statement.query_row(params![subject, blocked.then_some(now)], |row| row.get(0)).optional()?;
             drop(statement);
-            changed.map_or(Ok(false), |email| record(db, kind, &subject, email, now))
+            changed.map_or(Ok(false), |email| record(db, kind, &subject, email, author, now))
         })
     }
 
@@ -32,7 +53,7 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn release_email(&self, subject: &str, now: i64) -> Result<bool, StoreError> {
+    pub fn release_email(&self, subject: &str, author: Author, now: i64) -> Result<bool, StoreError> {
         let subject = subject.to_owned();
         self.writer.write(move |db| {
             let sql = "UPDATE users SET pinned_email = NULL, email_authoritative = 0
@@ -40,12 +61,13 @@ impl Store {
             let mut statement = db.prepare_cached(sql)?;
             let changed = statement.query_row([&subject], |row| row.get(0)).optional()?;
             drop(statement);
-            changed.map_or(Ok(false), |email| record(db, EventKind::Release, &subject, email, now))
+            changed.map_or(Ok(false), |email| record(db, EventKind::Release, &subject, email, author, now))
         })
     }
 
     /// Erases that user and their sessions. Their events stay, so that they are still counted, with the `sub` and
-    /// without what tells more of a person: e-mail, address and browser. Returns whether there was one.
+    /// without what tells more of a person: e-mail, address and browser. What they did to
+    /// others as an admin stays as well, by a deleted account. Returns whether there was one.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -55,23 +77,34 @@ impl Store {
             if db.prepare_cached("DELETE FROM users WHERE sub = ?1")?.execute([&subject])? == 0 {
                 return Ok(false);
             }
+            let unname = "UPDATE events SET reason = 'by a deleted account', client_address = NULL,
+                user_agent = NULL WHERE kind <> 'refusal' AND reason IN
+                (SELECT 'by ' || email FROM events WHERE sub = ?1 AND email IS NOT NULL)";
+            db.prepare_cached(unname)?.execute([&subject])?;
             let forget = "UPDATE events SET email = NULL, client_address = NULL, user_agent = NULL WHERE sub = ?1";
             db.prepare_cached(forget)?.execute([&subject])?;
-            record(db, EventKind::Delete, &subject, None, now)
+            record(db, EventKind::Delete, &subject, None, Author::operator(), now)
         })
     }
 }
 
-fn record(db: &Connection, kind: EventKind, subject: &str, email: Option<String>, now: i64) -> rusqlite::Result<bool> {
+fn record(
+    db: &Connection,
+    kind: EventKind,
+    subject: &str,
+    email: Option<String>,
+    author: Author,
+    now: i64,
+) -> rusqlite::Result<bool> {
     let event = Event {
         kind,
         subject: Some(subject.to_owned()),
         email,
         session_id: None,
-        client: Client::default(),
+        client: author.client,
         client_id: None,
         verified_by: None,
-        reason: Some(BY_THE_OPERATOR.to_owned()),
+        reason: Some(author.by),
     };
     events::insert(db, &event, now)?;
     Ok(true)

@@ -1,23 +1,26 @@
-//! Sessions as the operator sees and ends them.
+//! Sessions as operator and admins see and end them.
 
 use std::thread;
 use std::time::Instant;
 
+use rusqlite::types::Null;
 use rusqlite::{Connection, ToSql, params};
 
-use super::levers::BY_THE_OPERATOR;
-use super::sessions::{SESSION_COLUMN_COUNT, SESSION_COLUMNS, Session};
+use super::levers::Author;
+use super::sessions::{Client, SESSION_COLUMN_COUNT, SESSION_COLUMNS, Session};
 use super::users::{USER_COLUMNS, User};
 use super::{Store, StoreError};
 
 /// Sessions looked at in one transaction when all are ended: some 10 milliseconds, for which sign-ins wait.
 const REVOCATION_STEP_ROWS: i64 = 500;
 
-/// Which sessions the operator ends.
+/// Which sessions of others are ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Revoked {
     /// The one of that id.
     Session(String),
+    /// The one of that id, if it is of the user of that `sub`.
+    SessionOf(String, String),
     /// Those of the user of that `sub`.
     User(String),
 }
@@ -53,10 +56,11 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer; then none was ended.
-    pub fn revoke(&self, revoked: Revoked, now: i64) -> Result<usize, StoreError> {
+    pub fn revoke(&self, revoked: Revoked, author: Author, now: i64) -> Result<usize, StoreError> {
         self.writer.write(move |db| match &revoked {
-            Revoked::Session(id) => end(db, "s.id = ?2", &[&now, id]),
-            Revoked::User(subject) => end(db, "s.sub = ?2", &[&now, subject]),
+            Revoked::Session(id) => end(db, "s.id = ?2 AND ?3 IS NULL", (id, &Null), &author, now),
+            Revoked::SessionOf(id, subject) => end(db, "s.id = ?2 AND s.sub = ?3", (id, subject), &author, now),
+            Revoked::User(subject) => end(db, "s.sub = ?2 AND ?3 IS NULL", (subject, &Null), &author, now),
         })
     }
 
@@ -77,7 +81,8 @@ impl Store {
                 let last: Option<Vec<u8>> =
                     db.prepare_cached(sql)?.query_row(params![from, REVOCATION_STEP_ROWS], |row| row.get(0))?;
                 let Some(last) = last else { return Ok((begun, None, 0)) };
-                let count = end(db, "s.token_sha256 > ?2 AND s.token_sha256 <= ?3", &[&now, &from, &last])?;
+                let which = "s.token_sha256 > ?2 AND s.token_sha256 <= ?3";
+                let count = end(db, which, (&from, &last), &Author::operator(), now)?;
                 Ok((begun, Some(last), count))
             })?;
             ended += count;
@@ -90,15 +95,23 @@ impl Store {
     }
 }
 
-/// Ends those open sessions of which the condition holds. The first parameter is the time; the others are the condition's.
-fn end(db: &Connection, which: &str, parameters: &[&dyn ToSql]) -> rusqlite::Result<usize> {
+/// Ends those open sessions of which the condition holds, which has parameters 2 and 3.
+fn end(
+    db: &Connection,
+    which: &str,
+    (second, third): (&dyn ToSql, &dyn ToSql),
+    author: &Author,
+    now: i64,
+) -> rusqlite::Result<usize> {
     // The plus keeps from walking the index by expiry: the condition has a better one.
     let open = format!("s.ended_at IS NULL AND +s.expires_at > ?1 AND {which}");
     let record = format!(
-        "INSERT INTO events (at, kind, sub, email, session_id, client_id, reason)
-         SELECT ?1, 'revocation', s.sub, u.email, s.id, s.client_id, '{BY_THE_OPERATOR}'
+        "INSERT INTO events (at, kind, sub, email, session_id, client_id, reason, client_address, user_agent)
+         SELECT ?1, 'revocation', s.sub, u.email, s.id, s.client_id, ?4, ?5, ?6
          FROM sessions s JOIN users u ON u.sub = s.sub WHERE {open}"
     );
-    db.prepare_cached(&record)?.execute(parameters)?;
-    db.prepare_cached(&format!("UPDATE sessions AS s SET ended_at = ?1 WHERE {open}"))?.execute(parameters)
+    let Client { address, user_agent } = &author.client;
+    db.prepare_cached(&record)?.execute(params![now, second, third, author.by, address, user_agent])?;
+    let sql = format!("UPDATE sessions AS s SET ended_at = ?1 WHERE {open}");
+    db.prepare_cached(&sql)?.execute(params![now, second, third])
 }

@@ -175,6 +175,13 @@ impl App {
                 _ => Err(Error::MethodNotAllowed("DELETE, OPTIONS")),
             };
         }
+        if let Some(subject) = path.strip_prefix(pages::ADMIN_USER_PATH) {
+            return match method {
+                "GET" => pages::admin_user(self, request, subject, now),
+                "POST" => pages::change_user(self, request, subject, now),
+                _ => Err(Error::MethodNotAllowed("GET, HEAD, POST, OPTIONS")),
+            };
+        }
         match (method, path) {
             ("GET", "/auth/check") => check::check(self, request, now),
             ("GET", "/auth/forward") => check::forward(self, request, now),
@@ -185,6 +192,8 @@ impl App {
             ("GET", "/auth/sessions") => sessions::list(self, request, now),
             ("GET", "/auth/account") => pages::account(self, request, now),
             ("POST", "/auth/account") => pages::change_account(self, request, now),
+            ("GET", "/auth/admin") => pages::admin(self, request, now),
+            ("GET", "/auth/admin/users") => pages::admin_users(self, request, now),
             ("GET", "/auth/style.css") => Ok(pages::stylesheet()),
             ("GET", "/auth/other-account.js") => Ok(pages::other_account_script()),
             ("GET", "/auth/logo") => pages::logo(self),
@@ -252,9 +261,11 @@ impl App {
 
 /// The route of a path: one of few names, whatever clients ask for.
 fn route_name(path: &str) -> &'static str {
-    const ROUTES: [&str; 14] = [
+    const ROUTES: [&str; 16] = [
         "/",
         "/auth/account",
+        "/auth/admin",
+        "/auth/admin/users",
         "/auth/check",
         "/auth/forward",
         "/auth/logo",
@@ -270,6 +281,7 @@ fn route_name(path: &str) -> &'static str {
     ];
     match ROUTES.iter().find(|route| **route == path) {
         Some(route) => route,
+        None if path.starts_with(pages::ADMIN_USER_PATH) => "/auth/admin/users/{sub}",
         None if path.starts_with("/auth/sessions/") => "/auth/sessions/{id}",
         None => "other",
     }

@@ -1,6 +1,7 @@
 //! Which web pages may make a browser change something here, and read our answers.
 
 use super::http::{Request, Response};
+use super::pages::ADMIN_PATH;
 use crate::config::Settings;
 use crate::error::Error;
 
@@ -19,6 +20,16 @@ pub fn guard(request: &Request, settings: &Settings) -> Result<(), Error> {
         return if cross_site { Err(Error::denied(FOREIGN)) } else { Ok(()) };
     }
     if origins.all(|origin| is_ours(origin, settings)) { Ok(()) } else { Err(Error::denied(FOREIGN)) }
+}
+
+/// Lets a request of an admin's pass: as [`guard`], but other origins may not even if they may call.
+///
+/// # Errors
+/// 403 for a page that is not of our own origin.
+pub fn guard_admin(request: &Request, settings: &Settings) -> Result<(), Error> {
+    guard(request, settings)?;
+    let own = settings.origin();
+    if request.headers_named("Origin").all(|origin| origin == own) { Ok(()) } else { Err(Error::denied(FOREIGN)) }
 }
 
 /// Lets Google's redirect post pass, which `g_csrf_token` guards besides: from Google, of unknown origin, or from us.
@@ -48,9 +59,9 @@ pub fn preflight(request: &Request, settings: &Settings) -> Result<Response, Err
         .with("Access-Control-Max-Age", "600"))
 }
 
-/// Lets the page that asked read the answer, if it is one of --allow-origin.
+/// Lets the page that asked read the answer, if it is one of --allow-origin. What admins see, no other origin reads.
 pub fn share(response: Response, request: &Request, settings: &Settings) -> Response {
-    if settings.allowed_origins.is_empty() {
+    if settings.allowed_origins.is_empty() || request.path().starts_with(ADMIN_PATH) {
         return response;
     }
     let response = response.with("Vary", "Origin");

@@ -34,7 +34,7 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
       const allowed = name === 'same-host' ? ['--allow-domain', 'example.com']
         : ['--allow-domain', 'example.com', '--allow-email', 'pat.outsider@gmail.com'];
       const hallpass = await stack.hallpass(['--client-id', CLIENT_ID, '--tokeninfo-url', google.url, ...layout.flags,
-        ...allowed, '--signin-burst', '0', '--site-name', 'The Orchard']);
+        ...allowed, '--admin-email', PEOPLE.grace.email, '--signin-burst', '0', '--site-name', 'The Orchard']);
       proxy = await stack[layout.proxy](name, { hallpass: hallpass.port, app: echo.port });
       browser = await launch(stack, {
         'app.example.com:443': proxy.port, 'auth.example.com:443': proxy.port, 'staff.example.com:443': proxy.port,
@@ -193,6 +193,23 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
       }
     });
 
+    it('leads an admin over sign-in to the admin page, whose levers act on the app', () => visit(async (visitor, page) => {
+      const session = await elsewhere('ada');
+      await page.goto(`${auth}/auth/admin`);
+      await page.waitForURL(`${auth}/auth/signin?**`);
+      await visitor.choose('grace');
+      await page.waitForURL(`${auth}/auth/admin`);
+      await page.getByRole('link', { name: PEOPLE.ada.name }).first().click();
+      await page.waitForURL(`${auth}/auth/admin/users/${PEOPLE.ada.sub}`);
+      await page.getByText('Block', { exact: true }).click();
+      await page.getByRole('button', { name: /^Block/ }).click();
+      await page.waitForURL('**?done=blocked');
+      assert.ok(!await alive(session));
+      await page.getByRole('button', { name: /^Unblock/ }).click();
+      await page.waitForURL('**?done=unblocked');
+      assert.ok(await alive(session));
+    }));
+
     it('shows whatever a claim contains as text', () => visit(async (visitor, page) => {
       await page.goto(`${auth}/auth/signin`);
       await visitor.choose('script');
@@ -219,10 +236,13 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
       const other = await elsewhere('grace');
       await visitor.context.addCookies([cookieFor(await elsewhere('grace'))]);
       await page.goto(`${auth}/auth/account`);
+      const ended = page.waitForResponse((response) => response.status() === 303);
       await page.locator('li', { hasText: 'curl' }).getByRole('button', { name: /^End/ }).first().click();
+      await ended;
+      await page.waitForLoadState();
       assert.ok(!await alive(other));
       const third = await elsewhere('grace');
-      await page.reload();
+      await page.goto(`${auth}/auth/account`);
       await page.getByRole('button', { name: 'End all others' }).click();
       assert.ok(!await alive(third));
       await page.getByRole('button', { name: 'Sign out', exact: true }).click();

@@ -49,6 +49,7 @@ fn the_lines_on_the_page_work_when_pasted() {
     let demo = Demo::start();
     let page = demo.curl(&format!("curl {}/auth/signin -H 'Accept: text/html'", demo.origin));
     assert!(page.contains("This is a demonstration."));
+    assert_eq!(page.matches(">admin<").count(), 1);
     let lines: Vec<String> = page
         .split("<pre")
         .skip(1)
@@ -60,6 +61,8 @@ fn the_lines_on_the_page_work_when_pasted() {
         let answer = demo.curl(line);
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("mira@example.com"), "{line}: {answer}");
     }
+    let mira = lines[1].replace("/auth/me", "/auth/admin");
+    assert!(demo.curl(&mira).starts_with("HTTP/1.1 200"));
     for target in ["/auth/account", "/nowhere"] {
         let page = demo.curl(&format!("curl -L {}{target} -H 'Accept: text/html'", demo.origin));
         assert!(page.contains("This is a demonstration."), "{target}");

@@ -18,6 +18,7 @@ mod id_token_bearer;
 mod check;
 mod way_back;
 mod pages;
+mod admin;
 mod signals;
 mod limits;
 mod store;

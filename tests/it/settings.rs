@@ -37,6 +37,9 @@ fn it_fails_closed() {
 fn lists_repeat_or_use_commas() {
     let both = accepted(&["--client-id", "b,c", "--client-id", " d "]);
     assert_eq!(both.client_ids, ["x.apps.googleusercontent.com", "b", "c", "d"]);
+    let admins =
+        accepted(&["--admin-email", "ada@example.com, bob@gmail.com", "--admin-email", "eve@gmail.com"]).admins;
+    assert_eq!(admins.emails, ["ada@example.com", "bob@gmail.com", "eve@gmail.com"]);
     for list in ["a,,b", ",", "a,", " "] {
         assert!(settings(&["--client-id", list, "--allow-anyone"]).is_err(), "{list}");
     }
@@ -95,6 +98,8 @@ fn names_that_cannot_be_right() {
     rejected(&["--allow-domain", "*.example.com"], "--allow-domain");
     rejected(&["--allow-email", "example.com"], "--allow-email");
     rejected(&["--allow-email", "a@b@example.com"], "--allow-email");
+    rejected(&["--admin-email", "example.com"], "--admin-email");
+    rejected(&["--admin-email", "ada@example.com,b"], "--admin-email");
     rejected(&["--allow-origin", "app.example.com"], "--allow-origin");
     rejected(&["--allow-origin", "https://app.example.com/x"], "--allow-origin");
     rejected(&["--allow-origin", "*"], "--allow-origin");

@@ -48,7 +48,7 @@ fn every_library_has_one_home() {
     lives_in("comfy_table::", &["src/admin/screen.rs"]);
     lives_in("terminal_size::", &["src/admin/screen.rs"]);
     lives_in("io::stdout", &["src/admin/screen.rs"]);
-    lives_in("rustix::", &["src/admin/doctor/database.rs"]);
+    lives_in("rustix::", &["src/process.rs"]);
     lives_in("csv::", &["src/admin/export.rs", "src/admin/import.rs"]);
     lives_in("jiff::", &["src/admin/local_time.rs"]);
     lives_in("env_logger::", &["src/logging.rs"]);

@@ -5,10 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{Access, access, statvfs};
-
 use super::refused;
 use crate::admin::report::Finding;
+use crate::process::{free_bytes, is_writable};
 use crate::store::{Inspection, Soundness, StoreError};
 
 /// A check of 10 GB takes about as long.
@@ -23,7 +22,6 @@ const FREE_BYTES_WANTED: u64 = 256 * MEBIBYTE;
 pub fn database(path: &Path) -> Finding {
     const CHECK: &str = "database";
     let name = path.display();
-    let is_writable = |path: &Path| access(path, Access::READ_OK | Access::WRITE_OK).is_ok();
     let folder = folder_of(path);
     if !folder.is_dir() {
         return Finding::failure(CHECK, format!("{name} cannot be made: its folder does not exist"), "make the folder");
@@ -74,8 +72,8 @@ pub fn file_mode(path: &Path) -> Option<Finding> {
 pub fn disk(path: &Path) -> Finding {
     const CHECK: &str = "disk";
     let folder = folder_of(path);
-    let free = match statvfs(folder) {
-        Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize),
+    let free = match free_bytes(folder) {
+        Ok(free) => free,
         Err(error) => {
             return Finding::failure(
                 CHECK,

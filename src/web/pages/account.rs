@@ -1,13 +1,13 @@
 //! The account page: who you are, where you are signed in, and ending it.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use maud::{Markup, html};
 
-use super::{Scripts, page};
+use super::device::device;
+use super::moment::{minute, moment};
+use super::{ADMIN_PATH, Scripts, page};
 use crate::error::Error;
 use crate::profile::Profile;
-use crate::store::{Ending, EventKind, Holder, Session, SessionKind};
+use crate::store::{Ending, EventKind, Holder};
 use crate::web::app::App;
 use crate::web::http::{Request, Response};
 use crate::web::signin::ACCOUNT_PATH;
@@ -29,13 +29,18 @@ pub fn account(app: &App, request: &Request, now: i64) -> Result<Response, Error
     sessions.sort_by_key(|session| session.id != current.id);
     let content = html! {
         (who(&user.profile))
-        form.actions method="post" action="/auth/signout" { button.primary { "Sign out" } }
+        div.actions {
+            form method="post" action="/auth/signout" { button.primary { "Sign out" } }
+            @if app.settings.admins.permits(&user.profile) {
+                a.button href=(app.settings.url_of(ADMIN_PATH)) { "Admin page" }
+            }
+        }
         h2 { "Where you are signed in" }
         ul.rows {
             @for session in &sessions {
                 li {
                     div {
-                        strong { (device(session)) } " "
+                        strong { (device(&session.client, session.kind)) } " "
                         @if session.id == current.id { span.badge { "this one" } }
                         br;
                         span.small.quiet {
@@ -46,7 +51,7 @@ pub fn account(app: &App, request: &Request, now: i64) -> Result<Response, Error
                     @if session.id != current.id {
                         form method="post" action=(ACCOUNT_PATH) {
                             button.danger name="end" value=(session.id)
-                                aria-label={ "End the session of " (device(session)) ", last seen " (minute(session.last_seen_at)) } { "End" }
+                                aria-label={ "End the session of " (device(&session.client, session.kind)) ", last seen " (minute(session.last_seen_at)) } { "End" }
                         }
                     }
                 }
@@ -84,7 +89,7 @@ pub fn change_account(app: &App, request: &Request, now: i64) -> Result<Response
     Ok(Response::see_other(app.settings.url_of(ACCOUNT_PATH)))
 }
 
-fn who(profile: &Profile) -> Markup {
+pub(super) fn who(profile: &Profile) -> Markup {
     let name = profile.display_name();
     html! {
         div.who {
@@ -107,49 +112,4 @@ fn picture(profile: &Profile) -> Option<&str> {
     let url = url::Url::parse(address).ok()?;
     let google = url.host_str()?.ends_with(".googleusercontent.com");
     (url.scheme() == "https" && google).then_some(address)
-}
-
-/// A user agent in two words, for somebody who wants to recognise a device. Order matters: most pretend to be others.
-fn device(session: &Session) -> String {
-    let agent = session.client.user_agent.as_deref().unwrap_or_default();
-    let first = |table: &[(&str, &'static str)]| table.iter().find(|(mark, _)| agent.contains(mark)).map(|(_, n)| *n);
-    let program = first(&[
-        ("Edg", "Edge"),
-        ("OPR/", "Opera"),
-        ("Firefox/", "Firefox"),
-        ("Chrome/", "Chrome"),
-        ("Safari/", "Safari"),
-        ("curl/", "curl"),
-        ("AdobeAIR", "AIR app"),
-        ("okhttp", "Android app"),
-        ("CFNetwork", "iOS app"),
-    ]);
-    let system = first(&[
-        ("iPhone", "iPhone"),
-        ("iPad", "iPad"),
-        ("Android", "Android"),
-        ("Windows", "Windows"),
-        ("Mac OS X", "macOS"),
-        ("CrOS", "ChromeOS"),
-        ("Linux", "Linux"),
-    ]);
-    match (program, system, session.kind) {
-        (Some(program), Some(system), _) => format!("{program} on {system}"),
-        (Some(one), None, _) | (None, Some(one), _) => one.to_owned(),
-        (None, None, SessionKind::IdToken) => "A program with a Google token".to_owned(),
-        (None, None, SessionKind::Session) => "Unknown device".to_owned(),
-    }
-}
-
-fn moment(seconds: i64) -> Markup {
-    html! { time datetime=(rfc3339(seconds)) { (minute(seconds)) } }
-}
-
-fn minute(seconds: i64) -> String {
-    format!("{} UTC", rfc3339(seconds)[..16].replace('T', " "))
-}
-
-fn rfc3339(seconds: i64) -> String {
-    let time = UNIX_EPOCH + Duration::from_secs(seconds.max(0).unsigned_abs());
-    humantime::format_rfc3339_seconds(time).to_string()
 }

@@ -2,7 +2,7 @@
 
 use maud::html;
 
-use super::{Scripts, page};
+use super::{ADMIN_PATH, Scripts, page};
 use crate::error::Error;
 use crate::web::app::App;
 use crate::web::http::{Request, Response};
@@ -50,7 +50,8 @@ fn other_account(app: &App, request: &Request) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("prompt", "select_account");
     let place = way_back::forwarded(request, &app.settings)
-        .or_else(|| way_back::parse(&intake::state(request)?, &app.settings));
+        .or_else(|| way_back::parse(&intake::state(request)?, &app.settings))
+        .or_else(|| request.path().starts_with(ADMIN_PATH).then(|| ADMIN_PATH.to_owned()));
     if let Some(place) = place {
         query.append_pair("rd", &place);
     }

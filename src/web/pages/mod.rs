@@ -2,11 +2,15 @@
 
 mod signin;
 mod account;
+mod admin;
 mod error;
+mod device;
+mod moment;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 pub use account::{account, change_account};
+pub use admin::{ADMIN_PATH, ADMIN_USER_PATH, admin, admin_user, admin_users, change_user};
 pub use error::error;
 pub use signin::signin;
 

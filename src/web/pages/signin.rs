@@ -74,17 +74,24 @@ fn demo_page(
     let known = cookies::values(request, "g_csrf_token").next().filter(|token| !token.is_empty());
     let csrf_token = known.map_or_else(random_text::<16>, str::to_owned);
     let (signin, me) = (app.settings.url_of("/auth/signin"), app.settings.url_of("/auth/me"));
+    let is_admin = |email| app.settings.admins.emails.iter().any(|admin| admin.eq_ignore_ascii_case(email));
     let token = demo.issue(&PEOPLE[0], now);
     let content = html! {
         (content)
-        p { "Choose who you want to be. The last one is not on the list and shows a refusal." }
+        p { "Choose who you want to be. An admin sees the admin page; the last one is not on the list and shows a refusal." }
         div.people {
             @for person in &PEOPLE {
                 form method="post" action="/auth/signin" {
                     input type="hidden" name="credential" value=(demo.issue(person, now).expose());
                     input type="hidden" name="g_csrf_token" value=(csrf_token);
                     @if let Some(place) = way_back { input type="hidden" name="state" value=(place); }
-                    button { span { (person.given_name) " " (person.family_name) } span.quiet { (person.email) } }
+                    button {
+                        span {
+                            (person.given_name) " " (person.family_name)
+                            @if is_admin(person.email) { " " span.badge { "admin" } }
+                        }
+                        span.quiet { (person.email) }
+                    }
                 }
             }
         }

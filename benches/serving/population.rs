@@ -1,0 +1,80 @@
+//! A database of a large site: a million users, each with a session, and what they did; written directly.
+
+use std::path::Path;
+
+use hallpass::clock;
+use hallpass::store::Store;
+use hallpass::token::SessionToken;
+use rusqlite::{Connection, params};
+
+/// The e-mail of the first user, who may see the admin page, and their `sub`.
+pub const ADMIN: &str = "ada.lovelace.0@example.com";
+pub const ADMIN_SUBJECT: &str = "100000000000000000000";
+/// Users, and sessions as many.
+pub const USERS: i64 = 1_000_000;
+/// Events.
+pub const EVENTS: i64 = 3 * USERS;
+/// So many sessions have tokens that are known, and can be asked with.
+const KNOWN_TOKENS: i64 = 100_000;
+
+/// One by one, triggers and syncs would take minutes; the triggers come back when a server opens the database.
+const PREPARE: &str = "
+PRAGMA synchronous = OFF; PRAGMA cache_size = -262144; BEGIN;
+DROP TRIGGER directory_add; DROP TRIGGER directory_change; DROP TRIGGER directory_remove";
+
+/// Every number below ?2, as a person with a name, in the order they came: the last of 400 days at ?1.
+const PEOPLE: &str = "
+CREATE TEMP TABLE people AS WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2)
+SELECT i, printf('1%020d', i * 2654435761 % 4294967296) AS sub, ?1 - 34560000 * (?2 - i) / ?2 AS came_at,
+    json_extract('[\"Ada\",\"Grace\",\"Mira\",\"Jonas\",\"Tariq\",\"Lena\",\"Igor\",\"Yuki\"]', '$[' || (i % 8) || ']') AS given,
+    json_extract('[\"Lovelace\",\"Hopper\",\"Okafor\",\"Lindqvist\",\"Haddad\",\"Kaya\",\"Novak\"]', '$[' || (i % 7) || ']')
+        AS family FROM n";
+
+const FILL: &str = "
+INSERT INTO users (sub, email, email_verified, email_authoritative, pinned_email, name, given_name, family_name, picture,
+    hosted_domain, created_at, last_signin_at)
+SELECT sub, email, 1, 1, email, given || ' ' || family, given, family,
+    printf('https://lh3.googleusercontent.com/a/ACg8ocJ%040d=s96-c', i), 'example.com', came_at, came_at + i % 600000
+FROM (SELECT *, lower(given || '.' || family) || '.' || i || '@example.com' AS email FROM people) ORDER BY sub;
+
+INSERT INTO directory (sub, words)
+SELECT sub, printf(' %s %s %s.%s.%d@example.com', given, family, lower(given), lower(family), i) FROM people ORDER BY i;
+INSERT INTO directory_search (directory_search) VALUES ('rebuild');
+
+INSERT INTO events (at, kind, sub, email, session_id, client_address, client_id, user_agent, reason)
+SELECT came_at + nth.column1, iif(i % 50 = 0, 'refusal', 'signin'), sub,
+    lower(given || '.' || family) || '.' || i || '@example.com', hex(randomblob(8)), '192.0.2.7',
+    'bench.apps.googleusercontent.com', 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0',
+    iif(i % 50 = 0, 'this account is not on the list of those who may sign in', NULL)
+FROM people CROSS JOIN (VALUES (0), (1), (2)) AS nth;
+INSERT INTO days SELECT at / 86400, sum(kind = 'signin'), sum(kind = 'refusal') FROM events GROUP BY 1";
+
+const SESSIONS: &str = "
+INSERT INTO sessions SELECT randomblob(32), hex(randomblob(8)), sub, 'session', 'bench.apps.googleusercontent.com', NULL,
+    ?1 - 3600, ?1 - abs(random() % 60), ?1 + 2592000, NULL, '192.0.2.7',
+    'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
+FROM people WHERE i >= ?2 ORDER BY 1";
+
+/// Makes it; returns the tokens that are known. The first is the admin's.
+pub fn create(database: &Path) -> Vec<String> {
+    drop(Store::open(database).expect("a new database can be made"));
+    let db = Connection::open(database).expect("the database opens");
+    let now = clock::now();
+    db.execute_batch(PREPARE).expect("the triggers are there");
+    db.execute(PEOPLE, [now, USERS]).expect("people can be made");
+    db.execute_batch(FILL).expect("the tables are those of schema.sql");
+    db.execute(SESSIONS, [now, KNOWN_TOKENS]).expect("sessions can be made");
+    let known =
+        "INSERT INTO sessions SELECT ?1, hex(randomblob(8)), sub, 'session', 'bench.apps.googleusercontent.com',
+        NULL, ?2 - 3600, ?2, ?2 + 2592000, NULL, '192.0.2.7', 'bench' FROM people WHERE rowid = ?3 + 1";
+    let mut insert = db.prepare(known).expect("the statement is right");
+    let token = |number| {
+        let token = SessionToken::generate();
+        insert.execute(params![token.hash().as_bytes(), now, number]).expect("a session can be made");
+        token.expose().to_owned()
+    };
+    let tokens = (0..KNOWN_TOKENS).map(token).collect();
+    drop(insert);
+    db.execute_batch("COMMIT; PRAGMA wal_checkpoint (TRUNCATE)").expect("the rows can be committed");
+    tokens
+}

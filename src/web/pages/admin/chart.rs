@@ -1,0 +1,83 @@
+//! Sign-ins and refusals a day: a chart that says the same as the table below it.
+
+use maud::{Markup, html};
+
+use super::{counted, number};
+use crate::store::Day;
+use crate::web::pages::moment::{date, day_of};
+
+/// The chart is drawn in these units, and stretched to the page: a day's width, and its bar's.
+const DAY_WIDTH: f64 = 10.0;
+const BAR_WIDTH: f64 = 7.0;
+/// How high the bars of sign-ins can be, and how deep those of refusals: each has a scale of its own, as few refusals
+/// must be seen beside many sign-ins.
+const SIGNINS_HEIGHT: f64 = 70.0;
+const REFUSALS_HEIGHT: f64 = 30.0;
+/// Where a day has so few at most, the scale ends there: one refusal is no peak.
+const SCALE_MIN: u64 = 10;
+
+/// The chart: sign-ins upwards, refusals downwards, so that it needs no colours to be read.
+pub fn chart(days: &[Day]) -> Markup {
+    let most = |count: fn(&Day) -> u64| days.iter().map(count).max().unwrap_or_default();
+    let (signins_most, refusals_most) = (most(|day| day.signins), most(|day| day.refusals));
+    let (signins, refusals) = days.iter().fold((0, 0), |sum, day| (sum.0 + day.signins, sum.1 + day.refusals));
+    let scaled = |count: u64, most: u64, height: f64| tenths(count as f64 / most.max(SCALE_MIN) as f64 * height);
+    let (width, height) = (days.len() as f64 * DAY_WIDTH, SIGNINS_HEIGHT + REFUSALS_HEIGHT);
+    let legend = |class: &str, count: u64, one: &str, most: u64| {
+        html! {
+            span {
+                span.swatch.(class) {}
+                (counted(count, one)) " in " (days.len()) " days, at most " (number(most)) " a day"
+            }
+        }
+    };
+    html! {
+        figure.chart {
+            figcaption {
+                (legend("signins", signins, "sign-in", signins_most))
+                (legend("refusals", refusals, "refusal", refusals_most))
+            }
+            svg role="img" viewBox={ "0 0 " (width) " " (height) } preserveAspectRatio="none"
+                aria-label="Sign-ins upwards and refusals downwards, each day; the table below has the numbers" {
+                @for (place, day) in days.iter().enumerate() {
+                    @let up = scaled(day.signins, signins_most, SIGNINS_HEIGHT);
+                    @let down = scaled(day.refusals, refusals_most, REFUSALS_HEIGHT);
+                    @let left = place as f64 * DAY_WIDTH + (DAY_WIDTH - BAR_WIDTH) / 2.0;
+                    g {
+                        title {
+                            (day_of(day.begins_at)) ": " (counted(day.signins, "sign-in")) ", "
+                            (counted(day.refusals, "refusal"))
+                        }
+                        rect.day x=(place as f64 * DAY_WIDTH) y="0" width=(DAY_WIDTH) height=(height) {}
+                        rect.signins x=(left) y=(tenths(SIGNINS_HEIGHT - up)) width=(BAR_WIDTH) height=(up) {}
+                        rect.refusals x=(left) y=(SIGNINS_HEIGHT) width=(BAR_WIDTH) height=(down) {}
+                    }
+                }
+                line x1="0" x2=(width) y1=(SIGNINS_HEIGHT) y2=(SIGNINS_HEIGHT) {}
+            }
+            @if let (Some(first), Some(last)) = (days.first(), days.last()) {
+                p.small.quiet { (date(first.begins_at)) (date(last.begins_at)) }
+            }
+        }
+        details {
+            summary { "The same as a table" }
+            table {
+                caption { "Sign-ins and refusals of each day, the latest first" }
+                thead { tr { th scope="col" { "Day" } th scope="col" { "Sign-ins" } th scope="col" { "Refusals" } } }
+                tbody {
+                    @for day in days.iter().rev() {
+                        tr {
+                            th scope="row" { (date(day.begins_at)) }
+                            td { (number(day.signins)) }
+                            td { (number(day.refusals)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn tenths(length: f64) -> f64 {
+    (length * 10.0).round() / 10.0
+}

@@ -1,0 +1,103 @@
+//! The pages of admins: what happens, who is there, and the levers on each of them. Plain forms, no scripts.
+
+mod overview;
+mod chart;
+mod google;
+mod users;
+mod user;
+
+use maud::{Markup, html};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use url::form_urlencoded::Serializer;
+
+pub use overview::admin;
+pub use user::{admin_user, change_user};
+pub use users::admin_users;
+
+use super::{Scripts, page};
+use crate::error::Error;
+use crate::profile::Profile;
+use crate::store::Holder;
+use crate::web::app::App;
+use crate::web::http::{Request, Response};
+use crate::web::signin::{ACCOUNT_PATH, account_name};
+
+/// Where admins begin. Everything of theirs is below.
+pub const ADMIN_PATH: &str = "/auth/admin";
+/// A user's page, without the `sub` that ends its path.
+pub const ADMIN_USER_PATH: &str = "/auth/admin/users/";
+const USERS_PATH: &str = "/auth/admin/users";
+
+const NO_ADMIN: &str = "this account is not one of the admins (--admin-email)";
+
+/// Has an admin answered. Without any there is no such page; a browser without a session is sent to the sign-in page,
+/// and comes back here.
+fn for_admin(
+    app: &App,
+    request: &Request,
+    now: i64,
+    answer: impl FnOnce(&Holder) -> Result<Response, Error>,
+) -> Result<Response, Error> {
+    if app.settings.admins.emails.is_empty() {
+        return Err(Error::NotFound);
+    }
+    match app.caller(request, now) {
+        Err(Error::Unauthenticated) if request.wants_page() => {
+            let here = if request.method == "POST" { request.path() } else { &request.target };
+            let query = Serializer::new(String::new()).append_pair("rd", here).finish();
+            Ok(Response::see_other(app.settings.url_of(&format!("/auth/signin?{query}"))))
+        }
+        Ok(caller) if !app.settings.admins.permits(&caller.user.profile) => {
+            let account = Some(account_name(&caller.user.profile));
+            Err(Error::AccessDenied { reason: NO_ADMIN, account })
+        }
+        caller => answer(&*caller?),
+    }
+}
+
+/// An admin's page; `here` is the path in the navigation that it belongs to.
+fn admin_page(app: &App, title: &str, here: &str, content: &Markup) -> Response {
+    let places = [(ADMIN_PATH, "Overview"), (USERS_PATH, "Users"), (ACCOUNT_PATH, "Your account")];
+    let content = html! {
+        div.admin {
+            nav.places aria-label="Admin" {
+                @for (path, name) in places {
+                    a href=(path) aria-current=[(path == here).then_some("page")] { (name) }
+                }
+            }
+            (content)
+            p.small.quiet.foot { "All times and days are UTC." }
+        }
+    };
+    page(app, 200, title, Scripts::None, &content)
+}
+
+fn user_path(subject: &str) -> String {
+    format!("{ADMIN_USER_PATH}{}", utf8_percent_encode(subject, NON_ALPHANUMERIC))
+}
+
+/// Somebody's name, which leads to their page, and their e-mail.
+fn person(profile: &Profile) -> Markup {
+    html! {
+        a href=(user_path(&profile.subject)) { strong { (profile.display_name()) } }
+        @if let (Some(_), Some(email)) = (&profile.name, &profile.email) { br; span.small.quiet { (email) } }
+    }
+}
+
+/// A count as people write it: 1,234,567.
+fn number(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A count of something: "1 refusal", "1,234 refusals".
+fn counted(count: u64, one: &str) -> String {
+    format!("{} {one}{}", number(count), if count == 1 { "" } else { "s" })
+}

@@ -1,0 +1,88 @@
+//! The admin's first page: what happens, at a glance.
+
+use maud::{Markup, html};
+
+use super::{ADMIN_PATH, admin_page, chart, counted, for_admin, google, person, user_path};
+use crate::error::Error;
+use crate::store::{Recorded, Seen};
+use crate::web::app::App;
+use crate::web::http::{Request, Response};
+use crate::web::pages::device::device;
+use crate::web::pages::moment::ago;
+
+/// Days in the chart.
+const DAYS: u32 = 30;
+/// People and refusals that are shown.
+const SHOWN_MAX: u32 = 10;
+
+/// GET /auth/admin.
+///
+/// # Errors
+/// 404 if there are no admins, 401 for a program, 403 for anybody else, 503.
+pub fn admin(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
+    for_admin(app, request, now, |_| {
+        let days = app.store.days(DAYS, now)?;
+        let today = days.last().map_or((0, 0), |day| (day.signins, day.refusals));
+        let seen = app.store.seen_last(now, app.settings.session_idle, SHOWN_MAX as usize)?;
+        let refusals = app.store.last_refusals(SHOWN_MAX)?;
+        let content = html! {
+            h1 { "Overview" }
+            p { "Today: " (counted(today.0, "sign-in")) ", " (counted(today.1, "refusal")) "." }
+            (chart::chart(&days))
+            div.columns {
+                section {
+                    h2 { "Signed in now" }
+                    (signed_in(&seen, now))
+                }
+                section {
+                    h2 { "Latest refusals" }
+                    (refused(&refusals, now))
+                }
+            }
+            h2 { "How Google answers" }
+            (google::answers(&app.metrics.last_calls()))
+        };
+        Ok(admin_page(app, "Overview", ADMIN_PATH, &content))
+    })
+}
+
+fn signed_in(seen: &[Seen], now: i64) -> Markup {
+    html! {
+        @if seen.is_empty() { p.quiet { "Nobody is signed in." } }
+        ul.rows {
+            @for Seen { user, session, others } in seen {
+                li {
+                    div { (person(&user.profile)) }
+                    p.small.quiet {
+                        "seen " (ago(session.last_seen_at, now)) br;
+                        (device(&session.client, session.kind))
+                        @if *others > 0 { " and " (others) " more" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn refused(refusals: &[(Recorded, bool)], now: i64) -> Markup {
+    html! {
+        @if refusals.is_empty() { p.quiet { "Nobody was refused." } }
+        ul.rows {
+            @for (event, is_user) in refusals {
+                li {
+                    div {
+                        @let who = event.email.as_ref().or(event.subject.as_ref()).map_or("somebody unknown", String::as_str);
+                        @match &event.subject {
+                            Some(subject) if *is_user => a href=(user_path(subject)) { strong { (who) } },
+                            _ => strong { (who) },
+                        }
+                        br;
+                        span.small { (event.reason.as_deref().unwrap_or_default()) }
+                        @if let Some(address) = &event.client.address { br; span.small.quiet { "from " (address) } }
+                    }
+                    p.small.quiet { (ago(event.at, now)) }
+                }
+            }
+        }
+    }
+}

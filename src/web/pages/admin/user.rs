@@ -1,0 +1,217 @@
+//! One user: who they are, where they are signed in, what happened, and the levers.
+
+use std::borrow::Cow;
+
+use maud::{Markup, html};
+use percent_encoding::percent_decode_str;
+
+use super::{USERS_PATH, admin_page, for_admin, user_path};
+use crate::error::Error;
+use crate::store::{About, Account, Author, EventFilter, Recorded, Revoked, Session};
+use crate::web::app::App;
+use crate::web::http::{Request, Response};
+use crate::web::pages::account::who;
+use crate::web::pages::device::device;
+use crate::web::pages::moment::{minute, moment};
+use crate::web::signin::account_name;
+use crate::web::{intake, origin};
+
+/// Events that are shown.
+const EVENTS_MAX: u32 = 50;
+
+/// What was done, as the address of the page after it says, and what the page says then.
+const NOTICES: [(&str, &str); 6] = [
+    ("blocked", "Blocked. Neither a new sign-in nor a session they have is let in."),
+    ("unblocked", "Unblocked. Sessions that have not ended work again."),
+    ("ended", "The session has ended."),
+    ("ended-all", "All their sessions have ended."),
+    ("released", "Released. The first account that signs in with the e-mail holds it."),
+    ("nothing", "There was nothing to change."),
+];
+
+/// GET /auth/admin/users/SUB.
+///
+/// # Errors
+/// 404 if there is no such user or there are no admins, 401 for a program, 403 for anybody else, 503.
+pub fn admin_user(app: &App, request: &Request, subject: &str, now: i64) -> Result<Response, Error> {
+    for_admin(app, request, now, |caller| {
+        let subject = decoded(subject)?;
+        let account = app.store.account(&subject)?.ok_or(Error::NotFound)?;
+        let sessions = app.store.sessions_of(&subject, now, app.settings.session_idle)?;
+        let about = Some(About::Subject(subject.into_owned()));
+        let events = app.store.last_events(&EventFilter { about, ..EventFilter::default() }, EVENTS_MAX)?;
+        let user = &account.user;
+        let oneself = user.profile.subject == caller.user.profile.subject;
+        let done = request.query("done").next();
+        let notice = NOTICES.iter().find(|(code, _)| done.as_deref() == Some(code)).map(|(_, text)| text);
+        let content = html! {
+            @if let Some(notice) = notice { p.notice role="status" { (notice) } }
+            (who(&user.profile))
+            p {
+                @if let Some(at) = user.blocked_at { span.badge.danger { "blocked" } " since " (moment(at)) " " }
+                @if app.settings.admins.permits(&user.profile) { span.badge { "admin" } " " }
+                @if oneself { span.badge { "you" } }
+            }
+            (profile(&account))
+            (levers(&account, oneself))
+            h2 { "Sessions" }
+            (sessions_list(&user.profile.subject, &sessions, &caller.session.id))
+            h2 { "What happened" }
+            @if events.is_empty() { p.quiet { "Nothing that is remembered." } }
+            ul.rows { @for event in events.iter().rev() { (happened(event)) } }
+            @if events.len() == EVENTS_MAX as usize { p.small.quiet { "These are the last " (EVENTS_MAX) "." } }
+        };
+        Ok(admin_page(app, user.profile.display_name(), USERS_PATH, &content))
+    })
+}
+
+/// POST /auth/admin/users/SUB with `action`: what the buttons on the page do.
+///
+/// # Errors
+/// 400 for another action, and for an admin who would lock themselves out; 401, 403, 404, 503.
+pub fn change_user(app: &App, request: &Request, subject: &str, now: i64) -> Result<Response, Error> {
+    for_admin(app, request, now, |caller| {
+        origin::guard_admin(request, &app.settings)?;
+        let subject = decoded(subject)?;
+        app.store.account(&subject)?.ok_or(Error::NotFound)?;
+        let fields = intake::body_fields(request)?;
+        let text = |name| fields.first(name).and_then(|value| value.as_str()).unwrap_or_default();
+        let action = text("action");
+        if subject == caller.user.profile.subject && matches!(action, "block" | "release") {
+            return Err(Error::InvalidRequest("an admin can neither block themselves nor release their own e-mail"));
+        }
+        let author = Author::admin(&account_name(&caller.user.profile), app.client(request));
+        let (changed, done) = match action {
+            "block" => (app.store.set_blocked(&subject, true, author, now)?, "blocked"),
+            "unblock" => (app.store.set_blocked(&subject, false, author, now)?, "unblocked"),
+            "release" => (app.store.release_email(&subject, author, now)?, "released"),
+            "end" => {
+                let one = Revoked::SessionOf(text("session").to_owned(), subject.clone().into_owned());
+                (app.store.revoke(one, author, now)? > 0, "ended")
+            }
+            "end_all" => (app.store.revoke(Revoked::User(subject.clone().into_owned()), author, now)? > 0, "ended-all"),
+            _ => return Err(Error::InvalidRequest("action must be block, unblock, release, end or end_all")),
+        };
+        let done = if changed { done } else { "nothing" };
+        Ok(Response::see_other(app.settings.url_of(&format!("{}?done={done}", user_path(&subject)))))
+    })
+}
+
+fn decoded(subject: &str) -> Result<Cow<'_, str>, Error> {
+    percent_decode_str(subject).decode_utf8().map_err(|_| Error::NotFound)
+}
+
+fn profile(account: &Account) -> Markup {
+    let user = &account.user;
+    let authority = if user.profile.email_authoritative { "Google is" } else { "Google is not" };
+    html! {
+        dl {
+            dt { "Sub" } dd { code { (user.profile.subject) } }
+            @if user.profile.email.is_some() { dt { "Authority for the e-mail" } dd { (authority) } }
+            dt { "E-mail held" }
+            dd { (account.pinned_email.as_deref().unwrap_or("none")) }
+            dt { "First sign-in" } dd { (moment(user.created_at)) }
+            dt { "Last sign-in" } dd { (moment(user.last_signin_at)) }
+        }
+    }
+}
+
+/// What locks somebody out is behind a fold that says what it does.
+fn levers(account: &Account, oneself: bool) -> Markup {
+    let profile = &account.user.profile;
+    let name = account_name(profile);
+    let button = |action: &str, class: &str, label: &str| {
+        html! {
+            form method="post" action=(user_path(&profile.subject)) {
+                button class=(class) name="action" value=(action) { (label) }
+            }
+        }
+    };
+    html! {
+        div.levers {
+            @if account.user.blocked_at.is_some() {
+                (button("unblock", "primary", &format!("Unblock {name}")))
+            } @else if !oneself {
+                details {
+                    summary { "Block" }
+                    p {
+                        "They can neither sign in nor use a session they have, from their next request on. Unblocking "
+                        "lifts it."
+                    }
+                    (button("block", "danger", &format!("Block {name}")))
+                }
+            }
+            @if let (Some(email), false) = (&account.pinned_email, oneself) {
+                details {
+                    summary { "Release the e-mail" }
+                    p {
+                        "No other account can sign in with " strong { (email) } " while this one holds it. Release it "
+                        "when the address belongs to somebody else now."
+                    }
+                    (button("release", "danger", &format!("Release {email}")))
+                }
+            }
+        }
+    }
+}
+
+fn sessions_list(subject: &str, sessions: &[Session], current: &str) -> Markup {
+    html! {
+        @if sessions.is_empty() { p.quiet { "They are not signed in anywhere." } }
+        ul.rows {
+            @for session in sessions {
+                @let device = device(&session.client, session.kind);
+                li {
+                    div {
+                        strong { (device) } " "
+                        @if session.id == current { span.badge { "this one" } }
+                        br;
+                        span.small.quiet {
+                            @if let Some(address) = &session.client.address { (address) br; }
+                            "since " (moment(session.created_at)) br; "last seen " (moment(session.last_seen_at))
+                        }
+                    }
+                    form method="post" action=(user_path(subject)) {
+                        input type="hidden" name="session" value=(session.id);
+                        button.danger name="action" value="end"
+                            aria-label={ "End the session of " (device) ", last seen " (minute(session.last_seen_at)) } { "End" }
+                    }
+                }
+            }
+        }
+        @if !sessions.is_empty() {
+            div.levers {
+                details {
+                    summary { "End all sessions" }
+                    p { "They are signed out everywhere, and can sign in again. To keep somebody out, block them." }
+                    form method="post" action=(user_path(subject)) {
+                        button.danger name="action" value="end_all" { "End all their sessions" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn happened(event: &Recorded) -> Markup {
+    let what = match event.kind.as_str() {
+        "signin" => "Signed in",
+        "refusal" => "Refused",
+        "signout" => "Signed out",
+        "revocation" => "Session ended",
+        "block" => "Blocked",
+        "unblock" => "Unblocked",
+        "release" => "E-mail released",
+        other => other,
+    };
+    html! {
+        li {
+            div {
+                strong { (what) }
+                @if let Some(reason) = &event.reason { " " span { (reason) } }
+                @if let Some(address) = &event.client.address { br; span.small.quiet { "from " (address) } }
+            }
+            p.small { (moment(event.at)) }
+        }
+    }
+}

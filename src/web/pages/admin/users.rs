@@ -1,0 +1,84 @@
+//! The users: a search, and page after page.
+
+use maud::html;
+use url::form_urlencoded::Serializer;
+
+use super::{USERS_PATH, admin_page, for_admin, person};
+use crate::error::Error;
+use crate::store::SEARCH_CHARACTERS_MIN;
+use crate::web::app::App;
+use crate::web::http::{Request, Response};
+use crate::web::pages::moment::ago;
+
+/// Users on a page.
+const PAGE_ROWS: u32 = 50;
+/// What is read of a search.
+const SEARCH_CHARACTERS_MAX: usize = 200;
+
+/// GET /auth/admin/users?q=SEARCH&from=PLACE; the place is what the page before names as the next.
+///
+/// # Errors
+/// 400 for a place that is none, 404 if there are no admins, 401 for a program, 403 for anybody else, 503.
+pub fn admin_users(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
+    for_admin(app, request, now, |_| {
+        let search: String = request.query("q").next().unwrap_or_default();
+        let search: String = search.trim().chars().take(SEARCH_CHARACTERS_MAX).collect();
+        let from = request.query("from").next().map(|from| from.parse::<i64>()).transpose();
+        let from = from.map_err(|_| Error::InvalidRequest("from must be a number, as the page before gives it"))?;
+        let people = app.store.people(&search, from, PAGE_ROWS)?;
+        let address = |from: Option<i64>| {
+            let mut query = Serializer::new(String::new());
+            if !search.is_empty() {
+                query.append_pair("q", &search);
+            }
+            if let Some(from) = from {
+                query.append_pair("from", &from.to_string());
+            }
+            format!("{USERS_PATH}?{}", query.finish())
+        };
+        let content = html! {
+            h1 { "Users" }
+            form.search method="get" action=(USERS_PATH) role="search" {
+                label for="q" { "Search by name, e-mail or sub" }
+                div {
+                    input #q type="search" name="q" value=(search) maxlength=(SEARCH_CHARACTERS_MAX)
+                        autocomplete="off" spellcheck="false" aria-describedby="how";
+                    button.primary { "Search" }
+                }
+                p #how.small.quiet {
+                    "Any part of a name or e-mail; of several words, all must be there. Two letters find beginnings."
+                }
+            }
+            @if people.accounts.is_empty() {
+                p role="status" {
+                    @if search.is_empty() { "Nobody has signed in yet." }
+                    @else {
+                        "Nobody was found. A word must have " (SEARCH_CHARACTERS_MIN) " letters or more, a sub must be whole."
+                    }
+                }
+            } @else {
+                p.small.quiet { "The newest users come first" @if from.is_some() { "; these are older ones" } "." }
+            }
+            ul.rows {
+                @for account in &people.accounts {
+                    @let user = &account.user;
+                    li {
+                        div {
+                            (person(&user.profile))
+                            @if user.blocked_at.is_some() { " " span.badge.danger { "blocked" } }
+                            @if app.settings.admins.permits(&user.profile) { " " span.badge { "admin" } }
+                        }
+                        p.small.quiet { "last sign-in " (ago(user.last_signin_at, now)) }
+                    }
+                }
+            }
+            @if from.is_some() || people.next.is_some() {
+                nav.actions aria-label="Pages" {
+                    @if from.is_some() { a.button href=(address(None)) { "First page" } }
+                    @if people.next.is_some() { a.button href=(address(people.next)) rel="next" { "Next page" } }
+                }
+            }
+        };
+        Ok(admin_page(app, "Users", USERS_PATH, &content))
+    })
+}

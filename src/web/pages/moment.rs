@@ -1,0 +1,42 @@
+//! Times on pages: in UTC, and they say so.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use maud::{Markup, html};
+
+/// That time (unix seconds) for people and programs.
+pub fn moment(seconds: i64) -> Markup {
+    html! { time datetime=(rfc3339(seconds)) { (minute(seconds)) } }
+}
+
+/// That time to the minute, in UTC.
+pub fn minute(seconds: i64) -> String {
+    format!("{} UTC", rfc3339(seconds)[..16].replace('T', " "))
+}
+
+/// How long ago that time was, for people; the time itself for programs, and for whoever points at it.
+pub fn ago(seconds: i64, now: i64) -> Markup {
+    let text = match now - seconds {
+        ..60 => "just now".to_owned(),
+        elapsed @ 60..3_600 => format!("{} min ago", elapsed / 60),
+        elapsed @ 3_600..86_400 => format!("{} h ago", elapsed / 3_600),
+        elapsed if elapsed < 172_800 => "1 day ago".to_owned(),
+        elapsed => format!("{} days ago", elapsed / 86_400),
+    };
+    html! { time datetime=(rfc3339(seconds)) title=(minute(seconds)) { (text) } }
+}
+
+/// The day of that time.
+pub fn date(seconds: i64) -> Markup {
+    html! { time datetime=(day_of(seconds)) { (day_of(seconds)) } }
+}
+
+/// The day of that time, in UTC.
+pub fn day_of(seconds: i64) -> String {
+    rfc3339(seconds)[..10].to_owned()
+}
+
+fn rfc3339(seconds: i64) -> String {
+    let time = UNIX_EPOCH + Duration::from_secs(seconds.max(0).unsigned_abs());
+    humantime::format_rfc3339_seconds(time).to_string()
+}
