@@ -29,4 +29,5 @@ mod logs;
 mod crash;
 mod commands;
 mod properties;
+mod docs;
 mod tidy;
