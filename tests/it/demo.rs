@@ -9,13 +9,13 @@ use hallpass::google::{Identity, Rejection};
 use crate::program::{hallpass, run};
 use crate::world::{HOUR, NOW};
 
-struct Demo {
+pub struct Demo {
     child: Child,
-    origin: String,
+    pub origin: String,
 }
 
 impl Demo {
-    fn start() -> Demo {
+    pub fn start() -> Demo {
         let mut child = hallpass(&["demo", "--listen", "127.0.0.1:0", "--signin-burst", "0"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -31,6 +31,12 @@ impl Demo {
         let output = Command::new("sh").args(["-c", &format!("{line} -s -i -m 10")]).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     }
+
+    /// A token of that one of its people.
+    pub fn token(&self, person: usize) -> String {
+        let page = self.curl(&format!("curl {}/auth/signin", self.origin));
+        tokens(&page)[person].to_owned()
+    }
 }
 
 impl Drop for Demo {
@@ -38,6 +44,10 @@ impl Drop for Demo {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn tokens(page: &str) -> Vec<&str> {
+    page.split("name=\"credential\" value=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
 }
 
 fn unescape(html: &str) -> String {
@@ -74,8 +84,7 @@ fn everybody_on_the_page_can_be_chosen() {
     let demo = Demo::start();
     let page = demo.curl(&format!("curl {}/auth/signin", demo.origin));
     let csrf_token = page.split("g_csrf_token=").nth(1).unwrap().split(';').next().unwrap();
-    let tokens: Vec<&str> =
-        page.split("name=\"credential\" value=\"").skip(1).map(|r| r.split('"').next().unwrap()).collect();
+    let tokens = tokens(&page);
     assert_eq!(tokens.len(), PEOPLE.len());
     for (number, token) in tokens.iter().enumerate() {
         let answer = demo.curl(&format!(

@@ -32,4 +32,5 @@ mod logs;
 mod crash;
 mod commands;
 mod properties;
+mod docs;
 mod tidy;
