@@ -1,49 +1,90 @@
-//! Sessions as they were last read, so that few checks search the tables.
+//! Sessions as they were last read, so that few checks ask the database.
 //!
 //! It is exact: every change of a user or a session by any process gives the database a new revision (schema.sql), and
-//! what was read under another one is read again.
+//! what was read under another one is read again. The revision is asked for whenever anything was committed.
 
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use quick_cache::sync::Cache;
 use rusqlite::Connection;
 
+use super::pulse::{Beat, Pulse};
 use super::sessions::{self, Holder};
+use super::{Store, StoreError};
 use crate::token::TokenHash;
 
 /// Some 100 MB at most, with the profiles that Google sends; no memory is taken before it is needed.
 const SESSIONS_MAX: usize = 128 * 1024;
 
-pub struct Known(Cache<TokenHash, (i64, Arc<Holder>)>);
+pub struct Known {
+    sessions: Cache<TokenHash, (Revision, Arc<Holder>)>,
+    pulse: Pulse,
+    /// The revision, as long as the pulse is this.
+    current: Mutex<Option<(Beat, Revision)>>,
+}
+
+type Revision = i64;
 
 impl Known {
-    pub fn new() -> Known {
-        Known(Cache::new(SESSIONS_MAX))
-    }
-
-    /// The session of that token as it stands in the database, live or not. `last_seen_at` may be up to a minute old.
-    pub fn find(&self, db: &Connection, token: &TokenHash, now: i64) -> rusqlite::Result<Option<Arc<Holder>>> {
-        // Read first: whatever changes later has a later revision.
-        let revision = db.prepare_cached("SELECT id FROM revision")?.query_row([], |row| row.get(0))?;
-        if let Some((known_at, holder)) = self.0.get(token)
-            && known_at == revision
-            && !holder.session.is_touch_due(now)
-        {
-            return Ok(Some(holder));
-        }
-        let found = sessions::find(db, token)?.map(Arc::new);
-        if let Some(holder) = &found {
-            self.0.insert(*token, (revision, holder.clone()));
-        }
-        Ok(found)
+    /// Nothing yet, of the database at that path as SQLite has it, which is open already.
+    pub fn new(database: &Path) -> Known {
+        Known { sessions: Cache::new(SESSIONS_MAX), pulse: Pulse::new(database), current: Mutex::default() }
     }
 
     /// The session was seen at that time; what is known of it stays true.
     pub fn touch(&self, token: &TokenHash, now: i64) {
-        if let Some((revision, holder)) = self.0.get(token) {
+        if let Some((revision, holder)) = self.sessions.get(token) {
             let mut touched = Holder::clone(&holder);
             touched.session.last_seen_at = now;
-            self.0.insert(*token, (revision, Arc::new(touched)));
+            self.sessions.insert(*token, (revision, Arc::new(touched)));
+        }
+    }
+
+    fn find(&self, token: &TokenHash, revision: Revision, now: i64) -> Option<Arc<Holder>> {
+        let (known_at, holder) = self.sessions.get(token)?;
+        (known_at == revision && !holder.session.is_touch_due(now)).then_some(holder)
+    }
+
+    fn revision(&self, beat: Beat) -> Option<Revision> {
+        let current = *self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.filter(|(then, _)| *then == beat).map(|(_, revision)| revision)
+    }
+
+    /// Asks the database, and remembers what it says.
+    fn read(
+        &self,
+        db: &Connection,
+        token: &TokenHash,
+        beat: Option<Beat>,
+        now: i64,
+    ) -> rusqlite::Result<Option<Arc<Holder>>> {
+        // In this order: whatever changes later has a later beat, and a later revision.
+        let revision = db.prepare_cached("SELECT id FROM revision")?.query_row([], |row| row.get(0))?;
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = beat.map(|beat| (beat, revision));
+        if let Some(holder) = self.find(token, revision, now) {
+            return Ok(Some(holder));
+        }
+        let found = sessions::find(db, token)?.map(Arc::new);
+        if let Some(holder) = &found {
+            self.sessions.insert(*token, (revision, holder.clone()));
+        }
+        Ok(found)
+    }
+}
+
+impl Store {
+    /// The session of that token, live or not, with its user, as it stands in the database now. Its `last_seen_at` may be
+    /// up to a minute old.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn session(&self, token: &TokenHash, now: i64) -> Result<Option<Arc<Holder>>, StoreError> {
+        let beat = self.known.pulse.read();
+        let revision = beat.and_then(|beat| self.known.revision(beat));
+        match revision.and_then(|revision| self.known.find(token, revision, now)) {
+            Some(holder) => Ok(Some(holder)),
+            None => self.readers.read(|db| self.known.read(db, token, beat, now)),
         }
     }
 }

@@ -6,6 +6,7 @@
 mod open;
 mod writer;
 mod readers;
+mod pulse;
 mod known;
 mod touches;
 mod users;
@@ -47,8 +48,9 @@ use writer::Writer;
 pub struct Store {
     writer: Writer,
     readers: Readers,
-    known: Known,
     touches: Arc<Touches>,
+    /// Last, as its [`pulse::Pulse`] wants.
+    known: Known,
 }
 
 /// The database cannot answer. The text is for the log; no value from a row is in it.
@@ -62,11 +64,12 @@ impl Store {
     /// One sentence for the operator: it is damaged, newer than this program, read-only, or not Hallpass's.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         let connection = open::writing(path)?;
+        let known = Known::new(connection.path().map(Path::new).unwrap_or(path));
         Ok(Store {
             writer: Writer::start(connection),
             readers: Readers::new(path.to_owned()),
-            known: Known::new(),
             touches: Arc::default(),
+            known,
         })
     }
 

@@ -1,6 +1,6 @@
 //! Sessions, found by the hash of their token.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
@@ -125,14 +125,6 @@ pub fn find(db: &Connection, token: &TokenHash) -> rusqlite::Result<Option<Holde
 }
 
 impl Store {
-    /// The session of that token, live or not, with its user.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
-    pub fn session(&self, token: &TokenHash, now: i64) -> Result<Option<Arc<Holder>>, StoreError> {
-        self.readers.read(|db| self.known.find(db, token, now))
-    }
-
     /// Notes that a session is in use, at most once a minute. Does not wait for it.
     pub fn touch(&self, session: &Session, token: &TokenHash, now: i64) {
         if !session.is_touch_due(now) {

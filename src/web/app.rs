@@ -1,5 +1,6 @@
 //! The application: one request in, one answer out.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -137,8 +138,8 @@ impl App {
         let response = outcome.unwrap_or_else(|error| self.refusal(request, &error));
         self.metrics.count_request(route_name(request.path()), response.status, started.elapsed());
         log::info!(
-            method = loggable(&request.method).as_str(),
-            path = loggable(request.path()).as_str(),
+            method = loggable(&request.method).as_ref(),
+            path = loggable(request.path()).as_ref(),
             status = response.status,
             ms = started.elapsed().as_micros() as f64 / 1000.0,
             client = self.client_address(request).map_or("-".to_owned(), |address| address.to_string()).as_str(),
@@ -288,7 +289,10 @@ fn route_name(path: &str) -> &'static str {
 }
 
 /// A client's text for the log: bounded, and without parts so long that they may be tokens.
-fn loggable(text: &str) -> String {
+fn loggable(text: &str) -> Cow<'_, str> {
+    if text.len() <= PATH_SEGMENT_LOGGED_MAX {
+        return text.into();
+    }
     let segment = |part| if str::len(part) > PATH_SEGMENT_LOGGED_MAX { "[long]" } else { part };
-    text.split('/').map(segment).collect::<Vec<_>>().join("/").chars().take(TEXT_LENGTH_MAX).collect()
+    text.split('/').map(segment).collect::<Vec<_>>().join("/").chars().take(TEXT_LENGTH_MAX).collect::<String>().into()
 }

@@ -1,5 +1,10 @@
 //! A session that was checked a moment ago is not searched again, and yet whatever any process changes counts at once.
 
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use hallpass::store::Store;
+use hallpass::token::SessionToken;
 use serde_json::json;
 
 use crate::world::{HOUR, NOW, RequestExt, World, document, get, refused};
@@ -76,4 +81,18 @@ fn a_session_that_another_process_saw_is_not_idle() {
     assert_eq!(check(NOW), 200);
     world.other_process().execute("UPDATE sessions SET last_seen_at = ?1", [NOW + HOUR - 1]).unwrap();
     assert_eq!((check(NOW + HOUR), check(NOW + 2 * HOUR + 60)), (200, 401));
+}
+
+#[test]
+fn a_database_by_another_name_tells_as_much() {
+    let world = World::open();
+    let token = SessionToken::parse(&world.session()).unwrap().hash();
+    let link = world.folder.path().join("link.db");
+    symlink(world.database(), &link).unwrap();
+    fs::write(world.folder.path().join("link.db-shm"), [0; 32768]).unwrap();
+    let store = Store::open(&link).unwrap();
+    let ended_at = || store.session(&token, NOW).unwrap().unwrap().session.ended_at;
+    assert_eq!((ended_at(), ended_at()), (None, None));
+    world.other_process().execute_batch("UPDATE sessions SET ended_at = 1").unwrap();
+    assert_eq!(ended_at(), Some(1));
 }

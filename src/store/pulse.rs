@@ -1,0 +1,31 @@
+//! Whether anybody has committed anything: told by the header of SQLite's WAL-index, which every commit by any process
+//! writes. To read it takes a tenth of what a query takes.
+//!
+//! Source: "WAL-mode File Format", section 2.1; the header is 48 bytes, and its `iChange` grows with each transaction.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// What the header says; another one after every commit.
+pub type Beat = [u8; 48];
+
+pub struct Pulse(Option<File>);
+
+impl Pulse {
+    /// For the database at that path, without symbolic links, which is open already. Drop it after every connection: when
+    /// a process closes a file, it loses all its locks on it, SQLite's included.
+    pub fn new(database: &Path) -> Pulse {
+        let mut index = OsString::from(database);
+        index.push("-shm");
+        Pulse(File::open(index).ok())
+    }
+
+    /// The header now. None if it cannot be read: then nothing is known.
+    pub fn read(&self) -> Option<Beat> {
+        let mut beat = [0; size_of::<Beat>()];
+        self.0.as_ref()?.read_exact_at(&mut beat, 0).ok()?;
+        Some(beat)
+    }
+}
