@@ -1,6 +1,7 @@
 //! Who is this? me and check, beside a tiny_http that has nothing to find out.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::report::{Target, median, percentile, remark, row};
 use super::server::Server;
 use super::sessions::{self, LastSeen};
 use super::signing_in;
+use super::tls::Certificate;
 
 /// Live sessions in the database.
 const SESSIONS: usize = 100_000;
@@ -40,14 +42,23 @@ fn throughput(folder: &Path, google: &Google) {
     let tokens = sessions::create(&database, SESSIONS, LastSeen::ThisMinute);
     let (hallpass, bare) = (Server::hallpass(&database, google, &[]), Server::bare());
     let without_door = Server::without_door(&database);
-    let compare = |what: &str, hallpass: &Server, line: &str, connections: Connections, target: Target| {
+    let certificate = Certificate::create(folder);
+    let over_tls = Server::hallpass(&database, google, &certificate.flags());
+    // As it is once they have run for a while: each has seen each session.
+    for server in [&hallpass, &without_door] {
+        each_once(server, &tokens, Connections::Kept);
+    }
+    each_once(&over_tls, &tokens, Connections::Tls(&certificate));
+    let compare = |what: &str, hallpass: &Server, line: &str, connections: Connections<'_>, target: Target| {
         let request = |number| request(line, &tokens, number);
-        let run = |server: &Server| {
+        // The bare server speaks no TLS.
+        let beside = if let Connections::Tls(_) = connections { Connections::Kept } else { connections };
+        let run = |server: &Server, connections| {
             let outcome = closed_loop(server.address, CLIENTS, connections, ROUND, &request);
             assert_eq!(outcome.failed, 0, "{what}: not every answer is 200");
             outcome.per_second
         };
-        let rounds: Vec<_> = (0..ROUNDS).map(|_| (run(hallpass), run(&bare))).collect();
+        let rounds: Vec<_> = (0..ROUNDS).map(|_| (run(hallpass, connections), run(&bare, beside))).collect();
         row(
             what,
             &format!("{:.0}", median(rounds.iter().map(|(hallpass, _)| *hallpass).collect())),
@@ -69,9 +80,29 @@ fn throughput(folder: &Path, google: &Google) {
         new,
         Target::AtLeast(0.65),
     );
-    remark(
-        "100,000 live sessions, each request with another of them; 8 clients, 4 threads; medians of 5 rounds by turns",
+    compare(
+        "check/s over TLS | bare tiny_http",
+        &over_tls,
+        check,
+        Connections::Tls(&certificate),
+        Target::AtLeast(0.4),
     );
+    remark(
+        "100,000 live sessions, each asked for once before, each request with another of them; 8 clients, 4 threads; \
+         medians of 5 rounds by turns",
+    );
+}
+
+/// Asks for each session once.
+fn each_once(server: &Server, tokens: &[String], connections: Connections) {
+    let asked = AtomicUsize::new(0);
+    let request = |number| {
+        let token = &tokens[asked.fetch_add(1, Ordering::Relaxed) % tokens.len()..][..1];
+        request("GET /auth/check HTTP/1.1", token, number)
+    };
+    while asked.load(Ordering::Relaxed) < tokens.len() {
+        closed_loop(server.address, CLIENTS, connections, ROUND, &request);
+    }
 }
 
 /// Small and large databases, by turns.

@@ -4,11 +4,14 @@ use std::fs;
 use std::path::Path;
 
 use super::google::{Answers, Google};
+use super::load::Connection;
 use super::report::{Target, median, row};
 use super::server::{BINARY, Server};
 use super::sessions::{self, LastSeen};
 
 const STARTS: usize = 10;
+/// About as many as a server takes by itself.
+const CONNECTIONS: usize = 1000;
 /// Decimal, the stricter reading.
 const MB: f64 = 1e6;
 
@@ -18,6 +21,14 @@ pub fn measure(folder: &Path) {
     let small = folder.join("small.db");
     let resident = Server::hallpass(&small, &google, &[]).resident_mb();
     row("resident memory after the first answer, MB", &format!("{resident:.1}"), "", resident, Target::AtMost(12.0));
+
+    // Room for our ends of them; a refusal would show in the next line.
+    let _ = rlimit::increase_nofile_limit(4 * CONNECTIONS as u64);
+    let server = Server::hallpass(&small, &google, &[]);
+    let connections: Vec<_> = (0..CONNECTIONS).map(|_| Connection::open_served(server.address)).collect();
+    let resident = server.resident_mb();
+    row("the same with 1,000 open connections, MB", &format!("{resident:.1}"), "", resident, Target::None);
+    drop((connections, server));
 
     let start = |database: &Path| {
         let starts = (0..STARTS).map(|_| Server::hallpass(database, &google, &[]).start);

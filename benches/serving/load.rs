@@ -1,26 +1,30 @@
 //! Clients: blocking sockets, a thread each, and no more work for an answer than finding its end.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use super::tls::{Certificate, TlsStream};
 
 /// Every run begins with this much that does not count: connections, caches, branch predictors.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// No answer of either server is longer: a page of users has some 20 KiB.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// A client needs little stack.
-const STACK_BYTES: usize = 64 * 1024;
+const STACK_BYTES: usize = 256 * 1024;
 
 /// Makes the bytes of a request from its number. No number comes twice, in any run.
 pub type Request<'a> = &'a (dyn Fn(u64) -> Vec<u8> + Sync);
 
 /// How a client connects.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Connections {
+#[derive(Clone, Copy)]
+pub enum Connections<'a> {
     /// Once.
     Kept,
+    /// Once, over TLS.
+    Tls(&'a Certificate),
     /// Again for each request, until the server closes, as HTTP/1.0 has it.
     New,
 }
@@ -52,7 +56,11 @@ pub fn closed_loop(
     run: Duration,
     request: Request,
 ) -> Outcome {
-    let opened: Vec<_> = (0..clients).map(|_| Connection::open_served(server)).collect();
+    let open = |_| match connections {
+        Connections::Tls(certificate) => Connection::open_tls_served(server, certificate),
+        Connections::Kept | Connections::New => Connection::open_served(server),
+    };
+    let opened: Vec<_> = (0..clients).map(open).collect();
     let begin = Instant::now();
     let (from, until) = (begin + WARM_UP, begin + WARM_UP + run);
     let client = |mut connection: Connection| {
@@ -66,7 +74,7 @@ pub fn closed_loop(
                 200 => counted += 1,
                 _ => failed += 1,
             }
-            if connections == Connections::New {
+            if matches!(connections, Connections::New) {
                 connection.wait_for_end();
                 connection = Connection::open(server);
             }
@@ -128,7 +136,7 @@ fn in_parallel<C: Send, T: Send>(clients: Vec<C>, run: impl Fn(C) -> T + Sync) -
 
 /// One connection.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     buffer: Vec<u8>,
 }
 
@@ -137,22 +145,37 @@ impl Connection {
     pub fn open(server: SocketAddr) -> Connection {
         let stream = TcpStream::connect(server).expect("the server accepts a connection");
         stream.set_nodelay(true).expect("a socket takes its options");
-        Connection { stream, buffer: vec![0; ANSWER_BYTES_MAX] }
+        Connection { stream: Stream::Plain(stream), buffer: vec![0; ANSWER_BYTES_MAX] }
     }
 
     /// Connects, and has a first request answered. tiny_http gives each connection a thread, but of many that come at
     /// once it leaves some without, until others end; those that come one by one it serves.
     pub fn open_served(server: SocketAddr) -> Connection {
+        Connection::open(server).served()
+    }
+
+    /// The same over TLS.
+    pub fn open_tls_served(server: SocketAddr, certificate: &Certificate) -> Connection {
         let mut connection = Connection::open(server);
-        let status =
-            connection.exchange(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Hallpass-Peer: 127.0.0.1\r\n\r\n");
+        if let Stream::Plain(stream) = connection.stream {
+            connection.stream = Stream::Tls(Box::new(certificate.wrap(stream)));
+        }
+        connection.served()
+    }
+
+    fn served(mut self) -> Connection {
+        let status = self.exchange(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Hallpass-Peer: 127.0.0.1\r\n\r\n");
         assert_eq!(status, 200, "the server is not well");
-        connection
+        self
     }
 
     /// Sends a request without waiting for the answer.
     pub fn send(&mut self, request: &[u8]) {
-        self.stream.write_all(request).expect("the server reads");
+        match &mut self.stream {
+            Stream::Plain(stream) => stream.write_all(request),
+            Stream::Tls(stream) => stream.write_all(request),
+        }
+        .expect("the server reads");
     }
 
     /// Sends a request, reads the whole answer, returns its status.
@@ -160,7 +183,7 @@ impl Connection {
         self.send(request);
         let mut filled = 0;
         loop {
-            let read = self.stream.read(&mut self.buffer[filled..]).expect("the server answers");
+            let read = self.read(filled).expect("the server answers");
             assert_ne!(read, 0, "the server closed before its answer, or the answer is too long");
             filled += read;
             if let Some((status, length)) = status_and_length(&self.buffer[..filled])
@@ -171,13 +194,25 @@ impl Connection {
         }
     }
 
+    fn read(&mut self, from: usize) -> io::Result<usize> {
+        match &mut self.stream {
+            Stream::Plain(stream) => stream.read(&mut self.buffer[from..]),
+            Stream::Tls(stream) => stream.read(&mut self.buffer[from..]),
+        }
+    }
+
     fn wait_for_end(&mut self) {
-        match self.stream.read(&mut self.buffer) {
+        match self.read(0) {
             Ok(0) => {}
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
             other => panic!("expected the end of a connection and not {other:?}"),
         }
     }
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream>),
 }
 
 /// The status and the length of the whole answer, once its head is there.

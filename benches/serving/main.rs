@@ -5,6 +5,7 @@
 //! it, under the same load. Everything shares this machine's cores: the load, the stand-in for Google and the server.
 
 mod report;
+mod tls;
 mod load;
 mod google;
 mod server;

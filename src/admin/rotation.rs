@@ -10,6 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::clock;
 use crate::config::KeepingOptions;
+use crate::process;
 use crate::store::Store;
 use crate::web::App;
 
@@ -61,6 +62,7 @@ impl Backups {
 
 impl Rotation {
     fn keep_up(&self, database: &Path, app: &Weak<App>, stop: &Arc<AtomicBool>) {
+        process::let_others_go_first();
         let pause = LOOK_INTERVAL_MAX.min(Duration::from_secs(self.every.unsigned_abs()));
         let (mut not_before, mut made, mut failed) = (0, 0, 0);
         while let Some(app) = app.upgrade() {
