@@ -43,7 +43,7 @@ fn throughput(folder: &Path, google: &Google) {
     let (hallpass, bare) = (Server::hallpass(&database, google, &[]), Server::bare());
     let without_door = Server::without_door(&database);
     let certificate = Certificate::create(folder);
-    let over_tls = Server::hallpass(&database, google, &certificate.flags());
+    let over_tls = Server::hallpass_over_tls(&database, google, &certificate);
     // As it is once they have run for a while: each has seen each session.
     for server in [&hallpass, &without_door] {
         each_once(server, &tokens, Connections::Kept);
@@ -101,7 +101,8 @@ fn each_once(server: &Server, tokens: &[String], connections: Connections) {
         request("GET /auth/check HTTP/1.1", token, number)
     };
     while asked.load(Ordering::Relaxed) < tokens.len() {
-        closed_loop(server.address, CLIENTS, connections, ROUND, &request);
+        let outcome = closed_loop(server.address, CLIENTS, connections, ROUND, &request);
+        assert_eq!(outcome.failed, 0, "not every session is live");
     }
 }
 
@@ -180,10 +181,11 @@ pub fn request(line: &str, tokens: &[String], number: u64) -> Vec<u8> {
     // Fibonacci hashing: successive numbers fall far from one another.
     let place = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
     let token = &tokens[place as usize % tokens.len()];
-    // The last header is for the server without the door, which would take nobody for the door itself.
+    // The cookie of plain http, and that of https. The last header is for the server without the door, which would take
+    // nobody for the door itself.
     format!(
-        "{line}\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\nCookie: hallpass={token}\r\n\
-         X-Hallpass-Peer: 127.0.0.1\r\n\r\n"
+        "{line}\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n\
+         Cookie: hallpass={token}; __Host-hallpass={token}\r\nX-Hallpass-Peer: 127.0.0.1\r\n\r\n"
     )
     .into_bytes()
 }

@@ -17,6 +17,7 @@ use hallpass::web::{self, App};
 
 use super::google::{CLIENT_ID, Google};
 use super::load::Connection;
+use super::tls::Certificate;
 
 /// The binary that is measured.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_hallpass");
@@ -47,6 +48,16 @@ pub struct Server {
 impl Server {
     /// Hallpass on that database, with that stand-in for Google and those flags besides.
     pub fn hallpass(database: &Path, google: &Google, flags: &[&str]) -> Server {
+        Server::serve(database, google, flags, |address| drop(Connection::open_served(address)))
+    }
+
+    /// The same over TLS.
+    pub fn hallpass_over_tls(database: &Path, google: &Google, certificate: &Certificate) -> Server {
+        let served = |address| drop(Connection::open_tls_served(address, certificate));
+        Server::serve(database, google, &certificate.flags(), served)
+    }
+
+    fn serve(database: &Path, google: &Google, flags: &[&str], first: impl Fn(SocketAddr)) -> Server {
         let address = free_address();
         let mut command = Command::new(BINARY);
         command
@@ -57,7 +68,7 @@ impl Server {
             .arg("--database")
             .arg(database)
             .args(flags);
-        Server::start(command, address)
+        Server::start(command, address, first)
     }
 
     /// tiny_http, answering "ok".
@@ -65,7 +76,7 @@ impl Server {
         let address = free_address();
         let mut command = Command::new(env::current_exe().expect("this program has a path"));
         command.args([BARE, &address.to_string()]);
-        Server::start(command, address)
+        Server::start(command, address, |address| drop(Connection::open_served(address)))
     }
 
     /// Hallpass's server on the network itself, as nobody should run it: what the door costs is the difference.
@@ -73,17 +84,18 @@ impl Server {
         let address = free_address();
         let mut command = Command::new(env::current_exe().expect("this program has a path"));
         command.args([WITHOUT_DOOR, &address.to_string()]).arg(database);
-        Server::start(command, address)
+        Server::start(command, address, |address| drop(Connection::open_served(address)))
     }
 
-    fn start(mut command: Command, address: SocketAddr) -> Server {
+    /// Starts it, and has it answer a first time.
+    fn start(mut command: Command, address: SocketAddr, first: impl Fn(SocketAddr)) -> Server {
         let begin = Instant::now();
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the server can be run");
         while TcpStream::connect(address).is_err() {
             assert!(begin.elapsed() < START_PATIENCE, "the server does not start");
             thread::sleep(LOOK_INTERVAL);
         }
-        Connection::open_served(address);
+        first(address);
         Server { address, start: begin.elapsed(), process }
     }
 
