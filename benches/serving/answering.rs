@@ -49,6 +49,7 @@ fn throughput(folder: &Path, google: &Google) {
         each_once(server, &tokens, Connections::Kept);
     }
     each_once(&over_tls, &tokens, Connections::Tls(&certificate));
+    let resident = hallpass.resident_mb();
     let compare = |what: &str, hallpass: &Server, line: &str, connections: Connections<'_>, target: Target| {
         let request = |number| request(line, &tokens, number);
         // The bare server speaks no TLS.
@@ -91,6 +92,7 @@ fn throughput(folder: &Path, google: &Google) {
         "100,000 live sessions, each asked for once before, each request with another of them; 8 clients, 4 threads; \
          medians of 5 rounds by turns",
     );
+    row("resident memory, all of them known, MB", &format!("{resident:.0}"), "", resident, Target::None);
 }
 
 /// Asks for each session once.
