@@ -14,8 +14,8 @@ use crate::store::Store;
 /// One sentence that says why not.
 pub fn backup(options: &BackupOptions) -> Result<(), String> {
     process::let_others_go_first();
-    let mut progress = Progress::new("copied");
-    Store::back_up(&options.database.database, &options.file, pages(&mut progress), &Arc::default())
+    let (database, never) = (&options.database.database, Arc::default());
+    Store::back_up(database, &options.file, pages(&mut Progress::new("copied")), &never)
         .map_err(|error| error.to_string())?;
     screen::lines([format!("backed up to {}", options.file.display())].into_iter())
 }

@@ -2,7 +2,10 @@
 
 use std::io::{self, IsTerminal};
 
-/// A line on a terminal's standard error, and nothing elsewhere.
+/// Fits a narrow terminal with its words.
+const BAR_COLUMNS: u64 = 20;
+
+/// A bar on a terminal's standard error, and nothing elsewhere.
 pub struct Progress {
     what: &'static str,
     shown: Option<u64>,
@@ -19,7 +22,8 @@ impl Progress {
     pub fn show(&mut self, done: u64, all: u64) {
         let hundredths = (done * 100).checked_div(all).unwrap_or(100);
         if self.is_watched && self.shown != Some(hundredths) {
-            eprint!("\r{} {hundredths} %", self.what);
+            let done = (hundredths.min(100) * BAR_COLUMNS / 100) as usize;
+            eprint!("\r{} [{:<width$}] {hundredths:>3} %", self.what, "#".repeat(done), width = BAR_COLUMNS as usize);
             self.shown = Some(hundredths);
         }
     }
