@@ -11,7 +11,9 @@ fn a_burst_and_then_429() {
         assert_eq!(world.send(post_token(&token(json!({})))).status, 200);
     }
     let calls = world.google.calls().len();
-    let response = world.send(post_token(&token(json!({}))));
+    // On a machine so slow that a second has passed, there is one more.
+    let mut attempts = (0..10).map(|_| world.send(post("/auth/signin", FORM, "id_token=1")));
+    let response = attempts.find(|response| response.status != 400).unwrap();
     refused(&response, 429, "too_many_requests");
     assert!(response.header("Retry-After").unwrap().parse::<u64>().unwrap() >= 1);
     assert_eq!(world.google.calls().len(), calls);
