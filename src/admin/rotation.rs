@@ -65,7 +65,9 @@ impl Rotation {
         process::let_others_go_first();
         let pause = LOOK_INTERVAL_MAX.min(Duration::from_secs(self.every.unsigned_abs()));
         let (mut not_before, mut made, mut failed) = (0, 0, 0);
-        while let Some(app) = app.upgrade() {
+        while let Some(app) = app.upgrade()
+            && !stop.load(Ordering::Relaxed)
+        {
             let now = clock::now();
             app.metrics().count_backups(made, failed, self.newest(now));
             drop(app);
@@ -80,9 +82,6 @@ impl Rotation {
                     }
                 }
                 continue;
-            }
-            if stop.load(Ordering::Relaxed) {
-                return;
             }
             thread::park_timeout(pause);
         }

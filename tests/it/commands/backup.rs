@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use hallpass::store::Store;
 use serde_json::json;
 
 use super::{ada, error};
@@ -25,13 +26,19 @@ fn restore_fails(arguments: &[&str], reason: &str) {
     assert!(error(&output).contains(reason), "{}", error(&output));
 }
 
+/// SQL that records so many refusals.
+fn history_of(events: usize) -> String {
+    format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {events})
+        INSERT INTO events (at, kind, reason) SELECT unixepoch(), 'refusal', hex(randomblob(100)) FROM n"
+    )
+}
+
 #[test]
 fn a_backup_during_sign_ins_is_sound_and_restores() {
     let program = Program::serve(&[]);
     let session = program.session_of(ada());
-    let filler = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)
-        INSERT INTO events (at, kind, reason) SELECT unixepoch(), 'refusal', hex(randomblob(100)) FROM n";
-    program.sql(filler);
+    program.sql(&history_of(50_000));
     let backups = tempfile::tempdir().unwrap();
     let file = backups.path().join("backup.db");
     fs::write(&file, "the one before").unwrap();
@@ -143,6 +150,23 @@ fn the_server_backs_up_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     fs::copy(path(&newest), folder.path().join("hallpass.db")).unwrap();
     Program::serve_in(folder, &[], &[]).has_status(&session, "200");
+}
+
+#[test]
+fn a_server_that_is_making_a_backup_stops_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("hallpass.db");
+    drop(Store::open(&database).unwrap());
+    rusqlite::Connection::open(&database).unwrap().execute_batch(&history_of(300_000)).unwrap();
+    let backups = tempfile::tempdir().unwrap();
+    let program = Program::serve_in(folder, &["--backup-dir", backups.path().to_str().unwrap()], &[]);
+    while !folder_names(backups.path()).iter().any(|name| name.ends_with(".part")) {
+        assert!(!program.log().contains("backed up to"), "it was over too soon to be stopped");
+    }
+    program.signal("-TERM");
+    let (code, log) = program.end();
+    assert!(code == Some(0) && !log.contains("backed up to"), "{log}");
+    assert_eq!(folder_names(backups.path()), [""; 0]);
 }
 
 #[test]
