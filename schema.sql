@@ -92,8 +92,8 @@ CREATE TRIGGER IF NOT EXISTS directory_remove AFTER DELETE ON users BEGIN
     DELETE FROM directory WHERE sub = old.sub;
 END;
 
--- One row: another id after every change of a user or a session, whoever makes it, but for last_seen_at. As long as it
--- stays, what a server has read stays true.
+-- One row: another id after every change of a user or a session, whoever makes it, but for a last_seen_at that grows. As
+-- long as it stays, what a server has read stays true.
 CREATE TABLE IF NOT EXISTS revision (
     id                  INTEGER NOT NULL    -- random
 ) STRICT;
@@ -104,6 +104,8 @@ CREATE TRIGGER IF NOT EXISTS user_deleted AFTER DELETE ON users
     BEGIN UPDATE revision SET id = random(); END;
 CREATE TRIGGER IF NOT EXISTS session_changed AFTER UPDATE OF token_sha256, id, sub, kind, created_at, expires_at, ended_at
     ON sessions BEGIN UPDATE revision SET id = random(); END;
+CREATE TRIGGER IF NOT EXISTS session_set_back AFTER UPDATE OF last_seen_at ON sessions
+    WHEN new.last_seen_at < old.last_seen_at BEGIN UPDATE revision SET id = random(); END;
 CREATE TRIGGER IF NOT EXISTS session_deleted AFTER DELETE ON sessions
     BEGIN UPDATE revision SET id = random(); END;
 

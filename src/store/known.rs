@@ -41,12 +41,15 @@ impl Known {
         }
     }
 
-    fn find(&self, token: &TokenHash, revision: Revision, now: i64) -> Option<Arc<Holder>> {
+    /// Another process may have seen it since; that only makes it live longer, so what is idle must be read again.
+    fn find(&self, token: &TokenHash, revision: Revision, now: i64, idle_seconds: i64) -> Option<Arc<Holder>> {
         let (known_at, holder) = self.sessions.get(token)?;
-        (known_at == revision && !holder.session.is_touch_due(now)).then_some(holder)
+        (known_at == revision && !holder.session.is_idle(now, idle_seconds)).then_some(holder)
     }
 
-    fn revision(&self, beat: Beat) -> Option<Revision> {
+    /// The revision, unless anything was committed since it was read.
+    fn revision(&self) -> Option<Revision> {
+        let beat = self.pulse.read()?;
         let current = *self.current.lock().unwrap_or_else(PoisonError::into_inner);
         current.filter(|(then, _)| *then == beat).map(|(_, revision)| revision)
     }
@@ -56,13 +59,14 @@ impl Known {
         &self,
         db: &Connection,
         token: &TokenHash,
-        beat: Option<Beat>,
         now: i64,
+        idle_seconds: i64,
     ) -> rusqlite::Result<Option<Arc<Holder>>> {
+        let beat = self.pulse.read();
         // In this order: whatever changes later has a later beat, and a later revision.
         let revision = db.prepare_cached("SELECT id FROM revision")?.query_row([], |row| row.get(0))?;
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = beat.map(|beat| (beat, revision));
-        if let Some(holder) = self.find(token, revision, now) {
+        if let Some(holder) = self.find(token, revision, now, idle_seconds) {
             return Ok(Some(holder));
         }
         let found = sessions::find(db, token)?.map(Arc::new);
@@ -74,17 +78,20 @@ impl Known {
 }
 
 impl Store {
-    /// The session of that token, live or not, with its user, as it stands in the database now. Its `last_seen_at` may be
-    /// up to a minute old.
+    /// The session of that token, live or not, with its user, as it stands in the database now. Its `last_seen_at` may
+    /// be older than what the database has by then, if another process has seen the session, unless that makes it idle.
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn session(&self, token: &TokenHash, now: i64) -> Result<Option<Arc<Holder>>, StoreError> {
-        let beat = self.known.pulse.read();
-        let revision = beat.and_then(|beat| self.known.revision(beat));
-        match revision.and_then(|revision| self.known.find(token, revision, now)) {
+    pub fn session(&self, token: &TokenHash, now: i64, idle_seconds: i64) -> Result<Option<Arc<Holder>>, StoreError> {
+        match self.known_session(token, now, idle_seconds) {
             Some(holder) => Ok(Some(holder)),
-            None => self.readers.read(|db| self.known.read(db, token, beat, now)),
+            None => self.readers.read(|db| self.known.read(db, token, now, idle_seconds)),
         }
+    }
+
+    /// The same if it can be told without asking the database.
+    pub fn known_session(&self, token: &TokenHash, now: i64, idle_seconds: i64) -> Option<Arc<Holder>> {
+        self.known.find(token, self.known.revision()?, now, idle_seconds)
     }
 }

@@ -85,8 +85,12 @@ pub const SESSION_COLUMN_COUNT: usize = 8;
 impl Session {
     /// Whether it still counts at that time, with that idle limit in seconds.
     pub fn is_live(&self, now: i64, idle_seconds: i64) -> bool {
-        let idle = self.kind == SessionKind::Session && now - self.last_seen_at >= idle_seconds;
-        self.ended_at.is_none() && now < self.expires_at && !idle
+        self.ended_at.is_none() && now < self.expires_at && !self.is_idle(now, idle_seconds)
+    }
+
+    /// Whether it ended because nobody used it for so long.
+    pub fn is_idle(&self, now: i64, idle_seconds: i64) -> bool {
+        self.kind == SessionKind::Session && now - self.last_seen_at >= idle_seconds
     }
 
     /// Whether its use at that time is to be written down.

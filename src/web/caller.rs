@@ -52,7 +52,7 @@ impl App {
     pub(super) fn caller(&self, request: &Request, now: i64) -> Result<Arc<Holder>, Error> {
         let credential = Credential::of(self, request);
         if let Credential::IdToken(token) = &credential
-            && self.store.session(&token.hash(), now)?.is_none()
+            && self.session(&token.hash(), now)?.is_none()
         {
             let outcome = self.exchange(token, request, now);
             self.count_signin(outcome.as_ref().err());
@@ -81,11 +81,21 @@ impl App {
     /// Whether the request brings an ID token that nobody has seen: then Google may be asked, and it may take seconds.
     pub fn needs_exchange(&self, request: &Request, now: i64) -> bool {
         let token = request.bearers().find_map(IdToken::from_bearer);
-        token.is_some_and(|token| !matches!(self.store.session(&token.hash(), now), Ok(Some(_))))
+        token.is_some_and(|token| !matches!(self.session(&token.hash(), now), Ok(Some(_))))
+    }
+
+    /// Whether it can be told without asking the database, or anybody else, who asks.
+    pub fn knows_caller(&self, request: &Request, now: i64) -> bool {
+        let is_known = |token| self.store.known_session(token, now, self.settings.session_idle).is_some();
+        Credential::of(self, request).hashes().iter().all(is_known)
+    }
+
+    fn session(&self, token: &TokenHash, now: i64) -> Result<Option<Arc<Holder>>, Error> {
+        Ok(self.store.session(token, now, self.settings.session_idle)?)
     }
 
     fn live(&self, token: &TokenHash, now: i64) -> Result<Option<Arc<Holder>>, Error> {
-        let found = self.store.session(token, now)?;
+        let found = self.session(token, now)?;
         Ok(found.filter(|holder| holder.session.is_live(now, self.settings.session_idle)))
     }
 
@@ -104,7 +114,7 @@ impl App {
     fn exchange(&self, token: &IdToken, request: &Request, now: i64) -> Result<(), Error> {
         self.signin_limiter.count(self.client_address(request))?;
         self.exchanges.share(token.hash(), || {
-            if self.store.session(&token.hash(), now)?.is_none() {
+            if self.session(&token.hash(), now)?.is_none() {
                 self.sign_in(token, None, SessionKind::IdToken, request, now)?;
             }
             Ok(())

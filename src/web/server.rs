@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::App;
-use super::door::BODY_BYTES_MAX;
+use super::door::{AtOnce, BODY_BYTES_MAX};
 use super::http::{Request, Response};
 use crate::clock;
 use crate::error::Error;
@@ -23,6 +23,8 @@ const PEER_HEADER: &str = "X-Hallpass-Peer";
 const QUICK_THREADS: usize = 4;
 /// Slow requests beside those that wait for Google: sign-outs, sessions that are ended.
 const OTHER_SLOW_MAX: usize = 64;
+/// What an answer usually has room in.
+const MESSAGE_BYTES: usize = 1024;
 /// A thread's stack: nothing here recurses.
 const STACK_BYTES: usize = 256 * 1024;
 
@@ -37,6 +39,11 @@ pub trait Handler: Send + Sync + 'static {
     /// Whether a request without a body may take long all the same.
     fn may_wait(&self, _request: &Request, _now: i64) -> bool {
         false
+    }
+
+    /// The answer, if it takes no waiting for anything: not for the disk, and not for another thread.
+    fn at_once(&self, _request: &Request, _now: i64) -> Option<Response> {
+        None
     }
 
     /// How many slow requests would like to be under way at once.
@@ -57,6 +64,12 @@ impl Handler for App {
     fn may_wait(&self, request: &Request, now: i64) -> bool {
         let reads = matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS");
         !reads || request.path() == "/metrics" || self.needs_exchange(request, now)
+    }
+
+    fn at_once(&self, request: &Request, now: i64) -> Option<Response> {
+        let asks_who = matches!(request.path(), "/auth/check" | "/auth/forward" | "/auth/me");
+        let reads = matches!(request.method.as_str(), "GET" | "HEAD");
+        (asks_who && reads && self.knows_caller(request, now)).then(|| App::handle(self, request, now))
     }
 
     fn slow_wanted(&self) -> usize {
@@ -213,7 +226,23 @@ fn answer_slowly(handler: &dyn Handler, mut received: tiny_http::Request, mut re
     answer(handler, received, &request);
 }
 
+/// What answers at the door what need not come in; in the same words as in here.
+pub fn at_once(handler: Arc<dyn Handler>) -> AtOnce {
+    Box::new(move |request| {
+        let response = handler.at_once(request, clock::now())?;
+        let mut message = Vec::with_capacity(MESSAGE_BYTES);
+        let is_head = request.method == "HEAD";
+        let version = tiny_http::HTTPVersion(1, 1);
+        message_of(response).raw_print(&mut message, version, &[], is_head, None).ok().map(|()| message)
+    })
+}
+
 fn respond(received: tiny_http::Request, response: Response) {
+    // An error here means that the client left; nobody is left to tell.
+    let _ = received.respond(message_of(response));
+}
+
+fn message_of(response: Response) -> tiny_http::Response<io::Cursor<Vec<u8>>> {
     let server = ("Server", "hallpass".to_owned());
     let headers = response
         .headers
@@ -223,7 +252,5 @@ fn respond(received: tiny_http::Request, response: Response) {
         .collect();
     let length = response.body.len();
     let status = tiny_http::StatusCode(response.status);
-    let answer = tiny_http::Response::new(status, headers, io::Cursor::new(response.body), Some(length), None);
-    // An error here means that the client left; nobody is left to tell.
-    let _ = received.respond(answer);
+    tiny_http::Response::new(status, headers, io::Cursor::new(response.body), Some(length), None)
 }

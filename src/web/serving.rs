@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::door::{Capacity, Counters, Deadlines, Door, Listener, Service, Settings, Socket, TlsFiles};
 use super::http::HEADERS_READ;
-use super::server::{Handler, Server};
+use super::server::{self, Handler, Server};
 
 /// Connections that one client address may have open.
 const CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
@@ -83,6 +83,7 @@ impl Serving {
             connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
             unlimited: limits.unlimited,
             headers: Some(&HEADERS_READ),
+            at_once: server::at_once(handler.clone()),
             deadlines: Deadlines::default(),
         })?;
         Ok(Serving { door, server, _folder: folder })

@@ -25,6 +25,7 @@ fn changes_by_another_process_count_on_the_next_request() {
     for gone in [
         "UPDATE sessions SET ended_at = 1",
         "UPDATE sessions SET expires_at = 1",
+        "UPDATE sessions SET last_seen_at = 1",
         "DELETE FROM sessions",
         "PRAGMA foreign_keys = ON; DELETE FROM users",
         "UPDATE sessions SET token_sha256 = randomblob(32)",
@@ -91,7 +92,7 @@ fn a_database_by_another_name_tells_as_much() {
     symlink(world.database(), &link).unwrap();
     fs::write(world.folder.path().join("link.db-shm"), [0; 32768]).unwrap();
     let store = Store::open(&link).unwrap();
-    let ended_at = || store.session(&token, NOW).unwrap().unwrap().session.ended_at;
+    let ended_at = || store.session(&token, NOW, HOUR).unwrap().unwrap().session.ended_at;
     assert_eq!((ended_at(), ended_at()), (None, None));
     world.other_process().execute_batch("UPDATE sessions SET ended_at = 1").unwrap();
     assert_eq!(ended_at(), Some(1));

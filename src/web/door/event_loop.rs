@@ -9,6 +9,7 @@ use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
+use super::at_once::AtOnce;
 use super::client::{Client, Phase};
 use super::counters::Counters;
 use super::crowd::Crowd;
@@ -46,6 +47,7 @@ pub(super) struct EventLoop {
     pub(super) crowd: Crowd,
     pub(super) inside: Inside,
     pub(super) headers: Option<&'static [&'static str]>,
+    pub(super) at_once: AtOnce,
     pub(super) deadlines: Deadlines,
     tick: Duration,
     next_tick: Instant,
@@ -89,6 +91,7 @@ impl EventLoop {
             crowd: Crowd::default(),
             inside: Inside::new(settings.inner, settings.capacity.inside),
             headers: settings.headers,
+            at_once: settings.at_once,
             deadlines,
             tick: (deadlines.shortest() / 8).clamp(Duration::from_millis(5), TICK_MAX),
             next_tick: now,

@@ -16,6 +16,7 @@
 mod event_loop;
 mod entrance;
 mod relay;
+mod at_once;
 mod farewell;
 mod client;
 mod transport;
@@ -34,6 +35,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub use at_once::AtOnce;
 pub use counters::Counters;
 pub use head::{BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, Head, Terms, admit};
 pub use refusal::Reason;
@@ -63,6 +65,8 @@ pub struct Settings {
     /// The only headers that go inside, in any case of letters; all if `None`. tiny_http reads byte by byte: what nobody
     /// inside asks for is better left outside.
     pub headers: Option<&'static [&'static str]>,
+    /// Answers what need not go inside.
+    pub at_once: AtOnce,
     /// How long everything may take.
     pub deadlines: Deadlines,
 }

@@ -100,7 +100,10 @@ impl EventLoop {
             let answer = refusal::redirect(&base, &String::from_utf8_lossy(target));
             return self.say_last(key, &answer);
         }
-        let pipelines = client.pipelines;
+        if self.answer_at_once(key) {
+            return;
+        }
+        let pipelines = self.clients[key].pipelines;
         self.inside.queue(key, pipelines);
         self.serve_waiting();
     }

@@ -56,6 +56,7 @@ fn settings() -> Settings {
         connections_per_address_max: 64,
         unlimited: Box::new(|_| false),
         headers: None,
+        at_once: Box::new(|_| None),
         deadlines: Deadlines { request: LONG, idle: LONG, queue: LONG, inner: LONG, answer: LONG, linger: LONG },
     }
 }

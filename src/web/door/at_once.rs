@@ -1,0 +1,57 @@
+//! What the door answers by itself: who asks for nothing that takes time is not made to wait for other threads.
+
+use std::net::IpAddr;
+
+use super::answer::{self, Manner};
+use super::client::Phase;
+use super::event_loop::EventLoop;
+use super::head::HEADERS_MAX;
+use crate::web::http::Request;
+
+/// The answer to a request without a body as an HTTP/1.1 message with a length, if it can be told without waiting for
+/// anything; called on the door's own thread.
+pub type AtOnce = Box<dyn Fn(&Request) -> Option<Vec<u8>> + Send>;
+
+impl EventLoop {
+    /// Answers the client's request, which is whole, if that can be done at once; false if it must go inside. Who
+    /// pipelines waits for those who do not, and so is never answered at once.
+    pub(super) fn answer_at_once(&mut self, key: usize) -> bool {
+        let client = &mut self.clients[key];
+        if client.pipelines {
+            return false;
+        }
+        let request = request(&client.request, client.address);
+        let Some(message) = request.and_then(|request| (self.at_once)(&request)) else { return false };
+        client.keep_alive &= self.stopping.is_none();
+        let manner = Manner { keep_alive: client.keep_alive, secure: client.transport.is_tls() };
+        let Ok(Some(answer)) = answer::relay(&message, client.is_head, manner, &mut client.outbound) else {
+            return false;
+        };
+        client.outbound.extend_from_slice(&message[answer.head_length..]);
+        client.phase = Phase::Answering { inner: None };
+        client.deadline = self.now + self.deadlines.answer;
+        self.crowd.hold(client.place);
+        client.place = self.crowd.last_place();
+        self.crowd.release(client.place, key);
+        self.flush_client(key);
+        true
+    }
+}
+
+/// What goes inside as a plain value; none if it has a body.
+fn request(inside: &[u8], peer: Option<IpAddr>) -> Option<Request> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    if request.parse(inside) != Ok(httparse::Status::Complete(inside.len())) {
+        return None;
+    }
+    let text = |value: &[u8]| std::str::from_utf8(value).map(str::to_owned).ok();
+    let headers = request.headers.iter().map(|header| Some((header.name.to_owned(), text(header.value)?)));
+    Some(Request {
+        method: request.method?.to_owned(),
+        target: request.path?.to_owned(),
+        headers: headers.collect::<Option<_>>()?,
+        body: Vec::new(),
+        peer,
+    })
+}
