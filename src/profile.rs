@@ -1,9 +1,9 @@
 //! Who somebody is, as Google last told it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A Google account's profile. Claims that Google did not send are `None`, and null in JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// `sub`: the identity, 1 to 255 printable ASCII characters, never reused. Everything is keyed by it.
     #[serde(rename = "sub")]

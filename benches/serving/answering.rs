@@ -113,7 +113,9 @@ fn more_sessions(folder: &Path, google: &Google) {
     let start = |count: usize| {
         let database = folder.join(format!("sessions-{count}.db"));
         let tokens = sessions::create(&database, count, LastSeen::ThisMinute);
-        (Server::hallpass(&database, google, &[]), tokens)
+        let server = Server::hallpass(&database, google, &[]);
+        each_once(&server, &tokens, Connections::Kept);
+        (server, tokens)
     };
     let (few, many) = (start(FEW_SESSIONS), start(MANY_SESSIONS));
     let run = |(server, tokens): &(Server, Vec<String>)| {
@@ -128,6 +130,8 @@ fn more_sessions(folder: &Path, google: &Google) {
         median(rounds.iter().map(|(many, few)| many / few).collect()),
         Target::AtLeast(0.9),
     );
+    let resident = many.0.resident_mb();
+    row("resident memory, 1,000,000 sessions known, MB", &format!("{resident:.0}"), "", resident, Target::None);
 }
 
 /// All sessions were last seen long ago, so that every check of this run writes as well.

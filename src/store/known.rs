@@ -4,27 +4,37 @@
 //! what was read under another one is read again. The revision is asked for whenever anything was committed.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use quick_cache::sync::Cache;
 use rusqlite::Connection;
 
+use super::packed::Packed;
 use super::pulse::{Beat, Pulse};
 use super::sessions::{self, Holder};
 use super::{Store, StoreError};
 use crate::token::TokenHash;
 
-/// At 1.3 kB each with the profiles that Google sends, some 170 MB; none of it is taken before it is needed.
-const SESSIONS_MAX: usize = 128 * 1024;
+/// At 0.5 kB each with the profiles that Google sends, some 500 MB; none of it is taken before it is needed.
+const SESSIONS_MAX: usize = 1024 * 1024;
 
 pub struct Known {
-    sessions: Cache<TokenHash, (Revision, Arc<Holder>)>,
+    sessions: Cache<TokenHash, Entry>,
     pulse: Pulse,
     /// The revision, as long as the pulse is this.
     current: Mutex<Option<(Beat, Revision)>>,
 }
 
 type Revision = i64;
+
+#[derive(Clone)]
+struct Entry {
+    /// Under which it was read.
+    revision: Revision,
+    /// Since then, the session may have been seen by this process.
+    last_seen_at: i64,
+    holder: Packed,
+}
 
 impl Known {
     /// Nothing yet, of the database at that path as SQLite has it, which is open already.
@@ -34,17 +44,17 @@ impl Known {
 
     /// The session was seen at that time; what is known of it stays true.
     pub fn touch(&self, token: &TokenHash, now: i64) {
-        if let Some((revision, holder)) = self.sessions.get(token) {
-            let mut touched = Holder::clone(&holder);
-            touched.session.last_seen_at = now;
-            self.sessions.insert(*token, (revision, Arc::new(touched)));
+        if let Some(entry) = self.sessions.get(token) {
+            self.sessions.insert(*token, Entry { last_seen_at: now, ..entry });
         }
     }
 
     /// Another process may have seen it since; that only makes it live longer, so what is idle must be read again.
-    fn find(&self, token: &TokenHash, revision: Revision, now: i64, idle_seconds: i64) -> Option<Arc<Holder>> {
-        let (known_at, holder) = self.sessions.get(token)?;
-        (known_at == revision && !holder.session.is_idle(now, idle_seconds)).then_some(holder)
+    fn find(&self, token: &TokenHash, revision: Revision, now: i64, idle_seconds: i64) -> Option<Holder> {
+        let entry = self.sessions.get(token).filter(|entry| entry.revision == revision)?;
+        let mut holder = entry.holder.open();
+        holder.session.last_seen_at = entry.last_seen_at;
+        (!holder.session.is_idle(now, idle_seconds)).then_some(holder)
     }
 
     /// The revision, unless anything was committed since it was read.
@@ -61,7 +71,7 @@ impl Known {
         token: &TokenHash,
         now: i64,
         idle_seconds: i64,
-    ) -> rusqlite::Result<Option<Arc<Holder>>> {
+    ) -> rusqlite::Result<Option<Holder>> {
         let beat = self.pulse.read();
         // In this order: whatever changes later has a later beat, and a later revision.
         let revision = db.prepare_cached("SELECT id FROM revision")?.query_row([], |row| row.get(0))?;
@@ -69,9 +79,10 @@ impl Known {
         if let Some(holder) = self.find(token, revision, now, idle_seconds) {
             return Ok(Some(holder));
         }
-        let found = sessions::find(db, token)?.map(Arc::new);
+        let found = sessions::find(db, token)?;
         if let Some(holder) = &found {
-            self.sessions.insert(*token, (revision, holder.clone()));
+            let (last_seen_at, holder) = (holder.session.last_seen_at, Packed::new(holder));
+            self.sessions.insert(*token, Entry { revision, last_seen_at, holder });
         }
         Ok(found)
     }
@@ -83,7 +94,7 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn session(&self, token: &TokenHash, now: i64, idle_seconds: i64) -> Result<Option<Arc<Holder>>, StoreError> {
+    pub fn session(&self, token: &TokenHash, now: i64, idle_seconds: i64) -> Result<Option<Holder>, StoreError> {
         match self.known_session(token, now, idle_seconds) {
             Some(holder) => Ok(Some(holder)),
             None => self.readers.read(|db| self.known.read(db, token, now, idle_seconds)),
@@ -91,7 +102,7 @@ impl Store {
     }
 
     /// The same if it can be told without asking the database.
-    pub fn known_session(&self, token: &TokenHash, now: i64, idle_seconds: i64) -> Option<Arc<Holder>> {
+    pub fn known_session(&self, token: &TokenHash, now: i64, idle_seconds: i64) -> Option<Holder> {
         self.known.find(token, self.known.revision()?, now, idle_seconds)
     }
 }

@@ -11,6 +11,7 @@ mod known;
 mod touches;
 mod users;
 mod sessions;
+mod packed;
 mod events;
 mod directory;
 mod people;

@@ -3,9 +3,10 @@
 use std::sync::LazyLock;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::events::{self, Event, EventKind};
+use super::packed::{WholeSession, WholeUser};
 use super::touches::Noted;
 use super::users::{USER_COLUMNS, User};
 use super::{Store, StoreError};
@@ -17,7 +18,7 @@ pub const TOUCH_SECONDS: i64 = 60;
 const LISTED_MAX: i64 = 1000;
 
 /// What a session's token is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SessionKind {
     /// One of ours, from a sign-in.
     Session,
@@ -26,7 +27,7 @@ pub enum SessionKind {
 }
 
 /// Who is at the other end, as far as can be told.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
     /// IP address, behind trusted proxies the one they name.
     pub address: Option<String>,
@@ -57,11 +58,13 @@ pub struct Session {
 }
 
 /// A session, and whose it is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Holder {
     /// The session.
+    #[serde(with = "WholeSession")]
     pub session: Session,
     /// Whose it is.
+    #[serde(with = "WholeUser")]
     pub user: User,
 }
 

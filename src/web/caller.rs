@@ -1,7 +1,5 @@
 //! Who is asking: which credential of a request counts, and what it is worth now.
 
-use std::sync::Arc;
-
 use super::app::App;
 use super::http::Request;
 use super::{cookies, signin};
@@ -49,7 +47,7 @@ impl App {
     ///
     /// # Errors
     /// 401 without a live session, 403 if the policy or a block forbids it, 503 if store or Google cannot answer.
-    pub(super) fn caller(&self, request: &Request, now: i64) -> Result<Arc<Holder>, Error> {
+    pub(super) fn caller(&self, request: &Request, now: i64) -> Result<Holder, Error> {
         let credential = Credential::of(self, request);
         if let Credential::IdToken(token) = &credential
             && self.session(&token.hash(), now)?.is_none()
@@ -73,7 +71,7 @@ impl App {
     }
 
     /// Every live session that the request has the token of, whatever the policy says. Google is not asked.
-    pub(super) fn live_sessions(&self, request: &Request, now: i64) -> Result<Vec<Arc<Holder>>, Error> {
+    pub(super) fn live_sessions(&self, request: &Request, now: i64) -> Result<Vec<Holder>, Error> {
         let hashes = Credential::of(self, request).hashes();
         hashes.iter().filter_map(|token| self.live(token, now).transpose()).collect()
     }
@@ -90,11 +88,11 @@ impl App {
         Credential::of(self, request).hashes().iter().all(is_known)
     }
 
-    fn session(&self, token: &TokenHash, now: i64) -> Result<Option<Arc<Holder>>, Error> {
+    fn session(&self, token: &TokenHash, now: i64) -> Result<Option<Holder>, Error> {
         Ok(self.store.session(token, now, self.settings.session_idle)?)
     }
 
-    fn live(&self, token: &TokenHash, now: i64) -> Result<Option<Arc<Holder>>, Error> {
+    fn live(&self, token: &TokenHash, now: i64) -> Result<Option<Holder>, Error> {
         let found = self.session(token, now)?;
         Ok(found.filter(|holder| holder.session.is_live(now, self.settings.session_idle)))
     }

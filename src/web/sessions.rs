@@ -20,7 +20,7 @@ struct Me<'a> {
 /// # Errors
 /// 401, 403 or 503.
 pub fn me(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    let Holder { session, user } = &*app.caller(request, now)?;
+    let Holder { session, user } = &app.caller(request, now)?;
     Ok(Response::json(200, &Me { user, session }))
 }
 

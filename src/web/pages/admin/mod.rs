@@ -51,7 +51,7 @@ fn for_admin(
             let account = Some(account_name(&caller.user.profile));
             Err(Error::AccessDenied { reason: NO_ADMIN, account })
         }
-        caller => answer(&*caller?),
+        caller => answer(&caller?),
     }
 }
 
