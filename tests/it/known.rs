@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 
 use hallpass::store::Store;
 use hallpass::token::SessionToken;
+use hallpass::web::Handler;
 use serde_json::json;
 
 use crate::world::{HOUR, NOW, RequestExt, World, document, get, refused};
@@ -82,6 +83,33 @@ fn a_session_that_another_process_saw_is_not_idle() {
     assert_eq!(check(NOW), 200);
     world.other_process().execute("UPDATE sessions SET last_seen_at = ?1", [NOW + HOUR - 1]).unwrap();
     assert_eq!((check(NOW + HOUR), check(NOW + 2 * HOUR + 60)), (200, 401));
+}
+
+#[test]
+fn who_is_known_is_told_at_once_and_nobody_else() {
+    let world = World::open();
+    let session = world.session();
+    let at_once = |request| Handler::at_once(&world.app, &request, NOW).map(|response| response.status);
+    let check = || at_once(get("/auth/check").bearer(&session));
+    assert_eq!(check(), None, "the database must be asked");
+    let inside = world.send(get("/auth/me").bearer(&session));
+    for path in ["/auth/check", "/auth/forward", "/auth/me"] {
+        assert_eq!(at_once(get(path).bearer(&session)), Some(200), "{path}");
+        assert_eq!(at_once(get(path)), Some(401), "{path}: who brings nothing is nobody");
+        assert_eq!(at_once(get(path).bearer(&SessionToken::generate().expose())), None, "{path}");
+    }
+    let response = Handler::at_once(&world.app, &get("/auth/me").bearer(&session), NOW).unwrap();
+    assert_eq!(response.body, inside.body);
+    for path in ["/auth/account", "/auth/sessions", "/auth/admin", "/readyz", "/metrics"] {
+        assert_eq!(at_once(get(path).bearer(&session)), None, "{path}");
+    }
+    for (sql, then) in [("UPDATE days SET signins = 0", 200), ("UPDATE users SET blocked_at = 1", 403)] {
+        assert_eq!(check(), Some(200));
+        world.other_process().execute_batch(sql).unwrap();
+        assert_eq!(check(), None, "{sql}: somebody has written");
+        assert_eq!(world.send(get("/auth/check").bearer(&session)).status, then);
+    }
+    assert_eq!(check(), Some(403));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The door through real sockets, in front of a tiny_http that tells what it got.
 
 mod through;
+mod at_once;
 mod framing;
 mod patience;
 mod room;
