@@ -96,7 +96,7 @@ fn who_is_known_is_told_at_once_and_nobody_else() {
     for path in ["/auth/check", "/auth/forward", "/auth/me"] {
         assert_eq!(at_once(get(path).bearer(&session)), Some(200), "{path}");
         assert_eq!(at_once(get(path)), Some(401), "{path}: who brings nothing is nobody");
-        assert_eq!(at_once(get(path).bearer(&SessionToken::generate().expose())), None, "{path}");
+        assert_eq!(at_once(get(path).bearer(SessionToken::generate().expose())), None, "{path}");
     }
     let response = Handler::at_once(&world.app, &get("/auth/me").bearer(&session), NOW).unwrap();
     assert_eq!(response.body, inside.body);
