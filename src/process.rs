@@ -4,14 +4,19 @@ use std::env;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, access, statvfs};
 use rustix::process::nice;
 
 use crate::metrics::Reading;
 
-/// How much less urgent: it gets about a tenth of a processor that others want whole (sched(7)).
-const NICE: i32 = 10;
+/// How much less urgent: it gets about a thirtieth of a processor that others want whole (sched(7)).
+const NICE: i32 = 15;
+
+/// The longest rest of long work.
+const REST_MAX: Duration = Duration::from_millis(100);
 
 /// Memory and descriptors, by the names that Prometheus has for them. What cannot be read is left out.
 pub fn readings() -> Vec<Reading> {
@@ -60,7 +65,11 @@ pub fn variable(name: &str) -> Option<String> {
 }
 
 fn status_value(name: &str) -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
+    value_in("/proc/self/status", name)
+}
+
+fn value_in(file: &str, name: &str) -> Option<u64> {
+    let status = fs::read_to_string(file).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }
@@ -70,4 +79,31 @@ fn status_value(name: &str) -> Option<u64> {
 pub fn let_others_go_first() {
     // Should it be refused, the work is done all the same.
     let _ = nice(NICE);
+}
+
+/// Long work that leaves half of its time to others, as long as they want it.
+pub struct Courtesy {
+    since: Instant,
+    interruptions: Option<u64>,
+}
+
+impl Default for Courtesy {
+    fn default() -> Courtesy {
+        Courtesy { since: Instant::now(), interruptions: interruptions() }
+    }
+}
+
+impl Courtesy {
+    /// Rests for as long as this thread has worked since it last asked, if another one has interrupted it meanwhile.
+    pub fn give_way(&mut self) {
+        if interruptions() != self.interruptions {
+            thread::sleep(self.since.elapsed().min(REST_MAX));
+        }
+        *self = Courtesy::default();
+    }
+}
+
+/// How often this thread had to let others go before it.
+fn interruptions() -> Option<u64> {
+    value_in("/proc/thread-self/status", "nonvoluntary_ctxt_switches:")
 }

@@ -96,7 +96,7 @@ fn throughput(folder: &Path, google: &Google) {
 }
 
 /// Asks for each session once.
-fn each_once(server: &Server, tokens: &[String], connections: Connections) {
+pub fn each_once(server: &Server, tokens: &[String], connections: Connections) {
     let asked = AtomicUsize::new(0);
     let request = |number| {
         let token = &tokens[asked.fetch_add(1, Ordering::Relaxed) % tokens.len()..][..1];

@@ -103,6 +103,7 @@ fn backup(database: &Path, folder: &Path) {
 }
 
 fn backup_under_load(server: &Server, tokens: &[String], database: &Path, folder: &Path) {
+    answering::each_once(server, tokens, Connections::Kept);
     let request = |number| answering::request("GET /auth/check HTTP/1.1", tokens, number);
     let checks = || closed_loop(server.address, CLIENTS, Connections::Kept, RUN, &request).per_second;
     let rounds: Vec<(f64, f64)> = (0..ROUNDS)

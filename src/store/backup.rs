@@ -13,6 +13,7 @@ use rusqlite::{Connection, ErrorCode};
 use tempfile::NamedTempFile;
 
 use super::{Store, StoreError, open};
+use crate::process::Courtesy;
 
 /// What a copy is called until it is whole.
 const PART_PREFIX: &str = ".hallpass-";
@@ -88,7 +89,7 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
     real(one).is_some() && real(one) == real(other)
 }
 
-/// A sound copy beside the place where it shall be, gone again if it is dropped.
+/// A sound copy, on disk, beside the place where it shall be, gone again if it is dropped.
 fn copy(
     from: &Path,
     to: &Path,
@@ -105,14 +106,20 @@ fn copy(
     // A new file, synced once it is whole and thrown away if it is not, has nothing to keep a journal of.
     copied.pragma_update(None, "synchronous", "OFF")?;
     copied.pragma_update(None, "journal_mode", "OFF")?;
-    let stopped = stop.clone();
-    copied.progress_handler(LOOK_INSTRUCTIONS, Some(move || stopped.load(Ordering::Relaxed)))?;
+    let (stopped, mut courtesy) = (stop.clone(), Courtesy::default());
+    let look = move || {
+        courtesy.give_way();
+        stopped.load(Ordering::Relaxed)
+    };
+    copied.progress_handler(LOOK_INSTRUCTIONS, Some(look))?;
     {
+        let mut courtesy = Courtesy::default();
         let backup = Backup::new(&source, &mut copied)?;
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Err(StoreError(format!("the copy of {} was stopped before it was whole", from.display())));
             }
+            courtesy.give_way();
             let result = backup.step(STEP_PAGES)?;
             let pages = backup.progress();
             progress(pages.pagecount, pages.pagecount - pages.remaining);
@@ -125,7 +132,13 @@ fn copy(
     }
     // One file, without a log beside it.
     copied.pragma_update(None, "journal_mode", "DELETE")?;
-    if !is_sound(&copied)? {
+    // The disk takes it in while it is checked.
+    let (sound, synced) = thread::scope(|scope| {
+        let synced = scope.spawn(|| file.as_file().sync_all());
+        (is_sound(&copied), synced.join().expect("no panic in a system call"))
+    });
+    synced.map_err(|error| cannot_write(to, &error))?;
+    if !sound? {
         return Err(StoreError(format!("the copy of {} is damaged, so it was thrown away", from.display())));
     }
     Ok(file)
@@ -145,10 +158,9 @@ fn is_sound(db: &Connection) -> rusqlite::Result<bool> {
     Ok(true)
 }
 
-/// Puts the copy in its place at once, and for good.
+/// Puts the copy, which is on disk, in its place at once, and for good.
 fn put(copied: NamedTempFile, to: &Path) -> Result<(), StoreError> {
     let cannot = |error: io::Error| cannot_write(to, &error);
-    copied.as_file().sync_all().map_err(cannot)?;
     copied.persist(to).map_err(|error| cannot(error.error))?;
     File::open(folder_of(to)).and_then(|folder| folder.sync_all()).map_err(cannot)
 }
