@@ -30,10 +30,12 @@ const COLUMNS: [Column; 6] = [
 pub fn events(options: &EventsOptions) -> Result<(), String> {
     let text = |error: StoreError| error.to_string();
     let store = Store::open_existing(&options.database.database).map_err(text)?;
+    let ago = |duration: Duration| clock::now().saturating_sub_unsigned(duration.as_secs());
     let filter = EventFilter {
         kind: options.kind.clone(),
         about: options.user.as_deref().map(|name| about(&store, name)).transpose()?,
-        since: options.since.map(|while_ago| clock::now().saturating_sub_unsigned(while_ago.as_secs())),
+        since: options.since.map(ago),
+        until: options.until.map(ago),
     };
     // What is recorded between this and the list below is shown once: by the list, whose last id counts then.
     let mut last_id = store.last_events(&EventFilter::default(), 1).map_err(text)?.first().map_or(0, |event| event.id);

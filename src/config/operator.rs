@@ -177,6 +177,9 @@ pub struct EventsOptions {
     /// Only events of this last while: 90s, 12h, 30d
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub since: Option<Duration>,
+    /// Only events that were over this long ago: 90s, 12h, 30d
+    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "follow")]
+    pub until: Option<Duration>,
     /// How many to show at most: the last ones
     #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,

@@ -39,6 +39,8 @@ pub struct EventFilter {
     pub about: Option<About>,
     /// Those from that time on, in unix seconds.
     pub since: Option<i64>,
+    /// Those up to that time, in unix seconds.
+    pub until: Option<i64>,
 }
 
 /// A person that events are about.
@@ -94,18 +96,18 @@ impl Store {
     fn events(&self, filter: &EventFilter, id: i64, limit: u32, order: &str) -> Result<Vec<Recorded>, StoreError> {
         // A condition of its own for each, so that each has its index.
         let (about, name) = match &filter.about {
-            None => ("?4 IS NULL", None),
-            Some(About::Subject(subject)) => ("e.sub = ?4", Some(subject)),
-            Some(About::Email(email)) => ("e.email = ?4 COLLATE NOCASE", Some(email)),
+            None => ("?5 IS NULL", None),
+            Some(About::Subject(subject)) => ("e.sub = ?5", Some(subject)),
+            Some(About::Email(email)) => ("e.email = ?5 COLLATE NOCASE", Some(email)),
         };
         let sql = format!(
-            "SELECT {EVENT_COLUMNS} FROM events e WHERE e.id > ?1 AND (?2 IS NULL OR e.kind = ?2) AND e.at >= ?3 AND {about}
-             ORDER BY {order} LIMIT ?5"
+            "SELECT {EVENT_COLUMNS} FROM events e WHERE e.id > ?1 AND (?2 IS NULL OR e.kind = ?2) AND e.at BETWEEN ?3 AND ?4
+             AND {about} ORDER BY {order} LIMIT ?6"
         );
         self.readers.read(|db| {
-            let since = filter.since.unwrap_or(i64::MIN);
+            let (since, until) = (filter.since.unwrap_or(i64::MIN), filter.until.unwrap_or(i64::MAX));
             let mut statement = db.prepare_cached(&sql)?;
-            let rows = statement.query_map(params![id, filter.kind, since, name, limit], Recorded::from_row)?;
+            let rows = statement.query_map(params![id, filter.kind, since, until, name, limit], Recorded::from_row)?;
             rows.collect()
         })
     }

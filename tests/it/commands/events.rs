@@ -22,6 +22,8 @@ fn events_are_filtered_and_the_newest_is_last() {
     assert_eq!(kinds(&[]), ["signin", "signin", "block"]);
     assert_eq!(kinds(&["--limit", "2"]), ["signin", "block"], "the last ones");
     assert_eq!(kinds(&["--since", "1h"]), ["signin", "block"]);
+    assert_eq!(kinds(&["--until", "1h"]), ["signin"]);
+    assert_eq!(kinds(&["--since", "3h", "--until", "1h"]), ["signin"]);
     assert_eq!(kinds(&["--user", "bob@gmail.com"]), ["signin", "block"]);
     assert_eq!(kinds(&["--user", "bob@gmail.com", "--kind", "block"]), ["block"]);
     assert_eq!(program.printed(&["events", "--limit", "1"]).split('\t').nth(1), Some("block"));
