@@ -99,7 +99,7 @@ def read_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these attacks")
     parser.add_argument("--p99-ms", type=float, default=50, metavar="N", help="what the well-behaved client may wait")
-    parser.add_argument("--fuzz-seconds", type=float, default=20, metavar="N")
+    parser.add_argument("--fuzz-seconds", type=float, default=60, metavar="N")
     parser.add_argument("--fuzz-seed", type=int, default=1, metavar="N", help="the same seed sends the same requests")
     parser.add_argument("--soak", type=float, metavar="SECONDS", help="only ordinary traffic, for that long")
     return parser.parse_args()

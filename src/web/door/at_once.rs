@@ -1,4 +1,4 @@
-//! What the door answers by itself: who asks for nothing that takes time is not made to wait for other threads.
+//! What need not go inside: two more threads would take ten times as long to hand it on as it takes to answer it.
 
 use std::net::IpAddr;
 
@@ -13,8 +13,8 @@ use crate::web::http::Request;
 pub type AtOnce = Box<dyn Fn(&Request) -> Option<Vec<u8>> + Send>;
 
 impl EventLoop {
-    /// Answers the client's request, which is whole, if that can be done at once; false if it must go inside. Who
-    /// pipelines waits for those who do not, and so is never answered at once.
+    /// Answers the client's request, which is whole, if that can be done at once; false if it must go inside. A client
+    /// that pipelines waits its turn there, behind those that do not.
     pub(super) fn answer_at_once(&mut self, key: usize) -> bool {
         let client = &mut self.clients[key];
         if client.pipelines {
@@ -30,8 +30,6 @@ impl EventLoop {
         client.outbound.extend_from_slice(&message[answer.head_length..]);
         client.phase = Phase::Answering { inner: None };
         client.deadline = self.now + self.deadlines.answer;
-        self.crowd.hold(client.place);
-        client.place = self.crowd.last_place();
         self.crowd.release(client.place, key);
         self.flush_client(key);
         true

@@ -1,12 +1,12 @@
 //! The door: the only part that faces the network.
 //!
-//! It accepts TCP, with or without TLS, and Unix sockets, and lets one whole, well-formed, bounded request at a time through to tiny_http on
-//! a private Unix socket. tiny_http, which has a thread per connection and no limits, never meets a client that is slow,
-//! endless or malformed. One thread does it all, on non-blocking sockets:
+//! It accepts TCP, with or without TLS, and Unix sockets, and lets one whole, well-formed, bounded request at a time
+//! through to tiny_http on a private Unix socket. tiny_http, which has a thread per connection and no limits, never meets
+//! a client that is slow, endless or malformed. One thread does it all, on non-blocking sockets:
 //!
 //! ```text
 //! client -> transport -> head (one meaning, or a refusal) -> inside (few connections to tiny_http)
-//!        <-           <- answer (its length, or nothing)  <-
+//!        <-           <- answer (its length, or nothing)  <-      or at_once (takes no waiting)
 //! ```
 //!
 //! Invariants: a client is answered by at most one inner connection, and an inner connection answers at most one client;
