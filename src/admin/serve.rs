@@ -155,7 +155,7 @@ fn raise_descriptor_limit(connections: u64) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
-/// Deletes in small steps what time has made worthless, for as long as the application is there.
+/// Deletes in small steps what time has made worthless, and forgets who was not seen lately, for as long as the application is there.
 fn keep_purging(app: Weak<App>) {
     thread::spawn(move || {
         while let Some(app) = app.upgrade() {
@@ -163,6 +163,7 @@ fn keep_purging(app: Weak<App>) {
                 .store()
                 .purge(clock::now(), app.settings().events_kept)
                 .inspect_err(|error| log::warn!("cannot purge: {error}"));
+            app.store().forget_unseen(clock::now());
             drop(app);
             thread::sleep(if more.unwrap_or(false) { PURGE_PAUSE } else { PURGE_INTERVAL });
         }

@@ -17,6 +17,8 @@ use crate::token::TokenHash;
 
 /// At 0.5 kB each with the profiles that Google sends, some 500 MB; none of it is taken before it is needed.
 const SESSIONS_MAX: usize = 1024 * 1024;
+/// What nobody asked about for so long takes no memory any more.
+const KEPT_SECONDS: i64 = 10 * 60;
 
 pub struct Known {
     sessions: Cache<TokenHash, Entry>,
@@ -104,5 +106,10 @@ impl Store {
     /// The same if it can be told without asking the database.
     pub fn known_session(&self, token: &TokenHash, now: i64, idle_seconds: i64) -> Option<Holder> {
         self.known.find(token, self.known.revision()?, now, idle_seconds)
+    }
+
+    /// Lets go of the memory of sessions that were not seen lately, ended ones among them.
+    pub fn forget_unseen(&self, now: i64) {
+        self.known.sessions.retain(|_, entry| now - entry.last_seen_at < KEPT_SECONDS);
     }
 }

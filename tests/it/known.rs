@@ -113,6 +113,21 @@ fn who_is_known_is_told_at_once_and_nobody_else() {
 }
 
 #[test]
+fn who_was_not_seen_for_ten_minutes_is_forgotten_until_then() {
+    let world = World::open();
+    let (early, late) = (world.session(), world.session());
+    let check = |session: &str, now: i64| world.send_at(get("/auth/check").bearer(session), now).status;
+    assert_eq!((check(&early, NOW), check(&late, NOW + 60)), (200, 200));
+    world.app.store().flush();
+    assert_eq!(check(&late, NOW + 60), 200, "nothing is written from here on");
+    let is_known = |session: &str| Handler::at_once(&world.app, &get("/auth/check").bearer(session), NOW).is_some();
+    assert!(is_known(&early) && is_known(&late));
+    world.app.store().forget_unseen(NOW + 600);
+    assert_eq!((is_known(&early), is_known(&late)), (false, true));
+    assert_eq!(check(&early, NOW + 600), 200);
+}
+
+#[test]
 fn a_database_by_another_name_tells_as_much() {
     let world = World::open();
     let token = SessionToken::parse(&world.session()).unwrap().hash();
