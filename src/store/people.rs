@@ -1,7 +1,5 @@
 //! The users page by page, all of them or those who are searched for.
 
-use std::time::{Duration, Instant};
-
 use rusqlite::{Connection, Row, params};
 
 use super::directory::Account;
@@ -12,8 +10,6 @@ use super::{Store, StoreError};
 pub const SEARCH_CHARACTERS_MIN: usize = 2;
 /// What the index is made of: any three characters that follow one another.
 const INDEXED_CHARACTERS: usize = 3;
-/// Places in the directory that are searched in one go: a millisecond or two where words are as common as can be.
-const SEARCH_STEP: i64 = 32 * 1024;
 
 /// A page of users, the newest first.
 #[derive(Debug, Clone)]
@@ -35,85 +31,43 @@ impl Store {
 
     /// A page of the users, those who came last first: an order that no sign-in changes. `from` is the [`People::next`]
     /// of the page before. A search finds the user of that `sub`, else those with every word of it in their name or
-    /// e-mail, whatever the case; words shorter than [`SEARCH_CHARACTERS_MIN`] do not count. One that takes longer than
-    /// `patience` ends with what it has, and goes on from there on the next page.
+    /// e-mail, whatever the case; words shorter than [`SEARCH_CHARACTERS_MIN`] do not count.
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn people(
-        &self,
-        search: &str,
-        from: Option<i64>,
-        limit: u32,
-        patience: Duration,
-    ) -> Result<People, StoreError> {
+    pub fn people(&self, search: &str, from: Option<i64>, limit: u32) -> Result<People, StoreError> {
+        let all = format!(
+            "SELECT {USER_COLUMNS}, u.pinned_email, d.id FROM directory d JOIN users u ON u.sub = d.sub
+             WHERE d.id <= ?1 ORDER BY d.id DESC LIMIT ?2"
+        );
+        // CROSS JOIN keeps the order, in which the index of the search hands out what it finds.
+        let found = format!(
+            "SELECT {USER_COLUMNS}, u.pinned_email, d.id FROM directory_search f CROSS JOIN directory d ON d.id = f.rowid
+             CROSS JOIN users u ON u.sub = d.sub
+             WHERE f.words MATCH ?3 AND f.rowid <= ?1 ORDER BY f.rowid DESC LIMIT ?2"
+        );
+        let (from, wanted) = (from.unwrap_or(i64::MAX), limit + 1);
         let query = query(search);
         self.readers.read(|db| {
-            if search.is_empty() {
-                return page(db, from, limit);
-            }
-            if let Some(account) = by_subject(db, search)? {
+            if !search.is_empty()
+                && let Some(account) = by_subject(db, search)?
+            {
                 return Ok(People { accounts: vec![account], next: None });
             }
-            if query.is_empty() {
+            if !search.is_empty() && query.is_empty() {
                 return Ok(People { accounts: Vec::new(), next: None });
             }
-            found(db, &query, from, limit, patience)
+            let mut statement = db.prepare_cached(if query.is_empty() { &all } else { &found })?;
+            let read = |row: &Row| Ok((Account::from_row(row)?, row.get("id")?));
+            let mut rows: Vec<(Account, i64)> = if query.is_empty() {
+                statement.query_map(params![from, wanted], read)?.collect::<Result<_, _>>()?
+            } else {
+                statement.query_map(params![from, wanted, query], read)?.collect::<Result<_, _>>()?
+            };
+            let next = rows.get(limit as usize).map(|(_, id)| *id);
+            rows.truncate(limit as usize);
+            Ok(People { accounts: rows.into_iter().map(|(account, _)| account).collect(), next })
         })
-    }
-}
-
-fn page(db: &Connection, from: Option<i64>, limit: u32) -> rusqlite::Result<People> {
-    let sql = format!(
-        "SELECT {USER_COLUMNS}, u.pinned_email, d.id FROM directory d JOIN users u ON u.sub = d.sub
-         WHERE d.id <= ?1 ORDER BY d.id DESC LIMIT ?2"
-    );
-    let mut statement = db.prepare_cached(&sql)?;
-    let rows = statement.query_map(params![from.unwrap_or(i64::MAX), limit + 1], place)?;
-    Ok(People::of(rows.collect::<rusqlite::Result<_>>()?, limit))
-}
-
-/// What the index finds, step by step from the last place on: common words that nobody has together may take it through
-/// the whole of a large directory.
-fn found(db: &Connection, query: &str, from: Option<i64>, limit: u32, patience: Duration) -> rusqlite::Result<People> {
-    // CROSS JOIN keeps the order, in which the index of the search hands out what it finds.
-    let sql = format!(
-        "SELECT {USER_COLUMNS}, u.pinned_email, d.id FROM directory_search f CROSS JOIN directory d ON d.id = f.rowid
-         CROSS JOIN users u ON u.sub = d.sub
-         WHERE f.words MATCH ?1 AND f.rowid > ?2 AND f.rowid <= ?3 ORDER BY f.rowid DESC LIMIT ?4"
-    );
-    let (begin, wanted) = (Instant::now(), limit as usize + 1);
-    let last = db.prepare_cached("SELECT max(id) FROM directory")?.query_row([], |row| row.get::<_, Option<i64>>(0))?;
-    let mut to = from.unwrap_or(i64::MAX).min(last.unwrap_or(0));
-    let mut statement = db.prepare_cached(&sql)?;
-    let mut places = Vec::new();
-    while to > 0 {
-        let after = (to - SEARCH_STEP).max(0);
-        let rows = statement.query_map(params![query, after, to, (wanted - places.len()) as i64], place)?;
-        for row in rows {
-            places.push(row?);
-        }
-        to = after;
-        if places.len() == wanted || begin.elapsed() > patience {
-            break;
-        }
-    }
-    let mut people = People::of(places, limit);
-    people.next = people.next.or((to > 0).then_some(to));
-    Ok(people)
-}
-
-/// A user and where they stand.
-fn place(row: &Row) -> rusqlite::Result<(Account, i64)> {
-    Ok((Account::from_row(row)?, row.get("id")?))
-}
-
-impl People {
-    /// The page that begins with these, of whom one too many tells that there are more.
-    fn of(mut places: Vec<(Account, i64)>, limit: u32) -> People {
-        let next = places.get(limit as usize).map(|(_, id)| *id);
-        places.truncate(limit as usize);
-        People { accounts: places.into_iter().map(|(account, _)| account).collect(), next }
     }
 }
 

@@ -1,7 +1,5 @@
 //! The users: a search, and page after page.
 
-use std::time::Duration;
-
 use maud::html;
 use url::form_urlencoded::Serializer;
 
@@ -14,8 +12,6 @@ use crate::web::pages::moment::ago;
 
 /// Users on a page.
 const PAGE_ROWS: u32 = 50;
-/// After that, a search shows what it has found so far.
-const SEARCH_PATIENCE: Duration = Duration::from_millis(8);
 /// What is read of a search.
 const SEARCH_CHARACTERS_MAX: usize = 200;
 
@@ -29,7 +25,7 @@ pub fn admin_users(app: &App, request: &Request, now: i64) -> Result<Response, E
         let search: String = search.trim().chars().take(SEARCH_CHARACTERS_MAX).collect();
         let from = request.query("from").next().map(|from| from.parse::<i64>()).transpose();
         let from = from.map_err(|_| Error::InvalidRequest("from must be a number, as the page before gives it"))?;
-        let people = app.store.people(&search, from, PAGE_ROWS, SEARCH_PATIENCE)?;
+        let people = app.store.people(&search, from, PAGE_ROWS)?;
         let address = |from: Option<i64>| {
             let mut query = Serializer::new(String::new());
             if !search.is_empty() {
@@ -56,7 +52,6 @@ pub fn admin_users(app: &App, request: &Request, now: i64) -> Result<Response, E
             @if people.accounts.is_empty() {
                 p role="status" {
                     @if search.is_empty() { "Nobody has signed in yet." }
-                    @else if people.next.is_some() { "Nobody was found so far; the search goes on with older users." }
                     @else {
                         "Nobody was found. A word must have " (SEARCH_CHARACTERS_MIN) " letters or more, a sub must be whole."
                     }
@@ -80,11 +75,7 @@ pub fn admin_users(app: &App, request: &Request, now: i64) -> Result<Response, E
             @if from.is_some() || people.next.is_some() {
                 nav.actions aria-label="Pages" {
                     @if from.is_some() { a.button href=(address(None)) { "First page" } }
-                    @if people.next.is_some() {
-                        a.button href=(address(people.next)) rel="next" {
-                            @if people.accounts.is_empty() { "Search on" } @else { "Next page" }
-                        }
-                    }
+                    @if people.next.is_some() { a.button href=(address(people.next)) rel="next" { "Next page" } }
                 }
             }
         };
