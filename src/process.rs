@@ -14,7 +14,6 @@ use crate::metrics::Reading;
 
 /// How much less urgent: it gets about a thirtieth of a processor that others want whole (sched(7)).
 const NICE: i32 = 15;
-
 /// The longest rest of long work.
 const REST_MAX: Duration = Duration::from_millis(100);
 

@@ -155,17 +155,21 @@ fn raise_descriptor_limit(connections: u64) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
-/// Deletes in small steps what time has made worthless, and forgets who was not seen lately, for as long as the application is there.
+/// Deletes in small steps what time has made worthless, and then lets go of its memory, for as long as the application is
+/// there.
 fn keep_purging(app: Weak<App>) {
     thread::spawn(move || {
         while let Some(app) = app.upgrade() {
             let more = app
                 .store()
                 .purge(clock::now(), app.settings().events_kept)
-                .inspect_err(|error| log::warn!("cannot purge: {error}"));
-            app.store().forget_unseen(clock::now());
+                .inspect_err(|error| log::warn!("cannot purge: {error}"))
+                .unwrap_or(false);
+            if !more {
+                app.store().forget_unseen(clock::now());
+            }
             drop(app);
-            thread::sleep(if more.unwrap_or(false) { PURGE_PAUSE } else { PURGE_INTERVAL });
+            thread::sleep(if more { PURGE_PAUSE } else { PURGE_INTERVAL });
         }
     });
 }

@@ -13,13 +13,9 @@ use crate::web::http::Request;
 pub type AtOnce = Box<dyn Fn(&Request) -> Option<Vec<u8>> + Send>;
 
 impl EventLoop {
-    /// Answers the client's request, which is whole, if that can be done at once; false if it must go inside. A client
-    /// that pipelines waits its turn there, behind those that do not.
+    /// Answers the client's request, which is whole, if that can be done at once; false if it must go inside.
     pub(super) fn answer_at_once(&mut self, key: usize) -> bool {
         let client = &mut self.clients[key];
-        if client.pipelines {
-            return false;
-        }
         let request = request(&client.request, client.address);
         let Some(message) = request.and_then(|request| (self.at_once)(&request)) else { return false };
         client.keep_alive &= self.stopping.is_none();

@@ -100,10 +100,11 @@ impl EventLoop {
             let answer = refusal::redirect(&base, &String::from_utf8_lossy(target));
             return self.say_last(key, &answer);
         }
-        if self.answer_at_once(key) {
+        // A client that pipelines waits its turn inside, behind those that do not.
+        let pipelines = client.pipelines;
+        if !pipelines && self.answer_at_once(key) {
             return;
         }
-        let pipelines = self.clients[key].pipelines;
         self.inside.queue(key, pipelines);
         self.serve_waiting();
     }
