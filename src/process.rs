@@ -64,11 +64,7 @@ pub fn variable(name: &str) -> Option<String> {
 }
 
 fn status_value(name: &str) -> Option<u64> {
-    value_in("/proc/self/status", name)
-}
-
-fn value_in(file: &str, name: &str) -> Option<u64> {
-    let status = fs::read_to_string(file).ok()?;
+    let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }
@@ -80,29 +76,32 @@ pub fn let_others_go_first() {
     let _ = nice(NICE);
 }
 
-/// Long work that leaves half of its time to others, as long as they want it.
+/// Long work that leaves four fifths of its time to others, as long as they want it.
 pub struct Courtesy {
     since: Instant,
-    interruptions: Option<u64>,
+    waited: Option<Duration>,
 }
 
 impl Default for Courtesy {
     fn default() -> Courtesy {
-        Courtesy { since: Instant::now(), interruptions: interruptions() }
+        Courtesy { since: Instant::now(), waited: waited() }
     }
 }
 
 impl Courtesy {
-    /// Rests for as long as this thread has worked since it last asked, if another one has interrupted it meanwhile.
+    /// Rests for four times as long as this thread has worked since it last asked, if it had to wait for a processor for
+    /// more than a tenth of that time.
     pub fn give_way(&mut self) {
-        if interruptions() != self.interruptions {
-            thread::sleep(self.since.elapsed().min(REST_MAX));
+        let worked = self.since.elapsed();
+        if waited().zip(self.waited).is_some_and(|(now, then)| now.saturating_sub(then) > worked / 10) {
+            thread::sleep((4 * worked).min(REST_MAX));
         }
         *self = Courtesy::default();
     }
 }
 
-/// How often this thread had to let others go before it.
-fn interruptions() -> Option<u64> {
-    value_in("/proc/thread-self/status", "nonvoluntary_ctxt_switches:")
+/// How long this thread was kept waiting for a processor, all in all.
+fn waited() -> Option<Duration> {
+    let statistics = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    statistics.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
 }

@@ -21,6 +21,7 @@ mod revocations;
 mod history;
 mod keys;
 mod transfer;
+mod copy;
 mod backup;
 mod inspection;
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -73,6 +74,25 @@ fn a_backup_during_sign_ins_is_sound_and_restores() {
     assert!(output.status.success(), "{}", error(&output));
     let restored = Program::serve_in(folder, &[], &[]);
     restored.has_status(&session, "200");
+}
+
+#[test]
+fn a_copy_is_of_one_moment_whatever_is_written_meanwhile() {
+    let program = Program::serve(&[]);
+    program.sql(&history_of(50_000));
+    let file = program.folder.path().join("backup.db");
+    let mut steps = 0;
+    let meanwhile = |_, _| {
+        program.sql(&history_of(2_000));
+        program.sql("PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint(TRUNCATE)");
+        steps += 1;
+    };
+    Store::back_up(&program.database(), &file, meanwhile, &Arc::default()).unwrap();
+    assert!(steps > 2, "nothing was written in the middle of it");
+    let backup = rusqlite::Connection::open(&file).unwrap();
+    let check: String = backup.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    let events: i64 = backup.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).unwrap();
+    assert_eq!((check.as_str(), events), ("ok", 50_000));
 }
 
 #[test]
