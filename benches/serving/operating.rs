@@ -25,8 +25,9 @@ const BACKUPS: usize = 5;
 const PAUSE: Duration = Duration::from_secs(5);
 /// Backups while checks are counted.
 const ROUNDS: usize = 3;
-/// How long checks are counted without a backup; with one it is again and again for so long, from its beginning to its end.
+/// How long checks are counted without a backup.
 const RUN: Duration = Duration::from_secs(5);
+/// With one, they are counted again and again for so long, from its beginning to its end.
 const SLICE: Duration = Duration::from_millis(1500);
 const CLIENTS: usize = 16;
 
