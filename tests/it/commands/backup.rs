@@ -81,13 +81,15 @@ fn a_copy_is_of_one_moment_whatever_is_written_meanwhile() {
     let program = Program::serve(&[]);
     program.sql(&history_of(50_000));
     let file = program.folder.path().join("backup.db");
-    let mut steps = 0;
+    let (mut steps, stop) = (0, Arc::new(AtomicBool::new(false)));
     let meanwhile = |_, _| {
         program.sql(&history_of(2_000));
         program.sql("PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint(TRUNCATE)");
         steps += 1;
+        // It starts over for ever if it does not hold on to what it saw first.
+        stop.store(steps > 50, Ordering::Relaxed);
     };
-    Store::back_up(&program.database(), &file, meanwhile, &Arc::default()).unwrap();
+    Store::back_up(&program.database(), &file, meanwhile, &stop).unwrap();
     assert!(steps > 2, "nothing was written in the middle of it");
     let backup = rusqlite::Connection::open(&file).unwrap();
     let check: String = backup.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
