@@ -13,8 +13,6 @@ use super::population;
 use super::report::{Target, median, percentile, remark, row};
 use super::server::{BINARY, Server};
 
-/// What costs the most.
-const WORST: &str = "the worst search";
 /// How often a page is asked for, and a list.
 const PAGES: usize = 50;
 const LISTS: usize = 10;
@@ -66,8 +64,10 @@ fn pages(server: &Server, admin: &str) {
         ("a search that finds one", "/auth/admin/users?q=lovelace.654326%40".to_owned()),
         ("a search that finds nobody", "/auth/admin/users?q=quentin".to_owned()),
         ("a user", format!("/auth/admin/users/{}", population::ADMIN_SUBJECT)),
-        // Each word is in more than 100,000 names, which no real names are, and no name has all three.
-        (WORST, "/auth/admin/users?q=ada+hopper+okafor".to_owned()),
+        // What costs the most: each word is in more than 100,000 names, or everybody's, and nobody has all of them.
+        ("a search for three common names", "/auth/admin/users?q=ada+hopper+okafor".to_owned()),
+        ("a search for a host and two names", "/auth/admin/users?q=example.com+hopper+okafor".to_owned()),
+        ("a search for parts of three words", "/auth/admin/users?q=9%40example+hop+for".to_owned()),
     ] {
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: hallpass={admin}\r\n\r\n");
         let ask = |_| {
@@ -77,8 +77,7 @@ fn pages(server: &Server, admin: &str) {
         };
         let mut times: Vec<Duration> = (0..PAGES).map(ask).collect();
         let p95 = percentile(&mut times, 0.95);
-        let target = if what == WORST { Target::None } else { Target::AtMost(20.0) };
-        row(&format!("admin page, {what}, p95 in ms"), &format!("{p95:.1}"), "", p95, target);
+        row(&format!("admin page, {what}, p95 in ms"), &format!("{p95:.1}"), "", p95, Target::AtMost(20.0));
     }
 }
 

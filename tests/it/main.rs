@@ -19,6 +19,7 @@ mod check;
 mod way_back;
 mod pages;
 mod admin;
+mod search;
 mod signals;
 mod limits;
 mod store;

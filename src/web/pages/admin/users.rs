@@ -11,7 +11,7 @@ use crate::web::http::{Request, Response};
 use crate::web::pages::moment::ago;
 
 /// Users on a page.
-const PAGE_ROWS: u32 = 50;
+const PAGE_ROWS: usize = 50;
 /// What is read of a search.
 const SEARCH_CHARACTERS_MAX: usize = 200;
 
