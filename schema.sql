@@ -73,7 +73,7 @@ CREATE TABLE IF NOT EXISTS directory (
     words               TEXT NOT NULL       -- name and e-mail, each after a space, so that a space begins a word
 ) STRICT;
 CREATE VIRTUAL TABLE IF NOT EXISTS directory_search USING fts5 (
-    words, content = 'directory', content_rowid = 'id', tokenize = 'trigram', columnsize = 0
+    words, content = 'directory', content_rowid = 'id', tokenize = 'trigram', columnsize = 0, detail = none
 );
 CREATE TRIGGER IF NOT EXISTS directory_add AFTER INSERT ON users BEGIN
     INSERT INTO directory (sub, words) VALUES (new.sub, coalesce(' ' || new.name, '') || coalesce(' ' || new.email, ''));
