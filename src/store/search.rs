@@ -4,7 +4,7 @@
 //! all takes long when most are common. So a sample of the directory tells which few of them leave the fewest users, and
 //! these are compared with the words one by one.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 /// A word must have so many characters to be searched for. Two find the beginnings of words, three and more any part.
 pub const SEARCH_CHARACTERS_MIN: usize = 2;
@@ -103,7 +103,9 @@ fn sample(db: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut at = db.prepare_cached("SELECT words FROM directory WHERE id >= ?1 LIMIT 1")?;
     let spread = (0..SAMPLE).map(|number| (number as f64 * SPREAD).fract());
     let ids = spread.map(|part| first + (part * (last - first) as f64) as i64);
-    ids.map(|id| at.query_row([id], |row| Ok(fold(row.get_ref(0)?.as_str()?)))).collect()
+    // Between two statements the last users may be deleted.
+    let words = |id| at.query_row([id], |row| Ok(fold(row.get_ref(0)?.as_str()?))).optional().transpose();
+    ids.filter_map(words).collect()
 }
 
 /// The text without case. What FTS5 takes for the same is the same here.
