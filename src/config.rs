@@ -10,9 +10,9 @@ pub use diagnosis::{DoctorOptions, VerifyOptions};
 
 pub use keeping::{KeepingOptions, Retention};
 pub use operator::{
-    BackupOptions, DatabaseOption, EventsOptions, ExportFormat, ImportOptions, RestoreOptions, SessionsCommand,
-    SessionsOptions, SortOption, UsersCommand, UsersOptions, WhoOption,
+    BackupOptions, DatabaseOption, EventsOptions, ExportFormat, ImportOptions, RestoreOptions,
+    SessionsCommand, SessionsOptions, SortOption, UsersCommand, UsersOptions, WhoOption,
 };
 pub use options::{Command, HealthOptions, LogFormat, Options, ServeOptions, VerifyOption};
-pub use settings::{ListenAddress, Logo, Settings, SigninLimit, TrustedProxies, is_within};
+pub use settings::{Logo, Settings, SigninLimit, TrustedProxies, is_within};
 pub(crate) use settings::{cookie_domain, origin, policy, public_url, trusted_proxies, verifier};

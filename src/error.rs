@@ -77,8 +77,12 @@ impl Error {
             Error::Unauthenticated => "there is no session, or it has ended; sign in",
             Error::NotFound => "there is nothing at this address",
             Error::MethodNotAllowed(_) => "this address does not take that method",
-            Error::UnsupportedMediaType => "the body must be application/x-www-form-urlencoded or application/json",
-            Error::TooManyRequests { .. } => "too many sign-in attempts from this address; wait a little",
+            Error::UnsupportedMediaType => {
+                "the body must be application/x-www-form-urlencoded or application/json"
+            }
+            Error::TooManyRequests { .. } => {
+                "too many sign-in attempts from this address; wait a little"
+            }
             Error::Unavailable { .. } => "it cannot be checked just now who you are",
         }
     }
@@ -86,7 +90,9 @@ impl Error {
     /// Seconds for `Retry-After`, where waiting helps.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Error::TooManyRequests { retry_after } | Error::Unavailable { retry_after, .. } => Some(*retry_after),
+            Error::TooManyRequests { retry_after } | Error::Unavailable { retry_after, .. } => {
+                Some(*retry_after)
+            }
             _ => None,
         }
     }

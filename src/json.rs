@@ -21,7 +21,11 @@ impl Fields {
     /// The fields of a form, as a browser encodes it: every value is a string.
     pub fn parse_form(body: &[u8]) -> Fields {
         let pairs = url::form_urlencoded::parse(body);
-        Fields(pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect())
+        Fields(
+            pairs
+                .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
+                .collect(),
+        )
     }
 
     /// Every field, in order.

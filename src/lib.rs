@@ -22,5 +22,6 @@ pub mod metrics;
 pub mod process;
 pub mod google;
 pub mod store;
+pub mod http;
 pub mod web;
-pub mod admin;
+pub mod cli;

@@ -56,7 +56,11 @@ impl<'kvs> VisitSource<'kvs> for TextPairs<'_> {
 
 fn escaped(message: &str) -> String {
     let visible = |character: char| {
-        if character.is_control() { character.escape_default().to_string() } else { character.into() }
+        if character.is_control() {
+            character.escape_default().to_string()
+        } else {
+            character.into()
+        }
     };
     message.chars().map(visible).collect()
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use hallpass::admin::{self, Stop};
+use hallpass::cli::{self, Stop};
 use hallpass::config::{Command, Options};
 
 fn main() -> ExitCode {
@@ -18,17 +18,17 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Stop> {
     match command {
-        Command::Serve(options) => admin::serve(&options)?,
-        Command::Health(options) => admin::health(&options)?,
-        Command::Doctor(options) => admin::doctor(&options)?,
-        Command::Verify(options) => admin::verify(&options)?,
-        Command::Demo(options) => admin::demo(options)?,
-        Command::Users(options) => admin::users(&options)?,
-        Command::Sessions(options) => admin::sessions(&options)?,
-        Command::Events(options) => admin::events(&options)?,
-        Command::Import(options) => admin::import(&options)?,
-        Command::Backup(options) => admin::backup(&options)?,
-        Command::Restore(options) => admin::restore(&options)?,
+        Command::Serve(options) => cli::serve(&options)?,
+        Command::Health(options) => cli::health(&options)?,
+        Command::Doctor(options) => cli::doctor(&options)?,
+        Command::Verify(options) => cli::verify(&options)?,
+        Command::Demo(options) => cli::demo(options)?,
+        Command::Users(options) => cli::users(&options)?,
+        Command::Sessions(options) => cli::sessions(&options)?,
+        Command::Events(options) => cli::events(&options)?,
+        Command::Import(options) => cli::import(&options)?,
+        Command::Backup(options) => cli::backup(&options)?,
+        Command::Restore(options) => cli::restore(&options)?,
     }
     Ok(())
 }

@@ -6,7 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, text};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, text,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
@@ -18,7 +20,8 @@ use prometheus_client::registry::Registry;
 use crate::clock;
 
 /// Upper bounds in seconds: checks take microseconds, a sign-in waits for Google and the disk.
-const REQUEST_SECONDS: [f64; 11] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+const REQUEST_SECONDS: [f64; 11] =
+    [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 /// Upper bounds in seconds: 50 to 200 ms are usual for Google.
 const CALL_SECONDS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4];
 
@@ -203,28 +206,56 @@ impl Metrics {
     pub fn last_backup(&self) -> Option<Reading> {
         let at = *self.last_backup.lock().unwrap_or_else(PoisonError::into_inner);
         let help = "When the newest backup was made, in unix seconds";
-        Some(Reading::gauge("hallpass_backup_last_success_timestamp_seconds", help, at?.unsigned_abs()))
+        Some(Reading::gauge(
+            "hallpass_backup_last_success_timestamp_seconds",
+            help,
+            at?.unsigned_abs(),
+        ))
     }
 
     /// When counting began, which is when the process did.
     pub fn start_time(&self) -> Reading {
         let seconds = self.started_at.unsigned_abs();
-        Reading::gauge("process_start_time_seconds", "When the process began, in unix seconds", seconds)
+        Reading::gauge(
+            "process_start_time_seconds",
+            "When the process began, in unix seconds",
+            seconds,
+        )
     }
 
     /// Everything counted and read, in version 0.0.4 of Prometheus' text format.
     pub fn exposition(&self, readings: Vec<Reading>) -> String {
         let mut registry = Registry::default();
         let hallpass = registry.sub_registry_with_prefix("hallpass");
-        hallpass.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        hallpass.register(
+            "build",
+            "The version that runs",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
         hallpass.register("http_requests", "Requests answered", self.requests.clone());
-        hallpass.register("http_request_duration_seconds", "Time to an answer", self.request_seconds.clone());
+        hallpass.register(
+            "http_request_duration_seconds",
+            "Time to an answer",
+            self.request_seconds.clone(),
+        );
         hallpass.register("signins", "Attempts to sign in", self.signins.clone());
-        hallpass.register("signins_verified", "Sign-ins by what verified them", self.verified.clone());
+        hallpass.register(
+            "signins_verified",
+            "Sign-ins by what verified them",
+            self.verified.clone(),
+        );
         hallpass.register("keys_fetches", "Fetches of Google's keys", self.keys_fetches.clone());
         hallpass.register("tokeninfo_calls", "Calls to Google", self.calls.clone());
-        hallpass.register("tokeninfo_call_duration_seconds", "Time to Google's answer", self.call_seconds.clone());
-        hallpass.register("backups", "Backups that the server made by itself", self.backups.clone());
+        hallpass.register(
+            "tokeninfo_call_duration_seconds",
+            "Time to Google's answer",
+            self.call_seconds.clone(),
+        );
+        hallpass.register(
+            "backups",
+            "Backups that the server made by itself",
+            self.backups.clone(),
+        );
         registry.register_collector(Box::new(Readings(readings)));
         let mut exposition = String::new();
         text::encode_registry(&mut exposition, &registry).expect("a String takes every write");
@@ -245,7 +276,11 @@ impl Collector for Readings {
                 continue;
             }
             for (reason, value) in &reading.values {
-                encode(kind, *value, family.encode_family(&[("reason", reason.unwrap_or_default())])?)?;
+                encode(
+                    kind,
+                    *value,
+                    family.encode_family(&[("reason", reason.unwrap_or_default())])?,
+                )?;
             }
         }
         Ok(())
@@ -262,7 +297,8 @@ fn encode(kind: MetricType, value: u64, encoder: MetricEncoder) -> fmt::Result {
 /// OpenMetrics names a counter's family without `_total` and knows a type `info`; the older format, which every
 /// Prometheus reads without being asked, does neither.
 fn classic(open_metrics: &str) -> String {
-    let types = open_metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let types =
+        open_metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let types: HashMap<&str, &str> = types.collect();
     let mut classic = String::with_capacity(open_metrics.len());
     for line in open_metrics.lines() {

@@ -93,7 +93,10 @@ impl Courtesy {
     /// more than a tenth of that time.
     pub fn give_way(&mut self) {
         let worked = self.since.elapsed();
-        if waited().zip(self.waited).is_some_and(|(now, then)| now.saturating_sub(then) > worked / 10) {
+        if waited()
+            .zip(self.waited)
+            .is_some_and(|(now, then)| now.saturating_sub(then) > worked / 10)
+        {
             thread::sleep((4 * worked).min(REST_MAX));
         }
         *self = Courtesy::default();

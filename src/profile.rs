@@ -44,8 +44,14 @@ impl Profile {
 /// Whether Google is authoritative for `email`: a gmail.com address, or a verified one of a Workspace account.
 ///
 /// Source: "Verify the Google ID token on your server side", on `email`, `email_verified` and `hd`.
-pub fn is_authoritative(email: &str, email_verified: Option<bool>, hosted_domain: Option<&str>) -> bool {
-    let Some((local, domain)) = email.split_once('@') else { return false };
+pub fn is_authoritative(
+    email: &str,
+    email_verified: Option<bool>,
+    hosted_domain: Option<&str>,
+) -> bool {
+    let Some((local, domain)) = email.split_once('@') else {
+        return false;
+    };
     let one_address = !local.is_empty() && !domain.is_empty() && !domain.contains('@');
     let gmail = domain.eq_ignore_ascii_case("gmail.com");
     one_address && (gmail || (email_verified == Some(true) && hosted_domain.is_some()))

@@ -22,8 +22,10 @@ pub struct IdToken(String);
 impl IdToken {
     /// Takes a token of possible shape. One of our own session tokens is not: it must never leave for Google.
     pub fn parse(text: &str) -> Option<IdToken> {
-        let possible = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        let shape = !text.is_empty() && text.len() <= ID_TOKEN_BYTES_MAX && text.bytes().all(possible);
+        let possible =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let shape =
+            !text.is_empty() && text.len() <= ID_TOKEN_BYTES_MAX && text.bytes().all(possible);
         (shape && !text.starts_with(SESSION_PREFIX)).then(|| IdToken(text.to_owned()))
     }
 
@@ -156,6 +158,10 @@ mod tests {
     #[test]
     fn a_name_is_no_flag() {
         // One in 64 would be; so many miss it about once in 10^68.
-        assert!((0..10_000).map(|_| random_name()).all(|name| name.len() == 16 && !name.starts_with('-')));
+        assert!(
+            (0..10_000)
+                .map(|_| random_name())
+                .all(|name| name.len() == 16 && !name.starts_with('-'))
+        );
     }
 }

@@ -50,16 +50,22 @@ fn throughput(folder: &Path, google: &Google) {
     }
     each_once(&over_tls, &tokens, Connections::Tls(&certificate));
     let resident = hallpass.resident_mb();
-    let compare = |what: &str, hallpass: &Server, line: &str, connections: Connections<'_>, target: Target| {
+    let compare = |what: &str,
+                   hallpass: &Server,
+                   line: &str,
+                   connections: Connections<'_>,
+                   target: Target| {
         let request = |number| request(line, &tokens, number);
         // The bare server speaks no TLS.
-        let beside = if let Connections::Tls(_) = connections { Connections::Kept } else { connections };
+        let beside =
+            if let Connections::Tls(_) = connections { Connections::Kept } else { connections };
         let run = |server: &Server, connections| {
             let outcome = closed_loop(server.address, CLIENTS, connections, ROUND, &request);
             assert_eq!(outcome.failed, 0, "{what}: not every answer is 200");
             outcome.per_second
         };
-        let rounds: Vec<_> = (0..ROUNDS).map(|_| (run(hallpass, connections), run(&bare, beside))).collect();
+        let rounds: Vec<_> =
+            (0..ROUNDS).map(|_| (run(hallpass, connections), run(&bare, beside))).collect();
         row(
             what,
             &format!("{:.0}", median(rounds.iter().map(|(hallpass, _)| *hallpass).collect())),
@@ -69,9 +75,22 @@ fn throughput(folder: &Path, google: &Google) {
         );
     };
     let (kept, new) = (Connections::Kept, Connections::New);
-    let (me, check, check_1_0) = ("GET /auth/me HTTP/1.1", "GET /auth/check HTTP/1.1", "GET /auth/check HTTP/1.0");
-    compare("me/s, without the door | bare tiny_http", &without_door, me, kept, Target::AtLeast(0.5));
-    compare("check/s, without the door | bare tiny_http", &without_door, check, kept, Target::AtLeast(0.6));
+    let (me, check, check_1_0) =
+        ("GET /auth/me HTTP/1.1", "GET /auth/check HTTP/1.1", "GET /auth/check HTTP/1.0");
+    compare(
+        "me/s, without the door | bare tiny_http",
+        &without_door,
+        me,
+        kept,
+        Target::AtLeast(0.5),
+    );
+    compare(
+        "check/s, without the door | bare tiny_http",
+        &without_door,
+        check,
+        kept,
+        Target::AtLeast(0.6),
+    );
     compare("me/s | bare tiny_http", &hallpass, me, kept, Target::None);
     compare("check/s | bare tiny_http", &hallpass, check, kept, Target::AtLeast(0.55));
     compare(
@@ -92,7 +111,13 @@ fn throughput(folder: &Path, google: &Google) {
         "100,000 live sessions, each asked for once before, each request with another of them; 8 clients, 4 threads; \
          medians of 5 rounds by turns",
     );
-    row("resident memory, all of them known, MB", &format!("{resident:.0}"), "", resident, Target::None);
+    row(
+        "resident memory, all of them known, MB",
+        &format!("{resident:.0}"),
+        "",
+        resident,
+        Target::None,
+    );
 }
 
 /// Asks for each session once.
@@ -131,7 +156,13 @@ fn more_sessions(folder: &Path, google: &Google) {
         Target::AtLeast(0.9),
     );
     let resident = many.0.resident_mb();
-    row("resident memory, 1,000,000 sessions known, MB", &format!("{resident:.0}"), "", resident, Target::None);
+    row(
+        "resident memory, 1,000,000 sessions known, MB",
+        &format!("{resident:.0}"),
+        "",
+        resident,
+        Target::None,
+    );
 }
 
 /// All sessions were last seen long ago, so that every check of this run writes as well.
@@ -146,9 +177,12 @@ fn latency_of_check(folder: &Path, google: &Google) {
             [0.50, 0.95, 0.99].map(|share| percentile(&mut latencies, share))
         })
         .collect();
-    let [p50, p95, p99] = [0, 1, 2].map(|place| median(rounds.iter().map(|round| round[place]).collect()));
+    let [p50, p95, p99] =
+        [0, 1, 2].map(|place| median(rounds.iter().map(|round| round[place]).collect()));
     row("check at 1000 requests/s, p95 in ms", &format!("{p95:.2}"), "", p95, Target::AtMost(1.0));
-    remark(&format!("p50 {p50:.2} ms, p99 {p99:.2} ms; every check writes when its session was last seen"));
+    remark(&format!(
+        "p50 {p50:.2} ms, p99 {p99:.2} ms; every check writes when its session was last seen"
+    ));
 }
 
 fn latency_beside_hanging_sign_ins(folder: &Path, google: &Google) {

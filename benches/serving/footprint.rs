@@ -20,14 +20,27 @@ pub fn measure(folder: &Path) {
     let google = Google::start(Answers::Never);
     let small = folder.join("small.db");
     let resident = Server::hallpass(&small, &google, &[]).resident_mb();
-    row("resident memory after the first answer, MB", &format!("{resident:.1}"), "", resident, Target::AtMost(12.0));
+    row(
+        "resident memory after the first answer, MB",
+        &format!("{resident:.1}"),
+        "",
+        resident,
+        Target::AtMost(12.0),
+    );
 
     // Room for our ends of them; a refusal would show in the next line.
     let _ = rlimit::increase_nofile_limit(4 * CONNECTIONS as u64);
     let server = Server::hallpass(&small, &google, &[]);
-    let connections: Vec<_> = (0..CONNECTIONS).map(|_| Connection::open_served(server.address)).collect();
+    let connections: Vec<_> =
+        (0..CONNECTIONS).map(|_| Connection::open_served(server.address)).collect();
     let resident = server.resident_mb();
-    row("the same with 1,000 open connections, MB", &format!("{resident:.1}"), "", resident, Target::None);
+    row(
+        "the same with 1,000 open connections, MB",
+        &format!("{resident:.1}"),
+        "",
+        resident,
+        Target::None,
+    );
     drop((connections, server));
 
     let start = |database: &Path| {
@@ -35,7 +48,13 @@ pub fn measure(folder: &Path) {
         median(starts.map(|start| start.as_secs_f64() * 1000.0).collect())
     };
     let started = start(&small);
-    row("from exec to the first answer, ms", &format!("{started:.1}"), "", started, Target::AtMost(50.0));
+    row(
+        "from exec to the first answer, ms",
+        &format!("{started:.1}"),
+        "",
+        started,
+        Target::AtMost(50.0),
+    );
     let many = folder.join("many-at-start.db");
     sessions::create(&many, 100_000, LastSeen::ThisMinute);
     let started = start(&many);

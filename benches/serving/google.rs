@@ -38,12 +38,15 @@ impl Google {
     /// Starts one.
     pub fn start(answers: Answers) -> Google {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-        let google =
-            Google { address: listener.local_addr().expect("a listener has an address"), asked: Arc::default() };
+        let google = Google {
+            address: listener.local_addr().expect("a listener has an address"),
+            asked: Arc::default(),
+        };
         let asked = google.asked.clone();
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (stream, asked) = (stream.expect("a connection can be accepted"), asked.clone());
+                let (stream, asked) =
+                    (stream.expect("a connection can be accepted"), asked.clone());
                 thread::spawn(move || converse(&stream, answers, &asked));
             }
         });
@@ -120,5 +123,7 @@ fn answer(person: &str) -> String {
 
 fn with_head(document: &str) -> String {
     let length = document.len();
-    format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{document}")
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{document}"
+    )
 }

@@ -42,9 +42,10 @@ pub fn measure(folder: &Path) {
     let (by_keys, by_tokeninfo) = servers(folder, "instant", &instant);
     let (mut keys, mut tokeninfo) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        for (server, request, rounds) in
-            [(&by_keys, &signed as super::load::Request, &mut keys), (&by_tokeninfo, &asked, &mut tokeninfo)]
-        {
+        for (server, request, rounds) in [
+            (&by_keys, &signed as super::load::Request, &mut keys),
+            (&by_tokeninfo, &asked, &mut tokeninfo),
+        ] {
             let outcome = closed_loop(server.address, 64, Connections::Kept, ROUND, request);
             assert_eq!(outcome.failed, 0, "not every sign-in is answered with 200");
             rounds.push(outcome.per_second);
@@ -65,12 +66,16 @@ pub fn measure(folder: &Path) {
         keys / ceiling,
         Target::None,
     );
-    remark(&format!("of both, each of {PEOPLE} people signs in again and again, and each sign-in is on disk"));
+    remark(&format!(
+        "of both, each of {PEOPLE} people signs in again and again, and each sign-in is on disk"
+    ));
     drop((by_keys, by_tokeninfo));
 
     let slow = Google::start(Answers::After(LATENCY));
     let (by_keys, by_tokeninfo) = servers(folder, "slow", &slow);
-    let p50 = |server: &Server, request| percentile(&mut open_loop(server.address, PER_SECOND, ROUND, request), 0.5);
+    let p50 = |server: &Server, request| {
+        percentile(&mut open_loop(server.address, PER_SECOND, ROUND, request), 0.5)
+    };
     let (keys, tokeninfo) = (p50(&by_keys, &signed), p50(&by_tokeninfo, &asked));
     row(
         "p50 of a sign-in by keys, ms | Google takes 50 ms",
@@ -97,7 +102,8 @@ fn verifications_per_second(signer: &Signer, token: &str) -> f64 {
     let key = PublicKeyComponents::<Vec<u8>>::from(signer.0.public());
     let (begin, mut count) = (Instant::now(), 0);
     while begin.elapsed() < ROUND {
-        key.verify(&RSA_PKCS1_2048_8192_SHA256, signed.as_bytes(), &signature).expect("it was signed so");
+        key.verify(&RSA_PKCS1_2048_8192_SHA256, signed.as_bytes(), &signature)
+            .expect("it was signed so");
         count += 1;
     }
     f64::from(count) / begin.elapsed().as_secs_f64()
@@ -139,8 +145,10 @@ fn claims(person: u64) -> String {
 
 /// The JWK set with the key's public part.
 pub fn published() -> String {
-    let PublicKeyComponents { n, e } = PublicKeyComponents::<Vec<u8>>::from(Signer::new().0.public());
+    let PublicKeyComponents { n, e } =
+        PublicKeyComponents::<Vec<u8>>::from(Signer::new().0.public());
     let (n, e) = (URL_SAFE_NO_PAD.encode(n), URL_SAFE_NO_PAD.encode(e));
-    let key = json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": google::KEY_ID, "n": n, "e": e});
+    let key =
+        json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": google::KEY_ID, "n": n, "e": e});
     json!({"keys": [key]}).to_string()
 }

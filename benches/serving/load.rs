@@ -92,10 +92,16 @@ pub fn closed_loop(
 
 /// So many requests a second, whether or not the last were answered: what a request waits for a late answer to the one
 /// before it counts as its own. That this program itself wakes up late does not. Returns how long each took.
-pub fn open_loop(server: SocketAddr, per_second: u32, run: Duration, request: Request) -> Vec<Duration> {
+pub fn open_loop(
+    server: SocketAddr,
+    per_second: u32,
+    run: Duration,
+    request: Request,
+) -> Vec<Duration> {
     const CLIENTS: u32 = 16;
     let interval = Duration::from_secs(1) * CLIENTS / per_second;
-    let opened: Vec<_> = (0..CLIENTS).map(|number| (number, Connection::open_served(server))).collect();
+    let opened: Vec<_> =
+        (0..CLIENTS).map(|number| (number, Connection::open_served(server))).collect();
     let begin = Instant::now();
     let (from, until) = (begin + WARM_UP, begin + WARM_UP + run);
     let client = |(number, mut connection): (u32, Connection)| {
@@ -164,7 +170,9 @@ impl Connection {
     }
 
     fn served(mut self) -> Connection {
-        let status = self.exchange(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Hallpass-Peer: 127.0.0.1\r\n\r\n");
+        let status = self.exchange(
+            b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Hallpass-Peer: 127.0.0.1\r\n\r\n",
+        );
         assert_eq!(status, 200, "the server is not well");
         self
     }
@@ -219,7 +227,12 @@ enum Stream {
 fn status_and_length(answer: &[u8]) -> Option<(u16, usize)> {
     let head = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let text = std::str::from_utf8(&answer[..head]).expect("a head is ASCII");
-    let status = text.get(9..12).and_then(|status| status.parse().ok()).expect("an answer begins with its status");
-    let length = text.rsplit_once("Content-Length: ").map_or("0", |(_, rest)| rest.split('\r').next().unwrap_or("0"));
+    let status = text
+        .get(9..12)
+        .and_then(|status| status.parse().ok())
+        .expect("an answer begins with its status");
+    let length = text
+        .rsplit_once("Content-Length: ")
+        .map_or("0", |(_, rest)| rest.split('\r').next().unwrap_or("0"));
     Some((status, head + 4 + length.parse::<usize>().expect("a length is a number")))
 }

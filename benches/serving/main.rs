@@ -47,7 +47,8 @@ fn main() {
 fn measure(names: &[String]) {
     let named = |section: &str| names.iter().any(|name| name == section);
     let any = SECTIONS.iter().any(|(section, _)| named(section));
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder can be made");
+    let folder =
+        tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder can be made");
     report::print_machine();
     report::print_head();
     for (section, measure) in SECTIONS {

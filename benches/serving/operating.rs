@@ -66,10 +66,14 @@ fn pages(server: &Server, admin: &str) {
         ("a user", format!("/auth/admin/users/{}", population::ADMIN_SUBJECT)),
         // What costs the most: each word is in more than 100,000 names, or everybody's, and nobody has all of them.
         ("a search for three common names", "/auth/admin/users?q=ada+hopper+okafor".to_owned()),
-        ("a search for a host and two names", "/auth/admin/users?q=example.com+hopper+okafor".to_owned()),
+        (
+            "a search for a host and two names",
+            "/auth/admin/users?q=example.com+hopper+okafor".to_owned(),
+        ),
         ("a search for parts of three words", "/auth/admin/users?q=9%40example+hop+for".to_owned()),
     ] {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: hallpass={admin}\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: hallpass={admin}\r\n\r\n");
         let ask = |_| {
             let begin = Instant::now();
             assert_eq!(connection.exchange(request.as_bytes()), 200, "{path}");
@@ -77,14 +81,27 @@ fn pages(server: &Server, admin: &str) {
         };
         let mut times: Vec<Duration> = (0..PAGES).map(ask).collect();
         let p95 = percentile(&mut times, 0.95);
-        row(&format!("admin page, {what}, p95 in ms"), &format!("{p95:.1}"), "", p95, Target::AtMost(20.0));
+        row(
+            &format!("admin page, {what}, p95 in ms"),
+            &format!("{p95:.1}"),
+            "",
+            p95,
+            Target::AtMost(20.0),
+        );
     }
 }
 
 fn list(database: &Path) {
-    let times = (0..LISTS).map(|_| run(Command::new(BINARY).args(["users", "list", "--database"]).arg(database)));
+    let times = (0..LISTS)
+        .map(|_| run(Command::new(BINARY).args(["users", "list", "--database"]).arg(database)));
     let first_page = median(times.map(|time| time.as_secs_f64() * 1000.0).collect());
-    row("hallpass users list, first page, ms", &format!("{first_page:.0}"), "", first_page, Target::AtMost(100.0));
+    row(
+        "hallpass users list, first page, ms",
+        &format!("{first_page:.0}"),
+        "",
+        first_page,
+        Target::AtMost(100.0),
+    );
 }
 
 fn backup(database: &Path, folder: &Path) {
@@ -103,7 +120,9 @@ fn backup(database: &Path, folder: &Path) {
         copies.push(gigabytes / copied.as_secs_f64());
         copies_synced.push(gigabytes / (copied + synced).as_secs_f64());
     }
-    let ratio = |copies: &[f64]| median(backups.iter().zip(copies).map(|(backup, copy)| backup / copy).collect());
+    let ratio = |copies: &[f64]| {
+        median(backups.iter().zip(copies).map(|(backup, copy)| backup / copy).collect())
+    };
     for (what, copies) in [("cp", copies), ("cp and sync", copies_synced)] {
         let ratio = ratio(&copies);
         let (backup, copy) = (median(backups.clone()), median(copies));
@@ -115,7 +134,8 @@ fn backup(database: &Path, folder: &Path) {
 fn backup_under_load(server: &Server, tokens: &[String], database: &Path, folder: &Path) {
     answering::each_once(server, tokens, Connections::Kept);
     let request = |number| answering::request("GET /auth/check HTTP/1.1", tokens, number);
-    let checks = |run| closed_loop(server.address, CLIENTS, Connections::Kept, run, &request).per_second;
+    let checks =
+        |run| closed_loop(server.address, CLIENTS, Connections::Kept, run, &request).per_second;
     let rounds: Vec<(f64, f64)> = (0..ROUNDS)
         .map(|_| {
             let quiet = checks(RUN);
@@ -152,6 +172,9 @@ fn backing_up(database: &Path, file: &Path) -> Command {
 /// Runs a command to its good end; returns how long that took.
 fn run(command: &mut Command) -> Duration {
     let begin = Instant::now();
-    assert!(command.stdout(Stdio::null()).status().expect("the program can be run").success(), "{command:?}");
+    assert!(
+        command.stdout(Stdio::null()).status().expect("the program can be run").success(),
+        "{command:?}"
+    );
     begin.elapsed()
 }

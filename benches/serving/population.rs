@@ -70,11 +70,14 @@ pub fn create(database: &Path) -> Vec<String> {
     let mut insert = db.prepare(known).expect("the statement is right");
     let token = |number| {
         let token = SessionToken::generate();
-        insert.execute(params![token.hash().as_bytes(), now, number]).expect("a session can be made");
+        insert
+            .execute(params![token.hash().as_bytes(), now, number])
+            .expect("a session can be made");
         token.expose().to_owned()
     };
     let tokens = (0..KNOWN_TOKENS).map(token).collect();
     drop(insert);
-    db.execute_batch("COMMIT; PRAGMA wal_checkpoint (TRUNCATE)").expect("the rows can be committed");
+    db.execute_batch("COMMIT; PRAGMA wal_checkpoint (TRUNCATE)")
+        .expect("the rows can be committed");
     tokens
 }

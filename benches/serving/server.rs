@@ -13,7 +13,7 @@ use clap::Parser;
 use hallpass::config::{self, Options, Settings};
 use hallpass::logging;
 use hallpass::store::Store;
-use hallpass::web::{self, App};
+use hallpass::web::App;
 
 use super::google::{CLIENT_ID, Google};
 use super::load::Connection;
@@ -52,12 +52,21 @@ impl Server {
     }
 
     /// The same over TLS.
-    pub fn hallpass_over_tls(database: &Path, google: &Google, certificate: &Certificate) -> Server {
+    pub fn hallpass_over_tls(
+        database: &Path,
+        google: &Google,
+        certificate: &Certificate,
+    ) -> Server {
         let served = |address| drop(Connection::open_tls_served(address, certificate));
         Server::serve(database, google, &certificate.flags(), served)
     }
 
-    fn serve(database: &Path, google: &Google, flags: &[&str], first: impl Fn(SocketAddr)) -> Server {
+    fn serve(
+        database: &Path,
+        google: &Google,
+        flags: &[&str],
+        first: impl Fn(SocketAddr),
+    ) -> Server {
         let address = free_address();
         let mut command = Command::new(BINARY);
         command
@@ -90,7 +99,11 @@ impl Server {
     /// Starts it, and has it answer a first time.
     fn start(mut command: Command, address: SocketAddr, first: impl Fn(SocketAddr)) -> Server {
         let begin = Instant::now();
-        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the server can be run");
+        let process = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server can be run");
         while TcpStream::connect(address).is_err() {
             assert!(begin.elapsed() < START_PATIENCE, "the server does not start");
             thread::sleep(LOOK_INTERVAL);
@@ -106,8 +119,12 @@ impl Server {
 
     /// Its resident memory, in MB.
     pub fn resident_mb(&self) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("the server runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))
+            .expect("the server runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("a process has memory");
         let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kB");
         kib * 1024.0 / 1e6
     }
@@ -125,8 +142,10 @@ impl Drop for Server {
 pub fn cpu_seconds(process: &str) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("the process runs");
     // The second field is a name in parentheses that may hold anything; utime and stime are the 14th and 15th.
-    let fields = stat.rsplit_once(')').expect("the name ends").1.split_whitespace().skip(11).take(2);
-    fields.map(|ticks| ticks.parse::<f64>().expect("a number of ticks")).sum::<f64>() / TICKS_PER_SECOND
+    let fields =
+        stat.rsplit_once(')').expect("the name ends").1.split_whitespace().skip(11).take(2);
+    fields.map(|ticks| ticks.parse::<f64>().expect("a number of ticks")).sum::<f64>()
+        / TICKS_PER_SECOND
 }
 
 /// What this program does when it is the bare server.
@@ -147,15 +166,19 @@ pub fn serve_bare() {
 pub fn serve_without_door() {
     let address = env::args().nth(2).expect("an address follows");
     let database = env::args().nth(3).expect("a database follows");
-    let arguments = ["hallpass", "serve", "--allow-anyone", "--signin-burst", "0", "--client-id", CLIENT_ID];
-    let Ok(Options { command: config::Command::Serve(options) }) = Options::try_parse_from(arguments) else {
+    let arguments =
+        ["hallpass", "serve", "--allow-anyone", "--signin-burst", "0", "--client-id", CLIENT_ID];
+    let Ok(Options { command: config::Command::Serve(options) }) =
+        Options::try_parse_from(arguments)
+    else {
         panic!("these are flags of serve");
     };
     logging::start(options.log_format);
     let settings = Settings::new(&options, Some(0)).expect("the flags make sense");
     let app = App::new(settings, Store::open(Path::new(&database)).expect("the database is there"));
     let socket = TcpListener::bind(address).expect("the address is free");
-    let _server = web::Server::start(socket, Arc::new(app), SLOW_MAX).expect("the server starts");
+    let _server =
+        hallpass::http::Server::start(socket, Arc::new(app), SLOW_MAX).expect("the server starts");
     loop {
         thread::park();
     }

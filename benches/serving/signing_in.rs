@@ -45,8 +45,9 @@ pub fn post(token: &str) -> Vec<u8> {
 fn with_latency(folder: &Path) {
     let google = Google::start(Answers::After(LATENCY));
     let server = Server::hallpass(&folder.join("latency.db"), &google, &[]);
-    let outcomes: Vec<_> =
-        (0..RUNS).map(|_| closed_loop(server.address, 128, Connections::Kept, RUN, &request)).collect();
+    let outcomes: Vec<_> = (0..RUNS)
+        .map(|_| closed_loop(server.address, 128, Connections::Kept, RUN, &request))
+        .collect();
     let limit = CALLS_AT_ONCE / LATENCY.as_secs_f64();
     let achieved = median(outcomes.iter().map(|outcome| outcome.per_second).collect());
     row(
@@ -63,9 +64,11 @@ fn at_once(folder: &Path) {
     let google = Google::start(Answers::After(Duration::ZERO));
     let server = Server::hallpass(&folder.join("at-once.db"), &google, &[]);
     let (server_before, own_before) = (server.cpu_seconds(), server::cpu_seconds("self"));
-    let outcomes: Vec<_> =
-        (0..RUNS).map(|_| closed_loop(server.address, 64, Connections::Kept, RUN, &request)).collect();
-    let (server_used, own_used) = (server.cpu_seconds() - server_before, server::cpu_seconds("self") - own_before);
+    let outcomes: Vec<_> = (0..RUNS)
+        .map(|_| closed_loop(server.address, 64, Connections::Kept, RUN, &request))
+        .collect();
+    let (server_used, own_used) =
+        (server.cpu_seconds() - server_before, server::cpu_seconds("self") - own_before);
     drop(server);
     let achieved = median(outcomes.iter().map(|outcome| outcome.per_second).collect());
     let commits = durable_commits_per_second(&folder.join("commits.db"));
@@ -80,7 +83,11 @@ fn at_once(folder: &Path) {
     let seconds: f64 = outcomes.iter().map(|outcome| outcome.seconds).sum();
     let milliseconds = server_used / answered as f64 * 1000.0;
     let (server_cores, own_cores) = (server_used / seconds, own_used / seconds);
-    let bound = if server_cores + own_cores > BUSY * cores() as f64 { "the processors" } else { "the disk" };
+    let bound = if server_cores + own_cores > BUSY * cores() as f64 {
+        "the processors"
+    } else {
+        "the disk"
+    };
     remark(&format!(
         "bound by {bound}: the server takes {milliseconds:.2} ms of processor time a sign-in, which is \
          {server_cores:.2} of {} cores; the load and the stand-in take {own_cores:.2}",
@@ -101,7 +108,8 @@ fn durable_commits_per_second(path: &Path) -> f64 {
     database
         .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE rows (number INTEGER)")
         .expect("a table can be made");
-    let mut insert = database.prepare("INSERT INTO rows VALUES (?1)").expect("the statement is right");
+    let mut insert =
+        database.prepare("INSERT INTO rows VALUES (?1)").expect("the statement is right");
     let begin = Instant::now();
     let mut commits = 0;
     while begin.elapsed() < RUN {

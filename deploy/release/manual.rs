@@ -9,7 +9,10 @@ use clap_complete::Shell;
 use hallpass::config::Options;
 
 fn main() -> io::Result<()> {
-    let folder = env::args_os().nth(1).map(PathBuf::from).ok_or_else(|| io::Error::other("expected a folder"))?;
+    let folder = env::args_os()
+        .nth(1)
+        .map(PathBuf::from)
+        .ok_or_else(|| io::Error::other("expected a folder"))?;
     fs::create_dir_all(&folder)?;
     clap_mangen::generate_to(Options::command(), &folder)?;
     for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {

@@ -9,13 +9,20 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::options::duration;
 
 /// The kinds that schema.sql names.
-const EVENT_KINDS: [&str; 8] = ["signin", "refusal", "signout", "revocation", "block", "unblock", "release", "delete"];
+const EVENT_KINDS: [&str; 8] =
+    ["signin", "refusal", "signout", "revocation", "block", "unblock", "release", "delete"];
 
 /// Which database.
 #[derive(Debug, Clone, Args)]
 pub struct DatabaseOption {
     /// The SQLite file of the server; it must be there already
-    #[arg(long, global = true, env = "HALLPASS_DATABASE", value_name = "FILE", default_value = "hallpass.db")]
+    #[arg(
+        long,
+        global = true,
+        env = "HALLPASS_DATABASE",
+        value_name = "FILE",
+        default_value = "hallpass.db"
+    )]
     pub database: PathBuf,
 }
 

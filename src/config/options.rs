@@ -12,8 +12,10 @@ use url::Url;
 
 use super::diagnosis::{DoctorOptions, VerifyOptions};
 use super::keeping::KeepingOptions;
-use super::operator::{BackupOptions, EventsOptions, ImportOptions, RestoreOptions, SessionsOptions, UsersOptions};
-use super::settings::ListenAddress;
+use super::operator::{
+    BackupOptions, EventsOptions, ImportOptions, RestoreOptions, SessionsOptions, UsersOptions,
+};
+use crate::http::ListenAddress;
 
 /// Google sign-in for self-hosted apps: one binary, one SQLite file, no client secret.
 #[derive(Debug, Parser)]
@@ -113,11 +115,23 @@ pub struct ServeOptions {
     pub socket_mode: u32,
 
     /// Serve HTTPS on every TCP address with this certificate chain (PEM); read again when it changes
-    #[arg(long, env = "HALLPASS_TLS_CERT", value_name = "FILE", requires = "tls_key", help_heading = "Serving")]
+    #[arg(
+        long,
+        env = "HALLPASS_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key",
+        help_heading = "Serving"
+    )]
     pub tls_cert: Option<PathBuf>,
 
     /// Its private key (PEM)
-    #[arg(long, env = "HALLPASS_TLS_KEY", value_name = "FILE", requires = "tls_cert", help_heading = "Serving")]
+    #[arg(
+        long,
+        env = "HALLPASS_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert",
+        help_heading = "Serving"
+    )]
     pub tls_key: Option<PathBuf>,
 
     /// Send plain HTTP on this address to the public URL, for example 0.0.0.0:80
@@ -218,7 +232,13 @@ pub struct ServeOptions {
     pub tokeninfo_concurrency: u16,
 
     /// Sign-in attempts that one client address may make in a row; 0 is no limit
-    #[arg(long, env = "HALLPASS_SIGNIN_BURST", value_name = "N", default_value_t = 20, help_heading = "Asking Google")]
+    #[arg(
+        long,
+        env = "HALLPASS_SIGNIN_BURST",
+        value_name = "N",
+        default_value_t = 20,
+        help_heading = "Asking Google"
+    )]
     pub signin_burst: u32,
 
     /// Sign-in attempts a second that one client address regains
@@ -231,7 +251,13 @@ pub struct ServeOptions {
     pub keeping: KeepingOptions,
 
     /// The form of the log on standard error; RUST_LOG sets its level
-    #[arg(long, env = "HALLPASS_LOG_FORMAT", value_name = "FORMAT", default_value = "text", help_heading = "Log")]
+    #[arg(
+        long,
+        env = "HALLPASS_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text",
+        help_heading = "Log"
+    )]
     pub log_format: LogFormat,
 }
 

@@ -2,8 +2,7 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 
 use ipnet::IpNet;
 use url::{Host, Url};
@@ -13,15 +12,6 @@ use crate::google::{AllowList, Policy, TokeninfoSettings, VerifierSettings, Veri
 
 /// A logo is a few KiB; it is kept in memory.
 const LOGO_BYTES_MAX: usize = 256 * 1024;
-
-/// Where to listen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListenAddress {
-    /// `HOST:PORT`, resolved when it is bound.
-    Tcp(String),
-    /// A Unix socket, for a proxy on the same host.
-    Unix(PathBuf),
-}
 
 /// Everything the server needs to know about how it shall behave.
 #[derive(Clone)]
@@ -87,7 +77,9 @@ impl TrustedProxies {
     /// Whether that peer is one; `None` is whoever uses the Unix socket.
     pub fn trusts(&self, peer: Option<IpAddr>) -> bool {
         match peer {
-            Some(address) => self.networks.iter().any(|network| network.contains(&address.to_canonical())),
+            Some(address) => {
+                self.networks.iter().any(|network| network.contains(&address.to_canonical()))
+            }
             None => self.unix_socket,
         }
     }
@@ -108,15 +100,29 @@ impl Settings {
         Ok(Settings {
             client_ids: options.client_id.clone(),
             policy: policy(options)?,
-            admins: AllowList { emails: emails("--admin-email", &options.admin_email)?, domains: Vec::new() },
+            admins: AllowList {
+                emails: emails("--admin-email", &options.admin_email)?,
+                domains: Vec::new(),
+            },
             session_lifetime: seconds(options.session_lifetime)?,
             session_idle: seconds(options.session_idle)?,
             events_kept: options.keeping.keep_events.seconds(),
-            cookie_domain: options.cookie_domain.as_deref().map(|d| cookie_domain(d, &public_url)).transpose()?,
-            allowed_origins: options.allow_origin.iter().map(|o| origin(o)).collect::<Result<_, _>>()?,
+            cookie_domain: options
+                .cookie_domain
+                .as_deref()
+                .map(|d| cookie_domain(d, &public_url))
+                .transpose()?,
+            allowed_origins: options
+                .allow_origin
+                .iter()
+                .map(|o| origin(o))
+                .collect::<Result<_, _>>()?,
             trusted_proxies: trusted_proxies(&options.trusted_proxy)?,
             verifier: verifier(options)?,
-            signin_limit: SigninLimit { burst: options.signin_burst, per_second: options.signin_per_second },
+            signin_limit: SigninLimit {
+                burst: options.signin_burst,
+                per_second: options.signin_per_second,
+            },
             metrics_elsewhere: options.metrics_listen.is_some(),
             site_name: options.site_name.clone(),
             site_logo: options.site_logo.as_deref().map(logo).transpose()?,
@@ -141,16 +147,24 @@ impl Settings {
 }
 
 pub(crate) fn policy(options: &ServeOptions) -> Result<Policy, String> {
-    let list =
-        AllowList { emails: emails("--allow-email", &options.allow_email)?, domains: options.allow_domain.clone() };
+    let list = AllowList {
+        emails: emails("--allow-email", &options.allow_email)?,
+        domains: options.allow_domain.clone(),
+    };
     if options.allow_anyone {
         if list != AllowList::default() {
-            return Err("give either --allow-anyone or a list (--allow-domain, --allow-email), not both".into());
+            return Err(
+                "give either --allow-anyone or a list (--allow-domain, --allow-email), not both"
+                    .into(),
+            );
         }
         return Ok(Policy::Anyone);
     }
     if list == AllowList::default() {
-        return Err("say whom to let in: --allow-domain DOMAIN, --allow-email EMAIL or --allow-anyone".into());
+        return Err(
+            "say whom to let in: --allow-domain DOMAIN, --allow-email EMAIL or --allow-anyone"
+                .into(),
+        );
     }
     if let Some(domain) = list.domains.iter().find(|domain| !is_domain(domain)) {
         return Err(format!("--allow-domain takes a domain such as example.com, not {domain:?}"));
@@ -159,21 +173,30 @@ pub(crate) fn policy(options: &ServeOptions) -> Result<Policy, String> {
 }
 
 fn emails(flag: &str, list: &[String]) -> Result<Vec<String>, String> {
-    let is_email = |email: &str| email.split_once('@').is_some_and(|(l, d)| !l.is_empty() && is_domain(d));
+    let is_email =
+        |email: &str| email.split_once('@').is_some_and(|(l, d)| !l.is_empty() && is_domain(d));
     match list.iter().find(|email| !is_email(email)) {
-        Some(email) => Err(format!("{flag} takes an address such as ada@example.com, not {email:?}")),
+        Some(email) => {
+            Err(format!("{flag} takes an address such as ada@example.com, not {email:?}"))
+        }
         None => Ok(list.to_vec()),
     }
 }
 
 pub(crate) fn public_url(options: &ServeOptions, port: Option<u16>) -> Result<Url, String> {
     let Some(url) = &options.public_url else {
-        let port = port.ok_or("give --public-url, as a Unix socket tells nothing about how browsers reach it")?;
+        let port = port.ok_or(
+            "give --public-url, as a Unix socket tells nothing about how browsers reach it",
+        )?;
         let scheme = if options.tls_cert.is_some() { "https" } else { "http" };
-        return Ok(Url::parse(&format!("{scheme}://localhost:{port}")).expect("a URL whatever the port"));
+        return Ok(
+            Url::parse(&format!("{scheme}://localhost:{port}")).expect("a URL whatever the port")
+        );
     };
     if !is_origin(url) {
-        return Err(format!("--public-url takes scheme, host and port such as https://auth.example.com, not {url}"));
+        return Err(format!(
+            "--public-url takes scheme, host and port such as https://auth.example.com, not {url}"
+        ));
     }
     Ok(url.clone())
 }
@@ -185,7 +208,9 @@ pub(crate) fn cookie_domain(domain: &str, public_url: &Url) -> Result<String, St
     }
     let host = public_url.host_str().unwrap_or_default();
     if !matches!(public_url.host(), Some(Host::Domain(_))) || !is_within(host, &domain) {
-        return Err(format!("--cookie-domain {domain} must be the host of --public-url or above it, which is {host}"));
+        return Err(format!(
+            "--cookie-domain {domain} must be the host of --public-url or above it, which is {host}"
+        ));
     }
     Ok(domain)
 }
@@ -198,7 +223,9 @@ pub fn is_within(host: &str, domain: &str) -> bool {
 pub(crate) fn origin(text: &str) -> Result<String, String> {
     match Url::parse(text) {
         Ok(url) if is_origin(&url) => Ok(url.origin().ascii_serialization()),
-        _ => Err(format!("--allow-origin takes an origin such as https://app.example.com, not {text:?}")),
+        _ => Err(format!(
+            "--allow-origin takes an origin such as https://app.example.com, not {text:?}"
+        )),
     }
 }
 
@@ -233,14 +260,22 @@ pub(crate) fn trusted_proxies(items: &[String]) -> Result<TrustedProxies, String
             (Ok(network), _) => trusted.networks.push(network),
             (_, Ok(address)) => trusted.networks.push(address.into()),
             _ if item == "unix" => trusted.unix_socket = true,
-            _ => return Err(format!("--trusted-proxy takes an address, a network or `unix`, not {item:?}")),
+            _ => {
+                return Err(format!(
+                    "--trusted-proxy takes an address, a network or `unix`, not {item:?}"
+                ));
+            }
         }
     }
     Ok(trusted)
 }
 
 fn logo(path: &Path) -> Result<Logo, String> {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let extension = path
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     let media_type = match extension.as_str() {
         "svg" => "image/svg+xml",
         "png" => "image/png",
@@ -251,7 +286,9 @@ fn logo(path: &Path) -> Result<Logo, String> {
     match fs::read(path) {
         Ok(picture) if picture.len() <= LOGO_BYTES_MAX => Ok(Logo { media_type, picture }),
         Ok(_) => Err("--site-logo takes a picture of at most 256 KiB".into()),
-        Err(error) => Err(format!("--site-logo {} cannot be read: {}", path.display(), error.kind())),
+        Err(error) => {
+            Err(format!("--site-logo {} cannot be read: {}", path.display(), error.kind()))
+        }
     }
 }
 
@@ -272,23 +309,8 @@ fn is_origin(url: &Url) -> bool {
 }
 
 fn is_domain(text: &str) -> bool {
-    let label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
     text.split('.').all(label)
-}
-
-impl FromStr for ListenAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<ListenAddress, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            let absolute = path.starts_with('/');
-            return if absolute { Ok(ListenAddress::Unix(path.into())) } else { Err("expected unix:/PATH".into()) };
-        }
-        match text.rsplit_once(':') {
-            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-                Ok(ListenAddress::Tcp(text.to_owned()))
-            }
-            _ => Err("expected HOST:PORT or unix:/PATH".into()),
-        }
-    }
 }

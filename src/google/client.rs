@@ -79,11 +79,17 @@ impl Client {
             ureq::Error::Timeout(_) => "took too long",
             ureq::Error::HostNotFound => "has no address (DNS)",
             // So ureq hands on what rustls finds wrong.
-            ureq::Error::Io(io) if io.kind() == ErrorKind::InvalidData => "has no valid certificate, or TLS failed",
-            ureq::Error::Io(io) => return format!("{} could not be reached: {}", self.name, io.kind()),
+            ureq::Error::Io(io) if io.kind() == ErrorKind::InvalidData => {
+                "has no valid certificate, or TLS failed"
+            }
+            ureq::Error::Io(io) => {
+                return format!("{} could not be reached: {}", self.name, io.kind());
+            }
             ureq::Error::BodyExceedsLimit(_) => "sent more than 64 KiB",
             ureq::Error::ConnectProxyFailed(_) => "could not be reached through the proxy",
-            ureq::Error::Rustls(_) | ureq::Error::Tls(_) => "has no valid certificate, or TLS failed",
+            ureq::Error::Rustls(_) | ureq::Error::Tls(_) => {
+                "has no valid certificate, or TLS failed"
+            }
             ureq::Error::Protocol(_) => "broke the HTTP protocol",
             _ => "could not be reached",
         };

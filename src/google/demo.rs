@@ -73,17 +73,26 @@ impl DemoGoogle {
             claims["hd"] = domain.into();
         }
         let segment = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", segment(&json!({"alg": "HS256", "kid": "demo", "typ": "JWT"})), segment(&claims));
+        let signed = format!(
+            "{}.{}",
+            segment(&json!({"alg": "HS256", "kid": "demo", "typ": "JWT"})),
+            segment(&claims)
+        );
         let signature = hmac::sign(&self.0, signed.as_bytes());
-        IdToken::parse(&format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))).expect("base64url and dots")
+        IdToken::parse(&format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+            .expect("base64url and dots")
     }
 
     /// What tokeninfo answers to that query string: a status and a JSON document, every value a string as Google's.
     pub fn tokeninfo(&self, query: &str, now: i64) -> (u16, String) {
-        let token = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "id_token");
+        let token =
+            url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "id_token");
         match token.and_then(|(_, token)| self.claims(&token, now)) {
             Some(claims) => (200, Value::from(claims).to_string()),
-            None => (400, json!({"error": "invalid_token", "error_description": "Invalid Value"}).to_string()),
+            None => (
+                400,
+                json!({"error": "invalid_token", "error_description": "Invalid Value"}).to_string(),
+            ),
         }
     }
 

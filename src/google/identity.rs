@@ -80,7 +80,12 @@ impl Identity {
     /// # Errors
     /// [`Rejection::Unreadable`] if it is no object or `iss`, `sub`, `aud` or `exp` is absent or null;
     /// [`Rejection::Invalid`] for any value or field that is not as it must be, a repeated field included.
-    pub fn verify(document: &[u8], audiences: &[String], nonce: Option<&str>, now: i64) -> Result<Identity, Rejection> {
+    pub fn verify(
+        document: &[u8],
+        audiences: &[String],
+        nonce: Option<&str>,
+        now: i64,
+    ) -> Result<Identity, Rejection> {
         let claims = Claims::parse(document)?;
         let expected = Expected { audiences, nonce, now };
         RULES.iter().try_for_each(|(_, rule)| rule(&claims, &expected))?;
@@ -124,7 +129,9 @@ fn issuer(claims: &Claims, _: &Expected) -> Result<(), Rejection> {
 
 fn audience(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
     if !expected.audiences.contains(&claims.required_text("aud")?) {
-        return Err(Invalid("the token was issued for another app (its aud is no client id of this server)"));
+        return Err(Invalid(
+            "the token was issued for another app (its aud is no client id of this server)",
+        ));
     }
     Ok(())
 }
@@ -141,7 +148,10 @@ fn expiry(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
 }
 
 fn issued_at(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
-    if claims.seconds("iat")?.is_some_and(|issued_at| issued_at - expected.now > CLOCK_SKEW_SECONDS_MAX) {
+    if claims
+        .seconds("iat")?
+        .is_some_and(|issued_at| issued_at - expected.now > CLOCK_SKEW_SECONDS_MAX)
+    {
         return Err(Invalid("the token was issued in the future (is this server's clock right?)"));
     }
     Ok(())
@@ -149,7 +159,8 @@ fn issued_at(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
 
 fn subject(claims: &Claims, _: &Expected) -> Result<(), Rejection> {
     let subject = claims.required_text("sub")?;
-    if subject.len() > SUBJECT_BYTES_MAX || !subject.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    if subject.len() > SUBJECT_BYTES_MAX || !subject.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+    {
         return Err(Invalid("the token's sub is not 1 to 255 ASCII characters"));
     }
     Ok(())
@@ -217,7 +228,8 @@ struct Claims(Fields);
 
 impl Claims {
     fn parse(document: &[u8]) -> Result<Claims, Rejection> {
-        let fields = Fields::parse(document).map_err(|_| Unreadable("the answer is not a JSON object"))?;
+        let fields =
+            Fields::parse(document).map_err(|_| Unreadable("the answer is not a JSON object"))?;
         if fields.has_duplicates() {
             return Err(Invalid("the token's claims repeat a field"));
         }
@@ -228,7 +240,8 @@ impl Claims {
         let email = self.text("email")?;
         let email_verified = self.boolean("email_verified")?;
         let hosted_domain = self.text("hd")?;
-        let authority = |email: &String| is_authoritative(email, email_verified, hosted_domain.as_deref());
+        let authority =
+            |email: &String| is_authoritative(email, email_verified, hosted_domain.as_deref());
         Ok(Claimed {
             profile: Profile {
                 email_authoritative: email.as_ref().is_some_and(authority),
@@ -249,7 +262,8 @@ impl Claims {
     }
 
     fn shown(&self, name: &str) -> Option<String> {
-        self.value(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        self.value(name)
+            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
     }
 
     fn value(&self, name: &str) -> Option<&Value> {
@@ -282,7 +296,9 @@ impl Claims {
         let seconds = match self.value(name) {
             None => return Ok(None),
             Some(Value::Number(number)) => number.as_i64(),
-            Some(Value::String(text)) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+            Some(Value::String(text)) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                text.parse().ok()
+            }
             Some(_) => None,
         };
         seconds.filter(|seconds| *seconds >= 0).map(Some).ok_or(WRONG_TYPE)

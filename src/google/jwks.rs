@@ -39,11 +39,19 @@ impl KeySet {
     /// # Errors
     /// Why there is not a single good key in it.
     pub fn parse(document: &[u8]) -> Result<KeySet, String> {
-        let fields = Fields::parse(document).map_err(|_| "the answer is not a JSON object".to_owned())?;
-        let published: Vec<(&str, Result<RsaKey, String>)> = match fields.first("keys").and_then(Value::as_array) {
-            Some(keys) => keys.iter().map(|key| (key["kid"].as_str().unwrap_or_default(), from_jwk(key))).collect(),
-            None => fields.iter().map(|(kid, certificate)| (kid, from_certificate(certificate))).collect(),
-        };
+        let fields =
+            Fields::parse(document).map_err(|_| "the answer is not a JSON object".to_owned())?;
+        let published: Vec<(&str, Result<RsaKey, String>)> =
+            match fields.first("keys").and_then(Value::as_array) {
+                Some(keys) => keys
+                    .iter()
+                    .map(|key| (key["kid"].as_str().unwrap_or_default(), from_jwk(key)))
+                    .collect(),
+                None => fields
+                    .iter()
+                    .map(|(kid, certificate)| (kid, from_certificate(certificate)))
+                    .collect(),
+            };
         let count = published.len();
         let mut keys = HashMap::new();
         for (kid, key) in published {
@@ -57,7 +65,11 @@ impl KeySet {
                 Err(reason) => log::warn!("the key {kid:?} of Google's is left out: {reason}"),
             }
         }
-        if keys.is_empty() { Err(format!("there is no usable key among {count}")) } else { Ok(KeySet(keys)) }
+        if keys.is_empty() {
+            Err(format!("there is no usable key among {count}"))
+        } else {
+            Ok(KeySet(keys))
+        }
     }
 
     /// The key of that name.
@@ -67,7 +79,8 @@ impl KeySet {
 
     /// The names of the keys and their sizes in bits, sorted.
     pub fn sizes(&self) -> Vec<(String, usize)> {
-        let mut sizes: Vec<_> = self.0.iter().map(|(kid, key)| (kid.clone(), bits(&key.modulus))).collect();
+        let mut sizes: Vec<_> =
+            self.0.iter().map(|(kid, key)| (kid.clone(), bits(&key.modulus))).collect();
         sizes.sort();
         sizes
     }
@@ -115,14 +128,17 @@ fn from_certificate(pem: &Value) -> Result<RsaKey, String> {
     let unreadable = || "it is not a PEM certificate with an RSA key".to_owned();
     let pem = pem.as_str().ok_or_else(unreadable)?;
     let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| unreadable())?;
-    let info = EndEntityCert::try_from(&certificate).map_err(|_| unreadable())?.subject_public_key_info();
+    let info =
+        EndEntityCert::try_from(&certificate).map_err(|_| unreadable())?.subject_public_key_info();
     let info = SubjectPublicKeyInfoRef::from_der(&info).map_err(|_| unreadable())?;
     if info.algorithm.oid != RSA_ENCRYPTION {
         return Err(unreadable());
     }
     // RFC 8017, appendix A.1.1: RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }.
     let numbers = SliceReader::new(info.subject_public_key.raw_bytes()).and_then(|mut reader| {
-        reader.sequence(|reader| Ok::<_, spki::der::Error>((UintRef::decode(reader)?, UintRef::decode(reader)?)))
+        reader.sequence(|reader| {
+            Ok::<_, spki::der::Error>((UintRef::decode(reader)?, UintRef::decode(reader)?))
+        })
     });
     let (modulus, exponent) = numbers.map_err(|_| unreadable())?;
     RsaKey::new(modulus.as_bytes(), exponent.as_bytes())

@@ -42,7 +42,9 @@ impl<'a> Jws<'a> {
         if header.first("typ").is_some_and(|typ| typ != "JWT") {
             return Err("the token's typ is not JWT");
         }
-        let kid = text("kid").ok_or("the token does not name the key it is signed with (kid)")?.to_owned();
+        let kid = text("kid")
+            .ok_or("the token does not name the key it is signed with (kid)")?
+            .to_owned();
         Ok(Jws { kid, signed, payload: decode(payload)?, signature: decode(signature)? })
     }
 
@@ -57,4 +59,5 @@ impl<'a> Jws<'a> {
     }
 }
 
-const NOT_A_JWS: &str = "the token is not three segments of base64url that begin with a JSON object";
+const NOT_A_JWS: &str =
+    "the token is not three segments of base64url that begin with a JSON object";

@@ -56,7 +56,7 @@ struct Fetch {
 
 /// Why there is no key.
 #[derive(Debug)]
-pub enum NoKey {
+pub enum KeyError {
     /// Google has no key of that name.
     Unknown,
     /// Google's keys of today are not known, for that reason. Says nothing about the token.
@@ -66,7 +66,12 @@ pub enum NoKey {
 impl Keys {
     /// The keys at that address. A fetch may take as long as an exchange with tokeninfo. `saved` is what an earlier
     /// process had, if it was from there.
-    pub fn new(url: &Url, timeout: Duration, saved: Option<PublishedKeys>, metrics: Arc<Metrics>) -> Keys {
+    pub fn new(
+        url: &Url,
+        timeout: Duration,
+        saved: Option<PublishedKeys>,
+        metrics: Arc<Metrics>,
+    ) -> Keys {
         let saved = saved.filter(|saved| saved.url == url.as_str());
         let current = saved.and_then(|published| {
             let set = KeySet::parse(published.document.as_bytes());
@@ -87,8 +92,8 @@ impl Keys {
     /// The key of that name. One never heard of brings a fetch, at most one a minute, which all who wait for it share.
     ///
     /// # Errors
-    /// `NoKey::Unknown` if Google has none of that name, `NoKey::Unavailable` if nobody can tell.
-    pub fn find(&self, kid: &str, now: i64, deadline: Instant) -> Result<Arc<RsaKey>, NoKey> {
+    /// `KeyError::Unknown` if Google has none of that name, `KeyError::Unavailable` if nobody can tell.
+    pub fn find(&self, kid: &str, now: i64, deadline: Instant) -> Result<Arc<RsaKey>, KeyError> {
         let mut state = self.lock();
         if let Some(key) = state.usable(now).and_then(|current| current.set.find(kid)) {
             return Ok(key);
@@ -100,11 +105,12 @@ impl Keys {
         } else if state.may_fetch(now, LIFETIME_SECONDS_MIN) {
             state = self.fetch(state, now, deadline);
         }
-        let current = state.usable(now).ok_or(NoKey::Unavailable("Google's keys are not known".into()))?;
+        let current =
+            state.usable(now).ok_or(KeyError::Unavailable("Google's keys are not known".into()))?;
         match current.set.find(kid) {
             Some(key) => Ok(key),
-            None if state.knows_of_today() => Err(NoKey::Unknown),
-            None => Err(NoKey::Unavailable(
+            None if state.knows_of_today() => Err(KeyError::Unknown),
+            None => Err(KeyError::Unavailable(
                 "the token names a key not heard of, and Google's keys cannot be fetched".into(),
             )),
         }
@@ -155,11 +161,19 @@ impl Keys {
                 age.max(0).unsigned_abs(),
             )
         });
-        [Reading::gauge("hallpass_keys", "Keys of Google's that count", count as u64)].into_iter().chain(age).collect()
+        [Reading::gauge("hallpass_keys", "Keys of Google's that count", count as u64)]
+            .into_iter()
+            .chain(age)
+            .collect()
     }
 
     /// Fetches the keys, with the state unlocked meanwhile. If it fails, those there are stay.
-    fn fetch<'a>(&'a self, mut state: MutexGuard<'a, State>, now: i64, deadline: Instant) -> MutexGuard<'a, State> {
+    fn fetch<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        now: i64,
+        deadline: Instant,
+    ) -> MutexGuard<'a, State> {
         state.fetching = true;
         drop(state);
         let outcome = ask(&self.client, deadline);
@@ -175,7 +189,11 @@ impl Keys {
                     fetched_at: now,
                     expires_at: now + found.lifetime_seconds as i64,
                 };
-                log::debug!("{} keys of Google's, for {} s", found.set.sizes().len(), found.lifetime_seconds);
+                log::debug!(
+                    "{} keys of Google's, for {} s",
+                    found.set.sizes().len(),
+                    found.lifetime_seconds
+                );
                 state.current = Some(Current { set: found.set, published });
             }
             Err(cause) => {
@@ -221,7 +239,7 @@ impl Current {
 
 /// What an endpoint of Google's keys said.
 #[derive(Debug)]
-pub struct KeysFound {
+pub struct FetchedKeys {
     /// The good keys in it.
     pub set: KeySet,
     /// Seconds until they should be fetched again.
@@ -235,33 +253,36 @@ pub struct KeysFound {
 ///
 /// # Errors
 /// What is wrong, in one sentence.
-pub fn find_keys(url: &Url, deadline: Instant) -> Result<KeysFound, String> {
+pub fn find_keys(url: &Url, deadline: Instant) -> Result<FetchedKeys, String> {
     ask(&Client::new(url, NAME, CONNECTIONS), deadline)
 }
 
 /// What errors call the endpoint.
 const NAME: &str = "the key endpoint";
 
-fn ask(client: &Client, deadline: Instant) -> Result<KeysFound, String> {
+fn ask(client: &Client, deadline: Instant) -> Result<FetchedKeys, String> {
     let mut answer = client.get(&[], deadline)?;
     if answer.status != 200 {
         return Err(format!("{NAME} answered with status {}", answer.status));
     }
     let body = std::mem::replace(&mut answer.body, Ok(Vec::new()))?;
     let set = KeySet::parse(&body).map_err(|error| format!("{NAME}: {error}"))?;
-    let document = String::from_utf8(body).map_err(|_| format!("{NAME} answered with what is not UTF-8"))?;
+    let document =
+        String::from_utf8(body).map_err(|_| format!("{NAME} answered with what is not UTF-8"))?;
     let date = answer.fields("Date").next().map(str::to_owned);
-    Ok(KeysFound { set, lifetime_seconds: lifetime_seconds(&answer), date, document })
+    Ok(FetchedKeys { set, lifetime_seconds: lifetime_seconds(&answer), date, document })
 }
 
 /// How long an answer holds: max-age of Cache-Control less Age, RFC 9111, section 4.2.
 fn lifetime_seconds(answer: &Answer) -> u64 {
     let seconds = |text: &str| text.trim().parse::<u64>().ok();
-    let max_age = answer.fields("Cache-Control").flat_map(|field| field.split(',')).find_map(|directive| {
-        let (name, value) = directive.trim().split_once('=')?;
-        name.eq_ignore_ascii_case("max-age").then(|| seconds(value))?
-    });
+    let max_age =
+        answer.fields("Cache-Control").flat_map(|field| field.split(',')).find_map(|directive| {
+            let (name, value) = directive.trim().split_once('=')?;
+            name.eq_ignore_ascii_case("max-age").then(|| seconds(value))?
+        });
     let age = answer.fields("Age").find_map(seconds).unwrap_or(0);
-    let lifetime = max_age.map_or(LIFETIME_SECONDS_OTHERWISE, |max_age| max_age.saturating_sub(age));
+    let lifetime =
+        max_age.map_or(LIFETIME_SECONDS_OTHERWISE, |max_age| max_age.saturating_sub(age));
     lifetime.clamp(LIFETIME_SECONDS_MIN, LIFETIME_SECONDS_MAX)
 }

@@ -18,7 +18,8 @@ impl AllowList {
         let listed = |list: &[String], value: Option<&str>| {
             value.is_some_and(|v| list.iter().any(|l| l.eq_ignore_ascii_case(v)))
         };
-        listed(&self.domains, profile.hosted_domain.as_deref()) || listed(&self.emails, profile.authoritative_email())
+        listed(&self.domains, profile.hosted_domain.as_deref())
+            || listed(&self.emails, profile.authoritative_email())
     }
 }
 

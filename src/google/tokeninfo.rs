@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use url::Url;
 
+use super::call_limiter::CallLimiter;
 use super::client::{Answer, Client};
-use super::gate::Gate;
-use super::refused::RefusedTokens;
+use super::rejected_tokens::RejectedTokens;
 use super::verifier::Failure;
 use crate::clock;
 use crate::metrics::{Call, CallResult, Metrics, Reading};
@@ -41,13 +41,14 @@ pub struct Exchange {
     pub took: Duration,
 }
 
-const REFUSED: Failure = Failure::Refused("Google refuses this token: it is malformed, altered or expired");
+const REFUSED: Failure =
+    Failure::Refused("Google refuses this token: it is malformed, altered or expired");
 
 /// Google's tokeninfo endpoint.
 pub struct Tokeninfo {
     client: Client,
-    gate: Gate,
-    refused: RefusedTokens,
+    gate: CallLimiter,
+    refused: RejectedTokens,
     metrics: Arc<Metrics>,
 }
 
@@ -56,8 +57,11 @@ impl Tokeninfo {
     pub fn new(settings: &TokeninfoSettings, metrics: Arc<Metrics>) -> Tokeninfo {
         Tokeninfo {
             client: Client::new(&settings.url, "tokeninfo", settings.concurrency),
-            gate: Gate::new(settings.concurrency, settings.concurrency * WAITING_PER_RUNNING),
-            refused: RefusedTokens::default(),
+            gate: CallLimiter::new(
+                settings.concurrency,
+                settings.concurrency * WAITING_PER_RUNNING,
+            ),
+            refused: RejectedTokens::default(),
             metrics,
         }
     }
@@ -92,13 +96,14 @@ impl Tokeninfo {
             let outcome = Err(Failure::Unavailable { cause, retry_after: None });
             return Exchange { outcome, date: None, took: start.elapsed() };
         };
-        let answer = self.call(token, deadline).or_else(|attempt| match attempt.retry_pause(deadline) {
-            Some(pause) => {
-                thread::sleep(pause);
-                self.call(token, deadline)
-            }
-            None => Err(attempt),
-        });
+        let answer =
+            self.call(token, deadline).or_else(|attempt| match attempt.retry_pause(deadline) {
+                Some(pause) => {
+                    thread::sleep(pause);
+                    self.call(token, deadline)
+                }
+                None => Err(attempt),
+            });
         let (outcome, date) = match answer {
             Ok(Judged { body, date }) => (body.ok_or(REFUSED), date),
             Err(Attempt { cause, retry_after, .. }) => {
@@ -113,8 +118,16 @@ impl Tokeninfo {
     pub fn readings(&self) -> [Reading; 2] {
         let (running, waiting) = self.gate.occupancy();
         [
-            Reading::gauge("hallpass_tokeninfo_running", "Exchanges with Google under way", running as u64),
-            Reading::gauge("hallpass_tokeninfo_waiting", "Exchanges that wait for their turn", waiting as u64),
+            Reading::gauge(
+                "hallpass_tokeninfo_running",
+                "Exchanges with Google under way",
+                running as u64,
+            ),
+            Reading::gauge(
+                "hallpass_tokeninfo_waiting",
+                "Exchanges that wait for their turn",
+                waiting as u64,
+            ),
         ]
     }
 
@@ -126,14 +139,21 @@ impl Tokeninfo {
             Ok(_) => CallResult::Refused,
             Err(_) => CallResult::Failed,
         };
-        let failure = answer.as_ref().err().map(|attempt| attempt.cause.clone()).unwrap_or_default();
-        self.metrics.count_call(Call { result, failure, duration: start.elapsed(), at: clock::now() });
+        let failure =
+            answer.as_ref().err().map(|attempt| attempt.cause.clone()).unwrap_or_default();
+        self.metrics.count_call(Call {
+            result,
+            failure,
+            duration: start.elapsed(),
+            at: clock::now(),
+        });
         answer
     }
 
     /// One attempt. A status other than 200 and 400 is no answer.
     fn attempt(&self, token: &IdToken, deadline: Instant) -> Result<Judged, Attempt> {
-        let answer = self.client.get(&[("id_token", token.expose())], deadline).map_err(Attempt::broken)?;
+        let answer =
+            self.client.get(&[("id_token", token.expose())], deadline).map_err(Attempt::broken)?;
         let date = answer.fields("Date").next().map(str::to_owned);
         match answer.status {
             200 => Ok(Judged { body: Some(answer.body.map_err(Attempt::broken)?), date }),

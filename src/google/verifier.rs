@@ -9,7 +9,7 @@ use url::Url;
 use super::identity::{Identity, Rejection};
 use super::jwks::RsaKey;
 use super::jws::Jws;
-use super::keys::{Keys, NoKey, find_keys};
+use super::keys::{KeyError, Keys, find_keys};
 use super::tokeninfo::{Exchange, Tokeninfo, TokeninfoSettings};
 use crate::metrics::{Metrics, Reading};
 use crate::published_keys::PublishedKeys;
@@ -77,13 +77,13 @@ pub enum Failure {
 /// Verifies tokens the way the operator chose.
 pub struct Verifier {
     tokeninfo: Tokeninfo,
-    keys: KeysUse,
+    keys: KeyMode,
     timeout: Duration,
     /// When tokeninfo last had to be replaced by the keys, unless it is back since.
     replaced_at: Mutex<Option<i64>>,
 }
 
-enum KeysUse {
+enum KeyMode {
     Never,
     Fallback(Arc<Keys>),
     Alone(Arc<Keys>),
@@ -91,15 +91,19 @@ enum KeysUse {
 
 impl Verifier {
     /// A verifier that begins with those keys, if it needs any.
-    pub fn new(settings: &VerifierSettings, saved: Option<PublishedKeys>, metrics: &Arc<Metrics>) -> Verifier {
+    pub fn new(
+        settings: &VerifierSettings,
+        saved: Option<PublishedKeys>,
+        metrics: &Arc<Metrics>,
+    ) -> Verifier {
         let timeout = settings.tokeninfo.timeout;
         let keys = || Arc::new(Keys::new(&settings.keys_url, timeout, saved, metrics.clone()));
         Verifier {
             tokeninfo: Tokeninfo::new(&settings.tokeninfo, metrics.clone()),
             keys: match settings.verify {
-                Verify::Tokeninfo => KeysUse::Never,
-                Verify::Fallback => KeysUse::Fallback(keys()),
-                Verify::Keys => KeysUse::Alone(keys()),
+                Verify::Tokeninfo => KeyMode::Never,
+                Verify::Fallback => KeyMode::Fallback(keys()),
+                Verify::Keys => KeyMode::Alone(keys()),
             },
             timeout,
             replaced_at: Mutex::default(),
@@ -127,15 +131,20 @@ impl Verifier {
                 Rejection::Invalid(reason) => Failure::Refused(reason),
             })
         };
-        let by_keys = |keys| by_keys(keys, token, audiences, nonce, now, deadline).map(|id| (id, VerifiedBy::Keys));
+        let by_keys = |keys| {
+            by_keys(keys, token, audiences, nonce, now, deadline).map(|id| (id, VerifiedBy::Keys))
+        };
         match &self.keys {
-            KeysUse::Never => by_tokeninfo(deadline).map(|identity| (identity, VerifiedBy::Tokeninfo)),
-            KeysUse::Alone(keys) => by_keys(keys),
-            KeysUse::Fallback(keys) => match by_tokeninfo(start + self.timeout / 2) {
+            KeyMode::Never => {
+                by_tokeninfo(deadline).map(|identity| (identity, VerifiedBy::Tokeninfo))
+            }
+            KeyMode::Alone(keys) => by_keys(keys),
+            KeyMode::Fallback(keys) => match by_tokeninfo(start + self.timeout / 2) {
                 Err(Failure::Unavailable { cause, retry_after }) => match by_keys(keys) {
-                    Err(Failure::Unavailable { cause: other, .. }) => {
-                        Err(Failure::Unavailable { cause: format!("{cause}; {other}"), retry_after })
-                    }
+                    Err(Failure::Unavailable { cause: other, .. }) => Err(Failure::Unavailable {
+                        cause: format!("{cause}; {other}"),
+                        retry_after,
+                    }),
                     verdict => {
                         self.note_replaced(&cause, now);
                         verdict
@@ -152,8 +161,8 @@ impl Verifier {
     /// The keys, where they are used.
     pub fn keys(&self) -> Option<&Arc<Keys>> {
         match &self.keys {
-            KeysUse::Never => None,
-            KeysUse::Fallback(keys) | KeysUse::Alone(keys) => Some(keys),
+            KeyMode::Never => None,
+            KeyMode::Fallback(keys) | KeyMode::Alone(keys) => Some(keys),
         }
     }
 
@@ -161,13 +170,13 @@ impl Verifier {
     pub fn keys_status(&self, now: i64) -> Option<Value> {
         let mut status = self.keys()?.status(now);
         let replaced_at = *self.replaced_at.lock().unwrap_or_else(PoisonError::into_inner);
-        status["in_use"] = json!(matches!(self.keys, KeysUse::Alone(_)) || replaced_at.is_some());
+        status["in_use"] = json!(matches!(self.keys, KeyMode::Alone(_)) || replaced_at.is_some());
         Some(status)
     }
 
     /// Whether nobody could be verified just now, whatever Google's tokeninfo does.
     pub fn lacks_keys(&self, now: i64) -> bool {
-        matches!(&self.keys, KeysUse::Alone(keys) if !keys.are_usable(now))
+        matches!(&self.keys, KeyMode::Alone(keys) if !keys.are_usable(now))
     }
 
     /// How many exchanges with tokeninfo may be under way or wait for their turn.
@@ -212,14 +221,20 @@ fn by_keys(
     })
 }
 
-const NOT_CLAIMS: Failure = Failure::Refused("the token's payload is no JSON object with iss, sub, aud and exp");
+const NOT_CLAIMS: Failure =
+    Failure::Refused("the token's payload is no JSON object with iss, sub, aud and exp");
 
 /// The token's payload, if the key that it names has signed it.
-fn signed_payload(token: &IdToken, find: impl FnOnce(&str) -> Result<Arc<RsaKey>, NoKey>) -> Result<Vec<u8>, Failure> {
+fn signed_payload(
+    token: &IdToken,
+    find: impl FnOnce(&str) -> Result<Arc<RsaKey>, KeyError>,
+) -> Result<Vec<u8>, Failure> {
     let jws = Jws::parse(token).map_err(Failure::Refused)?;
     let key = find(jws.kid()).map_err(|no_key| match no_key {
-        NoKey::Unknown => Failure::Refused("the token is signed with a key that Google does not have"),
-        NoKey::Unavailable(cause) => unavailable(cause),
+        KeyError::Unknown => {
+            Failure::Refused("the token is signed with a key that Google does not have")
+        }
+        KeyError::Unavailable(cause) => unavailable(cause),
     })?;
     jws.payload(&key).ok_or(Failure::Refused("the token's signature is wrong"))
 }
@@ -250,11 +265,13 @@ pub fn hear(settings: &VerifierSettings, token: &IdToken) -> Vec<Statement> {
     let by_keys = || {
         let asked = Instant::now();
         let find = |kid: &str| {
-            let found = find_keys(&settings.keys_url, start + timeout).map_err(NoKey::Unavailable)?;
-            found.set.find(kid).ok_or(NoKey::Unknown)
+            let found =
+                find_keys(&settings.keys_url, start + timeout).map_err(KeyError::Unavailable)?;
+            found.set.find(kid).ok_or(KeyError::Unknown)
         };
-        let outcome = signed_payload(token, find)
-            .and_then(|claims| if unreadable(&claims).is_some() { Err(NOT_CLAIMS) } else { Ok(claims) });
+        let outcome = signed_payload(token, find).and_then(|claims| {
+            if unreadable(&claims).is_some() { Err(NOT_CLAIMS) } else { Ok(claims) }
+        });
         let kid = Jws::parse(token).ok().map(|jws| jws.kid().to_owned());
         Statement { by: VerifiedBy::Keys, outcome, kid, took: asked.elapsed() }
     };

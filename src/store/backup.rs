@@ -33,7 +33,10 @@ impl Store {
         // Only SQLite may open it, as a server does this as well: when a process closes a file, all its locks on it go.
         drop(open::ours(database)?);
         if is_same_file(database, target) {
-            return Err(StoreError(format!("{} is the database itself; give another file", target.display())));
+            return Err(StoreError(format!(
+                "{} is the database itself; give another file",
+                target.display()
+            )));
         }
         put(copy(database, target, progress, stop)?, target)
     }
@@ -53,7 +56,10 @@ impl Store {
             return Err(StoreError(format!("there is no backup at {}", backup.display())));
         }
         if is_same_file(backup, database) {
-            return Err(StoreError(format!("{} is the backup itself; give --database another path", backup.display())));
+            return Err(StoreError(format!(
+                "{} is the backup itself; give --database another path",
+                backup.display()
+            )));
         }
         open::ours(backup)?;
         let replaces = fs::symlink_metadata(database).is_ok();
@@ -93,16 +99,20 @@ fn require_unused(database: &Path) -> Result<(), StoreError> {
     };
     match leave_wal() {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
-            Err(StoreError(format!("the database {} is in use; stop the server first", database.display())))
+            Err(StoreError(format!(
+                "the database {} is in use; stop the server first",
+                database.display()
+            )))
         }
         // It is replaced because it is damaged, maybe.
         _ => ["-wal", "-shm", "-journal"].iter().try_for_each(|suffix| {
             let mut path = database.as_os_str().to_owned();
             path.push(suffix);
             match fs::remove_file(PathBuf::from(&path)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(StoreError(format!("cannot remove {}: {error}", Path::new(&path).display())))
-                }
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError(format!(
+                    "cannot remove {}: {error}",
+                    Path::new(&path).display()
+                ))),
                 _ => Ok(()),
             }
         }),

@@ -39,7 +39,8 @@ pub fn copy(
     mut progress: impl FnMut(i32, i32),
     stop: &Arc<AtomicBool>,
 ) -> Result<NamedTempFile, StoreError> {
-    let made = tempfile::Builder::new().prefix(PART_PREFIX).suffix(PART_SUFFIX).tempfile_in(folder_of(to));
+    let made =
+        tempfile::Builder::new().prefix(PART_PREFIX).suffix(PART_SUFFIX).tempfile_in(folder_of(to));
     let part = made.and_then(|part| remove_left_behind(folder_of(to), &part).map(|()| part));
     let part = part.map_err(|error| cannot_write(to, &error))?;
     let (progressed, steps) = mpsc::channel();
@@ -50,12 +51,16 @@ pub fn copy(
             let _ = progressed.send(());
             progress(all, copied);
         };
-        let sound = fill(from, part.path(), report, stop).and_then(|()| Ok(is_sound(part.path(), stop)?));
+        let sound =
+            fill(from, part.path(), report, stop).and_then(|()| Ok(is_sound(part.path(), stop)?));
         (sound, synced.join().expect("no panic in a system call"))
     });
     synced.map_err(|error| cannot_write(to, &error))?;
     if !sound? {
-        return Err(StoreError(format!("the copy of {} is damaged, so it was thrown away", from.display())));
+        return Err(StoreError(format!(
+            "the copy of {} is damaged, so it was thrown away",
+            from.display()
+        )));
     }
     Ok(part)
 }
@@ -71,7 +76,12 @@ fn sync(part: &File, steps: Receiver<()>) -> io::Result<()> {
 }
 
 /// Copies all there is into the new file (SQLite's online backup).
-fn fill(from: &Path, part: &Path, mut progress: impl FnMut(i32, i32), stop: &AtomicBool) -> Result<(), StoreError> {
+fn fill(
+    from: &Path,
+    part: &Path,
+    mut progress: impl FnMut(i32, i32),
+    stop: &AtomicBool,
+) -> Result<(), StoreError> {
     let source = open::reading(from)?;
     // Holding one view of the file, the copy need not start over whenever the server writes.
     source.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")?;
@@ -83,7 +93,10 @@ fn fill(from: &Path, part: &Path, mut progress: impl FnMut(i32, i32), stop: &Ato
     let mut courtesy = Courtesy::default();
     loop {
         if stop.load(Ordering::Relaxed) {
-            return Err(StoreError(format!("the copy of {} was stopped before it was whole", from.display())));
+            return Err(StoreError(format!(
+                "the copy of {} was stopped before it was whole",
+                from.display()
+            )));
         }
         courtesy.give_way();
         let result = backup.step(STEP_PAGES)?;
@@ -108,19 +121,25 @@ fn is_sound(part: &Path, stop: &Arc<AtomicBool>) -> rusqlite::Result<bool> {
     // The one that grows first, so that the others are done beside it.
     let mut tables =
         db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 ORDER BY name <> 'events'")?;
-    let tables = tables.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    let tables =
+        tables.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
     let tables = Mutex::new(tables.into_iter());
     let next = || tables.lock().unwrap_or_else(PoisonError::into_inner).next();
     let check = || are_sound(part, next, stop);
     thread::scope(|scope| {
         let checks: Vec<_> = (0..CHECKS_AT_ONCE).map(|_| scope.spawn(check)).collect();
-        let mut outcomes = checks.into_iter().map(|check| check.join().expect("no panic in SQLite"));
+        let mut outcomes =
+            checks.into_iter().map(|check| check.join().expect("no panic in SQLite"));
         outcomes.try_fold(true, |all, sound| Ok(all & sound?))
     })
 }
 
 /// Checks one table after another.
-fn are_sound(part: &Path, next: impl Fn() -> Option<String>, stop: &Arc<AtomicBool>) -> rusqlite::Result<bool> {
+fn are_sound(
+    part: &Path,
+    next: impl Fn() -> Option<String>,
+    stop: &Arc<AtomicBool>,
+) -> rusqlite::Result<bool> {
     let (stopped, mut courtesy) = (stop.clone(), Courtesy::default());
     let look = move || {
         courtesy.give_way();
@@ -143,8 +162,12 @@ fn remove_left_behind(folder: &Path, fresh: &NamedTempFile) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
-        let is_ours = name.to_str().is_some_and(|name| name.starts_with(PART_PREFIX) && name.ends_with(PART_SUFFIX));
-        if is_ours && now.duration_since(entry.metadata()?.modified()?).is_ok_and(|age| age > PART_AGE_MAX) {
+        let is_ours = name
+            .to_str()
+            .is_some_and(|name| name.starts_with(PART_PREFIX) && name.ends_with(PART_SUFFIX));
+        if is_ours
+            && now.duration_since(entry.metadata()?.modified()?).is_ok_and(|age| age > PART_AGE_MAX)
+        {
             fs::remove_file(entry.path())?;
         }
     }

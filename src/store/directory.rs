@@ -7,7 +7,7 @@ use super::{Store, StoreError};
 
 /// A user with what only the operator sees.
 #[derive(Debug, Clone)]
-pub struct Account {
+pub struct UserRecord {
     /// The user.
     pub user: User,
     /// The e-mail that no other `sub` may sign in with, in lower case.
@@ -30,10 +30,10 @@ pub enum UserSort {
 /// Where `pinned_email` stands after `USER_COLUMNS`.
 const USER_COLUMN_COUNT: usize = 13;
 
-impl Account {
+impl UserRecord {
     /// Reads `USER_COLUMNS` and `pinned_email`.
-    pub fn from_row(row: &Row) -> rusqlite::Result<Account> {
-        Ok(Account { user: User::from_row(row, 0)?, pinned_email: row.get(USER_COLUMN_COUNT)? })
+    pub fn from_row(row: &Row) -> rusqlite::Result<UserRecord> {
+        Ok(UserRecord { user: User::from_row(row, 0)?, pinned_email: row.get(USER_COLUMN_COUNT)? })
     }
 }
 
@@ -54,9 +54,15 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn accounts(&self, search: Option<&str>, sort: UserSort, limit: u32) -> Result<Vec<Account>, StoreError> {
+    pub fn accounts(
+        &self,
+        search: Option<&str>,
+        sort: UserSort,
+        limit: u32,
+    ) -> Result<Vec<UserRecord>, StoreError> {
         let order = sort.order();
-        let all = format!("SELECT {USER_COLUMNS}, u.pinned_email FROM users u ORDER BY {order} LIMIT ?1");
+        let all =
+            format!("SELECT {USER_COLUMNS}, u.pinned_email FROM users u ORDER BY {order} LIMIT ?1");
         // The plus keeps from walking an index: to read every row in its order is many times slower than as they lie.
         let found = format!(
             "SELECT {USER_COLUMNS}, u.pinned_email FROM users u
@@ -64,11 +70,13 @@ impl Store {
              ORDER BY +{order} LIMIT ?1"
         );
         self.readers.read(|db| match search {
-            None => db.prepare_cached(&all)?.query_map([limit], Account::from_row)?.collect(),
+            None => db.prepare_cached(&all)?.query_map([limit], UserRecord::from_row)?.collect(),
             Some(text) => {
                 let text = text.replace('!', "!!").replace('%', "!%").replace('_', "!_");
                 let mut statement = db.prepare_cached(&found)?;
-                statement.query_map(params![limit, format!("%{text}%")], Account::from_row)?.collect()
+                statement
+                    .query_map(params![limit, format!("%{text}%")], UserRecord::from_row)?
+                    .collect()
             }
         })
     }
@@ -77,7 +85,7 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn accounts_named(&self, name: &str) -> Result<Vec<Account>, StoreError> {
+    pub fn accounts_named(&self, name: &str) -> Result<Vec<UserRecord>, StoreError> {
         let select = format!("SELECT {USER_COLUMNS}, u.pinned_email FROM users u WHERE");
         let by_subject = format!("{select} u.sub = ?1");
         // With an OR in their place, SQLite would rather read every row.
@@ -86,8 +94,8 @@ impl Store {
                 UNION SELECT sub FROM users WHERE pinned_email = lower(?1)) ORDER BY u.sub"
         );
         self.readers.read(|db| {
-            let found = |sql: &str| -> rusqlite::Result<Vec<Account>> {
-                db.prepare_cached(sql)?.query_map([name], Account::from_row)?.collect()
+            let found = |sql: &str| -> rusqlite::Result<Vec<UserRecord>> {
+                db.prepare_cached(sql)?.query_map([name], UserRecord::from_row)?.collect()
             };
             let one = found(&by_subject)?;
             if one.is_empty() { found(&by_email) } else { Ok(one) }

@@ -109,7 +109,8 @@ impl Store {
         self.writer.write(move |db| {
             let expired = "DELETE FROM sessions WHERE token_sha256 IN
                 (SELECT token_sha256 FROM sessions WHERE expires_at <= ?1 LIMIT ?2)";
-            let old = "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE at <= ?1 LIMIT ?2)";
+            let old =
+                "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE at <= ?1 LIMIT ?2)";
             let sessions = db.prepare_cached(expired)?.execute(params![now, PURGE_STEP_ROWS])?;
             let events = db.prepare_cached(old)?.execute(params![oldest, PURGE_STEP_ROWS])?;
             Ok(sessions.max(events) == PURGE_STEP_ROWS as usize)

@@ -7,7 +7,7 @@ use super::{Store, StoreError};
 
 /// An event as it was recorded.
 #[derive(Debug, Clone)]
-pub struct Recorded {
+pub struct EventRow {
     /// Ever growing.
     pub id: i64,
     /// When, in unix seconds.
@@ -52,14 +52,14 @@ pub enum About {
     Email(String),
 }
 
-/// The columns that [`Recorded::from_row`] reads, in its order.
+/// The columns that [`EventRow::from_row`] reads, in its order.
 pub const EVENT_COLUMNS: &str = "e.id, e.at, e.kind, e.sub, e.email, e.session_id, e.client_address, e.user_agent, e.client_id, e.reason, \
      e.verified_by";
 
-impl Recorded {
+impl EventRow {
     /// Reads `EVENT_COLUMNS`.
-    pub fn from_row(row: &Row) -> rusqlite::Result<Recorded> {
-        Ok(Recorded {
+    pub fn from_row(row: &Row) -> rusqlite::Result<EventRow> {
+        Ok(EventRow {
             id: row.get(0)?,
             at: row.get(1)?,
             kind: row.get(2)?,
@@ -79,7 +79,11 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn last_events(&self, filter: &EventFilter, limit: u32) -> Result<Vec<Recorded>, StoreError> {
+    pub fn last_events(
+        &self,
+        filter: &EventFilter,
+        limit: u32,
+    ) -> Result<Vec<EventRow>, StoreError> {
         let mut events = self.events(filter, 0, limit, "e.at DESC, e.id DESC")?;
         events.reverse();
         Ok(events)
@@ -89,11 +93,22 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn events_after(&self, filter: &EventFilter, id: i64, limit: u32) -> Result<Vec<Recorded>, StoreError> {
+    pub fn events_after(
+        &self,
+        filter: &EventFilter,
+        id: i64,
+        limit: u32,
+    ) -> Result<Vec<EventRow>, StoreError> {
         self.events(filter, id, limit, "e.id")
     }
 
-    fn events(&self, filter: &EventFilter, id: i64, limit: u32, order: &str) -> Result<Vec<Recorded>, StoreError> {
+    fn events(
+        &self,
+        filter: &EventFilter,
+        id: i64,
+        limit: u32,
+        order: &str,
+    ) -> Result<Vec<EventRow>, StoreError> {
         // A condition of its own for each, so that each has its index.
         let (about, name) = match &filter.about {
             None => ("?5 IS NULL", None),
@@ -105,9 +120,13 @@ impl Store {
              AND {about} ORDER BY {order} LIMIT ?6"
         );
         self.readers.read(|db| {
-            let (since, until) = (filter.since.unwrap_or(i64::MIN), filter.until.unwrap_or(i64::MAX));
+            let (since, until) =
+                (filter.since.unwrap_or(i64::MIN), filter.until.unwrap_or(i64::MAX));
             let mut statement = db.prepare_cached(&sql)?;
-            let rows = statement.query_map(params![id, filter.kind, since, until, name, limit], Recorded::from_row)?;
+            let rows = statement.query_map(
+                params![id, filter.kind, since, until, name, limit],
+                EventRow::from_row,
+            )?;
             rows.collect()
         })
     }

@@ -11,22 +11,22 @@ pub const BY_THE_OPERATOR: &str = "by the operator";
 
 /// Who changes something about somebody.
 #[derive(Debug, Clone)]
-pub struct Author {
+pub struct Actor {
     /// What the event says of them.
     pub(super) by: String,
     /// From where.
     pub(super) client: Client,
 }
 
-impl Author {
+impl Actor {
     /// The operator, by a command.
-    pub fn operator() -> Author {
-        Author { by: BY_THE_OPERATOR.to_owned(), client: Client::default() }
+    pub fn operator() -> Actor {
+        Actor { by: BY_THE_OPERATOR.to_owned(), client: Client::default() }
     }
 
     /// The admin of that e-mail, by a page.
-    pub fn admin(email: &str, client: Client) -> Author {
-        Author { by: format!("by {email}"), client }
+    pub fn admin(email: &str, client: Client) -> Actor {
+        Actor { by: format!("by {email}"), client }
     }
 }
 
@@ -35,7 +35,13 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn set_blocked(&self, subject: &str, blocked: bool, author: Author, now: i64) -> Result<bool, StoreError> {
+    pub fn set_blocked(
+        &self,
+        subject: &str,
+        blocked: bool,
+        author: Actor,
+        now: i64,
+    ) -> Result<bool, StoreError> {
         let subject = subject.to_owned();
         self.writer.write(move |db| {
             let sql = "UPDATE users SET blocked_at = ?2 WHERE sub = ?1 AND (blocked_at IS NULL) = (?2 IS NOT NULL)
@@ -53,7 +59,12 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn release_email(&self, subject: &str, author: Author, now: i64) -> Result<bool, StoreError> {
+    pub fn release_email(
+        &self,
+        subject: &str,
+        author: Actor,
+        now: i64,
+    ) -> Result<bool, StoreError> {
         let subject = subject.to_owned();
         self.writer.write(move |db| {
             let sql = "UPDATE users SET pinned_email = NULL, email_authoritative = 0
@@ -83,7 +94,7 @@ impl Store {
             db.prepare_cached(unname)?.execute([&subject])?;
             let forget = "UPDATE events SET email = NULL, client_address = NULL, user_agent = NULL WHERE sub = ?1";
             db.prepare_cached(forget)?.execute([&subject])?;
-            record(db, EventKind::Delete, &subject, None, Author::operator(), now)
+            record(db, EventKind::Delete, &subject, None, Actor::operator(), now)
         })
     }
 }
@@ -93,7 +104,7 @@ fn record(
     kind: EventKind,
     subject: &str,
     email: Option<String>,
-    author: Author,
+    author: Actor,
     now: i64,
 ) -> rusqlite::Result<bool> {
     let event = Event {

@@ -7,8 +7,8 @@ mod open;
 mod writer;
 mod readers;
 mod pulse;
-mod known;
-mod touches;
+mod session_cache;
+mod last_seen;
 mod users;
 mod sessions;
 mod packed;
@@ -16,44 +16,44 @@ mod events;
 mod directory;
 mod people;
 mod search;
-mod overview;
+mod stats;
 mod levers;
 mod revocations;
 mod history;
-mod keys;
-mod transfer;
+mod google_keys;
+mod import;
 mod copy;
 mod backup;
-mod inspection;
+mod integrity_check;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use directory::{Account, UserSort};
+pub use directory::{UserRecord, UserSort};
 pub use events::{DAY_SECONDS, Event, EventKind};
-pub use history::{About, EventFilter, Recorded};
-pub use inspection::{Inspection, Soundness, instance};
-pub use levers::Author;
-pub use overview::{Day, Seen};
+pub use history::{About, EventFilter, EventRow};
+pub use import::{ImportFailure, ImportedUser};
+pub use integrity_check::{Inspection, Soundness, instance};
+pub use levers::Actor;
 pub use people::People;
-pub use revocations::Revoked;
+pub use revocations::SessionSelector;
 pub use search::SEARCH_CHARACTERS_MIN;
-pub use sessions::{Client, Ending, Holder, Session, SessionKind};
-pub use transfer::{ImportFailure, Incoming};
+pub use sessions::{Authenticated, Client, Ending, Session, SessionKind};
+pub use stats::{Day, Seen};
 pub use users::{NewSession, Refusal, SignIn, SignedIn, User};
 
-use known::Known;
+use last_seen::LastSeen;
 use readers::Readers;
-use touches::Touches;
+use session_cache::Known;
 use writer::Writer;
 
 /// A Hallpass database.
 pub struct Store {
     writer: Writer,
     readers: Readers,
-    touches: Arc<Touches>,
-    /// Last, as its [`pulse::Pulse`] wants.
+    touches: Arc<LastSeen>,
+    /// Last, as its [`pulse::WalIndex`] wants.
     known: Known,
 }
 
@@ -96,7 +96,8 @@ impl Store {
     /// # Errors
     /// If it cannot.
     pub fn ping(&self) -> Result<(), StoreError> {
-        self.readers.read(|db| db.query_row("SELECT count(*) FROM users WHERE sub = ''", [], |_| Ok(())))
+        self.readers
+            .read(|db| db.query_row("SELECT count(*) FROM users WHERE sub = ''", [], |_| Ok(())))
     }
 
     /// How many users there are, and how many sessions that have not ended. Takes milliseconds for every 10,000 rows.
@@ -108,7 +109,8 @@ impl Store {
             (SELECT count(*) FROM sessions WHERE ended_at IS NULL AND expires_at > ?1)";
         self.readers.read(|db| {
             db.query_row(sql, [now], |row| {
-                let count = |column| Ok::<_, rusqlite::Error>(row.get::<_, i64>(column)?.unsigned_abs());
+                let count =
+                    |column| Ok::<_, rusqlite::Error>(row.get::<_, i64>(column)?.unsigned_abs());
                 Ok((count(0)?, count(1)?))
             })
         })

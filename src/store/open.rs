@@ -27,7 +27,8 @@ const WAL_BYTES_KEPT: u32 = 64 * 1024 * 1024;
 /// Opens for writing; makes the file and its tables where there are none.
 pub fn writing(path: &Path) -> Result<Connection, StoreError> {
     let refused = |why: &str| StoreError(format!("the database {} {why}", path.display()));
-    let created = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    let created =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     created.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => refused("cannot be made: its folder does not exist"),
         kind => refused(&format!("cannot be opened for writing: {kind}")),
@@ -39,7 +40,10 @@ pub fn writing(path: &Path) -> Result<Connection, StoreError> {
 pub fn require_there(path: &Path) -> Result<(), StoreError> {
     match fs::metadata(path) {
         Ok(file) if file.len() > 0 => Ok(()),
-        _ => Err(StoreError(format!("there is no database at {}; say where it is with --database", path.display()))),
+        _ => Err(StoreError(format!(
+            "there is no database at {}; say where it is with --database",
+            path.display()
+        ))),
     }
 }
 
@@ -83,11 +87,13 @@ fn prepare(path: &Path) -> Result<Connection, Failure> {
     if connection.is_readonly("main")? {
         return Err(Failure::ReadOnly);
     }
-    let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let objects: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if objects > 0 {
         require_ours(&connection)?;
         if fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_BYTES_MAX) {
-            let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+            let verdict: String =
+                connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
             if verdict != "ok" {
                 return Err(Failure::Damaged);
             }
@@ -122,7 +128,9 @@ impl Failure {
     fn of(self, path: &Path) -> StoreError {
         let why = match self {
             Failure::Foreign => "is not Hallpass's; give --database another path",
-            Failure::Newer => "was made by a newer version of Hallpass; run that one, or give another path",
+            Failure::Newer => {
+                "was made by a newer version of Hallpass; run that one, or give another path"
+            }
             Failure::ReadOnly => "is read-only; let this user write to it and to its folder",
             Failure::Damaged => "is damaged; restore a backup of it, or give another path",
             Failure::Engine(error) => &format!("cannot be opened: {}", StoreError::from(error)),
@@ -150,7 +158,9 @@ mod tests {
     fn an_answered_commit_is_on_disk() {
         let folder = tempfile::tempdir().expect("a folder");
         let connection = writing(&folder.path().join("db")).expect("a database");
-        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).expect("a value");
+        let pragma = |name| {
+            connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).expect("a value")
+        };
         assert_eq!((pragma("synchronous"), pragma("foreign_keys")), (2, 1), "FULL, and on");
     }
 }

@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::sessions::{Client, Holder, Session, SessionKind};
+use super::sessions::{Authenticated, Client, Session, SessionKind};
 use super::users::User;
 use crate::profile::Profile;
 
-/// A [`Holder`] as bytes, which this process alone reads.
+/// A [`Authenticated`] as bytes, which this process alone reads.
 #[derive(Clone)]
 pub struct Packed(Arc<[u8]>);
 
 impl Packed {
-    pub fn new(holder: &Holder) -> Packed {
+    pub fn new(holder: &Authenticated) -> Packed {
         Packed(postcard::to_allocvec(holder).expect("a Vec takes every write").into())
     }
 
-    pub fn open(&self) -> Holder {
+    pub fn open(&self) -> Authenticated {
         postcard::from_bytes(&self.0).expect("what was packed can be opened")
     }
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
-use super::directory::Account;
+use super::directory::UserRecord;
 use super::search::find;
 use super::users::USER_COLUMNS;
 use super::{Store, StoreError};
@@ -11,7 +11,7 @@ use super::{Store, StoreError};
 #[derive(Debug, Clone)]
 pub struct People {
     /// Those on the page.
-    pub accounts: Vec<Account>,
+    pub accounts: Vec<UserRecord>,
     /// Where the next page begins; `None` if this is the last.
     pub next: Option<i64>,
 }
@@ -21,7 +21,7 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn account(&self, subject: &str) -> Result<Option<Account>, StoreError> {
+    pub fn account(&self, subject: &str) -> Result<Option<UserRecord>, StoreError> {
         self.readers.read(|db| by_subject(db, subject))
     }
 
@@ -31,7 +31,12 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn people(&self, search: &str, from: Option<i64>, limit: usize) -> Result<People, StoreError> {
+    pub fn people(
+        &self,
+        search: &str,
+        from: Option<i64>,
+        limit: usize,
+    ) -> Result<People, StoreError> {
         let (from, wanted) = (from.unwrap_or(i64::MAX), limit + 1);
         self.readers.read(|db| {
             if !search.is_empty()
@@ -39,9 +44,16 @@ impl Store {
             {
                 return Ok(People { accounts: vec![account], next: None });
             }
-            let ids = if search.is_empty() { all(db, from, wanted)? } else { find(db, search, from, wanted)? };
-            let accounts =
-                ids.iter().take(limit).filter_map(|id| by_id(db, *id).transpose()).collect::<Result<_, _>>()?;
+            let ids = if search.is_empty() {
+                all(db, from, wanted)?
+            } else {
+                find(db, search, from, wanted)?
+            };
+            let accounts = ids
+                .iter()
+                .take(limit)
+                .filter_map(|id| by_id(db, *id).transpose())
+                .collect::<Result<_, _>>()?;
             Ok(People { accounts, next: ids.get(limit).copied() })
         })
     }
@@ -52,16 +64,20 @@ fn all(db: &Connection, from: i64, limit: usize) -> rusqlite::Result<Vec<i64>> {
     db.prepare_cached(sql)?.query_map(params![from, limit as i64], |row| row.get(0))?.collect()
 }
 
-fn by_subject(db: &Connection, subject: &str) -> rusqlite::Result<Option<Account>> {
+fn by_subject(db: &Connection, subject: &str) -> rusqlite::Result<Option<UserRecord>> {
     account(db, "u.sub = ?1", subject)
 }
 
 /// `None` if the user was deleted since the id was read.
-fn by_id(db: &Connection, id: i64) -> rusqlite::Result<Option<Account>> {
+fn by_id(db: &Connection, id: i64) -> rusqlite::Result<Option<UserRecord>> {
     account(db, "u.sub = (SELECT sub FROM directory WHERE id = ?1)", id)
 }
 
-fn account(db: &Connection, condition: &str, value: impl ToSql) -> rusqlite::Result<Option<Account>> {
+fn account(
+    db: &Connection,
+    condition: &str,
+    value: impl ToSql,
+) -> rusqlite::Result<Option<UserRecord>> {
     let sql = format!("SELECT {USER_COLUMNS}, u.pinned_email FROM users u WHERE {condition}");
-    db.prepare_cached(&sql)?.query_row([value], Account::from_row).optional()
+    db.prepare_cached(&sql)?.query_row([value], UserRecord::from_row).optional()
 }

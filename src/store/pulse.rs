@@ -9,22 +9,22 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// What the header says; another one after every commit.
-pub type Beat = [u8; 48];
+pub type WalIndexVersion = [u8; 48];
 
-pub struct Pulse(Option<File>);
+pub struct WalIndex(Option<File>);
 
-impl Pulse {
+impl WalIndex {
     /// For the database at that path, without symbolic links, which is open already. Drop it after every connection: when
     /// a process closes a file, it loses all its locks on it, SQLite's included.
-    pub fn new(database: &Path) -> Pulse {
+    pub fn new(database: &Path) -> WalIndex {
         let mut index = OsString::from(database);
         index.push("-shm");
-        Pulse(File::open(index).ok())
+        WalIndex(File::open(index).ok())
     }
 
     /// The header now. None if it cannot be read: then nothing is known.
-    pub fn read(&self) -> Option<Beat> {
-        let mut beat = [0; size_of::<Beat>()];
+    pub fn read(&self) -> Option<WalIndexVersion> {
+        let mut beat = [0; size_of::<WalIndexVersion>()];
         self.0.as_ref()?.read_exact_at(&mut beat, 0).ok()?;
         Some(beat)
     }

@@ -35,7 +35,10 @@ impl Readers {
     }
 
     /// Runs a query, or several that need not see the same commit.
-    pub fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+    pub fn read<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
         let connection = self.take()?;
         let result = query(&connection);
         self.lock().idle.push(connection);
@@ -45,7 +48,8 @@ impl Readers {
 
     fn take(&self) -> rusqlite::Result<Connection> {
         let all_busy = |pool: &mut Pool| pool.idle.is_empty() && pool.open >= CONNECTIONS_MAX;
-        let mut pool = self.returned.wait_while(self.lock(), all_busy).unwrap_or_else(PoisonError::into_inner);
+        let mut pool =
+            self.returned.wait_while(self.lock(), all_busy).unwrap_or_else(PoisonError::into_inner);
         if let Some(connection) = pool.idle.pop() {
             return Ok(connection);
         }

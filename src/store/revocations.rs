@@ -6,7 +6,7 @@ use std::time::Instant;
 use rusqlite::types::Null;
 use rusqlite::{Connection, ToSql, params};
 
-use super::levers::Author;
+use super::levers::Actor;
 use super::sessions::{Client, SESSION_COLUMN_COUNT, SESSION_COLUMNS, Session};
 use super::users::{USER_COLUMNS, User};
 use super::{Store, StoreError};
@@ -16,7 +16,7 @@ const REVOCATION_STEP_ROWS: i64 = 500;
 
 /// Which sessions of others are ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Revoked {
+pub enum SessionSelector {
     /// The one of that id.
     Session(String),
     /// The one of that id, if it is of the user of that `sub`.
@@ -56,11 +56,22 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer; then none was ended.
-    pub fn revoke(&self, revoked: Revoked, author: Author, now: i64) -> Result<usize, StoreError> {
+    pub fn revoke(
+        &self,
+        revoked: SessionSelector,
+        author: Actor,
+        now: i64,
+    ) -> Result<usize, StoreError> {
         self.writer.write(move |db| match &revoked {
-            Revoked::Session(id) => end(db, "s.id = ?2 AND ?3 IS NULL", (id, &Null), &author, now),
-            Revoked::SessionOf(id, subject) => end(db, "s.id = ?2 AND s.sub = ?3", (id, subject), &author, now),
-            Revoked::User(subject) => end(db, "s.sub = ?2 AND ?3 IS NULL", (subject, &Null), &author, now),
+            SessionSelector::Session(id) => {
+                end(db, "s.id = ?2 AND ?3 IS NULL", (id, &Null), &author, now)
+            }
+            SessionSelector::SessionOf(id, subject) => {
+                end(db, "s.id = ?2 AND s.sub = ?3", (id, subject), &author, now)
+            }
+            SessionSelector::User(subject) => {
+                end(db, "s.sub = ?2 AND ?3 IS NULL", (subject, &Null), &author, now)
+            }
         })
     }
 
@@ -69,7 +80,11 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer; then some were ended, and another call ends the rest.
-    pub fn revoke_all(&self, now: i64, mut progress: impl FnMut(usize)) -> Result<usize, StoreError> {
+    pub fn revoke_all(
+        &self,
+        now: i64,
+        mut progress: impl FnMut(usize),
+    ) -> Result<usize, StoreError> {
         // The tokens' hashes are the order: a session that is made meanwhile does not make it longer.
         let (mut after, mut ended) = (Vec::new(), 0);
         loop {
@@ -82,7 +97,7 @@ impl Store {
                     db.prepare_cached(sql)?.query_row(params![from, REVOCATION_STEP_ROWS], |row| row.get(0))?;
                 let Some(last) = last else { return Ok((begun, None, 0)) };
                 let which = "s.token_sha256 > ?2 AND s.token_sha256 <= ?3";
-                let count = end(db, which, (&from, &last), &Author::operator(), now)?;
+                let count = end(db, which, (&from, &last), &Actor::operator(), now)?;
                 Ok((begun, Some(last), count))
             })?;
             ended += count;
@@ -100,7 +115,7 @@ fn end(
     db: &Connection,
     which: &str,
     (second, third): (&dyn ToSql, &dyn ToSql),
-    author: &Author,
+    author: &Actor,
     now: i64,
 ) -> rusqlite::Result<usize> {
     // The plus keeps from walking the index by expiry: the condition has a better one.
@@ -111,7 +126,8 @@ fn end(
          FROM sessions s JOIN users u ON u.sub = s.sub WHERE {open}"
     );
     let Client { address, user_agent } = &author.client;
-    db.prepare_cached(&record)?.execute(params![now, second, third, author.by, address, user_agent])?;
+    db.prepare_cached(&record)?
+        .execute(params![now, second, third, author.by, address, user_agent])?;
     let sql = format!("UPDATE sessions AS s SET ended_at = ?1 WHERE {open}");
     db.prepare_cached(&sql)?.execute(params![now, second, third])
 }

@@ -27,7 +27,12 @@ struct Trigram {
 
 /// The first ids in the directory, from that one downwards, of users who have every word of a text, whatever the case.
 /// Words shorter than [`SEARCH_CHARACTERS_MIN`] do not count; where no word counts, nobody is found.
-pub(super) fn find(db: &Connection, text: &str, from: i64, limit: usize) -> rusqlite::Result<Vec<i64>> {
+pub(super) fn find(
+    db: &Connection,
+    text: &str,
+    from: i64,
+    limit: usize,
+) -> rusqlite::Result<Vec<i64>> {
     let words = words(text);
     if words.is_empty() {
         return Ok(Vec::new());
@@ -68,9 +73,12 @@ fn query(words: &[String], mut left: Vec<String>) -> String {
     let mut trigrams = trigrams(words, &left);
     let mut chosen: Vec<Trigram> = Vec::new();
     while chosen.len() < CHOSEN_MAX {
-        let leaves = |trigram: &Trigram| left.iter().filter(|words| words.contains(&trigram.folded)).count();
+        let leaves =
+            |trigram: &Trigram| left.iter().filter(|words| words.contains(&trigram.folded)).count();
         let costs = trigrams.iter().map(|trigram| (leaves(trigram), trigram.frequency)).enumerate();
-        let Some((best, (leaves, frequency))) = costs.min_by_key(|(_, cost)| *cost) else { break };
+        let Some((best, (leaves, frequency))) = costs.min_by_key(|(_, cost)| *cost) else {
+            break;
+        };
         if !chosen.is_empty() && leaves == left.len() && frequency > RARE {
             break;
         }
@@ -98,13 +106,17 @@ fn trigrams(words: &[String], sample: &[String]) -> Vec<Trigram> {
 /// Folded words of users from all over the directory, of some more than once if it is small.
 fn sample(db: &Connection) -> rusqlite::Result<Vec<String>> {
     let ends = "SELECT (SELECT min(id) FROM directory), (SELECT max(id) FROM directory)";
-    let (first, last) = db.prepare_cached(ends)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let (Some(first), Some(last)): (Option<i64>, Option<i64>) = (first, last) else { return Ok(Vec::new()) };
+    let (first, last) =
+        db.prepare_cached(ends)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (Some(first), Some(last)): (Option<i64>, Option<i64>) = (first, last) else {
+        return Ok(Vec::new());
+    };
     let mut at = db.prepare_cached("SELECT words FROM directory WHERE id >= ?1 LIMIT 1")?;
     let spread = (0..SAMPLE).map(|number| (number as f64 * SPREAD).fract());
     let ids = spread.map(|part| first + (part * (last - first) as f64) as i64);
     // Between two statements the last users may be deleted.
-    let words = |id| at.query_row([id], |row| Ok(fold(row.get_ref(0)?.as_str()?))).optional().transpose();
+    let words =
+        |id| at.query_row([id], |row| Ok(fold(row.get_ref(0)?.as_str()?))).optional().transpose();
     ids.filter_map(words).collect()
 }
 

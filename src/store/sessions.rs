@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::events::{self, Event, EventKind};
+use super::last_seen::Noted;
 use super::packed::{WholeSession, WholeUser};
-use super::touches::Noted;
 use super::users::{USER_COLUMNS, User};
 use super::{Store, StoreError};
 use crate::token::TokenHash;
@@ -59,7 +59,7 @@ pub struct Session {
 
 /// A session, and whose it is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Holder {
+pub struct Authenticated {
     /// The session.
     #[serde(with = "WholeSession")]
     pub session: Session,
@@ -103,7 +103,11 @@ impl Session {
 
     /// Reads `SESSION_COLUMNS`, which begin the row.
     pub fn from_row(row: &Row) -> rusqlite::Result<Session> {
-        let kind = if row.get_ref(1)?.as_str()? == "session" { SessionKind::Session } else { SessionKind::IdToken };
+        let kind = if row.get_ref(1)?.as_str()? == "session" {
+            SessionKind::Session
+        } else {
+            SessionKind::IdToken
+        };
         Ok(Session {
             id: row.get(0)?,
             kind,
@@ -117,7 +121,7 @@ impl Session {
 }
 
 /// The row of that token, live or not, with its user.
-pub fn find(db: &Connection, token: &TokenHash) -> rusqlite::Result<Option<Holder>> {
+pub fn find(db: &Connection, token: &TokenHash) -> rusqlite::Result<Option<Authenticated>> {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
             "SELECT {SESSION_COLUMNS}, {USER_COLUMNS} FROM sessions s JOIN users u ON u.sub = s.sub \
@@ -126,7 +130,10 @@ pub fn find(db: &Connection, token: &TokenHash) -> rusqlite::Result<Option<Holde
     });
     db.prepare_cached(&SQL)?
         .query_row([token.as_bytes()], |row| {
-            Ok(Holder { session: Session::from_row(row)?, user: User::from_row(row, SESSION_COLUMN_COUNT)? })
+            Ok(Authenticated {
+                session: Session::from_row(row)?,
+                user: User::from_row(row, SESSION_COLUMN_COUNT)?,
+            })
         })
         .optional()
 }
@@ -153,14 +160,21 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn sessions_of(&self, subject: &str, now: i64, idle_seconds: i64) -> Result<Vec<Session>, StoreError> {
+    pub fn sessions_of(
+        &self,
+        subject: &str,
+        now: i64,
+        idle_seconds: i64,
+    ) -> Result<Vec<Session>, StoreError> {
         let sql = format!(
             "SELECT {SESSION_COLUMNS} FROM sessions s WHERE s.sub = ?1 AND s.ended_at IS NULL AND s.expires_at > ?2 \
              AND (s.kind = 'id_token' OR s.last_seen_at > ?2 - ?3) ORDER BY s.last_seen_at DESC, s.id LIMIT ?4"
         );
         self.readers.read(|db| {
             let mut statement = db.prepare_cached(&sql)?;
-            statement.query_map(params![subject, now, idle_seconds, LISTED_MAX], Session::from_row)?.collect()
+            statement
+                .query_map(params![subject, now, idle_seconds, LISTED_MAX], Session::from_row)?
+                .collect()
         })
     }
 
@@ -188,7 +202,8 @@ impl Store {
                     AND (?3 IS NULL OR id = ?3) AND (?4 IS NULL OR id <> ?4)
                 RETURNING id, client_id";
             let mut statement = db.prepare_cached(sql)?;
-            let rows = statement.query_map(params![subject, now, one, but], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let rows = statement
+                .query_map(params![subject, now, one, but], |row| Ok((row.get(0)?, row.get(1)?)))?;
             let ended: Vec<(String, String)> = rows.collect::<rusqlite::Result<_>>()?;
             for (session_id, client_id) in &ended {
                 let event = Event {

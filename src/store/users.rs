@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::events::{self, Event, EventKind};
-use super::sessions::{self, Client, Holder, Session, SessionKind};
+use super::sessions::{self, Authenticated, Client, Session, SessionKind};
 use super::{Store, StoreError};
 use crate::profile::Profile;
 use crate::token::TokenHash;
@@ -83,18 +83,28 @@ impl Refusal {
     pub const ALL: [Refusal; 3] = [Refusal::Blocked, Refusal::TokenEnded, Refusal::EmailHeld];
 
     /// Whether it keeps out whoever comes with that ID token.
-    pub(super) fn applies(self, db: &Connection, profile: &Profile, id_token: &TokenHash) -> rusqlite::Result<bool> {
-        let exists = |sql: &str, parameters: &[&dyn rusqlite::ToSql]| db.prepare_cached(sql)?.exists(parameters);
+    pub(super) fn applies(
+        self,
+        db: &Connection,
+        profile: &Profile,
+        id_token: &TokenHash,
+    ) -> rusqlite::Result<bool> {
+        let exists = |sql: &str, parameters: &[&dyn rusqlite::ToSql]| {
+            db.prepare_cached(sql)?.exists(parameters)
+        };
         let subject = &profile.subject;
         match self {
-            Refusal::Blocked => exists("SELECT 1 FROM users WHERE sub = ?1 AND blocked_at IS NOT NULL", &[subject]),
+            Refusal::Blocked => {
+                exists("SELECT 1 FROM users WHERE sub = ?1 AND blocked_at IS NOT NULL", &[subject])
+            }
             Refusal::TokenEnded => exists(
                 "SELECT 1 FROM sessions WHERE token_sha256 = ?1 AND ended_at IS NOT NULL",
                 &[id_token.as_bytes()],
             ),
-            Refusal::EmailHeld => {
-                exists("SELECT 1 FROM users WHERE pinned_email = ?1 AND sub <> ?2", &[&pinned_email(profile), subject])
-            }
+            Refusal::EmailHeld => exists(
+                "SELECT 1 FROM users WHERE pinned_email = ?1 AND sub <> ?2",
+                &[&pinned_email(profile), subject],
+            ),
         }
     }
 
@@ -140,7 +150,11 @@ impl Store {
     ///
     /// # Errors
     /// The outer one if the store cannot answer, the inner one if it says no.
-    pub fn sign_in(&self, sign_in: SignIn, now: i64) -> Result<Result<SignedIn, Refusal>, StoreError> {
+    pub fn sign_in(
+        &self,
+        sign_in: SignIn,
+        now: i64,
+    ) -> Result<Result<SignedIn, Refusal>, StoreError> {
         self.writer.write(move |db| {
             let refusal = refusal(db, &sign_in)?;
             let event = Event {
@@ -159,8 +173,8 @@ impl Store {
             }
             let new_user = upsert_user(db, &sign_in.profile, now)?;
             insert_session(db, &sign_in, now)?;
-            let Holder { session, user } =
-                sessions::find(db, &sign_in.session.token)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+            let Authenticated { session, user } = sessions::find(db, &sign_in.session.token)?
+                .ok_or(rusqlite::Error::QueryReturnedNoRows)?;
             Ok(Ok(SignedIn { user, session, new_user }))
         })
     }

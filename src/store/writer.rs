@@ -60,7 +60,10 @@ impl Writer {
     }
 
     /// Has the work done soon, without waiting. If the queue is full it is dropped, and the answer is false.
-    pub fn write_later(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static) -> bool {
+    pub fn write_later(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    ) -> bool {
         let job: Job = Box::new(move |db| {
             let result = atomically(db, work);
             Box::new(move |committed| {
@@ -100,7 +103,10 @@ fn commit_all(db: &Connection, jobs: &Receiver<Task>) {
         let mut batch = vec![first];
         let deadline = Instant::now() + COMPANY_PATIENCE;
         while batch.iter().all(|task| !task.awaited) && batch.len() < BATCH_MAX {
-            let Ok(task) = jobs.recv_timeout(deadline.saturating_duration_since(Instant::now())) else { break };
+            let Ok(task) = jobs.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            else {
+                break;
+            };
             batch.push(task);
         }
         batch.extend(jobs.try_iter().take(BATCH_MAX - batch.len()));
@@ -117,7 +123,10 @@ fn commit_all(db: &Connection, jobs: &Receiver<Task>) {
 
 /// Runs one job in a savepoint of the shared transaction, so that its failure undoes its own work alone. Without a
 /// transaction (it could not begin, or a full disk rolled it back) nothing is done; the failed COMMIT tells everybody.
-fn atomically<T>(db: &Connection, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+fn atomically<T>(
+    db: &Connection,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> Result<T, StoreError> {
     if db.is_autocommit() {
         return Err(StoreError("database: no transaction could begin".into()));
     }

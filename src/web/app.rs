@@ -8,21 +8,24 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::door::Counters;
-use super::flights::Flights;
-use super::http::{Request, Response};
-use super::limits::SigninLimiter;
-use super::{check, origin, pages, sessions, signals, signin};
+use super::rate_limit::SigninLimiter;
+use super::single_flight::SingleFlight;
+use super::{forward_auth, monitoring, origin, pages, sessions, signin};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::google::demo::DemoGoogle;
 use crate::google::{Keys, Verifier};
+use crate::http::Handler;
+use crate::http::door::Counters;
+use crate::http::{Request, Response};
 use crate::metrics::Metrics;
 use crate::store::{Client, Store};
 use crate::token::random_text;
 
 /// Names the database and the machine that answer at /auth/me, and says nothing else about them.
 pub const INSTANCE_HEADER: &str = "X-Hallpass-Instance";
+/// Blocking requests beside those that wait for Google: sign-outs, sessions that are ended.
+const OTHER_SLOW_MAX: usize = 64;
 /// What goes into a log line or a row of what a client sent.
 const TEXT_LENGTH_MAX: usize = 256;
 /// Longer parts of a path may be tokens.
@@ -34,7 +37,7 @@ pub struct App {
     pub(super) store: Store,
     pub(super) verifier: Verifier,
     pub(super) signin_limiter: SigninLimiter,
-    pub(super) exchanges: Flights,
+    pub(super) exchanges: SingleFlight,
     pub(super) metrics: Arc<Metrics>,
     /// By this `hallpass doctor` knows that an answer comes from a server on the database it looks at.
     instance: String,
@@ -63,7 +66,7 @@ impl App {
             run_id: random_text::<6>(),
             requests: AtomicU64::new(1),
             signin_limiter: SigninLimiter::new(settings.signin_limit),
-            exchanges: Flights::default(),
+            exchanges: SingleFlight::default(),
             demo: None,
             settings,
             store,
@@ -118,7 +121,7 @@ impl App {
     pub fn handle_metrics(&self, request: &Request, now: i64) -> Response {
         let started = Instant::now();
         let outcome = match (request.method.as_str(), request.path()) {
-            ("GET" | "HEAD", "/metrics") => signals::exposition(self, now),
+            ("GET" | "HEAD", "/metrics") => monitoring::exposition(self, now),
             (_, "/metrics") => Err(Error::MethodNotAllowed("GET, HEAD")),
             _ => Err(Error::NotFound),
         };
@@ -130,7 +133,12 @@ impl App {
         self.finish(request, Err(error), Instant::now())
     }
 
-    fn finish(&self, request: &Request, outcome: Result<Response, Error>, started: Instant) -> Response {
+    fn finish(
+        &self,
+        request: &Request,
+        outcome: Result<Response, Error>,
+        started: Instant,
+    ) -> Response {
         let id = self.next_request_id();
         if let Err(error @ Error::Unavailable { .. }) = &outcome {
             log::warn!(id = id.as_str(); "cannot answer: {error}");
@@ -170,7 +178,9 @@ impl App {
             other => other,
         };
         let path = request.path();
-        if let Some(id) = path.strip_prefix("/auth/sessions/").filter(|id| !id.is_empty() && !id.contains('/')) {
+        if let Some(id) =
+            path.strip_prefix("/auth/sessions/").filter(|id| !id.is_empty() && !id.contains('/'))
+        {
             return match method {
                 "DELETE" => sessions::delete(self, request, id, now),
                 _ => Err(Error::MethodNotAllowed("DELETE, OPTIONS")),
@@ -184,8 +194,8 @@ impl App {
             };
         }
         match (method, path) {
-            ("GET", "/auth/check") => check::check(self, request, now),
-            ("GET", "/auth/forward") => check::forward(self, request, now),
+            ("GET", "/auth/check") => forward_auth::check(self, request, now),
+            ("GET", "/auth/forward") => forward_auth::forward(self, request, now),
             ("GET", "/auth/me") => sessions::me(self, request, now),
             ("GET", "/auth/signin") => pages::signin(self, request, now),
             ("POST", "/auth/signin") => signin::post(self, request, now),
@@ -199,12 +209,14 @@ impl App {
             ("GET", "/auth/other-account.js") => Ok(pages::other_account_script()),
             ("GET", "/auth/logo") => pages::logo(self),
             ("GET", "/healthz") => Ok(Response::json(200, &json!({"status": "ok"}))),
-            ("GET", "/readyz") => signals::ready(self, now),
-            ("GET", "/metrics") => signals::metrics(self, request, now),
+            ("GET", "/readyz") => monitoring::ready(self, now),
+            ("GET", "/metrics") => monitoring::metrics(self, request, now),
             ("GET", "/") => Ok(Response::see_other("/auth/account".into())),
             (_, path) => match route_name(path) {
                 "other" => Err(Error::NotFound),
-                "/auth/signin" | "/auth/account" => Err(Error::MethodNotAllowed("GET, HEAD, POST, OPTIONS")),
+                "/auth/signin" | "/auth/account" => {
+                    Err(Error::MethodNotAllowed("GET, HEAD, POST, OPTIONS"))
+                }
                 "/auth/signout" => Err(Error::MethodNotAllowed("POST, OPTIONS")),
                 _ => Err(Error::MethodNotAllowed("GET, HEAD, OPTIONS")),
             },
@@ -217,7 +229,10 @@ impl App {
         let mut response = if request.wants_page() {
             pages::error(self, request, error)
         } else {
-            Response::json(status, &json!({"error": code, "error_description": error.description()}))
+            Response::json(
+                status,
+                &json!({"error": code, "error_description": error.description()}),
+            )
         };
         if status == 401 {
             response = response.with("WWW-Authenticate", format!("Bearer error=\"{code}\""));
@@ -238,11 +253,16 @@ impl App {
         if !trusts(request.peer) {
             return request.peer;
         }
-        let forwarded: Vec<&str> =
-            request.headers_named("X-Forwarded-For").flat_map(|value| value.split(',')).map(str::trim).collect();
+        let forwarded: Vec<&str> = request
+            .headers_named("X-Forwarded-For")
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .collect();
         let mut nearest = request.peer;
         for text in forwarded.into_iter().rev() {
-            let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() else { break };
+            let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() else {
+                break;
+            };
             nearest = Some(address.to_canonical());
             if !trusts(nearest) {
                 break;
@@ -255,8 +275,36 @@ impl App {
     pub(super) fn client(&self, request: &Request) -> Client {
         Client {
             address: self.client_address(request).map(|address| address.to_string()),
-            user_agent: request.header("User-Agent").map(|text| text.chars().take(TEXT_LENGTH_MAX).collect()),
+            user_agent: request
+                .header("User-Agent")
+                .map(|text| text.chars().take(TEXT_LENGTH_MAX).collect()),
         }
+    }
+}
+
+impl Handler for App {
+    fn handle(&self, request: &Request, now: i64) -> Response {
+        App::handle(self, request, now)
+    }
+
+    fn reject_busy(&self, request: &Request) -> Response {
+        self.refuse(request, Error::unavailable("too many requests are waiting already"))
+    }
+
+    fn may_block(&self, request: &Request, now: i64) -> bool {
+        let reads = matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS");
+        !reads || request.path() == "/metrics" || self.needs_exchange(request, now)
+    }
+
+    fn fast_path(&self, request: &Request, now: i64) -> Option<Response> {
+        let asks_who = matches!(request.path(), "/auth/check" | "/auth/forward" | "/auth/me");
+        let reads = matches!(request.method.as_str(), "GET" | "HEAD");
+        (asks_who && reads && self.knows_caller(request, now))
+            .then(|| App::handle(self, request, now))
+    }
+
+    fn max_blocking(&self) -> usize {
+        self.exchanges_max() + OTHER_SLOW_MAX
     }
 }
 
@@ -293,6 +341,15 @@ fn loggable(text: &str) -> Cow<'_, str> {
     if text.len() <= PATH_SEGMENT_LOGGED_MAX {
         return text.into();
     }
-    let segment = |part| if str::len(part) > PATH_SEGMENT_LOGGED_MAX { "[long]" } else { part };
-    text.split('/').map(segment).collect::<Vec<_>>().join("/").chars().take(TEXT_LENGTH_MAX).collect::<String>().into()
+    let segment = |part| {
+        if str::len(part) > PATH_SEGMENT_LOGGED_MAX { "[long]" } else { part }
+    };
+    text.split('/')
+        .map(segment)
+        .collect::<Vec<_>>()
+        .join("/")
+        .chars()
+        .take(TEXT_LENGTH_MAX)
+        .collect::<String>()
+        .into()
 }

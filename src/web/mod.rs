@@ -1,24 +1,17 @@
 //! How the world talks to us.
 
-mod serving;
-pub mod door;
-mod server;
 mod app;
-mod http;
 mod origin;
-mod limits;
-mod intake;
+mod rate_limit;
+mod signin_request;
 mod signin;
-mod caller;
-mod flights;
+mod authenticate;
+mod single_flight;
 mod sessions;
-mod signals;
-mod check;
-mod way_back;
-mod cookies;
+mod monitoring;
+mod forward_auth;
+mod return_to;
+mod session_cookie;
 mod pages;
 
 pub use app::{App, INSTANCE_HEADER};
-pub use http::{HEADERS_READ, Request, Response};
-pub use server::{Handler, Server};
-pub use serving::{Limits, Serving, Sockets};

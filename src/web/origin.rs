@@ -1,11 +1,12 @@
 //! Which web pages may make a browser change something here, and read our answers.
 
-use super::http::{Request, Response};
 use super::pages::ADMIN_PATH;
 use crate::config::Settings;
 use crate::error::Error;
+use crate::http::{Request, Response};
 
-const FOREIGN: &str = "the request comes from another web origin; see --public-url and --allow-origin";
+const FOREIGN: &str =
+    "the request comes from another web origin; see --public-url and --allow-origin";
 /// Where Google's own redirect post comes from.
 const GOOGLE: &str = "https://accounts.google.com";
 
@@ -19,7 +20,11 @@ pub fn guard(request: &Request, settings: &Settings) -> Result<(), Error> {
         let cross_site = request.header("Sec-Fetch-Site") == Some("cross-site");
         return if cross_site { Err(Error::denied(FOREIGN)) } else { Ok(()) };
     }
-    if origins.all(|origin| is_ours(origin, settings)) { Ok(()) } else { Err(Error::denied(FOREIGN)) }
+    if origins.all(|origin| is_ours(origin, settings)) {
+        Ok(())
+    } else {
+        Err(Error::denied(FOREIGN))
+    }
 }
 
 /// Lets a request of an admin's pass: as [`guard`], but other origins may not even if they may call.
@@ -29,7 +34,11 @@ pub fn guard(request: &Request, settings: &Settings) -> Result<(), Error> {
 pub fn guard_admin(request: &Request, settings: &Settings) -> Result<(), Error> {
     guard(request, settings)?;
     let own = settings.origin();
-    if request.headers_named("Origin").all(|origin| origin == own) { Ok(()) } else { Err(Error::denied(FOREIGN)) }
+    if request.headers_named("Origin").all(|origin| origin == own) {
+        Ok(())
+    } else {
+        Err(Error::denied(FOREIGN))
+    }
 }
 
 /// Lets Google's redirect post pass, which `g_csrf_token` guards besides: from Google, of unknown origin, or from us.
@@ -46,7 +55,9 @@ pub fn guard_redirect_post(request: &Request, settings: &Settings) -> Result<(),
 /// # Errors
 /// 405 if it is none, 403 if that origin may not call.
 pub fn preflight(request: &Request, settings: &Settings) -> Result<Response, Error> {
-    let Some(origin) = request.header("Origin").filter(|_| request.header("Access-Control-Request-Method").is_some())
+    let Some(origin) = request
+        .header("Origin")
+        .filter(|_| request.header("Access-Control-Request-Method").is_some())
     else {
         return Err(Error::MethodNotAllowed("GET, HEAD, POST, DELETE"));
     };
@@ -66,10 +77,12 @@ pub fn share(response: Response, request: &Request, settings: &Settings) -> Resp
     }
     let response = response.with("Vary", "Origin");
     match request.header("Origin") {
-        Some(origin) if settings.allowed_origins.iter().any(|allowed| allowed == origin) => response
-            .with("Access-Control-Allow-Origin", origin)
-            .with("Access-Control-Allow-Credentials", "true")
-            .with("Access-Control-Expose-Headers", "Retry-After, X-Request-Id"),
+        Some(origin) if settings.allowed_origins.iter().any(|allowed| allowed == origin) => {
+            response
+                .with("Access-Control-Allow-Origin", origin)
+                .with("Access-Control-Allow-Credentials", "true")
+                .with("Access-Control-Expose-Headers", "Retry-After, X-Request-Id")
+        }
         _ => response,
     }
 }

@@ -4,10 +4,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::app::App;
-use super::http::{Request, Response};
-use super::{cookies, intake, origin};
+use super::{origin, session_cookie, signin_request};
 use crate::error::Error;
-use crate::store::{Ending, EventKind, Holder, Session, User};
+use crate::http::{Request, Response};
+use crate::store::{Authenticated, Ending, EventKind, Session, User};
 
 #[derive(Serialize)]
 struct Me<'a> {
@@ -20,7 +20,7 @@ struct Me<'a> {
 /// # Errors
 /// 401, 403 or 503.
 pub fn me(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    let Holder { session, user } = &app.caller(request, now)?;
+    let Authenticated { session, user } = &app.authenticate(request, now)?;
     Ok(Response::json(200, &Me { user, session }))
 }
 
@@ -29,8 +29,9 @@ pub fn me(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
 /// # Errors
 /// 401, 403 or 503.
 pub fn list(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    let caller = app.caller(request, now)?;
-    let sessions = app.store.sessions_of(&caller.user.profile.subject, now, app.settings.session_idle)?;
+    let caller = app.authenticate(request, now)?;
+    let sessions =
+        app.store.sessions_of(&caller.user.profile.subject, now, app.settings.session_idle)?;
     let documents: Vec<Value> = sessions
         .iter()
         .map(|session| {
@@ -50,9 +51,14 @@ pub fn list(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
 /// 401, 403 or 503; 404 if there is no such live session of theirs.
 pub fn delete(app: &App, request: &Request, id: &str, now: i64) -> Result<Response, Error> {
     origin::guard(request, &app.settings)?;
-    let caller = app.caller(request, now)?;
-    let ended =
-        app.store.end(&caller.user, Ending::One(id.to_owned()), EventKind::Revocation, app.client(request), now)?;
+    let caller = app.authenticate(request, now)?;
+    let ended = app.store.end(
+        &caller.user,
+        Ending::One(id.to_owned()),
+        EventKind::Revocation,
+        app.client(request),
+        now,
+    )?;
     if ended == 0 {
         return Err(Error::NotFound);
     }
@@ -76,11 +82,11 @@ pub fn sign_out(app: &App, request: &Request, now: i64) -> Result<Response, Erro
     } else {
         Response::empty(204)
     };
-    Ok(response.with("Set-Cookie", cookies::clear(&app.settings)))
+    Ok(response.with("Set-Cookie", session_cookie::clear(&app.settings)))
 }
 
 fn wants_everywhere(request: &Request) -> Result<bool, Error> {
-    let fields = intake::body_fields(request)?;
+    let fields = signin_request::body_fields(request)?;
     let in_body = fields.first("everywhere").cloned();
     let value = in_body.or_else(|| request.query("everywhere").next().map(Value::from));
     match value {

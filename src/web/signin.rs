@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::app::App;
-use super::http::{Request, Response};
-use super::{cookies, intake, origin, way_back};
+use super::{origin, return_to, session_cookie, signin_request};
 use crate::error::Error;
 use crate::google::{Failure, Identity, VerifiedBy};
+use crate::http::{Request, Response};
 use crate::profile::Profile;
 use crate::store::{Event, EventKind, NewSession, Refusal, SessionKind, SignIn, SignedIn};
 use crate::token::{IdToken, SessionToken, random_name};
@@ -28,7 +28,7 @@ pub fn post(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
 }
 
 fn attempt(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    if intake::is_redirect_post(request) {
+    if signin_request::is_redirect_post(request) {
         origin::guard_redirect_post(request, &app.settings)?;
     } else {
         origin::guard(request, &app.settings)?;
@@ -36,10 +36,12 @@ fn attempt(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     app.signin_limiter.count(app.client_address(request))?;
 
     let refused = |error: &Error| app.record_refusal(request, None, error, now);
-    let intake = intake::read(request).inspect_err(refused)?;
+    let intake = signin_request::read(request).inspect_err(refused)?;
     if let Some(post) = &intake.redirect_post {
         let expected = post.g_csrf_token.as_deref().unwrap_or_default();
-        if expected.is_empty() || !cookies::values(request, "g_csrf_token").any(|cookie| cookie == expected) {
+        if expected.is_empty()
+            || !session_cookie::values(request, "g_csrf_token").any(|cookie| cookie == expected)
+        {
             let error = Error::InvalidRequest(NOT_FROM_HERE);
             return Err(error).inspect_err(refused);
         }
@@ -53,12 +55,12 @@ fn attempt(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     let response = match intake.redirect_post {
         Some(post) => Response::see_other(
             post.state
-                .and_then(|state| way_back::parse(&state, &app.settings))
+                .and_then(|state| return_to::parse(&state, &app.settings))
                 .unwrap_or_else(|| app.settings.url_of(ACCOUNT_PATH)),
         ),
         None => Response::json(200, &document(&signed_in, &session_token)),
     };
-    Ok(response.with("Set-Cookie", cookies::set(&app.settings, &session_token)))
+    Ok(response.with("Set-Cookie", session_cookie::set(&app.settings, &session_token)))
 }
 
 impl App {
@@ -74,8 +76,9 @@ impl App {
         request: &Request,
         now: i64,
     ) -> Result<(SignedIn, SessionToken), Error> {
-        let verified =
-            self.identify(token, nonce, now).inspect_err(|error| self.record_refusal(request, None, error, now))?;
+        let verified = self
+            .identify(token, nonce, now)
+            .inspect_err(|error| self.record_refusal(request, None, error, now))?;
         let (identity, verified_by) = &verified;
         let denied = |reason| Error::AccessDenied { reason, account: Some(account_name(identity)) };
         self.settings
@@ -120,18 +123,32 @@ impl App {
         });
     }
 
-    fn identify(&self, token: &IdToken, nonce: Option<&str>, now: i64) -> Result<(Identity, VerifiedBy), Error> {
-        self.verifier.verify(token, &self.settings.client_ids, nonce, now).map_err(|failure| match failure {
-            Failure::Refused(reason) => Error::InvalidToken(reason),
-            Failure::Unavailable { cause, retry_after } => {
-                Error::Unavailable { cause, retry_after: retry_after.unwrap_or(Error::RETRY_AFTER_SECONDS) }
+    fn identify(
+        &self,
+        token: &IdToken,
+        nonce: Option<&str>,
+        now: i64,
+    ) -> Result<(Identity, VerifiedBy), Error> {
+        self.verifier.verify(token, &self.settings.client_ids, nonce, now).map_err(|failure| {
+            match failure {
+                Failure::Refused(reason) => Error::InvalidToken(reason),
+                Failure::Unavailable { cause, retry_after } => Error::Unavailable {
+                    cause,
+                    retry_after: retry_after.unwrap_or(Error::RETRY_AFTER_SECONDS),
+                },
             }
         })
     }
 
     /// Records that somebody was refused, for what the client did. That we cannot answer is no refusal, and a flood
     /// that is limited shall not fill the disk.
-    fn record_refusal(&self, request: &Request, verified: Option<&(Identity, VerifiedBy)>, error: &Error, now: i64) {
+    fn record_refusal(
+        &self,
+        request: &Request,
+        verified: Option<&(Identity, VerifiedBy)>,
+        error: &Error,
+        now: i64,
+    ) {
         if error.retry_after().is_some() {
             return;
         }

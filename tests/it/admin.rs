@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 
-use hallpass::web::{Request, Response};
+use hallpass::http::{Request, Response};
 use serde_json::{Value, json};
 
 use crate::google::Answer;
-use crate::world::{DAY, FORM, NOW, RequestExt, World, body, get, post, post_token, refused, request, token};
+use crate::world::{
+    DAY, FORM, NOW, RequestExt, World, body, get, post, post_token, refused, request, token,
+};
 
 const PATHS: [&str; 3] = ["/auth/admin", "/auth/admin/users", "/auth/admin/users/2"];
 const OURS: &str = "https://auth.example.com";
@@ -53,7 +55,11 @@ fn recorded(world: &World) -> Vec<(String, String, String)> {
     let database = world.other_process();
     let sql = "SELECT kind, coalesce(sub, ''), coalesce(reason, '') FROM events WHERE kind <> 'signin' ORDER BY id";
     let mut statement = database.prepare(sql).unwrap();
-    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap().map(Result::unwrap).collect()
+    statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect()
 }
 
 fn event(kind: &str, subject: &str, reason: &str) -> (String, String, String) {
@@ -70,7 +76,9 @@ fn there_is_none_unless_somebody_is_an_admin() {
         refused(&world.send(get(path)), 404, "not_found");
     }
     assert_eq!(world.send(change("2", "action=block").cookie(&session)).status, 404);
-    assert!(!body(&world.send(get("/auth/account").browser().cookie(&session))).contains("/auth/admin"));
+    assert!(
+        !body(&world.send(get("/auth/account").browser().cookie(&session))).contains("/auth/admin")
+    );
 }
 
 #[test]
@@ -80,7 +88,10 @@ fn only_admins_get_there_and_others_are_told_so() {
         assert_eq!(world.send(get(path).browser().cookie(&ada)).status, 200);
         let response = world.send(get(path).browser().cookie(&bob));
         assert_eq!(response.status, 403);
-        assert!(body(&response).contains("bob@gmail.com") && body(&response).contains("rd=%2Fauth%2Fadmin"));
+        assert!(
+            body(&response).contains("bob@gmail.com")
+                && body(&response).contains("rd=%2Fauth%2Fadmin")
+        );
         refused(&world.send(get(path).cookie(&bob)), 403, "access_denied");
         refused(&world.send(get(path)), 401, "unauthenticated");
         assert_eq!(world.send(request("PUT", path).cookie(&ada)).status, 405);
@@ -104,7 +115,8 @@ fn google_must_be_the_authority_for_an_admins_email() {
         (json!({"email": null, "hd": "example.com"}), 403),
     ] {
         let world = World::with(&["--allow-anyone", "--admin-email", "ada@example.com"]);
-        let session = world.sign_in(claims.clone())["session"]["token"].as_str().unwrap().to_owned();
+        let session =
+            world.sign_in(claims.clone())["session"]["token"].as_str().unwrap().to_owned();
         assert_eq!(world.send(get("/auth/admin").cookie(&session)).status, expected, "{claims}");
     }
 }
@@ -114,7 +126,8 @@ fn an_admin_whom_the_policy_or_a_block_keeps_out_is_out() {
     let (world, ada, _) = world();
     world.other_process().execute("UPDATE users SET blocked_at = 1 WHERE sub = '1'", []).unwrap();
     refused(&world.send(get("/auth/admin").cookie(&ada)), 403, "access_denied");
-    let world = World::with(&["--allow-domain", "other.example", "--admin-email", "ada@example.com"]);
+    let world =
+        World::with(&["--allow-domain", "other.example", "--admin-email", "ada@example.com"]);
     assert_eq!(world.send(post_token(&token(self::ada()))).status, 403);
 }
 
@@ -122,7 +135,10 @@ fn an_admin_whom_the_policy_or_a_block_keeps_out_is_out() {
 fn signed_out_a_browser_is_led_to_sign_in_and_back() {
     let (world, _, _) = world();
     let lead = |request: Request| world.send(request.browser());
-    led_to(&lead(get("/auth/admin/users?q=a+b")), "/auth/signin?rd=%2Fauth%2Fadmin%2Fusers%3Fq%3Da%2Bb");
+    led_to(
+        &lead(get("/auth/admin/users?q=a+b")),
+        "/auth/signin?rd=%2Fauth%2Fadmin%2Fusers%3Fq%3Da%2Bb",
+    );
     led_to(&lead(change("2", "action=block")), "/auth/signin?rd=%2Fauth%2Fadmin%2Fusers%2F2");
     let signin = body(&lead(get("/auth/signin?rd=%2Fauth%2Fadmin%2Fusers%3Fq%3Da%2Bb")));
     assert!(signin.contains("data-state=\"/auth/admin/users?q=a+b\""));
@@ -131,19 +147,35 @@ fn signed_out_a_browser_is_led_to_sign_in_and_back() {
 #[test]
 fn a_block_counts_at_once_until_it_is_lifted() {
     let (world, ada, bob) = world();
-    led_to(&world.send(change("2", "action=block").cookie(&ada)), "/auth/admin/users/2?done=blocked");
+    led_to(
+        &world.send(change("2", "action=block").cookie(&ada)),
+        "/auth/admin/users/2?done=blocked",
+    );
     assert_eq!(status(&world, &bob), 403);
     assert_eq!(world.send(post_token(&token(self::bob()))).status, 403);
     let shown = page(&world, "/auth/admin/users/2?done=blocked", &ada);
     assert!(shown.contains("role=\"status\"") && shown.contains("value=\"unblock\""));
-    led_to(&world.send(change("2", "action=block").cookie(&ada)), "/auth/admin/users/2?done=nothing");
-    led_to(&world.send(change("2", "action=unblock").cookie(&ada)), "/auth/admin/users/2?done=unblocked");
+    led_to(
+        &world.send(change("2", "action=block").cookie(&ada)),
+        "/auth/admin/users/2?done=nothing",
+    );
+    led_to(
+        &world.send(change("2", "action=unblock").cookie(&ada)),
+        "/auth/admin/users/2?done=unblocked",
+    );
     assert_eq!(status(&world, &bob), 200);
     let by = "by ada@example.com";
-    let expected =
-        [event("block", "2", by), event("refusal", "2", "this account is blocked"), event("unblock", "2", by)];
+    let expected = [
+        event("block", "2", by),
+        event("refusal", "2", "this account is blocked"),
+        event("unblock", "2", by),
+    ];
     assert_eq!(recorded(&world), expected);
-    assert_eq!(world.count("events WHERE kind = 'block' AND client_address = '192.0.2.1'"), 1, "from where, too");
+    assert_eq!(
+        world.count("events WHERE kind = 'block' AND client_address = '192.0.2.1'"),
+        1,
+        "from where, too"
+    );
 }
 
 #[test]
@@ -158,8 +190,15 @@ fn sessions_end_one_by_one_and_all_at_once() {
         "/auth/admin/users/2?done=ended",
     );
     assert_eq!(status(&world, more[0]["token"].as_str().unwrap()), 401);
-    assert_eq!((status(&world, &bob), status(&world, more[1]["token"].as_str().unwrap())), (200, 200));
-    for fields in [format!("action=end&session={id}"), "action=end".into(), "action=end&session=nonsense".into()] {
+    assert_eq!(
+        (status(&world, &bob), status(&world, more[1]["token"].as_str().unwrap())),
+        (200, 200)
+    );
+    for fields in [
+        format!("action=end&session={id}"),
+        "action=end".into(),
+        "action=end&session=nonsense".into(),
+    ] {
         led_to(&world.send(change("2", &fields).cookie(&ada)), "/auth/admin/users/2?done=nothing");
     }
     let others = world.text("SELECT id FROM sessions WHERE sub = '1'").unwrap();
@@ -167,10 +206,19 @@ fn sessions_end_one_by_one_and_all_at_once() {
     led_to(&world.send(wrong_user.cookie(&ada)), "/auth/admin/users/2?done=nothing");
     assert_eq!(recorded(&world), [event("revocation", "2", "by ada@example.com")]);
 
-    led_to(&world.send(change("2", "action=end_all").cookie(&ada)), "/auth/admin/users/2?done=ended-all");
-    assert_eq!((status(&world, &bob), status(&world, more[2]["token"].as_str().unwrap())), (401, 401));
+    led_to(
+        &world.send(change("2", "action=end_all").cookie(&ada)),
+        "/auth/admin/users/2?done=ended-all",
+    );
+    assert_eq!(
+        (status(&world, &bob), status(&world, more[2]["token"].as_str().unwrap())),
+        (401, 401)
+    );
     assert_eq!(status(&world, &ada), 200, "of that user alone");
-    assert_eq!(world.count("events WHERE kind = 'revocation' AND reason = 'by ada@example.com'"), 4);
+    assert_eq!(
+        world.count("events WHERE kind = 'revocation' AND reason = 'by ada@example.com'"),
+        4
+    );
 }
 
 #[test]
@@ -178,7 +226,10 @@ fn a_released_email_may_be_used_by_another_account() {
     let (world, ada, _) = world();
     let newcomer = post_token(&token(json!({"sub": "9", "email": "bob@gmail.com"})));
     assert_eq!(world.send(newcomer.clone()).status, 403);
-    led_to(&world.send(change("2", "action=release").cookie(&ada)), "/auth/admin/users/2?done=released");
+    led_to(
+        &world.send(change("2", "action=release").cookie(&ada)),
+        "/auth/admin/users/2?done=released",
+    );
     assert_eq!(world.send(newcomer).status, 200);
     assert!(recorded(&world).contains(&event("release", "2", "by ada@example.com")));
     assert!(!page(&world, "/auth/admin/users/2", &ada).contains("value=\"release\""));
@@ -214,7 +265,9 @@ fn pages_of_other_origins_change_nothing_and_read_nothing() {
     let ada = world.sign_in(ada())["session"]["token"].as_str().unwrap().to_owned();
     world.sign_in(bob());
     let block = || post("/auth/admin/users/2", FORM, "action=block").cookie(&ada);
-    for origin in ["https://app.example.com", "https://evil.example", "null", "https://accounts.google.com"] {
+    for origin in
+        ["https://app.example.com", "https://evil.example", "null", "https://accounts.google.com"]
+    {
         refused(&world.send(block().header("Origin", origin)), 403, "access_denied");
         let read = world.send(get("/auth/admin").cookie(&ada).header("Origin", origin));
         assert_eq!(read.header("Access-Control-Allow-Origin"), None);
@@ -231,8 +284,16 @@ fn what_makes_no_sense_is_refused() {
         assert_eq!(world.send(change("2", fields).cookie(&ada)).status, 400, "{fields}");
     }
     for subject in ["404", "%ff", "2/", "2/x", "bob@gmail.com"] {
-        assert_eq!(world.send(change(subject, "action=block").cookie(&ada)).status, 404, "{subject}");
-        assert_eq!(world.send(get(&format!("/auth/admin/users/{subject}")).cookie(&ada)).status, 404, "{subject}");
+        assert_eq!(
+            world.send(change(subject, "action=block").cookie(&ada)).status,
+            404,
+            "{subject}"
+        );
+        assert_eq!(
+            world.send(get(&format!("/auth/admin/users/{subject}")).cookie(&ada)).status,
+            404,
+            "{subject}"
+        );
     }
     refused(&world.send(get("/auth/admin/users?from=x").cookie(&ada)), 400, "invalid_request");
     assert_eq!(world.send(get("/auth/admin/users/").cookie(&ada)).status, 404);
@@ -244,11 +305,15 @@ fn whatever_a_claim_contains_is_text_and_any_sub_has_its_page() {
     let odd = "a/b?c=1&d#%2F\"<i>";
     world.sign_in(json!({"sub": odd, "email": "\"><img src=x>@gmail.com", "name": "<b>Odd</b>"}));
     let list = page(&world, "/auth/admin/users", &ada);
-    let link = list.split("href=\"").find_map(|rest| rest.strip_prefix("/auth/admin/users/a%2F")).unwrap();
+    let link =
+        list.split("href=\"").find_map(|rest| rest.strip_prefix("/auth/admin/users/a%2F")).unwrap();
     let path = format!("/auth/admin/users/a%2F{}", link.split('"').next().unwrap());
     for page in [list.clone(), page(&world, &path, &ada), page(&world, "/auth/admin", &ada)] {
         assert!(
-            !page.contains("<script") && !page.contains("<b>") && !page.contains("<img src=x") && !page.contains("<i>")
+            !page.contains("<script")
+                && !page.contains("<b>")
+                && !page.contains("<img src=x")
+                && !page.contains("<i>")
         );
         assert!(page.contains("&lt;b&gt;Odd&lt;/b&gt;"));
     }
@@ -265,7 +330,13 @@ fn listed(world: &World, path: &str, by: &str) -> (Vec<String>, Option<String>) 
     let ours = |rest: &str| rest.split('"').next().unwrap().to_owned();
     let subjects = page.split("href=\"/auth/admin/users/").skip(1).map(ours).collect();
     let buttons: Vec<&str> = page.split("class=\"button\" href=\"").skip(1).collect();
-    (subjects, buttons.iter().find(|rest| rest.contains(">Next page<")).map(|rest| ours(rest).replace("&amp;", "&")))
+    (
+        subjects,
+        buttons
+            .iter()
+            .find(|rest| rest.contains(">Next page<"))
+            .map(|rest| ours(rest).replace("&amp;", "&")),
+    )
 }
 
 #[test]
@@ -273,7 +344,8 @@ fn paging_shows_everybody_once_while_users_sign_in() {
     let (world, ada, _) = world();
     let people = |number: u32| json!({"sub": format!("p{number}"), "email": format!("p.{number}@gmail.com")});
     (0..130).for_each(|number| drop(world.sign_in(people(number))));
-    for (first, expected) in [("/auth/admin/users", 132), ("/auth/admin/users?q=gmail.com+p.", 130)] {
+    for (first, expected) in [("/auth/admin/users", 132), ("/auth/admin/users?q=gmail.com+p.", 130)]
+    {
         let (mut next, mut all, mut pages) = (Some(first.to_owned()), Vec::new(), 0);
         while let Some(path) = next {
             let (subjects, following) = listed(&world, &path, &ada);
@@ -284,7 +356,10 @@ fn paging_shows_everybody_once_while_users_sign_in() {
             (0..7).for_each(|number| drop(world.sign_in_at(people(number * 17), NOW + pages)));
             world.sign_in(json!({"sub": format!("new{expected}{pages}"), "email": null}));
         }
-        assert_eq!((all.len(), all.iter().collect::<HashSet<_>>().len(), pages), (expected, expected, 3));
+        assert_eq!(
+            (all.len(), all.iter().collect::<HashSet<_>>().len(), pages),
+            (expected, expected, 3)
+        );
     }
 }
 
@@ -330,7 +405,8 @@ fn a_search_follows_changed_names_and_forgets_the_deleted() {
     assert_eq!((found("robert"), found("bob@")), (vec!["2".to_owned()], vec![]));
     world.app.store().delete_user("2", NOW).unwrap();
     assert_eq!((found("robert"), found("")), (vec![], vec!["1".to_owned()]));
-    let sound = "INSERT INTO directory_search (directory_search, rank) VALUES ('integrity-check', 1)";
+    let sound =
+        "INSERT INTO directory_search (directory_search, rank) VALUES ('integrity-check', 1)";
     world.other_process().execute_batch(sound).unwrap();
 }
 
@@ -346,20 +422,38 @@ fn the_overview_counts_days_and_shows_who_is_there_and_who_was_refused() {
     assert!(page.contains("Today: 2 sign-ins, 2 refusals."), "{page}");
     let rows: Vec<&str> = page.split("<tr>").skip(2).collect();
     assert_eq!(rows.len(), 30);
-    assert!(rows[0].contains("2027-01-15") && rows[0].contains("<td>2</td><td>2</td>"), "{}", rows[0]);
-    assert!(rows[1].contains("2027-01-14") && rows[1].contains("<td>1</td><td>0</td>"), "{}", rows[1]);
+    assert!(
+        rows[0].contains("2027-01-15") && rows[0].contains("<td>2</td><td>2</td>"),
+        "{}",
+        rows[0]
+    );
+    assert!(
+        rows[1].contains("2027-01-14") && rows[1].contains("<td>1</td><td>0</td>"),
+        "{}",
+        rows[1]
+    );
     assert_eq!(page.matches("class=\"signins\"").count(), 30);
     assert!(!page.contains("style="), "the policy lets no style in a page");
     let (there, refusals) = page.split_once("Latest refusals").unwrap();
     assert!(there.contains("Ada Lovelace") && there.contains("Bob &lt;script&gt;"));
-    assert!(refusals.contains("issued for another app") && refusals.contains("this account is blocked"));
+    assert!(
+        refusals.contains("issued for another app") && refusals.contains("this account is blocked")
+    );
     assert!(refusals.contains("href=\"/auth/admin/users/2\""));
 }
 
 #[test]
 fn people_are_there_while_their_sessions_live_the_last_seen_first() {
-    let world = World::with(&["--allow-anyone", "--admin-email", "ada@example.com", "--session-idle", "1h"]);
-    let session = |claims, now| world.sign_in_at(claims, now)["session"]["token"].as_str().unwrap().to_owned();
+    let world = World::with(&[
+        "--allow-anyone",
+        "--admin-email",
+        "ada@example.com",
+        "--session-idle",
+        "1h",
+    ]);
+    let session = |claims, now| {
+        world.sign_in_at(claims, now)["session"]["token"].as_str().unwrap().to_owned()
+    };
     let bobs = session(bob(), NOW - 3600);
     let _ = session(json!({"sub": "3", "email": null, "name": "Cleo"}), NOW - 3599);
     let eve = session(json!({"sub": "4", "email": null, "name": "Eve"}), NOW - 30);
@@ -367,7 +461,8 @@ fn people_are_there_while_their_sessions_live_the_last_seen_first() {
     let _ = session(self::ada(), NOW);
     world.send_at(request("POST", "/auth/signout").bearer(&eve), NOW);
     let page = page(&world, "/auth/admin", &ada);
-    let there = page.split_once("Signed in now").unwrap().1.split_once("Latest refusals").unwrap().0;
+    let there =
+        page.split_once("Signed in now").unwrap().1.split_once("Latest refusals").unwrap().0;
     let at = |name: &str| there.find(name);
     assert!(at("Ada Lovelace").unwrap() < at("Cleo").unwrap());
     assert_eq!((at("Bob"), at("Eve"), there.matches("<li>").count()), (None, None, 2));
@@ -386,7 +481,12 @@ fn it_tells_how_google_answers() {
         assert_eq!(world.send(post_token(&token(json!({})))).status, 503);
     }
     let page = page(&world, "/auth/admin", &ada);
-    for part in ["2 good, 1 refused, 2 failed", "tokeninfo answered with status 500", "2 times", "95% within"] {
+    for part in [
+        "2 good, 1 refused, 2 failed",
+        "tokeninfo answered with status 500",
+        "2 times",
+        "95% within",
+    ] {
         assert!(page.contains(part), "{part}");
     }
 }
@@ -396,7 +496,10 @@ fn a_deleted_admin_leaves_no_email_in_what_they_did() {
     let (world, ada, _) = world();
     world.send(change("2", "action=block").cookie(&ada));
     world.app.store().delete_user("1", NOW).unwrap();
-    assert_eq!(world.count("events WHERE email = 'ada@example.com' OR reason LIKE '%ada@example.com%'"), 0);
+    assert_eq!(
+        world.count("events WHERE email = 'ada@example.com' OR reason LIKE '%ada@example.com%'"),
+        0
+    );
     assert_eq!(recorded(&world)[0], event("block", "2", "by a deleted account"));
 }
 

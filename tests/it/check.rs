@@ -1,6 +1,6 @@
 //! Forward auth: check and forward.
 
-use hallpass::web::Request;
+use hallpass::http::Request;
 use serde_json::json;
 
 use crate::world::{FORM, NOW, RequestExt, World, body, get, post, refused, request};
@@ -51,7 +51,10 @@ fn every_identity_header_is_always_there() {
         json!({"email": "a@example.com", "name": "Zoë 李"}),
         [sub, "", "Zo%C3%AB %E6%9D%8E", "", "", "Zo%C3%AB %E6%9D%8E", ""],
     );
-    check(json!({"email": null, "name": "a\r\nX: y%"}), [sub, "", "a%0D%0AX: y%25", "", "", "a%0D%0AX: y%25", ""]);
+    check(
+        json!({"email": null, "name": "a\r\nX: y%"}),
+        [sub, "", "a%0D%0AX: y%25", "", "", "a%0D%0AX: y%25", ""],
+    );
 }
 
 #[test]
@@ -81,12 +84,17 @@ fn what_a_navigation_is() {
     #[track_caller]
     fn check(headers: &[(&str, &str)], expected: bool) {
         let world = world();
-        let request = headers.iter().fold(get("/auth/forward"), |request, (name, value)| request.header(name, value));
+        let request = headers
+            .iter()
+            .fold(get("/auth/forward"), |request, (name, value)| request.header(name, value));
         assert_eq!(world.send(request).status, if expected { 302 } else { 401 }, "{headers:?}");
     }
     check(&[("Accept", "text/html")], true);
     check(&[("Accept", "*/*")], true);
-    check(&[("Accept", "text/html"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")], true);
+    check(
+        &[("Accept", "text/html"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")],
+        true,
+    );
     check(&[], false);
     check(&[("Accept", "application/json")], false);
     check(&[("Accept", "image/avif,image/*")], false);
@@ -114,7 +122,11 @@ fn the_way_back_needs_a_trusted_proxy_and_all_its_headers() {
         ("app.example.com", "@evil.example/"),
     ] {
         let mut request = proxied("/auth/forward", uri).browser();
-        request.headers.iter_mut().filter(|(name, _)| name == "X-Forwarded-Host").for_each(|(_, v)| *v = host.into());
+        request
+            .headers
+            .iter_mut()
+            .filter(|(name, _)| name == "X-Forwarded-Host")
+            .for_each(|(_, v)| *v = host.into());
         assert_eq!(world.send(request).header("Location"), plain, "{host} {uri}");
     }
 }
@@ -155,7 +167,11 @@ fn the_list_of_the_app_takes_authoritative_emails_only() {
     let world = World::open();
     let answer = world.sign_in(json!({"email": "ada@example.com", "email_verified": true}));
     let request = get("/auth/check?allowed_emails=ada@example.com");
-    refused(&world.send(request.bearer(answer["session"]["token"].as_str().unwrap())), 403, "access_denied");
+    refused(
+        &world.send(request.bearer(answer["session"]["token"].as_str().unwrap())),
+        403,
+        "access_denied",
+    );
 }
 
 #[test]
@@ -184,7 +200,11 @@ fn head_is_answered_as_get_and_nothing_else_is() {
     let session = world.session();
     assert_eq!(world.send(request("HEAD", "/auth/check").bearer(&session)).status, 200);
     for method in ["POST", "PUT", "DELETE", "PATCH", "get"] {
-        refused(&world.send(request(method, "/auth/check").bearer(&session)), 405, "method_not_allowed");
+        refused(
+            &world.send(request(method, "/auth/check").bearer(&session)),
+            405,
+            "method_not_allowed",
+        );
     }
 }
 
@@ -192,10 +212,14 @@ fn head_is_answered_as_get_and_nothing_else_is() {
 fn the_clients_address_is_read_from_the_right() {
     #[track_caller]
     fn check(peer: Option<[u8; 4]>, forwarded: &[&str], expected: Option<&str>) {
-        let world = World::with(&["--allow-anyone", "--trusted-proxy", "127.0.0.1,10.0.0.0/8,unix"]);
-        let mut request = post("/auth/signin", FORM, &format!("id_token={}", crate::world::token(json!({}))));
+        let world =
+            World::with(&["--allow-anyone", "--trusted-proxy", "127.0.0.1,10.0.0.0/8,unix"]);
+        let mut request =
+            post("/auth/signin", FORM, &format!("id_token={}", crate::world::token(json!({}))));
         request.peer = peer.map(Into::into);
-        let request = forwarded.iter().fold(request, |request, value| request.header("X-Forwarded-For", value));
+        let request = forwarded
+            .iter()
+            .fold(request, |request, value| request.header("X-Forwarded-For", value));
         assert_eq!(world.send_at(request, NOW).status, 200);
         assert_eq!(world.text("SELECT client_address FROM sessions").as_deref(), expected);
     }

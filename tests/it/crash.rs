@@ -44,6 +44,7 @@ fn sigkill_loses_no_session_that_a_client_was_told_of() {
         assert!(me.contains(&format!("\"sub\":\"{sub}\"")), "{sub} is lost: {me}");
     }
     let database = rusqlite::Connection::open(program.database()).unwrap();
-    let verdict: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    let verdict: String =
+        database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(verdict, "ok");
 }

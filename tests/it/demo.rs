@@ -28,7 +28,8 @@ impl Demo {
     }
 
     fn curl(&self, line: &str) -> String {
-        let output = Command::new("sh").args(["-c", &format!("{line} -s -i -m 10")]).output().unwrap();
+        let output =
+            Command::new("sh").args(["-c", &format!("{line} -s -i -m 10")]).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -47,7 +48,10 @@ impl Drop for Demo {
 }
 
 fn tokens(page: &str) -> Vec<&str> {
-    page.split("name=\"credential\" value=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
+    page.split("name=\"credential\" value=\"")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap())
+        .collect()
 }
 
 fn unescape(html: &str) -> String {
@@ -69,7 +73,10 @@ fn the_lines_on_the_page_work_when_pasted() {
     assert_eq!(lines.len(), 2);
     for line in &lines {
         let answer = demo.curl(line);
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("mira@example.com"), "{line}: {answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.contains("mira@example.com"),
+            "{line}: {answer}"
+        );
     }
     let mira = lines[1].replace("/auth/me", "/auth/admin");
     assert!(demo.curl(&mira).starts_with("HTTP/1.1 200"));
@@ -92,9 +99,13 @@ fn everybody_on_the_page_can_be_chosen() {
             demo.origin
         ));
         let outsider = number == PEOPLE.len() - 1;
-        assert!(answer.starts_with(if outsider { "HTTP/1.1 403" } else { "HTTP/1.1 303" }), "{answer}");
+        assert!(
+            answer.starts_with(if outsider { "HTTP/1.1 403" } else { "HTTP/1.1 303" }),
+            "{answer}"
+        );
     }
-    let altered = demo.curl(&format!("curl {}/auth/signin -d id_token={}x", demo.origin, tokens[0]));
+    let altered =
+        demo.curl(&format!("curl {}/auth/signin -d id_token={}x", demo.origin, tokens[0]));
     assert!(altered.starts_with("HTTP/1.1 401"), "{altered}");
 }
 
@@ -114,12 +125,21 @@ fn its_tokens_expire_and_are_refused_when_altered_or_foreign() {
     let ask = |token: &str, now| google.tokeninfo(&format!("id_token={token}"), now);
     let (status, document) = ask(token.expose(), NOW + HOUR - 1);
     assert_eq!(status, 200);
-    assert!(document.contains(&format!("\"exp\":\"{}\"", NOW + HOUR)), "every value is a string: {document}");
-    let identity = Identity::verify(document.as_bytes(), &[CLIENT_ID.to_owned()], None, NOW).unwrap();
-    assert_eq!((identity.subject.as_str(), identity.email_authoritative), (PEOPLE[0].subject, true));
+    assert!(
+        document.contains(&format!("\"exp\":\"{}\"", NOW + HOUR)),
+        "every value is a string: {document}"
+    );
+    let identity =
+        Identity::verify(document.as_bytes(), &[CLIENT_ID.to_owned()], None, NOW).unwrap();
+    assert_eq!(
+        (identity.subject.as_str(), identity.email_authoritative),
+        (PEOPLE[0].subject, true)
+    );
     assert_eq!(
         Identity::verify(document.as_bytes(), &["other".to_owned()], None, NOW).err(),
-        Some(Rejection::Invalid("the token was issued for another app (its aud is no client id of this server)"))
+        Some(Rejection::Invalid(
+            "the token was issued for another app (its aud is no client id of this server)"
+        ))
     );
 
     assert_eq!(ask(token.expose(), NOW + HOUR).0, 400);

@@ -106,7 +106,9 @@ impl State {
         while let Some(target) = read_target(&mut reader) {
             self.targets.lock().unwrap().push(target.clone());
             let scripted = self.script.lock().unwrap().pop_front();
-            let answer = scripted.or_else(|| self.otherwise.lock().unwrap().clone()).unwrap_or(Answer::Claims);
+            let answer = scripted
+                .or_else(|| self.otherwise.lock().unwrap().clone())
+                .unwrap_or(Answer::Claims);
             if !perform(answer, &target, &mut connection) {
                 let _ = connection.shutdown(Shutdown::Both);
                 return;
@@ -136,7 +138,12 @@ fn perform(answer: Answer, target: &str, connection: &mut TcpStream) -> bool {
         }
         Answer::Judged(now) => match FIRST.judge(token_in(target), now) {
             Some(claims) => write(connection, 200, "", as_strings(claims).as_bytes()),
-            None => write(connection, 400, "", br#"{"error":"invalid_token","error_description":"Invalid Value"}"#),
+            None => write(
+                connection,
+                400,
+                "",
+                br#"{"error":"invalid_token","error_description":"Invalid Value"}"#,
+            ),
         },
         Answer::After(delay, answer) => {
             thread::sleep(delay);
@@ -148,7 +155,8 @@ fn perform(answer: Answer, target: &str, connection: &mut TcpStream) -> bool {
             false
         }
         Answer::Drip => {
-            let _ = connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{\"iss\":\"");
+            let _ =
+                connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{\"iss\":\"");
             while connection.write_all(b"x").is_ok() {
                 thread::sleep(Duration::from_millis(20));
             }
@@ -159,7 +167,8 @@ fn perform(answer: Answer, target: &str, connection: &mut TcpStream) -> bool {
             false
         }
         Answer::Reset => {
-            let _ = connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{\"iss\":");
+            let _ =
+                connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{\"iss\":");
             // Closing with unread data makes the kernel send a reset; without any, an early end is as good.
             false
         }
@@ -183,7 +192,12 @@ fn write(connection: &mut TcpStream, status: u16, headers: &str, body: &[u8]) ->
 /// A token whose payload is that document; the stand-in answers with whatever it holds.
 pub fn token_of(claims: &str) -> String {
     let segment = |text: &str| URL_SAFE_NO_PAD.encode(text);
-    format!("{}.{}.{}", segment(r#"{"alg":"RS256","kid":"test"}"#), segment(claims), segment("signature"))
+    format!(
+        "{}.{}.{}",
+        segment(r#"{"alg":"RS256","kid":"test"}"#),
+        segment(claims),
+        segment("signature")
+    )
 }
 
 fn token_in(target: &str) -> &str {
@@ -196,11 +210,15 @@ fn as_strings(claims: Fields) -> String {
         Value::Number(_) | Value::Bool(_) => Value::String(value.to_string()),
         other => other.clone(),
     };
-    let fields: Vec<String> = claims.iter().map(|(name, value)| format!("{}:{}", json!(name), text(value))).collect();
+    let fields: Vec<String> =
+        claims.iter().map(|(name, value)| format!("{}:{}", json!(name), text(value))).collect();
     format!("{{{}}}", fields.join(","))
 }
 
 fn claims_document(target: &str) -> String {
-    let payload = token_in(target).split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
-    payload.and_then(|payload| Fields::parse(&payload).ok()).map_or_else(|| "{}".to_owned(), as_strings)
+    let payload =
+        token_in(target).split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
+    payload
+        .and_then(|payload| Fields::parse(&payload).ok())
+        .map_or_else(|| "{}".to_owned(), as_strings)
 }

@@ -1,13 +1,14 @@
 //! The head of a request, as a function of its bytes. The same corpus goes through sockets in door.rs.
 
-use hallpass::web::door::{Head, Reason, Terms, admit};
+use hallpass::http::door::{Head, HeaderPolicy, Reason, parse_request};
 use proptest::prelude::*;
 
-const TERMS: Terms<'_> = Terms { introduction: "X-Hallpass-Peer: 192.0.2.1\r\n", headers: None };
+const POLICY: HeaderPolicy<'_> =
+    HeaderPolicy { peer_header: "X-Hallpass-Peer: 192.0.2.1\r\n", headers: None };
 
 fn read(bytes: &[u8]) -> Result<Option<(Head, String)>, Reason> {
     let mut inside = Vec::new();
-    let head = admit(bytes, TERMS, &mut inside)?;
+    let head = parse_request(bytes, POLICY, &mut inside)?;
     assert_eq!(head.is_some(), !inside.is_empty());
     Ok(head.map(|head| (head, String::from_utf8(inside).unwrap())))
 }
@@ -24,7 +25,13 @@ fn check(bytes: &str, expected: Head, inside: &str) {
 
 #[test]
 fn what_goes_inside() {
-    let plain = Head { length: 0, body_length: 0, expects_continue: false, keep_alive: true, is_head: false };
+    let plain = Head {
+        length: 0,
+        body_length: 0,
+        expects_continue: false,
+        keep_alive: true,
+        is_head: false,
+    };
     check(
         "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /next",
         plain.clone(),

@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::google::{Answer, token_of};
-use crate::world::{HOUR, NOW, RequestExt, World, document, get, post_token, refused, request, token, usual_claims};
+use crate::world::{
+    HOUR, NOW, RequestExt, World, document, get, post_token, refused, request, token, usual_claims,
+};
 
 #[test]
 fn google_is_asked_once() {
@@ -87,7 +89,11 @@ fn only_what_says_it_is_googles_is_sent_there() {
         "a.b.c.d".to_owned(),
         format!("{}.more", token(json!({}))),
     ] {
-        assert_eq!(world.send(get("/auth/me").bearer(&bearer).cookie(&session)).status, 200, "{bearer}");
+        assert_eq!(
+            world.send(get("/auth/me").bearer(&bearer).cookie(&session)).status,
+            200,
+            "{bearer}"
+        );
         refused(&world.send(get("/auth/me").bearer(&bearer)), 401, "unauthenticated");
     }
     assert_eq!(world.google.calls().len(), 1, "only the sign-in");
@@ -106,5 +112,9 @@ fn exchanges_count_towards_the_limit_of_the_address() {
         // A proxy makes a 500 of whatever it does not know.
         refused(&world.send(get(target).bearer(&token(json!({})))), 503, "temporarily_unavailable");
     }
-    assert_eq!(world.send(get("/auth/check").bearer(&known)).status, 200, "a known one is no attempt");
+    assert_eq!(
+        world.send(get("/auth/check").bearer(&known)).status,
+        200,
+        "a known one is no attempt"
+    );
 }

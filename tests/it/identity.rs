@@ -106,8 +106,12 @@ fn nonce_is_in_both_or_in_neither() {
     let (plain, with_nonce) = (usual_claims().to_string(), with("nonce", json!("n1")));
     assert!(verify(&plain, None).is_ok());
     assert!(verify(&with_nonce, Some("n1")).is_ok());
-    for (document, nonce) in [(&plain, Some("n1")), (&with_nonce, None), (&with_nonce, Some("n2"))] {
-        assert!(matches!(verify(document, nonce), Err(Rejection::Invalid(_))), "{document} {nonce:?}");
+    for (document, nonce) in [(&plain, Some("n1")), (&with_nonce, None), (&with_nonce, Some("n2"))]
+    {
+        assert!(
+            matches!(verify(document, nonce), Err(Rejection::Invalid(_))),
+            "{document} {nonce:?}"
+        );
     }
     wrong(with("nonce", json!("")));
 }
@@ -119,16 +123,36 @@ fn values_are_strings_or_json_types() {
     good(with("email_verified", json!("true")));
     good(with("email_verified", json!("false")));
     good(with("email_verified", json!(false)));
-    for value in [json!("+1800000060"), json!("1800000060.0"), json!(" 1800000060"), json!("0x6B49D23C"), json!("")] {
+    for value in [
+        json!("+1800000060"),
+        json!("1800000060.0"),
+        json!(" 1800000060"),
+        json!("0x6B49D23C"),
+        json!(""),
+    ] {
         wrong(with("exp", value));
     }
-    for value in [json!(1_800_000_060.5), json!(true), json!([]), json!({}), json!("99999999999999999999")] {
+    for value in
+        [json!(1_800_000_060.5), json!(true), json!([]), json!({}), json!("99999999999999999999")]
+    {
         wrong(with("exp", value));
     }
     for value in [json!("TRUE"), json!("1"), json!(1), json!(""), json!([true])] {
         wrong(with("email_verified", value));
     }
-    for name in ["iss", "aud", "sub", "email", "hd", "name", "picture", "locale", "azp", "given_name", "family_name"] {
+    for name in [
+        "iss",
+        "aud",
+        "sub",
+        "email",
+        "hd",
+        "name",
+        "picture",
+        "locale",
+        "azp",
+        "given_name",
+        "family_name",
+    ] {
         wrong(with(name, json!(1)));
         wrong(with(name, json!("")));
     }
@@ -140,7 +164,17 @@ fn absent_and_null_are_the_same() {
         unreadable(&without(name));
         unreadable(&with(name, Value::Null));
     }
-    for name in ["email", "email_verified", "hd", "name", "given_name", "family_name", "picture", "locale", "azp"] {
+    for name in [
+        "email",
+        "email_verified",
+        "hd",
+        "name",
+        "given_name",
+        "family_name",
+        "picture",
+        "locale",
+        "azp",
+    ] {
         good(without(name));
         good(with(name, Value::Null));
     }
@@ -170,9 +204,18 @@ fn a_repeated_field_is_refused() {
 
 #[test]
 fn what_is_no_object_is_no_verdict() {
-    for document in
-        ["", "null", "[]", "\"x\"", "<html>", "{", "{}", r#"{"error":"invalid_token"}"#, "{}{}", "\u{feff}{}"]
-    {
+    for document in [
+        "",
+        "null",
+        "[]",
+        "\"x\"",
+        "<html>",
+        "{",
+        "{}",
+        r#"{"error":"invalid_token"}"#,
+        "{}{}",
+        "\u{feff}{}",
+    ] {
         unreadable(document);
     }
     let whole = usual_claims().to_string();
@@ -210,7 +253,11 @@ fn service_accounts_are_told_by_email_or_azp() {
     fn check(email: &str, azp: Value, expected: bool) {
         let mut claims = usual_claims();
         (claims["email"], claims["azp"]) = (json!(email), azp);
-        assert_eq!(verify(&claims.to_string(), None).unwrap().is_service_account(), expected, "{email}");
+        assert_eq!(
+            verify(&claims.to_string(), None).unwrap().is_service_account(),
+            expected,
+            "{email}"
+        );
     }
     check("robot@project.iam.gserviceaccount.com", json!(CLIENT_ID), true);
     check("robot@project.iam.GServiceAccount.com", json!(CLIENT_ID), true);
@@ -225,8 +272,10 @@ fn service_accounts_are_told_by_email_or_azp() {
 fn an_explanation_goes_on_after_a_failure() {
     let mut claims = usual_claims();
     (claims["aud"], claims["exp"], claims["nonce"]) = (json!("another"), json!(NOW), json!("n1"));
-    let (findings, claimed) = Identity::explain(claims.to_string().as_bytes(), &[CLIENT_ID.to_owned()], None, NOW);
-    let rules: Vec<_> = findings.iter().map(|finding| (finding.rule, finding.verdict.is_ok())).collect();
+    let (findings, claimed) =
+        Identity::explain(claims.to_string().as_bytes(), &[CLIENT_ID.to_owned()], None, NOW);
+    let rules: Vec<_> =
+        findings.iter().map(|finding| (finding.rule, finding.verdict.is_ok())).collect();
     let expected = [
         ("claims", true),
         ("iss", true),

@@ -25,7 +25,10 @@ fn nonsense_counts_and_nobody_else_is_held_up() {
     let session = {
         let mut request = post_token(&token(json!({})));
         request.peer = Some([192, 0, 2, 77].into());
-        crate::world::document(&world.send(request))["session"]["token"].as_str().unwrap().to_owned()
+        crate::world::document(&world.send(request))["session"]["token"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     for _ in 0..5 {
         world.send(post("/auth/signin", FORM, "id_token=1"));
@@ -34,8 +37,16 @@ fn nonsense_counts_and_nobody_else_is_held_up() {
     let mut other = post_token(&token(json!({})));
     other.peer = Some([192, 0, 2, 2].into());
     assert_eq!(world.send(other).status, 200);
-    assert_eq!(world.send(get("/auth/me").bearer(&session)).status, 200, "a session is never limited");
-    assert_eq!(world.count("events WHERE reason LIKE 'too many%'"), 0, "a flood does not fill the disk");
+    assert_eq!(
+        world.send(get("/auth/me").bearer(&session)).status,
+        200,
+        "a session is never limited"
+    );
+    assert_eq!(
+        world.count("events WHERE reason LIKE 'too many%'"),
+        0,
+        "a flood does not fill the disk"
+    );
 }
 
 #[test]

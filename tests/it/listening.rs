@@ -24,15 +24,22 @@ fn write_certificate(folder: &Path) -> CertificateDer<'static> {
 }
 
 /// One request over TLS, trusting that certificate alone.
-fn ask(address: SocketAddr, trusted: &CertificateDer<'static>, request: &str) -> std::io::Result<String> {
+fn ask(
+    address: SocketAddr,
+    trusted: &CertificateDer<'static>,
+    request: &str,
+) -> std::io::Result<String> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let session = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+    let config =
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+    let session =
+        ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap())
+            .unwrap();
     let mut stream = StreamOwned::new(session, TcpStream::connect(address)?);
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
@@ -50,10 +57,17 @@ fn https_without_a_proxy() {
     let trusted = write_certificate(folder.path());
     let file = |name: &str| folder.path().join(name).display().to_string();
     let program = Program::serve(&["--tls-cert", &file("cert.pem"), "--tls-key", &file("key.pem")]);
-    assert!(program.log().contains("which browsers reach as https://localhost:"), "{}", program.log());
+    assert!(
+        program.log().contains("which browsers reach as https://localhost:"),
+        "{}",
+        program.log()
+    );
 
     let answer = ask(program.address, &trusted, &sign_in_request(&token(json!({})))).unwrap();
-    assert!(answer.contains("Set-Cookie: __Host-hallpass=hp_") && answer.contains("; Secure"), "{answer}");
+    assert!(
+        answer.contains("Set-Cookie: __Host-hallpass=hp_") && answer.contains("; Secure"),
+        "{answer}"
+    );
     assert!(answer.contains("Strict-Transport-Security: "), "{answer}");
     let me = format!(
         "GET /auth/me HTTP/1.1\r\nHost: x\r\nCookie: __Host-hallpass={}\r\nConnection: close\r\n\r\n",
@@ -83,21 +97,34 @@ fn https_without_a_proxy() {
 fn a_certificate_of_no_use_is_told_at_start() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("cert.pem"), "nonsense").unwrap();
-    let output = hallpass(&["serve", "--client-id", "x", "--allow-anyone", "--listen", "127.0.0.1:0", "--database"])
-        .arg(folder.path().join("db"))
-        .arg("--tls-cert")
-        .arg(folder.path().join("cert.pem"))
-        .arg("--tls-key")
-        .arg(folder.path().join("none.pem"))
-        .output()
-        .unwrap();
+    let output = hallpass(&[
+        "serve",
+        "--client-id",
+        "x",
+        "--allow-anyone",
+        "--listen",
+        "127.0.0.1:0",
+        "--database",
+    ])
+    .arg(folder.path().join("db"))
+    .arg("--tls-cert")
+    .arg(folder.path().join("cert.pem"))
+    .arg("--tls-key")
+    .arg(folder.path().join("none.pem"))
+    .output()
+    .unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && error.contains(".pem"), "{error}");
 }
 
 #[test]
 fn plain_http_is_sent_to_the_public_url() {
-    let program = Program::serve(&["--http-redirect", "127.0.0.1:0", "--public-url", "https://auth.example.com"]);
+    let program = Program::serve(&[
+        "--http-redirect",
+        "127.0.0.1:0",
+        "--public-url",
+        "https://auth.example.com",
+    ]);
     let address = || {
         let log = program.log();
         let (_, rest) = log.split_once("sending plain http on ")?;
@@ -109,15 +136,23 @@ fn plain_http_is_sent_to_the_public_url() {
     let mut answer = String::new();
     connection.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 308 "), "{answer}");
-    assert!(answer.contains("Location: https://auth.example.com/auth/signin?rd=/x\r\n"), "{answer}");
+    assert!(
+        answer.contains("Location: https://auth.example.com/auth/signin?rd=/x\r\n"),
+        "{answer}"
+    );
 }
 
 #[test]
 fn several_addresses_and_ipv6() {
     let program = Program::serve(&["--listen", "[::1]:0"]);
     let log = program.log();
-    let addresses: Vec<SocketAddr> =
-        log.split("listening on ").nth(1).unwrap().split(", ").map_while(|address| address.parse().ok()).collect();
+    let addresses: Vec<SocketAddr> = log
+        .split("listening on ")
+        .nth(1)
+        .unwrap()
+        .split(", ")
+        .map_while(|address| address.parse().ok())
+        .collect();
     assert_eq!(addresses.len(), 2, "{log}");
     for address in addresses {
         let mut connection = TcpStream::connect(address).unwrap();

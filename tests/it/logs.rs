@@ -15,7 +15,9 @@ fn do_everything(program: &Program) -> Vec<String> {
         let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
         program.send(&format!("{head}{kind}Content-Length: {}\r\n\r\n{body}", body.len())).unwrap()
     };
-    for target in ["/auth/me", "/auth/check", "/auth/forward", "/auth/sessions", "/auth/account", "/nowhere"] {
+    for target in
+        ["/auth/me", "/auth/check", "/auth/forward", "/auth/sessions", "/auth/account", "/nowhere"]
+    {
         program.get(target, &format!("Cookie: hallpass={session}\r\n"));
         program.get(target, &format!("Authorization: Bearer {session}\r\n"));
         program.get(target, &format!("Authorization: Bearer {}\r\n", id_tokens[1]));
@@ -28,12 +30,21 @@ fn do_everything(program: &Program) -> Vec<String> {
         &format!("credential={}&g_csrf_token=csrf-secret", id_tokens[3]),
     );
     form("/auth/signin", "", &format!("id_token={0}&idToken={0}", id_tokens[2]));
-    for answer in [Answer::Status(400, "", vec![]), Answer::Status(503, "", vec![]), Answer::Reset, Answer::Close] {
+    for answer in [
+        Answer::Status(400, "", vec![]),
+        Answer::Status(503, "", vec![]),
+        Answer::Reset,
+        Answer::Close,
+    ] {
         program.google.always(answer);
         program.sign_in(&id_tokens[4]);
         program.sign_in(&id_tokens[5]);
     }
-    program.google.always(Answer::Status(302, "Location: https://elsewhere.example/secret\r\n", vec![]));
+    program.google.always(Answer::Status(
+        302,
+        "Location: https://elsewhere.example/secret\r\n",
+        vec![],
+    ));
     program.sign_in(&token(json!({})));
     form("/auth/signout", &format!("Cookie: hallpass={session}\r\n"), "everywhere=true");
     let mut secrets = vec![session, "secret-query".to_owned(), "csrf-secret".to_owned()];
@@ -49,8 +60,11 @@ fn do_everything(program: &Program) -> Vec<String> {
 fn no_secret_at_any_level_in_any_format() {
     for format in ["text", "json"] {
         let folder = tempfile::tempdir().unwrap();
-        let program =
-            Program::serve_in(folder, &["--log-format", format, "--tokeninfo-timeout", "1s"], &[("RUST_LOG", "trace")]);
+        let program = Program::serve_in(
+            folder,
+            &["--log-format", format, "--tokeninfo-timeout", "1s"],
+            &[("RUST_LOG", "trace")],
+        );
         let secrets = do_everything(&program);
         program.signal("-TERM");
         let (_, log) = program.end();
@@ -69,13 +83,21 @@ fn a_line_a_request() {
     let id = answer.split("X-Request-Id: ").nth(1).unwrap().split("\r\n").next().unwrap();
     program.signal("-TERM");
     let (_, log) = program.end();
-    let lines: Vec<Value> =
-        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
+        .collect();
     let requests: Vec<&Value> = lines.iter().filter(|line| line["message"] == "request").collect();
     assert_eq!(requests.len(), 1, "{log}");
     let line = requests[0];
-    assert_eq!((&line["method"], &line["path"], &line["status"]), (&json!("GET"), &json!("/auth/me"), &json!(401)));
-    assert_eq!((&line["client"], &line["id"], &line["level"]), (&json!("198.51.100.9"), &json!(id), &json!("info")));
+    assert_eq!(
+        (&line["method"], &line["path"], &line["status"]),
+        (&json!("GET"), &json!("/auth/me"), &json!(401))
+    );
+    assert_eq!(
+        (&line["client"], &line["id"], &line["level"]),
+        (&json!("198.51.100.9"), &json!(id), &json!("info"))
+    );
     assert!(line["ms"].is_number() && line["time"].is_string());
 }
 

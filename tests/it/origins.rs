@@ -1,6 +1,6 @@
 //! Which web pages may make a browser change something here.
 
-use hallpass::web::Request;
+use hallpass::http::Request;
 use serde_json::json;
 
 use crate::world::{RequestExt, World, get, post_token, refused, request, token};
@@ -12,7 +12,11 @@ fn world() -> World {
 }
 
 fn changes() -> [Request; 3] {
-    [post_token(&token(json!({}))), request("POST", "/auth/signout"), request("DELETE", "/auth/sessions/x")]
+    [
+        post_token(&token(json!({}))),
+        request("POST", "/auth/signout"),
+        request("DELETE", "/auth/sessions/x"),
+    ]
 }
 
 #[test]
@@ -20,7 +24,8 @@ fn pages_of_ours_and_of_allowed_origins_may() {
     let world = world();
     for origin in ["https://auth.example.com", APP] {
         for change in changes() {
-            let response = world.send(change.header("Origin", origin).header("Sec-Fetch-Site", "cross-site"));
+            let response =
+                world.send(change.header("Origin", origin).header("Sec-Fetch-Site", "cross-site"));
             assert_ne!(response.status, 403, "{origin}");
         }
     }
@@ -44,7 +49,9 @@ fn all_others_may_not() {
             refused(&world.send(change.header("Origin", origin)), 403, "access_denied");
         }
     }
-    let doubled = post_token(&token(json!({}))).header("Origin", APP).header("Origin", "https://evil.example");
+    let doubled = post_token(&token(json!({})))
+        .header("Origin", APP)
+        .header("Origin", "https://evil.example");
     refused(&world.send(doubled), 403, "access_denied");
     assert_eq!(world.google.calls().len(), 0);
 }
@@ -77,8 +84,11 @@ fn allowed_origins_may_read_the_answers() {
 #[test]
 fn preflights() {
     let world = world();
-    let preflight =
-        |origin| request("OPTIONS", "/auth/me").header("Origin", origin).header("Access-Control-Request-Method", "GET");
+    let preflight = |origin| {
+        request("OPTIONS", "/auth/me")
+            .header("Origin", origin)
+            .header("Access-Control-Request-Method", "GET")
+    };
     let response = world.send(preflight(APP));
     assert_eq!((response.status, response.header("Access-Control-Allow-Origin")), (204, Some(APP)));
     assert!(response.header("Access-Control-Allow-Headers").unwrap().contains("Authorization"));

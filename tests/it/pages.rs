@@ -51,8 +51,11 @@ fn the_policy_of_a_page_allows_what_google_lists_and_no_more() {
 fn whatever_a_claim_contains_is_text() {
     let world = World::open();
     let evil = "<script>alert(1)</script>\"'&";
-    let answer = world.sign_in(json!({"name": evil, "email": evil, "hd": evil, "picture": "javascript:alert(1)"}));
-    let response = world.send(get("/auth/account").browser().cookie(answer["session"]["token"].as_str().unwrap()));
+    let answer = world.sign_in(
+        json!({"name": evil, "email": evil, "hd": evil, "picture": "javascript:alert(1)"}),
+    );
+    let response = world
+        .send(get("/auth/account").browser().cookie(answer["session"]["token"].as_str().unwrap()));
     let page = body(&response);
     assert_eq!(response.status, 200);
     assert!(!page.contains("<script") && !page.contains("javascript:"));
@@ -64,13 +67,22 @@ fn the_account_page_ends_sessions_with_plain_forms() {
     let world = World::open();
     let (here, there, third) = (world.session(), world.session(), world.session());
     let page = body(&world.send(get("/auth/account").browser().cookie(&here)));
-    let ids: Vec<&str> = page.split("name=\"end\" value=\"").skip(1).map(|rest| &rest[..16]).collect();
+    let ids: Vec<&str> =
+        page.split("name=\"end\" value=\"").skip(1).map(|rest| &rest[..16]).collect();
     assert_eq!(ids.len(), 2, "all but this one");
 
-    let change = |fields: &str| world.send(post("/auth/account", FORM, fields).browser().cookie(&here));
-    let live =
-        || [&here, &there, &third].iter().filter(|t| world.send(get("/auth/me").cookie(t)).status == 200).count();
-    assert_eq!(change(&format!("end={}", ids[0])).header("Location"), Some("https://auth.example.com/auth/account"));
+    let change =
+        |fields: &str| world.send(post("/auth/account", FORM, fields).browser().cookie(&here));
+    let live = || {
+        [&here, &there, &third]
+            .iter()
+            .filter(|t| world.send(get("/auth/me").cookie(t)).status == 200)
+            .count()
+    };
+    assert_eq!(
+        change(&format!("end={}", ids[0])).header("Location"),
+        Some("https://auth.example.com/auth/account")
+    );
     assert_eq!(live(), 2);
     assert_eq!(change("end=nonsense").status, 303);
     assert_eq!(change("").status, 400);
@@ -78,7 +90,9 @@ fn the_account_page_ends_sessions_with_plain_forms() {
     assert_eq!(live(), 1);
     assert_eq!(world.send(get("/auth/me").cookie(&here)).status, 200);
 
-    let foreign = post("/auth/account", FORM, "end_others=true").cookie(&here).header("Origin", "https://evil.example");
+    let foreign = post("/auth/account", FORM, "end_others=true")
+        .cookie(&here)
+        .header("Origin", "https://evil.example");
     assert_eq!(world.send(foreign).status, 403);
 }
 
@@ -86,7 +100,10 @@ fn the_account_page_ends_sessions_with_plain_forms() {
 fn signed_out_the_account_page_leads_to_sign_in() {
     let world = World::open();
     let response = world.send(get("/auth/account").browser());
-    assert_eq!((response.status, response.header("Location")), (303, Some("https://auth.example.com/auth/signin")));
+    assert_eq!(
+        (response.status, response.header("Location")),
+        (303, Some("https://auth.example.com/auth/signin"))
+    );
     assert_eq!(world.send(get("/auth/account")).status, 401);
 }
 
@@ -96,7 +113,10 @@ fn the_403_page_names_the_account_and_offers_another() {
     let refused = world.send(post_token(&token(json!({}))).browser());
     let page = body(&refused);
     assert_eq!(refused.status, 403);
-    assert!(page.contains("testuser@gmail.com") && page.contains("prompt=select_account"), "{page}");
+    assert!(
+        page.contains("testuser@gmail.com") && page.contains("prompt=select_account"),
+        "{page}"
+    );
     let other = body(&world.send(get("/auth/signin?prompt=select_account")));
     assert!(other.contains("/auth/other-account.js"));
     let script = world.send(get("/auth/other-account.js"));
@@ -106,9 +126,11 @@ fn the_403_page_names_the_account_and_offers_another() {
 #[test]
 fn errors_are_pages_for_those_who_look_at_them() {
     let world = World::open();
-    for (request, status) in
-        [(get("/nowhere"), 404), (request("PUT", "/auth/me"), 405), (post("/auth/signin", FORM, "id_token="), 400)]
-    {
+    for (request, status) in [
+        (get("/nowhere"), 404),
+        (request("PUT", "/auth/me"), 405),
+        (post("/auth/signin", FORM, "id_token="), 400),
+    ] {
         let page = world.send(request.clone().browser());
         assert_eq!(page.status, status);
         assert!(page.header("Content-Type").unwrap().starts_with("text/html"));
@@ -133,7 +155,13 @@ fn a_logo_is_served_as_what_it_is() {
     std::fs::write(&path, "<svg/>").unwrap();
     let world = World::with(&["--allow-anyone", "--site-logo", path.to_str().unwrap()]);
     let response = world.send(get("/auth/logo"));
-    assert_eq!((response.header("Content-Type"), body(&response).as_str()), (Some("image/svg+xml"), "<svg/>"));
-    assert!(body(&world.send(get("/auth/signin"))).contains("src=\"https://auth.example.com/auth/logo\""));
+    assert_eq!(
+        (response.header("Content-Type"), body(&response).as_str()),
+        (Some("image/svg+xml"), "<svg/>")
+    );
+    assert!(
+        body(&world.send(get("/auth/signin")))
+            .contains("src=\"https://auth.example.com/auth/logo\"")
+    );
     assert_eq!(World::open().send(get("/auth/logo")).status, 404);
 }

@@ -46,7 +46,11 @@ fn emails_count_only_with_authority() {
     admits(&flags, json!({"email": "xada@gmail.com"}), false);
     admits(&flags, workspace("example.com", "bob@example.com"), true);
     admits(&flags, json!({"email": "bob@example.com", "email_verified": true}), false);
-    admits(&flags, json!({"email": "bob@example.com", "email_verified": false, "hd": "example.com"}), false);
+    admits(
+        &flags,
+        json!({"email": "bob@example.com", "email_verified": false, "hd": "example.com"}),
+        false,
+    );
     admits(&flags, json!({"email": null}), false);
 }
 
@@ -74,7 +78,8 @@ fn live_sessions_meet_the_policy_of_today() {
     assert_eq!(world.send(get("/auth/me").bearer(&session)).status, 200);
 
     // Restarted with another list, on the same database.
-    let options = crate::world::serve_options(&["--client-id", "x", "--allow-domain", "example.com"]);
+    let options =
+        crate::world::serve_options(&["--client-id", "x", "--allow-domain", "example.com"]);
     let settings = hallpass::config::Settings::new(&options, Some(8080)).unwrap();
     let store = hallpass::store::Store::open(&world.database()).unwrap();
     let restarted = hallpass::web::App::new(settings, store);

@@ -39,7 +39,15 @@ pub struct Program {
 pub fn hallpass(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hallpass"));
     command.args(arguments).env_remove("RUST_LOG");
-    for proxy in ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY"] {
+    for proxy in [
+        "ALL_PROXY",
+        "all_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+        "NO_PROXY",
+    ] {
         command.env_remove(proxy);
     }
     command.env_remove("no_proxy");
@@ -60,9 +68,19 @@ impl Program {
     /// Serves the database in that folder, and returns once it listens.
     pub fn serve_in(folder: TempDir, flags: &[&str], environment: &[(&str, &str)]) -> Program {
         let google = Google::start();
-        let mut command = hallpass(&["serve", "--listen", "127.0.0.1:0", "--client-id", CLIENT_ID, "--allow-anyone"]);
+        let mut command = hallpass(&[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--client-id",
+            CLIENT_ID,
+            "--allow-anyone",
+        ]);
         command.args(["--signin-burst", "0", "--tokeninfo-url", &google.url(), "--database"]);
-        command.arg(folder.path().join("hallpass.db")).args(flags).envs(environment.iter().copied());
+        command
+            .arg(folder.path().join("hallpass.db"))
+            .args(flags)
+            .envs(environment.iter().copied());
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (sink, stderr) = (log.clone(), BufReader::new(child.stderr.take().unwrap()));
@@ -72,8 +90,14 @@ impl Program {
             }
         });
         let log_reader = Some(log_reader);
-        let mut program =
-            Program { child: Started(child), log_reader, log, address: ([127, 0, 0, 1], 0).into(), google, folder };
+        let mut program = Program {
+            child: Started(child),
+            log_reader,
+            log,
+            address: ([127, 0, 0, 1], 0).into(),
+            google,
+            folder,
+        };
         program.address = program.wait_for_address();
         program
     }
@@ -83,7 +107,8 @@ impl Program {
         loop {
             let log = self.log();
             if let Some((_, rest)) = log.split_once("listening on ")
-                && let Some(address) = rest.split([',', ' ']).next().and_then(|text| text.parse().ok())
+                && let Some(address) =
+                    rest.split([',', ' ']).next().and_then(|text| text.parse().ok())
                 && TcpStream::connect(address).is_ok()
             {
                 return address;
@@ -106,7 +131,9 @@ impl Program {
     }
 
     pub fn signal(&self, signal: &str) {
-        assert!(Command::new("kill").args([signal, &self.id().to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill").args([signal, &self.id().to_string()]).status().unwrap().success()
+        );
     }
 
     /// Waits for its end; the exit code, unless a signal ended it, and its whole log.
@@ -145,7 +172,10 @@ impl Program {
     }
 
     pub fn get(&self, target: &str, headers: &str) -> String {
-        self.send(&format!("GET {target} HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n")).unwrap()
+        self.send(&format!(
+            "GET {target} HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n"
+        ))
+        .unwrap()
     }
 
     pub fn sign_in(&self, token: &str) -> Option<String> {
@@ -170,7 +200,8 @@ pub fn sign_in_request(token: &str) -> String {
 
 /// The session token in an answer to sign-in.
 pub fn session_token(answer: &str) -> String {
-    let (_, rest) = answer.split_once("\"token\":\"").unwrap_or_else(|| panic!("no session: {answer}"));
+    let (_, rest) =
+        answer.split_once("\"token\":\"").unwrap_or_else(|| panic!("no session: {answer}"));
     rest.split('"').next().unwrap().to_owned()
 }
 

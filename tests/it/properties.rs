@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hallpass::google::{Identity, KeySet};
+use hallpass::http::Request;
 use hallpass::token::IdToken;
-use hallpass::web::Request;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -50,19 +50,27 @@ fn any_request() -> impl Strategy<Value = Request> {
     ];
     let body = prop_oneof![
         prop::collection::vec(any::<u8>(), 0..200),
-        "(id_token|idToken|credential|nonce|sub|g_csrf_token)=[!-~]{0,30}(&[!-~]{0,30})*".prop_map(String::into_bytes),
+        "(id_token|idToken|credential|nonce|sub|g_csrf_token)=[!-~]{0,30}(&[!-~]{0,30})*"
+            .prop_map(String::into_bytes),
         any_json(2).prop_map(|value| value.to_string().into_bytes()),
     ];
-    let method = prop_oneof![Just("GET"), Just("POST"), Just("DELETE"), Just("OPTIONS"), Just("HEAD"), Just("BREW")];
-    (method, target, prop::collection::vec((name, value), 0..6), body).prop_map(|(method, target, headers, body)| {
-        Request {
+    let method = prop_oneof![
+        Just("GET"),
+        Just("POST"),
+        Just("DELETE"),
+        Just("OPTIONS"),
+        Just("HEAD"),
+        Just("BREW")
+    ];
+    (method, target, prop::collection::vec((name, value), 0..6), body).prop_map(
+        |(method, target, headers, body)| Request {
             method: method.to_owned(),
             target,
             headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             body,
             peer: Some([127, 0, 0, 1].into()),
-        }
-    })
+        },
+    )
 }
 
 fn any_json(depth: u32) -> impl Strategy<Value = Value> {

@@ -1,6 +1,6 @@
 //! Google's own redirect post: a cross-site form with `credential`, guarded by g_csrf_token.
 
-use hallpass::web::Request;
+use hallpass::http::Request;
 use serde_json::json;
 
 use crate::world::{FORM, RequestExt, World, post, refused, token};
@@ -25,7 +25,10 @@ fn it_lands_where_state_says_or_on_the_account_page() {
     let account = "https://auth.example.com/auth/account";
     lands_on("&g_csrf_token=secret", account);
     lands_on("&g_csrf_token=secret&state=", account);
-    lands_on("&g_csrf_token=secret&client_id=x&select_by=btn&state=%2Fdeep%3Fa%3D1%26b%3D2", "/deep?a=1&b=2");
+    lands_on(
+        "&g_csrf_token=secret&client_id=x&select_by=btn&state=%2Fdeep%3Fa%3D1%26b%3D2",
+        "/deep?a=1&b=2",
+    );
     lands_on(
         "&g_csrf_token=secret&state=https%3A%2F%2Fapp.example.com%2F%3Fa%3D1%26u%3Dhttps%3A%2F%2Fx%2F",
         "https://app.example.com/?a=1&u=https://x/",
@@ -37,7 +40,8 @@ fn it_lands_where_state_says_or_on_the_account_page() {
 #[test]
 fn g_csrf_token_must_be_there_twice_and_the_same() {
     let world = World::open();
-    let cookieless = |fields| post("/auth/signin", FORM, &format!("credential={}{fields}", token(json!({}))));
+    let cookieless =
+        |fields| post("/auth/signin", FORM, &format!("credential={}{fields}", token(json!({}))));
     for request in [
         google_post(""),
         google_post("&g_csrf_token="),
@@ -56,18 +60,25 @@ fn g_csrf_token_must_be_there_twice_and_the_same() {
 fn it_may_come_from_google_or_from_nowhere_in_particular() {
     let world = World::open();
     let send = |origin: Option<&str>| {
-        let request = post("/auth/signin", FORM, &format!("credential={}&g_csrf_token=s", token(json!({}))))
-            .header("Cookie", "g_csrf_token=s")
-            .header("Sec-Fetch-Site", "cross-site");
+        let request =
+            post("/auth/signin", FORM, &format!("credential={}&g_csrf_token=s", token(json!({}))))
+                .header("Cookie", "g_csrf_token=s")
+                .header("Sec-Fetch-Site", "cross-site");
         world.send(match origin {
             Some(origin) => request.header("Origin", origin),
             None => request,
         })
     };
-    for origin in [None, Some("null"), Some("https://accounts.google.com"), Some("https://auth.example.com")] {
+    for origin in
+        [None, Some("null"), Some("https://accounts.google.com"), Some("https://auth.example.com")]
+    {
         assert_eq!(send(origin).status, 303, "{origin:?}");
     }
-    for origin in ["https://evil.example", "http://accounts.google.com", "https://accounts.google.com.evil.example"] {
+    for origin in [
+        "https://evil.example",
+        "http://accounts.google.com",
+        "https://accounts.google.com.evil.example",
+    ] {
         refused(&send(Some(origin)), 403, "access_denied");
     }
 }
@@ -75,7 +86,8 @@ fn it_may_come_from_google_or_from_nowhere_in_particular() {
 #[test]
 fn a_foreign_origin_is_refused_before_anything_else_is_looked_at() {
     let world = World::open();
-    let request = post("/auth/signin", FORM, "credential=x").header("Origin", "https://evil.example");
+    let request =
+        post("/auth/signin", FORM, "credential=x").header("Origin", "https://evil.example");
     refused(&world.send(request), 403, "access_denied");
 }
 

@@ -20,7 +20,7 @@ CREATE VIRTUAL TABLE directory_search USING fts5 (
 );
 INSERT INTO directory_search (directory_search) VALUES ('rebuild');";
 
-struct Crowd {
+struct Eviction {
     store: Store,
     /// The newest first.
     people: Vec<Person>,
@@ -33,19 +33,20 @@ struct Person {
     words: String,
 }
 
-static NEW: LazyLock<Crowd> = LazyLock::new(|| Crowd::new(""));
-static OLD: LazyLock<Crowd> = LazyLock::new(|| Crowd::new(LARGER_INDEX));
+static NEW: LazyLock<Eviction> = LazyLock::new(|| Eviction::new(""));
+static OLD: LazyLock<Eviction> = LazyLock::new(|| Eviction::new(LARGER_INDEX));
 
-impl Crowd {
+impl Eviction {
     /// Names of so few letters that most trigrams are common and most words are not.
-    fn new(index: &str) -> Crowd {
+    fn new(index: &str) -> Eviction {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db");
         drop(Store::open(&path).unwrap());
         let database = Connection::open(&path).unwrap();
         let mut runner = TestRunner::deterministic();
         let mut any = |pattern: &str| pattern.new_tree(&mut runner).unwrap().current();
-        let sql = "INSERT INTO users (sub, name, email, email_authoritative, created_at, last_signin_at)
+        let sql =
+            "INSERT INTO users (sub, name, email, email_authoritative, created_at, last_signin_at)
             VALUES (?1, ?2, ?3, 0, 1, 1)";
         let mut people: Vec<Person> = (0..PEOPLE)
             .map(|number| {
@@ -57,18 +58,25 @@ impl Crowd {
             .collect();
         people.reverse();
         database.execute_batch(index).unwrap();
-        Crowd { store: Store::open(&path).unwrap(), people, _folder: folder }
+        Eviction { store: Store::open(&path).unwrap(), people, _folder: folder }
     }
 
     fn found_by_reading(&self, search: &str) -> Vec<&str> {
         let words: Vec<String> = search
             .split_whitespace()
             .filter(|word| word.chars().count() >= SEARCH_CHARACTERS_MIN)
-            .map(|word| if word.chars().count() == SEARCH_CHARACTERS_MIN { format!(" {word}") } else { word.into() })
+            .map(|word| {
+                if word.chars().count() == SEARCH_CHARACTERS_MIN {
+                    format!(" {word}")
+                } else {
+                    word.into()
+                }
+            })
             .map(|word| word.to_lowercase())
             .collect();
         let none = words.is_empty() && !search.is_empty();
-        let found = |person: &&Person| !none && words.iter().all(|word| person.words.contains(word));
+        let found =
+            |person: &&Person| !none && words.iter().all(|word| person.words.contains(word));
         self.people.iter().filter(found).map(|person| person.sub.as_str()).collect()
     }
 

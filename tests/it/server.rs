@@ -41,7 +41,10 @@ fn keep_alive_and_http_1_0() {
         assert!(head.starts_with(b"HTTP/1.1 200 OK") && head[..length].ends_with(b"\r\n\r\n"));
     }
     let answer = program.send("GET /auth/check HTTP/1.0\r\n\r\n").unwrap();
-    assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 401 ") && answer.contains("\r\nConnection: close\r\n"),
+        "{answer}"
+    );
 }
 
 #[test]
@@ -55,7 +58,10 @@ fn bodies_have_at_most_16_kib() {
     };
     assert!(sized(16 * 1024).starts_with("HTTP/1.1 400 "));
     let refused = sized(16 * 1024 + 1);
-    assert!(refused.starts_with("HTTP/1.1 413 ") && refused.contains("\"error\":\"payload_too_large\""), "{refused}");
+    assert!(
+        refused.starts_with("HTTP/1.1 413 ") && refused.contains("\"error\":\"payload_too_large\""),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -70,9 +76,13 @@ fn checks_wait_for_no_sign_in() {
             let request = match number % 3 {
                 0 => sign_in_request(&token(json!({}))),
                 1 => {
-                    format!("GET /auth/check HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", token(json!({})))
+                    format!(
+                        "GET /auth/check HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+                        token(json!({}))
+                    )
                 }
-                _ => "GET /auth/check HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\nx".to_owned(),
+                _ => "GET /auth/check HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\nx"
+                    .to_owned(),
             };
             connection.write_all(request.as_bytes()).unwrap();
             connection
@@ -107,8 +117,11 @@ fn a_unix_socket_serves_as_well() {
     ];
     // Twice: the socket that a killed server leaves behind is replaced.
     for _ in 0..2 {
-        let program =
-            hallpass(&flags).args(["--allow-anyone", "--database"]).arg(&database).stderr(Stdio::null()).spawn();
+        let program = hallpass(&flags)
+            .args(["--allow-anyone", "--database"])
+            .arg(&database)
+            .stderr(Stdio::null())
+            .spawn();
         let program = Started(program.unwrap());
         let start = Instant::now();
         let mut connection = loop {
@@ -120,7 +133,9 @@ fn a_unix_socket_serves_as_well() {
         };
         assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
         // The proxy has no address of its own; what it says of its client counts.
-        connection.write_all(b"GET /metrics HTTP/1.0\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n").unwrap();
+        connection
+            .write_all(b"GET /metrics HTTP/1.0\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n")
+            .unwrap();
         let mut answer = String::new();
         connection.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
@@ -160,22 +175,37 @@ fn it_says_what_it_will_do() {
     let program = Program::serve(&[]);
     program.signal("-TERM");
     let (_, log) = program.end();
-    for part in
-        ["listening on 127.0.0.1:", "the database is /", CLIENT_ID, "WARN  anyone with a Google account may sign in"]
-    {
+    for part in [
+        "listening on 127.0.0.1:",
+        "the database is /",
+        CLIENT_ID,
+        "WARN  anyone with a Google account may sign in",
+    ] {
         assert!(log.contains(part), "{part}: {log}");
     }
     let folder = tempfile::tempdir().unwrap();
-    let strict = hallpass(&["serve", "--listen", "127.0.0.1:0", "--client-id", "x", "--allow-domain", "example.com"])
-        .args(["--allow-email", "ada@gmail.com", "--database"])
-        .arg(folder.path().join("db"))
-        .stderr(Stdio::piped())
-        .spawn();
+    let strict = hallpass(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--client-id",
+        "x",
+        "--allow-domain",
+        "example.com",
+    ])
+    .args(["--allow-email", "ada@gmail.com", "--database"])
+    .arg(folder.path().join("db"))
+    .stderr(Stdio::piped())
+    .spawn();
     let mut strict = Started(strict.unwrap());
     let lines = BufReader::new(strict.0.stderr.take().unwrap()).lines().map_while(Result::ok);
     let log: Vec<String> = lines.take(4).collect();
     let log = log.join("\n");
-    assert!(log.contains("may sign in: accounts of example.com, ada@gmail.com") && !log.contains("WARN"), "{log}");
+    assert!(
+        log.contains("may sign in: accounts of example.com, ada@gmail.com")
+            && !log.contains("WARN"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -183,8 +213,14 @@ fn it_does_not_start_without_knowing_whom_to_trust() {
     for (arguments, reason) in [
         (vec!["serve"], "--client-id"),
         (vec!["serve", "--client-id", "x"], "--allow-domain"),
-        (vec!["serve", "--client-id", "x", "--allow-anyone", "--listen", "192.0.2.1:80"], "cannot listen"),
-        (vec!["serve", "--client-id", "x", "--allow-anyone", "--database", "/no/such/db"], "its folder does not exist"),
+        (
+            vec!["serve", "--client-id", "x", "--allow-anyone", "--listen", "192.0.2.1:80"],
+            "cannot listen",
+        ),
+        (
+            vec!["serve", "--client-id", "x", "--allow-anyone", "--database", "/no/such/db"],
+            "its folder does not exist",
+        ),
     ] {
         let mut arguments = arguments;
         if !arguments.contains(&"--listen") {
@@ -211,7 +247,11 @@ fn the_environment_is_as_good_as_flags() {
         .unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("--public-url takes scheme, host and port"), "{error}");
-    let empty = hallpass(&["serve"]).env("HALLPASS_CLIENT_ID", "").env("HALLPASS_ALLOW_ANYONE", "1").output().unwrap();
+    let empty = hallpass(&["serve"])
+        .env("HALLPASS_CLIENT_ID", "")
+        .env("HALLPASS_ALLOW_ANYONE", "1")
+        .output()
+        .unwrap();
     assert!(!empty.status.success());
 }
 
@@ -227,9 +267,21 @@ fn a_read_only_database_is_refused() {
     let binary = folder.path().join("hallpass");
     std::fs::copy(env!("CARGO_BIN_EXE_hallpass"), &binary).unwrap();
     let mut command = Command::new(binary);
-    command.args(["serve", "--client-id", "x", "--allow-anyone", "--listen", "127.0.0.1:0", "--database"]).arg(&path);
-    let root = std::fs::metadata("/proc/self").is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) == 0);
-    let output = if root { command.uid(NOBODY).gid(NOBODY).output() } else { command.output() }.unwrap();
+    command
+        .args([
+            "serve",
+            "--client-id",
+            "x",
+            "--allow-anyone",
+            "--listen",
+            "127.0.0.1:0",
+            "--database",
+        ])
+        .arg(&path);
+    let root = std::fs::metadata("/proc/self")
+        .is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) == 0);
+    let output =
+        if root { command.uid(NOBODY).gid(NOBODY).output() } else { command.output() }.unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("permission denied") || error.contains("read-only"), "{error}");
     assert_eq!(output.status.code(), Some(1));
@@ -247,13 +299,26 @@ fn an_https_proxy_is_asked_for_googles_endpoint() {
     });
     let folder = tempfile::tempdir().unwrap();
     let mut program = Started(
-        hallpass(&["serve", "--listen", "127.0.0.1:0", "--client-id", "x", "--allow-anyone", "--database"])
-            .arg(folder.path().join("db"))
-            .args(["--tokeninfo-url", "https://tokeninfo.example/tokeninfo", "--tokeninfo-timeout", "1s"])
-            .env("HTTPS_PROXY", address)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap(),
+        hallpass(&[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--client-id",
+            "x",
+            "--allow-anyone",
+            "--database",
+        ])
+        .arg(folder.path().join("db"))
+        .args([
+            "--tokeninfo-url",
+            "https://tokeninfo.example/tokeninfo",
+            "--tokeninfo-timeout",
+            "1s",
+        ])
+        .env("HTTPS_PROXY", address)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap(),
     );
     let mut log = BufReader::new(program.0.stderr.take().unwrap());
     let mut line = String::new();
@@ -291,7 +356,8 @@ fn help_and_version() {
         "--signin-per-second",
     ] {
         assert!(help.contains(flag), "{flag}");
-        let variable = format!("HALLPASS_{}", flag.trim_start_matches('-').replace('-', "_").to_uppercase());
+        let variable =
+            format!("HALLPASS_{}", flag.trim_start_matches('-').replace('-', "_").to_uppercase());
         assert!(help.contains(&variable), "{variable}");
     }
     let version = String::from_utf8(run(&["--version"]).stdout).unwrap();

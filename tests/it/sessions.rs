@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{DAY, FORM, HOUR, NOW, RequestExt, World, document, get, post, refused, request, token};
+use crate::world::{
+    DAY, FORM, HOUR, NOW, RequestExt, World, document, get, post, refused, request, token,
+};
 
 fn ids(world: &World, token: &str, now: i64) -> Vec<String> {
     let response = world.send_at(get("/auth/sessions").bearer(token), now);
@@ -15,9 +17,11 @@ fn me_by_cookie_and_by_bearer() {
     let world = World::open();
     let answer = world.sign_in(json!({}));
     let token = answer["session"]["token"].as_str().unwrap();
-    for request in
-        [get("/auth/me").bearer(token), get("/auth/me").cookie(token), request("HEAD", "/auth/me").bearer(token)]
-    {
+    for request in [
+        get("/auth/me").bearer(token),
+        get("/auth/me").cookie(token),
+        request("HEAD", "/auth/me").bearer(token),
+    ] {
         let response = world.send(request);
         let me = document(&response);
         assert_eq!(me["user"], answer["user"]);
@@ -55,7 +59,9 @@ fn a_bearer_of_ours_decides_alone() {
 fn an_apps_authorization_is_ignored_and_the_cookie_counts() {
     let world = World::open();
     let good = world.session();
-    for authorization in ["Basic YTpi", "Bearer something", "Bearer a.b.c", "Bearer", "", "Digest x"] {
+    for authorization in
+        ["Basic YTpi", "Bearer something", "Bearer a.b.c", "Bearer", "", "Digest x"]
+    {
         let request = get("/auth/me").header("Authorization", authorization).cookie(&good);
         assert_eq!(world.send(request).status, 200, "{authorization}");
     }
@@ -66,7 +72,8 @@ fn an_apps_authorization_is_ignored_and_the_cookie_counts() {
 fn of_several_cookies_any_good_one_will_do() {
     let world = World::open();
     let good = world.session();
-    let several = format!("a=b; __Host-hallpass=hp_old; x; __Host-hallpass={good};__Host-hallpass=hp_other");
+    let several =
+        format!("a=b; __Host-hallpass=hp_old; x; __Host-hallpass={good};__Host-hallpass=hp_other");
     assert_eq!(world.send(get("/auth/me").header("Cookie", &several)).status, 200);
     assert_eq!(world.send(get("/auth/me").cookie("hp_old").cookie(&good)).status, 200);
 }
@@ -76,16 +83,25 @@ fn cookies_of_another_scheme_are_not_ours() {
     let world = World::open();
     let good = world.session();
     for name in ["hallpass", "__Secure-hallpass", "__host-hallpass", "x__Host-hallpass"] {
-        refused(&world.send(get("/auth/me").header("Cookie", &format!("{name}={good}"))), 401, "unauthenticated");
+        refused(
+            &world.send(get("/auth/me").header("Cookie", &format!("{name}={good}"))),
+            401,
+            "unauthenticated",
+        );
     }
 }
 
 #[test]
 fn the_absolute_limit() {
-    let world = World::with(&["--allow-anyone", "--session-lifetime", "2d", "--session-idle", "30d"]);
+    let world =
+        World::with(&["--allow-anyone", "--session-lifetime", "2d", "--session-idle", "30d"]);
     let session = world.session();
     assert_eq!(world.send_at(get("/auth/me").bearer(&session), NOW + 2 * DAY - 1).status, 200);
-    refused(&world.send_at(get("/auth/me").bearer(&session), NOW + 2 * DAY), 401, "unauthenticated");
+    refused(
+        &world.send_at(get("/auth/me").bearer(&session), NOW + 2 * DAY),
+        401,
+        "unauthenticated",
+    );
 }
 
 #[test]
@@ -98,7 +114,11 @@ fn the_idle_limit_slides() {
         assert_eq!(world.send_at(get("/auth/check").bearer(&session), now).status, 200);
         world.app.store().flush();
     }
-    refused(&world.send_at(get("/auth/check").bearer(&session), now + HOUR), 401, "unauthenticated");
+    refused(
+        &world.send_at(get("/auth/check").bearer(&session), now + HOUR),
+        401,
+        "unauthenticated",
+    );
 }
 
 #[test]
@@ -107,7 +127,12 @@ fn last_seen_is_written_at_most_once_a_minute() {
     let session = world.session();
     let last_seen_after = |seconds: i64| {
         world.send_at(get("/auth/me").bearer(&session), NOW + seconds);
-        world.text("SELECT CAST(last_seen_at AS TEXT) FROM sessions").unwrap().parse::<i64>().unwrap() - NOW
+        world
+            .text("SELECT CAST(last_seen_at AS TEXT) FROM sessions")
+            .unwrap()
+            .parse::<i64>()
+            .unwrap()
+            - NOW
     };
     assert_eq!(last_seen_after(59), 0);
     assert_eq!(last_seen_after(60), 60);
@@ -126,12 +151,18 @@ fn sessions_are_listed_and_ended_one_by_one() {
     assert_eq!(ids(&world, &token(&one), NOW).len(), 2);
 
     let list = document(&world.send(get("/auth/sessions").bearer(&token(&one))));
-    let current: Vec<&Value> =
-        list["sessions"].as_array().unwrap().iter().filter(|session| session["current"] == true).collect();
+    let current: Vec<&Value> = list["sessions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|session| session["current"] == true)
+        .collect();
     assert_eq!((current.len(), &current[0]["id"]), (1, &one["session"]["id"]));
     assert!(!list.to_string().contains("hp_"));
 
-    let delete = |id: &str, by: &str| world.send(request("DELETE", &format!("/auth/sessions/{id}")).bearer(by));
+    let delete = |id: &str, by: &str| {
+        world.send(request("DELETE", &format!("/auth/sessions/{id}")).bearer(by))
+    };
     refused(&delete(&id(&stranger), &token(&one)), 404, "not_found");
     refused(&delete("nonsense", &token(&one)), 404, "not_found");
     assert_eq!(delete(&id(&two), &token(&one)).status, 204);
@@ -182,8 +213,10 @@ fn sign_out_everywhere() {
     fn check(media_type: &str, body: &str, everywhere: bool) {
         let world = World::open();
         let (here, there) = (world.session(), world.session());
-        let stranger =
-            world.sign_in(json!({"sub": "2", "email": null}))["session"]["token"].as_str().unwrap().to_owned();
+        let stranger = world.sign_in(json!({"sub": "2", "email": null}))["session"]["token"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         assert_eq!(world.send(post("/auth/signout", media_type, body).bearer(&here)).status, 204);
         let status = |token: &str| world.send(get("/auth/me").bearer(token)).status;
         assert_eq!((status(&here), status(&there)), (401, if everywhere { 401 } else { 200 }));
@@ -201,7 +234,10 @@ fn sign_out_everywhere() {
 fn sign_out_by_a_browser_form_ends_on_the_sign_in_page() {
     let world = World::open();
     let response = world.send(post("/auth/signout", FORM, "").browser().cookie(&world.session()));
-    assert_eq!((response.status, response.header("Location")), (303, Some("https://auth.example.com/auth/signin")));
+    assert_eq!(
+        (response.status, response.header("Location")),
+        (303, Some("https://auth.example.com/auth/signin"))
+    );
 }
 
 #[test]
@@ -244,7 +280,10 @@ fn the_database_holds_no_token() {
     for file in ["hallpass.db", "hallpass.db-wal"] {
         let bytes = std::fs::read(world.folder.path().join(file)).unwrap();
         for secret in [&session[3..], &id_token] {
-            assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()), "{file}");
+            assert!(
+                !bytes.windows(secret.len()).any(|window| window == secret.as_bytes()),
+                "{file}"
+            );
         }
     }
 }

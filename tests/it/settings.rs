@@ -4,7 +4,8 @@ use hallpass::config::Settings;
 
 use crate::world::try_serve_options;
 
-const ENOUGH: [&str; 4] = ["--client-id", "x.apps.googleusercontent.com", "--allow-domain", "example.com"];
+const ENOUGH: [&str; 4] =
+    ["--client-id", "x.apps.googleusercontent.com", "--allow-domain", "example.com"];
 
 fn settings(flags: &[&str]) -> Result<Settings, String> {
     let options = try_serve_options(flags).map_err(|error| error.to_string())?;
@@ -18,7 +19,9 @@ fn accepted(more: &[&str]) -> Settings {
 
 #[track_caller]
 fn rejected(more: &[&str], reason: &str) {
-    let error = settings(&[&ENOUGH, more].concat()).err().unwrap_or_else(|| panic!("{more:?} was accepted"));
+    let error = settings(&[&ENOUGH, more].concat())
+        .err()
+        .unwrap_or_else(|| panic!("{more:?} was accepted"));
     assert!(error.contains(reason), "{error}");
 }
 
@@ -37,8 +40,13 @@ fn it_fails_closed() {
 fn lists_repeat_or_use_commas() {
     let both = accepted(&["--client-id", "b,c", "--client-id", " d "]);
     assert_eq!(both.client_ids, ["x.apps.googleusercontent.com", "b", "c", "d"]);
-    let admins =
-        accepted(&["--admin-email", "ada@example.com, bob@gmail.com", "--admin-email", "eve@gmail.com"]).admins;
+    let admins = accepted(&[
+        "--admin-email",
+        "ada@example.com, bob@gmail.com",
+        "--admin-email",
+        "eve@gmail.com",
+    ])
+    .admins;
     assert_eq!(admins.emails, ["ada@example.com", "bob@gmail.com", "eve@gmail.com"]);
     for list in ["a,,b", ",", "a,", " "] {
         assert!(settings(&["--client-id", list, "--allow-anyone"]).is_err(), "{list}");
@@ -63,7 +71,10 @@ fn durations() {
 #[test]
 fn public_url() {
     assert_eq!(accepted(&[]).origin(), "http://localhost:8080");
-    assert_eq!(accepted(&["--public-url", "https://A.example.com/"]).origin(), "https://a.example.com");
+    assert_eq!(
+        accepted(&["--public-url", "https://A.example.com/"]).origin(),
+        "https://a.example.com"
+    );
     for url in [
         "auth.example.com",
         "ftp://a.example",
@@ -78,8 +89,13 @@ fn public_url() {
 
 #[test]
 fn cookie_domain_is_above_the_public_host() {
-    let with = |url, domain| settings(&[&ENOUGH[..], &["--public-url", url, "--cookie-domain", domain]].concat());
-    assert_eq!(with("https://auth.example.com", ".Example.com").unwrap().cookie_domain.as_deref(), Some("example.com"));
+    let with = |url, domain| {
+        settings(&[&ENOUGH[..], &["--public-url", url, "--cookie-domain", domain]].concat())
+    };
+    assert_eq!(
+        with("https://auth.example.com", ".Example.com").unwrap().cookie_domain.as_deref(),
+        Some("example.com")
+    );
     for (url, domain) in [
         ("https://auth.example.com", "other.net"),
         ("https://auth.example.com", "ample.com"),
@@ -118,11 +134,16 @@ fn proxies_that_are_trusted() {
     let trusts = |flags: &[&str], peer: Option<&str>| {
         accepted(flags).trusted_proxies.trusts(peer.map(|address| address.parse().unwrap()))
     };
-    for peer in [Some("127.0.0.1"), Some("127.9.9.9"), Some("::1"), Some("::ffff:127.0.0.1"), None] {
+    for peer in [Some("127.0.0.1"), Some("127.9.9.9"), Some("::1"), Some("::ffff:127.0.0.1"), None]
+    {
         assert!(trusts(&[], peer), "{peer:?}");
     }
     assert!(!trusts(&[], Some("10.0.0.1")) && !trusts(&[], Some("::2")));
     let own = ["--trusted-proxy", "10.0.0.0/8,2001:db8::1"];
     assert!(trusts(&own, Some("10.9.9.9")) && trusts(&own, Some("2001:db8::1")));
-    assert!(!trusts(&own, Some("127.0.0.1")) && !trusts(&own, Some("2001:db8::2")) && !trusts(&own, None));
+    assert!(
+        !trusts(&own, Some("127.0.0.1"))
+            && !trusts(&own, Some("2001:db8::2"))
+            && !trusts(&own, None)
+    );
 }

@@ -77,7 +77,11 @@ fn metrics_are_for_this_host_and_for_proxies_in_their_own_name() {
     let ask = |peer: [u8; 4], forwarded: Option<&str>| {
         let mut request = get("/metrics");
         request.peer = Some(peer.into());
-        world.send(forwarded.iter().fold(request, |request, value| request.header("X-Forwarded-For", value)))
+        world.send(
+            forwarded
+                .iter()
+                .fold(request, |request, value| request.header("X-Forwarded-For", value)),
+        )
     };
     assert_eq!(ask([127, 0, 0, 1], None).status, 200);
     refused(&ask([192, 0, 2, 1], None), 404, "not_found");
@@ -97,10 +101,14 @@ fn the_real_exposition_has_the_door_in_it() {
     assert!(text.contains("hallpass_door_connections 1"), "{text}");
     // Where promtool is there, it has nothing to say against it.
     let (_, exposition) = text.split_once("\r\n\r\n").unwrap();
-    let promtool =
-        Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
     if let Ok(mut promtool) = promtool {
-        std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), exposition.as_bytes()).unwrap();
+        std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), exposition.as_bytes())
+            .unwrap();
         let output = promtool.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }

@@ -1,10 +1,11 @@
 //! POST /auth/signin, in every way a client may send it.
 
-use hallpass::web::Request;
+use hallpass::http::Request;
 use serde_json::{Value, json};
 
 use crate::world::{
-    DAY, FORM, HOUR, NOW, RequestExt, World, body, document, get, post, post_token, refused, request, token,
+    DAY, FORM, HOUR, NOW, RequestExt, World, body, document, get, post, post_token, refused,
+    request, token,
 };
 
 const JSON: &str = "application/json";
@@ -36,15 +37,24 @@ fn every_field_in_every_encoding() {
     for field in ["id_token", "idToken", "idtoken", "credential"] {
         accepted(signin(JSON, &json!({field: token(json!({}))}).to_string()));
     }
-    accepted(signin("application/json; charset=utf-8", &json!({"idToken": token(json!({}))}).to_string()));
-    accepted(signin("Application/X-WWW-Form-Urlencoded; charset=UTF-8", &format!("idToken={}", token(json!({})))));
+    accepted(signin(
+        "application/json; charset=utf-8",
+        &json!({"idToken": token(json!({}))}).to_string(),
+    ));
+    accepted(signin(
+        "Application/X-WWW-Form-Urlencoded; charset=UTF-8",
+        &format!("idToken={}", token(json!({}))),
+    ));
     accepted(signin(FORM, &format!("other=1&id_token={}&nonce=", token(json!({})))));
 }
 
 #[test]
 fn a_bearer_needs_no_body() {
     accepted(request("POST", "/auth/signin").bearer(&token(json!({}))));
-    accepted(request("POST", "/auth/signin").header("authorization", &format!("bearer {}", token(json!({})))));
+    accepted(
+        request("POST", "/auth/signin")
+            .header("authorization", &format!("bearer {}", token(json!({})))),
+    );
 }
 
 #[test]
@@ -61,7 +71,11 @@ fn there_must_be_exactly_one_token() {
     rejected(request("POST", "/auth/signin"), 400, "invalid_request");
     rejected(signin(FORM, &format!("id_token={one}&id_token={two}")), 400, "invalid_request");
     rejected(signin(FORM, &format!("id_token={one}&idToken={one}")), 400, "invalid_request");
-    rejected(signin(JSON, &format!(r#"{{"idToken":"{one}","idToken":"{two}"}}"#)), 400, "invalid_request");
+    rejected(
+        signin(JSON, &format!(r#"{{"idToken":"{one}","idToken":"{two}"}}"#)),
+        400,
+        "invalid_request",
+    );
     rejected(post_token(&one).bearer(&two), 400, "invalid_request");
 }
 
@@ -103,7 +117,9 @@ fn unreadable_bodies() {
 
 #[test]
 fn impossible_shapes_are_bad_tokens_and_never_leave() {
-    for shape in ["a b", "a%26access_token%3Dx", "a%0d%0ab", "a%3D", "a%2Bb", "t%C3%B6ken", "a/b", "a%00b"] {
+    for shape in
+        ["a b", "a%26access_token%3Dx", "a%0d%0ab", "a%3D", "a%2Bb", "t%C3%B6ken", "a/b", "a%00b"]
+    {
         rejected(signin(FORM, &format!("id_token={shape}")), 401, "invalid_token");
     }
     rejected(signin(FORM, &format!("id_token={}", "a".repeat(8193))), 401, "invalid_token");
@@ -134,7 +150,10 @@ fn the_answer_has_everything_and_nulls_for_the_rest() {
     );
     assert_eq!(answer["new_user"], true);
     let session = &answer["session"];
-    assert_eq!((&session["created_at"], &session["expires_at"]), (&json!(NOW), &json!(NOW + 30 * DAY)));
+    assert_eq!(
+        (&session["created_at"], &session["expires_at"]),
+        (&json!(NOW), &json!(NOW + 30 * DAY))
+    );
     let token = session["token"].as_str().unwrap();
     assert!(token.starts_with("hp_") && token.len() == 3 + 43, "{token}");
     assert!(session["id"].is_string());
@@ -147,7 +166,12 @@ fn the_same_session_is_set_as_the_cookie() {
     let session = document(&response)["session"]["token"].as_str().unwrap().to_owned();
     assert_eq!(
         response.header("Set-Cookie"),
-        Some(format!("__Host-hallpass={session}; Max-Age=2592000; Path=/; HttpOnly; SameSite=Lax; Secure").as_str())
+        Some(
+            format!(
+                "__Host-hallpass={session}; Max-Age=2592000; Path=/; HttpOnly; SameSite=Lax; Secure"
+            )
+            .as_str()
+        )
     );
     assert_eq!(response.header("Cache-Control"), Some("no-store"));
     assert_eq!(world.send(get("/auth/me").cookie(&session)).status, 200);
@@ -162,7 +186,11 @@ fn the_cookie_follows_the_public_url() {
         let cookie = response.header("Set-Cookie").unwrap();
         assert!(cookie.starts_with(&format!("{name}=hp_")) && cookie.ends_with(ending), "{cookie}");
     }
-    check(&["--cookie-domain", "example.com"], "__Secure-hallpass", "SameSite=Lax; Secure; Domain=example.com");
+    check(
+        &["--cookie-domain", "example.com"],
+        "__Secure-hallpass",
+        "SameSite=Lax; Secure; Domain=example.com",
+    );
     // clap takes the last of two values only if told so; a world of its own says it once.
     let options = crate::world::serve_options(&["--client-id", "x", "--allow-anyone"]);
     let settings = hallpass::config::Settings::new(&options, Some(8080)).unwrap();
@@ -214,7 +242,11 @@ fn an_authoritative_email_belongs_to_its_first_sub() {
     refused(&world.send(stranger()), 403, "access_denied");
     world.sign_in(json!({"sub": "1", "email": "b@gmail.com"}));
     assert_eq!(world.send(stranger()).status, 200);
-    refused(&world.send(post_token(&token(json!({"sub": "1", "email": "a@gmail.com"})))), 403, "access_denied");
+    refused(
+        &world.send(post_token(&token(json!({"sub": "1", "email": "a@gmail.com"})))),
+        403,
+        "access_denied",
+    );
 }
 
 #[test]
@@ -229,7 +261,9 @@ fn blocked_people_cannot_sign_in() {
 #[test]
 fn the_nonce_goes_with_the_token() {
     let world = World::open();
-    let send = |nonce: &str, claims| world.send(signin(FORM, &format!("id_token={}{nonce}", token(claims)))).status;
+    let send = |nonce: &str, claims| {
+        world.send(signin(FORM, &format!("id_token={}{nonce}", token(claims)))).status
+    };
     assert_eq!(send("&nonce=n1", json!({"nonce": "n1"})), 200);
     assert_eq!(send("&nonce=", json!({})), 200);
     assert_eq!(send("&nonce=n2", json!({"nonce": "n1"})), 401);

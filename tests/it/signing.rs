@@ -7,7 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hallpass::json::Fields;
 use ring::rand::SystemRandom;
 use ring::rsa::PublicKeyComponents;
-use ring::signature::{KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey};
+use ring::signature::{
+    KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
+};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
@@ -15,8 +17,10 @@ use serde_json::{Value, json};
 use crate::world::claims;
 
 /// The key that Google signs with, and the one that comes after it.
-pub static FIRST: LazyLock<Signer> = LazyLock::new(|| Signer::new("first", include_bytes!("rsa/first.pem")));
-pub static SECOND: LazyLock<Signer> = LazyLock::new(|| Signer::new("second", include_bytes!("rsa/second.pem")));
+pub static FIRST: LazyLock<Signer> =
+    LazyLock::new(|| Signer::new("first", include_bytes!("rsa/first.pem")));
+pub static SECOND: LazyLock<Signer> =
+    LazyLock::new(|| Signer::new("second", include_bytes!("rsa/second.pem")));
 
 pub struct Signer {
     kid: &'static str,
@@ -45,7 +49,9 @@ impl Signer {
 
     pub fn sign_segments(&self, signed: &str) -> String {
         let mut signature = vec![0; self.pair.public().modulus_len()];
-        self.pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
+        self.pair
+            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
+            .unwrap();
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
@@ -66,13 +72,15 @@ impl Signer {
             return None;
         }
         let signed = &token[..token.rfind('.')?];
-        let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, self.pair.public_key().as_ref());
+        let key =
+            UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, self.pair.public_key().as_ref());
         key.verify(signed.as_bytes(), &decode(signature)?).ok()?;
         let claims = Fields::parse(&decode(payload)?).ok()?;
         let issuer = claims.first("iss")?.as_str()?;
         let expires_at = claims.first("exp")?;
         let expires_at = expires_at.as_f64().or_else(|| expires_at.as_str()?.parse().ok())?;
-        let subject_and_audience = ["sub", "aud"].iter().all(|name| claims.first(name).is_some_and(|v| !v.is_null()));
+        let subject_and_audience =
+            ["sub", "aud"].iter().all(|name| claims.first(name).is_some_and(|v| !v.is_null()));
         let google = ["https://accounts.google.com", "accounts.google.com"].contains(&issuer);
         (google && subject_and_audience && expires_at > now as f64).then_some(claims)
     }

@@ -22,7 +22,9 @@ fn a_new_database_is_private_and_safe() {
     let world = World::open();
     world.session();
     assert_eq!(fs::metadata(world.database()).unwrap().permissions().mode() & 0o777, 0o600);
-    let pragma = |name: &str| world.text(&format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}")).unwrap();
+    let pragma = |name: &str| {
+        world.text(&format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}")).unwrap()
+    };
     assert_eq!(pragma("journal_mode"), "wal");
     assert_eq!(pragma("user_version"), "1");
 }
@@ -37,8 +39,10 @@ fn opening_again_keeps_everything() {
         .execute("INSERT INTO users (sub, email_authoritative, created_at, last_signin_at) VALUES ('1', 0, 1, 1)", [])
         .unwrap();
     drop(Store::open(&path).unwrap());
-    let users: i64 =
-        Connection::open(&path).unwrap().query_row("SELECT count(*) FROM users", [], |r| r.get(0)).unwrap();
+    let users: i64 = Connection::open(&path)
+        .unwrap()
+        .query_row("SELECT count(*) FROM users", [], |r| r.get(0))
+        .unwrap();
     assert_eq!(users, 1);
 }
 
@@ -47,10 +51,17 @@ fn foreign_newer_damaged_and_missing_databases_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
 
-    fs::write(path("text"), "no database at all, but a text of some length that begins with no magic").unwrap();
+    fs::write(
+        path("text"),
+        "no database at all, but a text of some length that begins with no magic",
+    )
+    .unwrap();
     is_refused(&path("text"), "is not Hallpass's");
 
-    Connection::open(path("other")).unwrap().execute_batch("CREATE TABLE cats (name TEXT)").unwrap();
+    Connection::open(path("other"))
+        .unwrap()
+        .execute_batch("CREATE TABLE cats (name TEXT)")
+        .unwrap();
     is_refused(&path("other"), "is not Hallpass's");
 
     drop(Store::open(&path("newer")).unwrap());
@@ -133,7 +144,10 @@ fn sign_ins_at_once_are_all_recorded() {
             });
         }
     });
-    assert_eq!((world.count("users"), world.count("sessions"), world.count("events")), (160, 160, 160));
+    assert_eq!(
+        (world.count("users"), world.count("sessions"), world.count("events")),
+        (160, 160, 160)
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The walls of the house: each library has one home, and the rooms keep apart.
+//! The layers of the house: each library has one home, and each floor knows only what is below it.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,10 @@ fn sources() -> Vec<(String, String)> {
                 walk(&entry.path(), found);
             } else if entry.path().extension().is_some_and(|extension| extension == "rs") {
                 let name = entry.path().display().to_string();
-                found.push((name[name.find("src/").unwrap()..].to_owned(), fs::read_to_string(entry.path()).unwrap()));
+                found.push((
+                    name[name.find("src/").unwrap()..].to_owned(),
+                    fs::read_to_string(entry.path()).unwrap(),
+                ));
             }
         }
     }
@@ -24,47 +27,59 @@ fn sources() -> Vec<(String, String)> {
 #[track_caller]
 fn lives_in(text: &str, homes: &[&str]) {
     for (name, source) in sources() {
-        let code: String = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let code: String =
+            source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
         let at_home = homes.iter().any(|home| name.starts_with(home));
-        let is_used = code.match_indices(text).any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric()));
+        let is_used = code
+            .match_indices(text)
+            .any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric()));
         assert!(at_home || !is_used, "{text} is used in {name}, and lives in {homes:?}");
     }
 }
 
 #[test]
 fn every_library_has_one_home() {
-    lives_in("tiny_http::", &["src/web/server.rs"]);
-    lives_in("mio::", &["src/web/door/"]);
-    lives_in("httparse::", &["src/web/door/"]);
-    lives_in("rustls::", &["src/web/door/", "src/google/jwks.rs"]);
+    lives_in("tiny_http::", &["src/http/server.rs"]);
+    lives_in("mio::", &["src/http/door/"]);
+    lives_in("httparse::", &["src/http/door/"]);
+    lives_in("rustls::", &["src/http/door/", "src/google/jwks.rs"]);
     lives_in("webpki::", &["src/google/jwks.rs"]);
-    lives_in("spki::", &["src/google/jwks.rs", "src/admin/doctor/system.rs"]);
-    lives_in("ureq::", &["src/google/client.rs", "src/admin/health.rs"]);
+    lives_in("spki::", &["src/google/jwks.rs", "src/cli/doctor/system.rs"]);
+    lives_in("ureq::", &["src/google/client.rs", "src/cli/health.rs"]);
     lives_in("prometheus_client::", &["src/metrics.rs"]);
     lives_in("rusqlite::", &["src/store/"]);
     lives_in("maud::", &["src/web/pages/"]);
-    lives_in("governor::", &["src/web/limits.rs"]);
+    lives_in("governor::", &["src/web/rate_limit.rs"]);
     lives_in("clap::", &["src/config/", "src/main.rs"]);
-    lives_in("comfy_table::", &["src/admin/screen.rs"]);
-    lives_in("terminal_size::", &["src/admin/screen.rs"]);
-    lives_in("io::stdout", &["src/admin/screen.rs"]);
+    lives_in("comfy_table::", &["src/cli/output/table.rs"]);
+    lives_in("terminal_size::", &["src/cli/output/table.rs"]);
+    lives_in("io::stdout", &["src/cli/output/table.rs"]);
     lives_in("rustix::", &["src/process.rs"]);
-    lives_in("csv::", &["src/admin/export.rs", "src/admin/import.rs"]);
-    lives_in("jiff::", &["src/admin/local_time.rs"]);
+    lives_in("csv::", &["src/cli/export.rs", "src/cli/import.rs"]);
+    lives_in("jiff::", &["src/cli/output/time.rs"]);
     lives_in("env_logger::", &["src/logging.rs"]);
-    lives_in("signal_hook::", &["src/admin/serve.rs"]);
-    lives_in("ring::", &["src/token.rs", "src/google/demo.rs", "src/google/jwks.rs", "src/web/door/tls.rs"]);
+    lives_in("signal_hook::", &["src/cli/serve.rs"]);
+    lives_in(
+        "ring::",
+        &["src/token.rs", "src/google/demo.rs", "src/google/jwks.rs", "src/http/door/tls.rs"],
+    );
     lives_in("SystemTime::now", &["src/clock.rs"]);
     lives_in("env::var", &["src/process.rs"]);
     lives_in("std::env::", &[]);
 }
 
+/// cli, web, http, then google and store, from top to bottom: each knows only what is below it.
 #[test]
-fn the_rooms_keep_apart() {
-    lives_in("crate::google", &["src/web/", "src/admin/", "src/config", "src/token.rs"]);
-    lives_in("crate::store", &["src/web/", "src/admin/", "src/error.rs"]);
-    lives_in("crate::web", &["src/web/", "src/admin/"]);
-    lives_in("crate::admin", &["src/admin/"]);
+fn each_floor_knows_only_what_is_below() {
+    lives_in("crate::cli", &["src/cli/"]);
+    lives_in("crate::web", &["src/cli/", "src/web/"]);
+    lives_in("crate::http", &["src/cli/", "src/web/", "src/http/", "src/config"]);
+    lives_in(
+        "crate::google",
+        &["src/cli/", "src/web/", "src/google/", "src/config", "src/token.rs"],
+    );
+    lives_in("crate::store", &["src/cli/", "src/web/", "src/store/", "src/error.rs"]);
+    lives_in("crate::config", &["src/cli/", "src/web/", "src/config", "src/logging.rs"]);
     lives_in("super::super", &[]);
     lives_in("SELECT ", &["src/store/"]);
 }
@@ -78,7 +93,10 @@ fn every_header_that_is_read_is_let_in() {
             for rest in source.split(call).skip(1) {
                 let header = rest.split('"').next().unwrap();
                 let our_answer = source.contains(&format!("response.header(\"{header}"));
-                assert!(our_answer || hallpass::web::HEADERS_READ.contains(&header), "{header} in {name}");
+                assert!(
+                    our_answer || hallpass::http::HEADERS_READ.contains(&header),
+                    "{header} in {name}"
+                );
                 names += 1;
             }
         }
@@ -89,6 +107,6 @@ fn every_header_that_is_read_is_let_in() {
 #[test]
 fn no_file_outgrows_its_concept() {
     for (name, source) in sources() {
-        assert!(source.lines().count() <= 300, "{name} has {} lines", source.lines().count());
+        assert!(source.lines().count() <= 500, "{name} has {} lines", source.lines().count());
     }
 }

@@ -30,7 +30,11 @@ fn cannot_say(answer: Answer) {
     assert_eq!(world.count("users") + world.count("sessions"), 0);
 
     world.google.always(Answer::Claims);
-    assert_eq!(world.send(post_token(&token)).status, 200, "a transient failure is never remembered");
+    assert_eq!(
+        world.send(post_token(&token)).status,
+        200,
+        "a transient failure is never remembered"
+    );
     let expected = format!("/tokeninfo?id_token={token}");
     assert!(world.google.calls().iter().all(|target| *target == expected));
 }
@@ -41,8 +45,7 @@ fn status(status: u16, headers: &'static str, body: &str) -> Answer {
 
 #[test]
 fn statuses_that_say_nothing_about_the_token() {
-    let unavailable =
-        r#"{"error":{"code":503,"message":"The service is currently unavailable.","status":"UNAVAILABLE"}}"#;
+    let unavailable = r#"{"error":{"code":503,"message":"The service is currently unavailable.","status":"UNAVAILABLE"}}"#;
     cannot_say(status(503, "", unavailable));
     cannot_say(status(502, "", "<html>Please try again in 30 seconds.</html>"));
     cannot_say(status(500, "", ""));
@@ -69,7 +72,9 @@ fn redirects_are_not_followed() {
 
 #[test]
 fn answers_that_are_none() {
-    for text in ["", "<html></html>", "null", "[]", "{", r#"{"error":"invalid_token"}"#, r#"{"iss":"#] {
+    for text in
+        ["", "<html></html>", "null", "[]", "{", r#"{"error":"invalid_token"}"#, r#"{"iss":"#]
+    {
         cannot_say(status(200, "", text));
     }
     let claims = usual_claims().to_string();
@@ -84,7 +89,8 @@ fn answers_that_are_none() {
 fn an_answer_of_64_kib_is_read_and_one_more_is_not() {
     let world = impatient();
     let claims = usual_claims().to_string();
-    let padded = |length: usize| status(200, "", &format!("{claims}{}", " ".repeat(length - claims.len())));
+    let padded =
+        |length: usize| status(200, "", &format!("{claims}{}", " ".repeat(length - claims.len())));
     world.google.next(padded(64 * 1024));
     assert_eq!(world.send(post_token(&token(json!({})))).status, 200);
     world.google.always(padded(64 * 1024 + 1));
@@ -96,8 +102,12 @@ fn connections_that_break() {
     cannot_say(Answer::Reset);
     cannot_say(Answer::Close);
     cannot_say(Answer::Bytes(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()));
-    cannot_say(Answer::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nContent-Length: 20\r\n\r\n{}".to_vec()));
-    cannot_say(Answer::Bytes(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".to_vec()));
+    cannot_say(Answer::Bytes(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nContent-Length: 20\r\n\r\n{}".to_vec(),
+    ));
+    cannot_say(Answer::Bytes(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".to_vec(),
+    ));
 }
 
 #[test]
@@ -111,12 +121,22 @@ fn connections_that_hang() {
 fn nobody_listens() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}/tokeninfo");
-    let options = crate::world::serve_options(&["--client-id", "x", "--allow-anyone", "--tokeninfo-url", &url]);
+    let options = crate::world::serve_options(&[
+        "--client-id",
+        "x",
+        "--allow-anyone",
+        "--tokeninfo-url",
+        &url,
+    ]);
     let settings = hallpass::config::Settings::new(&options, Some(8080)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let store = hallpass::store::Store::open(&folder.path().join("db")).unwrap();
     let app = hallpass::web::App::new(settings, store);
-    refused(&app.handle(&post_token(&token(json!({}))), crate::world::NOW), 503, "temporarily_unavailable");
+    refused(
+        &app.handle(&post_token(&token(json!({}))), crate::world::NOW),
+        503,
+        "temporarily_unavailable",
+    );
 }
 
 #[test]
@@ -126,7 +146,10 @@ fn one_retry_where_it_helps_and_none_where_it_does_not() {
         let world = impatient();
         world.google.next(first);
         let response = world.send(post_token(&token(json!({}))));
-        assert_eq!((response.status, world.google.calls().len()), (expected_status, expected_calls));
+        assert_eq!(
+            (response.status, world.google.calls().len()),
+            (expected_status, expected_calls)
+        );
     }
     check(status(503, "", ""), 200, 2);
     check(status(500, "", ""), 200, 2);
@@ -150,7 +173,11 @@ fn googles_own_patience_is_passed_on() {
 #[test]
 fn a_refused_token_costs_one_call() {
     let world = World::open();
-    world.google.always(status(400, "", r#"{"error":"invalid_token","error_description":"Invalid Value"}"#));
+    world.google.always(status(
+        400,
+        "",
+        r#"{"error":"invalid_token","error_description":"Invalid Value"}"#,
+    ));
     let bad = token(json!({}));
     for _ in 0..3 {
         refused(&world.send(post_token(&bad)), 401, "invalid_token");
@@ -189,11 +216,18 @@ fn a_bearer_is_sent_once_and_alone() {
 
 #[test]
 fn only_so_many_calls_at_once_and_so_many_waiting() {
-    let world = World::with(&["--allow-anyone", "--tokeninfo-concurrency", "2", "--tokeninfo-timeout", "2s"]);
+    let world = World::with(&[
+        "--allow-anyone",
+        "--tokeninfo-concurrency",
+        "2",
+        "--tokeninfo-timeout",
+        "2s",
+    ]);
     world.google.always(Answer::Late(Duration::from_millis(300)));
     let statuses: Vec<u16> = thread::scope(|scope| {
-        let clients: Vec<_> =
-            (0..12).map(|_| scope.spawn(|| world.send(post_token(&token(json!({})))).status)).collect();
+        let clients: Vec<_> = (0..12)
+            .map(|_| scope.spawn(|| world.send(post_token(&token(json!({})))).status))
+            .collect();
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
     // Two run, four wait for them, the others are told at once.

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser;
 use hallpass::config::{Command, Options, ServeOptions, Settings};
+use hallpass::http::{Request, Response};
 use hallpass::store::Store;
-use hallpass::web::{App, Request, Response};
+use hallpass::web::App;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -57,7 +58,9 @@ impl World {
 
     pub fn count(&self, from: &str) -> i64 {
         self.app.store().flush();
-        self.other_process().query_row(&format!("SELECT count(*) FROM {from}"), [], |row| row.get(0)).unwrap()
+        self.other_process()
+            .query_row(&format!("SELECT count(*) FROM {from}"), [], |row| row.get(0))
+            .unwrap()
     }
 
     pub fn text(&self, sql: &str) -> Option<String> {
@@ -188,7 +191,8 @@ pub fn body(response: &Response) -> String {
 
 #[track_caller]
 pub fn document(response: &Response) -> Value {
-    serde_json::from_slice(&response.body).unwrap_or_else(|_| panic!("not JSON: {}", body(response)))
+    serde_json::from_slice(&response.body)
+        .unwrap_or_else(|_| panic!("not JSON: {}", body(response)))
 }
 
 /// Asserts status and error code, and that the answer has the contract's form.

@@ -3,29 +3,30 @@
 use maud::{Markup, html};
 
 use super::device::device;
-use super::moment::{minute, moment};
+use super::time::{minute, moment};
 use super::{ADMIN_PATH, Scripts, page};
 use crate::error::Error;
+use crate::http::{Request, Response};
 use crate::profile::Profile;
-use crate::store::{Ending, EventKind, Holder};
+use crate::store::{Authenticated, Ending, EventKind};
 use crate::web::app::App;
-use crate::web::http::{Request, Response};
 use crate::web::signin::ACCOUNT_PATH;
-use crate::web::{intake, origin};
+use crate::web::{origin, signin_request};
 
 /// GET /auth/account. Somebody who is not signed in is sent to the sign-in page, and comes back here.
 ///
 /// # Errors
 /// 401 for a program, 403 or 503.
 pub fn account(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    let caller = match app.caller(request, now) {
+    let caller = match app.authenticate(request, now) {
         Err(Error::Unauthenticated) if request.wants_page() => {
             return Ok(Response::see_other(app.settings.url_of("/auth/signin")));
         }
         caller => caller?,
     };
-    let Holder { session: current, user } = &caller;
-    let mut sessions = app.store.sessions_of(&user.profile.subject, now, app.settings.session_idle)?;
+    let Authenticated { session: current, user } = &caller;
+    let mut sessions =
+        app.store.sessions_of(&user.profile.subject, now, app.settings.session_idle)?;
     sessions.sort_by_key(|session| session.id != current.id);
     let content = html! {
         (who(&user.profile))
@@ -77,8 +78,8 @@ pub fn account(app: &App, request: &Request, now: i64) -> Result<Response, Error
 /// 400, 401, 403 or 503.
 pub fn change_account(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     origin::guard(request, &app.settings)?;
-    let caller = app.caller(request, now)?;
-    let fields = intake::body_fields(request)?;
+    let caller = app.authenticate(request, now)?;
+    let fields = signin_request::body_fields(request)?;
     let text = |name| fields.first(name).and_then(|value| value.as_str());
     let ending = match (text("end"), text("end_others")) {
         (Some(id), None) => Ending::One(id.to_owned()),

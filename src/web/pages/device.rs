@@ -5,7 +5,9 @@ use crate::store::{Client, SessionKind};
 /// A user agent in two words, for somebody who wants to recognise a device. Order matters: most pretend to be others.
 pub fn device(client: &Client, kind: SessionKind) -> String {
     let agent = client.user_agent.as_deref().unwrap_or_default();
-    let first = |table: &[(&str, &'static str)]| table.iter().find(|(mark, _)| agent.contains(mark)).map(|(_, n)| *n);
+    let first = |table: &[(&str, &'static str)]| {
+        table.iter().find(|(mark, _)| agent.contains(mark)).map(|(_, n)| *n)
+    };
     let program = first(&[
         ("Edg", "Edge"),
         ("OPR/", "Opera"),

@@ -4,10 +4,10 @@ use maud::html;
 
 use super::{ADMIN_PATH, Scripts, page};
 use crate::error::Error;
+use crate::http::{Request, Response};
 use crate::web::app::App;
-use crate::web::http::{Request, Response};
 use crate::web::signin::ACCOUNT_PATH;
-use crate::web::{intake, way_back};
+use crate::web::{return_to, signin_request};
 
 /// The page for that error. A 403 names the account, and offers another one and a way home.
 pub fn error(app: &App, request: &Request, error: &Error) -> Response {
@@ -49,8 +49,8 @@ pub fn error(app: &App, request: &Request, error: &Error) -> Response {
 fn other_account(app: &App, request: &Request) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("prompt", "select_account");
-    let place = way_back::forwarded(request, &app.settings)
-        .or_else(|| way_back::parse(&intake::state(request)?, &app.settings))
+    let place = return_to::forwarded(request, &app.settings)
+        .or_else(|| return_to::parse(&signin_request::state(request)?, &app.settings))
         .or_else(|| request.path().starts_with(ADMIN_PATH).then(|| ADMIN_PATH.to_owned()));
     if let Some(place) = place {
         query.append_pair("rd", &place);
@@ -61,6 +61,7 @@ fn other_account(app: &App, request: &Request) -> String {
 /// Our messages are fragments, as logs want them; people read sentences.
 fn sentence(message: &str) -> String {
     let mut characters = message.chars();
-    let first = characters.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
+    let first =
+        characters.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
     format!("{first}{}.", characters.as_str())
 }

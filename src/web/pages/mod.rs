@@ -5,7 +5,7 @@ mod account;
 mod admin;
 mod error;
 mod device;
-mod moment;
+mod time;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -15,8 +15,8 @@ pub use error::error;
 pub use signin::signin;
 
 use super::app::App;
-use super::http::Response;
 use crate::error::Error;
+use crate::http::Response;
 
 /// How long a browser may keep stylesheet, script and logo.
 const ASSET_CACHE: &str = "public, max-age=3600";
@@ -70,7 +70,10 @@ fn page(app: &App, status: u16, title: &str, scripts: Scripts, content: &Markup)
 fn content_security_policy(app: &App, scripts: Scripts) -> String {
     let siblings = match &app.settings.cookie_domain {
         Some(domain) => {
-            format!(" {scheme}://{domain} {scheme}://*.{domain}", scheme = app.settings.public_url.scheme())
+            format!(
+                " {scheme}://{domain} {scheme}://*.{domain}",
+                scheme = app.settings.public_url.scheme()
+            )
         }
         None => String::new(),
     };
@@ -93,7 +96,11 @@ fn content_security_policy(app: &App, scripts: Scripts) -> String {
 
 /// Google's button wants to see where it is; over plain HTTP only this policy shows it (Google, "Set up").
 fn referrer_policy(app: &App) -> &'static str {
-    if app.settings.is_https() { "strict-origin-when-cross-origin" } else { "no-referrer-when-downgrade" }
+    if app.settings.is_https() {
+        "strict-origin-when-cross-origin"
+    } else {
+        "no-referrer-when-downgrade"
+    }
 }
 
 /// Our own mark: a pass with its hole.
@@ -109,7 +116,8 @@ fn mark() -> Markup {
 
 /// GET /auth/style.css.
 pub fn stylesheet() -> Response {
-    Response::text(200, "text/css", include_str!("style.css").to_owned()).with("Cache-Control", ASSET_CACHE)
+    Response::text(200, "text/css", include_str!("style.css").to_owned())
+        .with("Cache-Control", ASSET_CACHE)
 }
 
 /// GET /auth/other-account.js: keeps Google from choosing the same account again.

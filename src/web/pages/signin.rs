@@ -6,21 +6,22 @@ use url::Url;
 use super::{Scripts, page};
 use crate::error::Error;
 use crate::google::demo::{DemoGoogle, PEOPLE};
+use crate::http::{Request, Response};
 use crate::token::random_text;
 use crate::web::app::App;
-use crate::web::http::{Request, Response};
 use crate::web::signin::{ACCOUNT_PATH, account_name};
-use crate::web::{cookies, way_back};
+use crate::web::{return_to, session_cookie};
 
 /// GET /auth/signin?rd=URL. Somebody who is signed in already is told so and not sent on: that could go in circles.
 ///
 /// # Errors
 /// None; an unknown way back is the account page.
 pub fn signin(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    let way_back = request.query("rd").next().and_then(|rd| way_back::parse(&rd, &app.settings));
+    let way_back = request.query("rd").next().and_then(|rd| return_to::parse(&rd, &app.settings));
     let signed_in = app.live_sessions(request, now).unwrap_or_default();
     let other_account = request.query("prompt").any(|prompt| prompt == "select_account");
-    let destination = way_back.as_deref().and_then(|place| Url::parse(place).ok()).filter(|url| url.has_host());
+    let destination =
+        way_back.as_deref().and_then(|place| Url::parse(place).ok()).filter(|url| url.has_host());
     let content = html! {
         h1 { "Sign in" }
         @match destination.as_ref().and_then(Url::host_str) {
@@ -38,7 +39,8 @@ pub fn signin(app: &App, request: &Request, now: i64) -> Result<Response, Error>
     match &app.demo {
         Some(demo) => Ok(demo_page(app, demo, request, &content, way_back.as_deref(), now)),
         None => {
-            let content = html! { (content) (google_button(app, way_back.as_deref(), other_account)) };
+            let content =
+                html! { (content) (google_button(app, way_back.as_deref(), other_account)) };
             Ok(page(app, 200, "Sign in", Scripts::Google, &content))
         }
     }
@@ -71,10 +73,12 @@ fn demo_page(
     way_back: Option<&str>,
     now: i64,
 ) -> Response {
-    let known = cookies::values(request, "g_csrf_token").next().filter(|token| !token.is_empty());
+    let known =
+        session_cookie::values(request, "g_csrf_token").next().filter(|token| !token.is_empty());
     let csrf_token = known.map_or_else(random_text::<16>, str::to_owned);
     let (signin, me) = (app.settings.url_of("/auth/signin"), app.settings.url_of("/auth/me"));
-    let is_admin = |email| app.settings.admins.emails.iter().any(|admin| admin.eq_ignore_ascii_case(email));
+    let is_admin =
+        |email| app.settings.admins.emails.iter().any(|admin| admin.eq_ignore_ascii_case(email));
     let token = demo.issue(&PEOPLE[0], now);
     let content = html! {
         (content)

@@ -14,7 +14,9 @@ use super::{ada, error};
 use crate::program::{Program, hallpass, run};
 
 fn folder_names(folder: &Path) -> Vec<String> {
-    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.collect();
     names.sort();
     names
@@ -61,16 +63,19 @@ fn a_backup_during_sign_ins_is_sound_and_restores() {
     let backup = rusqlite::Connection::open(&file).unwrap();
     let check: String = backup.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     let (signed_in, of_them): (i64, i64) = backup
-        .query_row("SELECT count(*), (SELECT count(*) FROM events WHERE kind = 'signin') FROM users", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+        .query_row(
+            "SELECT count(*), (SELECT count(*) FROM events WHERE kind = 'signin') FROM users",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
         .unwrap();
     assert_eq!((check.as_str(), signed_in), ("ok", of_them), "as of one moment");
     drop(backup);
 
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("hallpass.db");
-    let output = hallpass(&["restore"]).arg(&file).arg("--database").arg(&database).output().unwrap();
+    let output =
+        hallpass(&["restore"]).arg(&file).arg("--database").arg(&database).output().unwrap();
     assert!(output.status.success(), "{}", error(&output));
     let restored = Program::serve_in(folder, &[], &[]);
     restored.has_status(&session, "200");
@@ -93,7 +98,8 @@ fn a_copy_is_of_one_moment_whatever_is_written_meanwhile() {
     assert!(steps > 2, "nothing was written in the middle of it");
     let backup = rusqlite::Connection::open(&file).unwrap();
     let check: String = backup.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-    let events: i64 = backup.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).unwrap();
+    let events: i64 =
+        backup.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).unwrap();
     assert_eq!((check.as_str(), events), ("ok", 50_000));
 }
 
@@ -127,9 +133,16 @@ fn only_a_sound_backup_of_ours_is_restored() {
     let path = |name: &str| program.folder.path().join(name).to_str().unwrap().to_owned();
     let target = path("restored.db");
     restore_fails(&[&path("none"), "--database", &target], "there is no backup at");
-    fs::write(path("text"), "no database at all, but a text of some length that begins with no magic").unwrap();
+    fs::write(
+        path("text"),
+        "no database at all, but a text of some length that begins with no magic",
+    )
+    .unwrap();
     restore_fails(&[&path("text"), "--database", &target], "is not Hallpass's");
-    rusqlite::Connection::open(path("cats")).unwrap().execute_batch("CREATE TABLE cats (name TEXT)").unwrap();
+    rusqlite::Connection::open(path("cats"))
+        .unwrap()
+        .execute_batch("CREATE TABLE cats (name TEXT)")
+        .unwrap();
     restore_fails(&[&path("cats"), "--database", &target], "is not Hallpass's");
 
     program.printed(&["backup", &path("backup.db")]);
@@ -137,9 +150,16 @@ fn only_a_sound_backup_of_ours_is_restored() {
     bytes[4096..8192].fill(0xa5);
     fs::write(path("damaged"), bytes).unwrap();
     restore_fails(&[&path("damaged"), "--database", &target], "damaged");
-    rusqlite::Connection::open(path("backup.db")).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    rusqlite::Connection::open(path("backup.db"))
+        .unwrap()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
     restore_fails(&[&path("backup.db"), "--database", &target], "newer version");
-    assert!(!folder_names(program.folder.path()).iter().any(|name| name == "restored.db" || name.ends_with(".part")));
+    assert!(
+        !folder_names(program.folder.path())
+            .iter()
+            .any(|name| name == "restored.db" || name.ends_with(".part"))
+    );
 }
 
 #[test]
@@ -149,13 +169,19 @@ fn the_server_backs_up_by_itself() {
     fs::write(path("hallpass-mine.db"), "").unwrap();
     fs::write(path(".hallpass-left.part"), "").unwrap();
     let long_ago = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
-    fs::File::options().write(true).open(path(".hallpass-left.part")).unwrap().set_times(long_ago).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(path(".hallpass-left.part"))
+        .unwrap()
+        .set_times(long_ago)
+        .unwrap();
     let folder = backups.path().to_str().unwrap();
     let start = hallpass::clock::now();
     let program = Program::serve(&["--backup-dir", folder, "--every", "1s", "--keep", "2"]);
     let session = program.session_of(ada());
     program.metric_reaches("hallpass_backups_total{result=\"ok\"}", 4);
-    program.metric_reaches("hallpass_backup_last_success_timestamp_seconds", start.unsigned_abs() + 3);
+    program
+        .metric_reaches("hallpass_backup_last_success_timestamp_seconds", start.unsigned_abs() + 3);
     // Otherwise another process would take itself for the last one, and remove the log that is being written.
     let inode = format!(":{} ", fs::metadata(program.database()).unwrap().ino());
     let locks = fs::read_to_string("/proc/locks").unwrap();
@@ -168,7 +194,10 @@ fn the_server_backs_up_by_itself() {
     assert!(code == Some(0) && log.contains("backed up to "), "{log}");
     let mut names = folder_names(backups.path());
     let newest = names.remove(1);
-    assert!(names.len() == 2 && newest > names[0] && names[1] == "hallpass-mine.db", "{newest} {names:?}");
+    assert!(
+        names.len() == 2 && newest > names[0] && names[1] == "hallpass-mine.db",
+        "{newest} {names:?}"
+    );
     let folder = tempfile::tempdir().unwrap();
     fs::copy(path(&newest), folder.path().join("hallpass.db")).unwrap();
     Program::serve_in(folder, &[], &[]).has_status(&session, "200");
@@ -181,7 +210,8 @@ fn a_server_that_is_making_a_backup_stops_at_once() {
     drop(Store::open(&database).unwrap());
     rusqlite::Connection::open(&database).unwrap().execute_batch(&history_of(300_000)).unwrap();
     let backups = tempfile::tempdir().unwrap();
-    let program = Program::serve_in(folder, &["--backup-dir", backups.path().to_str().unwrap()], &[]);
+    let program =
+        Program::serve_in(folder, &["--backup-dir", backups.path().to_str().unwrap()], &[]);
     while !folder_names(backups.path()).iter().any(|name| name.ends_with(".part")) {
         assert!(!program.log().contains("backed up to"), "it was over too soon to be stopped");
     }
@@ -200,7 +230,10 @@ fn a_backup_that_fails_keeps_nobody_out() {
     assert!(!program.get("/metrics", "").contains("hallpass_backup_last_success"));
     program.signal("-TERM");
     let (code, log) = program.end();
-    assert_eq!((code, log.matches("ERROR no backup: cannot write /no/such/folder/hallpass-").count()), (Some(0), 1));
+    assert_eq!(
+        (code, log.matches("ERROR no backup: cannot write /no/such/folder/hallpass-").count()),
+        (Some(0), 1)
+    );
 }
 
 #[test]
@@ -212,6 +245,7 @@ fn a_backup_never_takes_the_place_of_its_database() {
     let link = program.folder.path().join("link");
     std::os::unix::fs::symlink(&database, &link).unwrap();
     program.fails(&["backup", link.to_str().unwrap()], "is the database itself");
-    program.fails(&["backup", "/no/such/folder/backup.db"], "cannot write /no/such/folder/backup.db");
+    program
+        .fails(&["backup", "/no/such/folder/backup.db"], "cannot write /no/such/folder/backup.db");
     program.has_status(&session, "200");
 }

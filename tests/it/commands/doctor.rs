@@ -49,7 +49,10 @@ impl Clinic {
     fn command(&self, flags: &[&str]) -> Command {
         let mut command = hallpass(&["doctor", "--client-id", CLIENT_ID]);
         command.env("HALLPASS_TOKENINFO_URL", self.google.url());
-        command.env("HALLPASS_DATABASE", self.path("hallpass.db")).env("HALLPASS_LISTEN", "127.0.0.1:1").args(flags);
+        command
+            .env("HALLPASS_DATABASE", self.path("hallpass.db"))
+            .env("HALLPASS_LISTEN", "127.0.0.1:1")
+            .args(flags);
         command
     }
 
@@ -62,7 +65,8 @@ impl Clinic {
     #[track_caller]
     fn says(&self, flags: &[&str], check: &str, verdict: &str, text: &str) {
         let findings = self.findings(&[&["--allow-domain", "example.com"], flags].concat());
-        let (found, said) = findings.get(check).unwrap_or_else(|| panic!("no {check} in {findings:?}"));
+        let (found, said) =
+            findings.get(check).unwrap_or_else(|| panic!("no {check} in {findings:?}"));
         assert_eq!(found, verdict, "{flags:?}: {said}");
         assert!(said.contains(text), "{said}");
     }
@@ -77,9 +81,11 @@ fn date(seconds_ahead: i64) -> String {
 /// The exit code must follow from the verdicts.
 #[track_caller]
 fn read(output: &Output) -> Findings {
-    let array: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", error(output)));
+    let array: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", error(output)));
     let text = |finding: &Value, name: &str| finding[name].as_str().unwrap_or_default().to_owned();
-    let said = |finding: &Value| format!("{}; {}", text(finding, "detail"), text(finding, "advice"));
+    let said =
+        |finding: &Value| format!("{}; {}", text(finding, "detail"), text(finding, "advice"));
     let one = |finding: &Value| (text(finding, "check"), (text(finding, "verdict"), said(finding)));
     let findings: Findings = array.as_array().unwrap().iter().map(one).collect();
     for (check, (verdict, said)) in &findings {
@@ -92,14 +98,27 @@ fn read(output: &Output) -> Findings {
 }
 
 fn not_ok(findings: &Findings) -> Vec<&str> {
-    findings.iter().filter(|(_, (verdict, _))| verdict != "ok").map(|(check, _)| check.as_str()).collect()
+    findings
+        .iter()
+        .filter(|(_, (verdict, _))| verdict != "ok")
+        .map(|(check, _)| check.as_str())
+        .collect()
 }
 
 /// Flags for the server that runs.
 fn beside(program: &Program) -> [String; 8] {
     let (address, database) = (program.address.to_string(), program.database());
     let (url, database) = (format!("http://{address}"), database.to_str().unwrap());
-    let flags = ["--listen", &address, "--public-url", &url, "--database", database, "--allow-email", "ada@gmail.com"];
+    let flags = [
+        "--listen",
+        &address,
+        "--public-url",
+        &url,
+        "--database",
+        database,
+        "--allow-email",
+        "ada@gmail.com",
+    ];
     flags.map(str::to_owned)
 }
 
@@ -107,7 +126,10 @@ fn beside(program: &Program) -> [String; 8] {
 fn all_is_well_beside_a_running_server() {
     let (clinic, program) = (Clinic::open(), Program::serve(&[]));
     program.session_of(ada());
-    let files = || ["hallpass.db", "hallpass.db-wal"].map(|name| fs::read(program.folder.path().join(name)).unwrap());
+    let files = || {
+        ["hallpass.db", "hallpass.db-wal"]
+            .map(|name| fs::read(program.folder.path().join(name)).unwrap())
+    };
     let before = files();
     let flags = beside(&program);
     let flags = flags.each_ref().map(String::as_str);
@@ -122,7 +144,10 @@ fn all_is_well_beside_a_running_server() {
     let output = clinic.command(&flags).output().unwrap();
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     assert!(output.status.success() && text.lines().count() == findings.len(), "{text}");
-    assert!(text.lines().all(|line| line.split('\t').count() == 3 && line.starts_with("ok\t")), "{text}");
+    assert!(
+        text.lines().all(|line| line.split('\t').count() == 3 && line.starts_with("ok\t")),
+        "{text}"
+    );
 }
 
 #[test]
@@ -138,20 +163,40 @@ fn without_a_server_it_says_so_and_makes_no_database() {
 #[test]
 fn client_ids() {
     let clinic = Clinic::open();
-    let googles = |ids: &str, verdict, text| clinic.says(&["--client-id", ids], "client-id", verdict, text);
-    googles("123-a1.apps.googleusercontent.com,123.apps.googleusercontent.com", "ok", "123-a1.apps");
+    let googles =
+        |ids: &str, verdict, text| clinic.says(&["--client-id", ids], "client-id", verdict, text);
+    googles(
+        "123-a1.apps.googleusercontent.com,123.apps.googleusercontent.com",
+        "ok",
+        "123-a1.apps",
+    );
     googles("web", "warning", "web does not look like Google's");
-    for odd in ["a.apps.googleusercontent.com", "1-.apps.googleusercontent.com", "1-A.apps.googleusercontent.com"] {
+    for odd in [
+        "a.apps.googleusercontent.com",
+        "1-.apps.googleusercontent.com",
+        "1-A.apps.googleusercontent.com",
+    ] {
         googles(odd, "warning", odd);
     }
-    let output = hallpass(&["doctor", "--client-id", "GOCSPX-hush", "--tokeninfo-url", &clinic.google.url()])
-        .env("HALLPASS_DATABASE", clinic.path("none"))
-        .output()
-        .unwrap();
+    let output = hallpass(&[
+        "doctor",
+        "--client-id",
+        "GOCSPX-hush",
+        "--tokeninfo-url",
+        &clinic.google.url(),
+    ])
+    .env("HALLPASS_DATABASE", clinic.path("none"))
+    .output()
+    .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.starts_with("failure\tclient-id\ta client secret") && !text.contains("hush"), "{text}");
+    assert!(
+        text.starts_with("failure\tclient-id\ta client secret") && !text.contains("hush"),
+        "{text}"
+    );
     let output = hallpass(&["doctor", "--tokeninfo-url", &clinic.google.url()]).output().unwrap();
-    assert!(String::from_utf8(output.stdout).unwrap().starts_with("failure\tclient-id\tthere is none"));
+    assert!(
+        String::from_utf8(output.stdout).unwrap().starts_with("failure\tclient-id\tthere is none")
+    );
 }
 
 #[test]
@@ -161,33 +206,67 @@ fn who_may_sign_in() {
     assert_eq!(who(&[]).0, "failure");
     assert_eq!(who(&["--allow-anyone"]).0, "warning");
     assert_eq!(who(&["--allow-domain", "gmail.com"]).0, "failure");
-    assert_eq!(who(&["--allow-email", "ada@gmail.com"]), ("ok".to_owned(), "ada@gmail.com; ".to_owned()));
+    assert_eq!(
+        who(&["--allow-email", "ada@gmail.com"]),
+        ("ok".to_owned(), "ada@gmail.com; ".to_owned())
+    );
 }
 
 #[test]
 fn public_url_and_what_follows_from_it() {
     let clinic = Clinic::open();
     let url = |url, verdict, text| clinic.says(&["--public-url", url], "public-url", verdict, text);
-    url("https://auth.example.invalid", "ok", "https://auth.example.invalid/auth/signin is the redirect URI");
+    url(
+        "https://auth.example.invalid",
+        "ok",
+        "https://auth.example.invalid/auth/signin is the redirect URI",
+    );
     url("http://localhost:1", "ok", "");
     url("http://127.0.0.1:1", "ok", "");
     url("http://auth.example.invalid", "warning", "cookies cannot be Secure");
     url("https://192.0.2.1", "warning", "address without a name");
     url("https://auth.example.invalid/path", "failure", "scheme, host and port");
     let https = ["--public-url", "https://auth.example.invalid"];
-    let more = |flags: &[&str], check, verdict, text| clinic.says(&[&https, flags].concat(), check, verdict, text);
+    let more = |flags: &[&str], check, verdict, text| {
+        clinic.says(&[&https, flags].concat(), check, verdict, text)
+    };
     more(&[], "cookie", "ok", "Secure, for auth.example.invalid alone");
     more(&["--cookie-domain", "example.invalid"], "cookie", "ok", "and its subdomains");
-    more(&["--cookie-domain", "example.net"], "cookie", "failure", "must be the host of --public-url or above it");
-    more(&["--allow-origin", "https://app.example.invalid:8443"], "allow-origin", "ok", "app.example.invalid");
+    more(
+        &["--cookie-domain", "example.net"],
+        "cookie",
+        "failure",
+        "must be the host of --public-url or above it",
+    );
+    more(
+        &["--allow-origin", "https://app.example.invalid:8443"],
+        "allow-origin",
+        "ok",
+        "app.example.invalid",
+    );
     more(&["--allow-origin", "https://app.example.net"], "allow-origin", "warning", "another site");
-    more(&["--allow-origin", "http://app.example.invalid"], "allow-origin", "warning", "another site");
+    more(
+        &["--allow-origin", "http://app.example.invalid"],
+        "allow-origin",
+        "warning",
+        "another site",
+    );
     more(&["--allow-origin", "app"], "allow-origin", "failure", "takes an origin");
     more(&["--trusted-proxy", "192.0.2.0/24"], "trusted-proxy", "ok", "192.0.2.0/24");
     more(&["--trusted-proxy", "0.0.0.0/0"], "trusted-proxy", "warning", "everybody is trusted");
     more(&["--trusted-proxy", "proxy"], "trusted-proxy", "failure", "an address, a network");
-    more(&["--trusted-proxy", "::1", "--listen", "unix:/none"], "trusted-proxy", "warning", "Unix socket");
-    more(&["--site-logo", "/none.svg"], "settings", "failure", "--site-logo /none.svg cannot be read");
+    more(
+        &["--trusted-proxy", "::1", "--listen", "unix:/none"],
+        "trusted-proxy",
+        "warning",
+        "Unix socket",
+    );
+    more(
+        &["--site-logo", "/none.svg"],
+        "settings",
+        "failure",
+        "--site-logo /none.svg cannot be read",
+    );
 }
 
 #[test]
@@ -202,9 +281,15 @@ fn the_database_and_its_disk() {
     fs::set_permissions(clinic.path("hallpass.db"), Permissions::from_mode(0o644)).unwrap();
     clinic.says(&[], "file-mode", "warning", "chmod 600");
 
-    let at = |path: &Path, text| clinic.says(&["--database", path.to_str().unwrap()], "database", "failure", text);
+    let at = |path: &Path, text| {
+        clinic.says(&["--database", path.to_str().unwrap()], "database", "failure", text)
+    };
     at(Path::new("/no/such/folder/hallpass.db"), "its folder does not exist");
-    fs::write(clinic.path("text"), "no database at all, but a text of some length that begins with no magic").unwrap();
+    fs::write(
+        clinic.path("text"),
+        "no database at all, but a text of some length that begins with no magic",
+    )
+    .unwrap();
     at(&clinic.path("text"), "is not Hallpass's");
     let mut bytes = fs::read(clinic.path("hallpass.db")).unwrap();
     let last = bytes.len() - 4096;
@@ -257,7 +342,9 @@ fn the_keys_are_looked_at_where_they_are_used() {
     let says = |way, check, verdict, text| {
         clinic.says(&["--verify", way, "--keys-url", &url], check, verdict, text);
     };
-    let checks = |way| clinic.findings(&["--allow-domain", "example.com", "--verify", way, "--keys-url", &url]);
+    let checks = |way| {
+        clinic.findings(&["--allow-domain", "example.com", "--verify", way, "--keys-url", &url])
+    };
 
     publish(0);
     assert!(!checks("tokeninfo").contains_key("keys") && certs.calls().is_empty());
@@ -297,13 +384,26 @@ fn the_keys_are_looked_at_where_they_are_used() {
     assert!(start.elapsed() < Duration::from_secs(5));
     let elsewhere = ["--verify", "keys", "--keys-url", "http://keys.invalid/"];
     clinic.says(&elsewhere, "keys-url", "warning", "is not Google's");
-    clinic.says(&["--keys-url", "ftp://keys.invalid/"], "google-url", "failure", "--keys-url takes");
+    clinic.says(
+        &["--keys-url", "ftp://keys.invalid/"],
+        "google-url",
+        "failure",
+        "--keys-url takes",
+    );
 }
 
 #[test]
 fn proxies_are_named_without_their_password() {
     let proxied = |variables: &[(&str, &str)]| {
-        let arguments = ["doctor", "--json", "--client-id", CLIENT_ID, "--allow-anyone", "--tokeninfo-timeout", "1s"];
+        let arguments = [
+            "doctor",
+            "--json",
+            "--client-id",
+            CLIENT_ID,
+            "--allow-anyone",
+            "--tokeninfo-timeout",
+            "1s",
+        ];
         let mut command = hallpass(&arguments);
         command.args(["--tokeninfo-url", "https://127.0.0.1:1/"]).envs(variables.iter().copied());
         let output = command.output().unwrap();
@@ -315,10 +415,18 @@ fn proxies_are_named_without_their_password() {
     let through = "Google is called through localhost:9 (HTTPS_PROXY); ";
     assert_eq!(proxied(&[proxy]), ("ok".to_owned(), through.to_owned()));
     let keys = [("HALLPASS_VERIFY", "keys"), ("HALLPASS_KEYS_URL", "http://127.0.0.1:1/")];
-    assert_eq!(proxied(&[proxy, keys[0], keys[1]]).1, "none: it does not count for http (HTTPS_PROXY); ");
+    assert_eq!(
+        proxied(&[proxy, keys[0], keys[1]]).1,
+        "none: it does not count for http (HTTPS_PROXY); "
+    );
     let (verdict, said) = proxied(&[proxy, ("NO_PROXY", "127.0.0.1")]);
     assert_eq!(verdict, "warning");
-    assert!(said.starts_with("Google is called directly, though the environment has HTTPS_PROXY, NO_PROXY"), "{said}");
+    assert!(
+        said.starts_with(
+            "Google is called directly, though the environment has HTTPS_PROXY, NO_PROXY"
+        ),
+        "{said}"
+    );
 }
 
 #[test]
@@ -344,7 +452,10 @@ fn certificates() {
     let check = |host: &str, days: [i64; 2], key_file: &str, verdict, text| {
         let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
         let day = |days: i64| {
-            let date = Timestamp::from_second(clock::now() + days * 86_400).unwrap().strftime("%Y-%-m-%-d").to_string();
+            let date = Timestamp::from_second(clock::now() + days * 86_400)
+                .unwrap()
+                .strftime("%Y-%-m-%-d")
+                .to_string();
             let parts: Vec<i32> = date.split('-').map(|part| part.parse().unwrap()).collect();
             rcgen::date_time_ymd(parts[0], parts[1] as u8, parts[2] as u8)
         };
@@ -354,7 +465,12 @@ fn certificates() {
         let files = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
         let url = ["--public-url", "https://auth.example.invalid"];
         clinic.says(&[&files[..], &url].concat(), "certificate", verdict, text);
-        clinic.says(&[&files[..], &["--public-url", "http://localhost"]].concat(), "public-url", "failure", "HTTPS");
+        clinic.says(
+            &[&files[..], &["--public-url", "http://localhost"]].concat(),
+            "public-url",
+            "failure",
+            "HTTPS",
+        );
     };
     check("auth.example.invalid", [-1, 90], "key", "ok", "for auth.example.invalid, good until");
     check("*.example.invalid", [-1, 90], "key", "ok", "good until");
@@ -381,7 +497,11 @@ fn what_the_public_url_leads_to() {
         assert!(findings["reach"].1.contains(text), "{findings:?}");
     };
     leads(&format!("http://{}", another.address), "failure", "leads to another Hallpass");
-    leads(&clinic.google.url().replace("/tokeninfo", ""), "failure", "something else answers, with status 400");
+    leads(
+        &clinic.google.url().replace("/tokeninfo", ""),
+        "failure",
+        "something else answers, with status 400",
+    );
     leads("http://127.0.0.1:1", "failure", "cannot be reached from here");
     leads("http://none.invalid", "failure", "cannot be reached from here");
 }
@@ -389,9 +509,14 @@ fn what_the_public_url_leads_to() {
 #[test]
 fn who_answers_where_the_server_is_to_listen() {
     let (clinic, program) = (Clinic::open(), Program::serve(&[]));
-    let at = |address: &str, verdict, text| clinic.says(&["--listen", address], "server", verdict, text);
+    let at =
+        |address: &str, verdict, text| clinic.says(&["--listen", address], "server", verdict, text);
     at(&program.address.to_string(), "failure", "uses another database");
-    at(clinic.google.url().trim_start_matches("http://").trim_end_matches("/tokeninfo"), "failure", "something else");
+    at(
+        clinic.google.url().trim_start_matches("http://").trim_end_matches("/tokeninfo"),
+        "failure",
+        "something else",
+    );
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     at(&free.to_string(), "ok", "none runs at");
 
@@ -400,7 +525,8 @@ fn who_answers_where_the_server_is_to_listen() {
     let unix = format!("unix:{}", socket.display());
     let program = Program::serve(&["--listen", &unix]);
     let database = program.database();
-    let flags = ["--listen", &unix, "--public-url", &format!("http://{}", program.address), "--database"];
+    let flags =
+        ["--listen", &unix, "--public-url", &format!("http://{}", program.address), "--database"];
     let flags = [&flags[..], &[database.to_str().unwrap()]].concat();
     clinic.says(&flags, "server", "ok", &format!("one runs at {unix}, on this database"));
     clinic.says(&flags, "reach", "ok", "leads to this server");
@@ -410,7 +536,8 @@ fn who_answers_where_the_server_is_to_listen() {
 fn a_certificate_of_ones_own_is_told_from_another_server() {
     let (clinic, folder) = (Clinic::open(), tempfile::tempdir().unwrap());
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let certificate =
+        CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
     let (cert_path, key_path) = (folder.path().join("cert"), folder.path().join("key"));
     fs::write(&cert_path, certificate.pem()).unwrap();
     fs::write(&key_path, key.serialize_pem()).unwrap();

@@ -17,7 +17,11 @@ fn events_are_filtered_and_the_newest_is_last() {
     program.printed(&["users", "block", "2"]);
     let kinds = |arguments: &[&str]| -> Vec<String> {
         let all = [&["events", "--json"], arguments].concat();
-        program.documents(&all).iter().map(|event| event["kind"].as_str().unwrap().to_owned()).collect()
+        program
+            .documents(&all)
+            .iter()
+            .map(|event| event["kind"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(kinds(&[]), ["signin", "signin", "block"]);
     assert_eq!(kinds(&["--limit", "2"]), ["signin", "block"], "the last ones");
@@ -36,7 +40,10 @@ fn who_was_refused_is_found_though_no_user() {
     program.sign_in(&token(json!({"sub": "9", "email": "Ada@gmail.com"}))).unwrap();
     program.printed(&["users", "delete", "1", "--yes"]);
     let events = program.documents(&["events", "--user", "ada@gmail.com", "--json"]);
-    assert_eq!((events.len(), &events[0]["kind"], &events[0]["sub"]), (1, &json!("refusal"), &json!("9")));
+    assert_eq!(
+        (events.len(), &events[0]["kind"], &events[0]["sub"]),
+        (1, &json!("refusal"), &json!("9"))
+    );
 }
 
 #[test]
@@ -44,7 +51,8 @@ fn following_shows_what_comes() {
     let program = Program::serve(&[]);
     program.session_of(ada());
     let mut command = hallpass(&["events", "--follow", "--json", "--kind", "signin", "--database"]);
-    let mut follower = Started(command.arg(program.database()).stdout(Stdio::piped()).spawn().unwrap());
+    let mut follower =
+        Started(command.arg(program.database()).stdout(Stdio::piped()).spawn().unwrap());
     let mut lines = BufReader::new(follower.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.next().unwrap().contains("ada@gmail.com"));
     program.printed(&["users", "block", "1"]);
@@ -57,7 +65,12 @@ fn a_reader_who_leaves_is_no_failure() {
     let program = Program::serve(&[]);
     program.session_of(ada());
     let mut command = hallpass(&["events", "--database"]);
-    let mut child = command.arg(program.database()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .arg(program.database())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");

@@ -19,7 +19,12 @@ use crate::program::{PATIENCE, Program, hallpass, session_token, token};
 impl Program {
     /// Runs a command on the server's database, in a time zone of its own.
     fn command(&self, arguments: &[&str]) -> Output {
-        hallpass(arguments).arg("--database").arg(self.database()).env("TZ", "Asia/Tokyo").output().unwrap()
+        hallpass(arguments)
+            .arg("--database")
+            .arg(self.database())
+            .env("TZ", "Asia/Tokyo")
+            .output()
+            .unwrap()
     }
 
     /// What a command that must succeed prints.
@@ -44,7 +49,10 @@ impl Program {
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         assert!(output.stdout.is_empty());
         let error = error(&output);
-        assert!(error.starts_with("hallpass: ") && error.contains(reason) && error.lines().count() == 1, "{error}");
+        assert!(
+            error.starts_with("hallpass: ") && error.contains(reason) && error.lines().count() == 1,
+            "{error}"
+        );
     }
 
     /// Signs in with those claims over the usual ones; the session's token.
@@ -95,10 +103,16 @@ fn bob() -> Value {
 fn a_database_that_is_not_there_is_never_made() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("none.db");
-    for arguments in [&["users", "list"][..], &["sessions", "list"], &["events"], &["users", "show", "1"]] {
+    for arguments in
+        [&["users", "list"][..], &["sessions", "list"], &["events"], &["users", "show", "1"]]
+    {
         let output = hallpass(arguments).env("HALLPASS_DATABASE", &path).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
-        assert!(error(&output).contains(&format!("there is no database at {}", path.display())), "{}", error(&output));
+        assert!(
+            error(&output).contains(&format!("there is no database at {}", path.display())),
+            "{}",
+            error(&output)
+        );
         assert!(!path.exists());
     }
 }

@@ -32,7 +32,9 @@ impl Program {
 #[test]
 fn what_is_exported_can_be_imported_elsewhere() {
     let program = Program::serve(&[]);
-    program.session_of(json!({"sub": "1", "email": "ada@gmail.com", "name": "Ada, \"Countess\"\nLovelace"}));
+    program.session_of(
+        json!({"sub": "1", "email": "ada@gmail.com", "name": "Ada, \"Countess\"\nLovelace"}),
+    );
     program.session_of(bob());
     program.printed(&["users", "block", "2"]);
     for format in ["csv", "json"] {
@@ -41,16 +43,24 @@ fn what_is_exported_can_be_imported_elsewhere() {
         program.printed(&["users", "export", "--format", format, path]);
         assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
         let text = fs::read_to_string(path).unwrap();
-        assert_eq!(text, program.printed(&["users", "export", "--format", format]), "as on standard output");
+        assert_eq!(
+            text,
+            program.printed(&["users", "export", "--format", format]),
+            "as on standard output"
+        );
 
         let other = Program::serve(&[]);
         let session = other.session_of(json!({"sub": "3", "email": "eve@gmail.com"}));
         assert_eq!(other.printed(&["import", path]), "imported 2 users\n");
-        let known =
-            |program: &Program, sub: &str| program.documents(&["users", "show", sub, "--json"])[0]["user"].clone();
+        let known = |program: &Program, sub: &str| {
+            program.documents(&["users", "show", sub, "--json"])[0]["user"].clone()
+        };
         assert_eq!(known(&other, "1"), known(&program, "1"));
         assert_eq!(known(&other, "2"), known(&program, "2"));
-        assert!(other.sign_in(&token(bob())).unwrap().starts_with("HTTP/1.1 403"), "a block comes along");
+        assert!(
+            other.sign_in(&token(bob())).unwrap().starts_with("HTTP/1.1 403"),
+            "a block comes along"
+        );
         other.has_status(&session, "200");
         assert_eq!(other.documents(&["events", "--kind", "block", "--json"]).len(), 1);
         assert_eq!(other.printed(&["import", path]), "imported 2 users\n", "again changes nothing");
@@ -58,7 +68,8 @@ fn what_is_exported_can_be_imported_elsewhere() {
     }
     let csv = program.printed(&["users", "export"]);
     assert_eq!(csv.lines().next(), Some(HEADER));
-    let array: Value = serde_json::from_str(&program.printed(&["users", "export", "--format", "json"])).unwrap();
+    let array: Value =
+        serde_json::from_str(&program.printed(&["users", "export", "--format", "json"])).unwrap();
     assert_eq!(array[1]["email"], "bob@gmail.com");
 }
 
@@ -66,11 +77,23 @@ fn what_is_exported_can_be_imported_elsewhere() {
 fn a_list_of_blocks_is_enough() {
     let program = Program::serve(&[]);
     let session = program.session_of(ada());
-    program.printed(&["import", &program.file("blocks", "\u{feff}sub,blocked_at\r\n1,1700000000\r\n7,1700000000\r\n")]);
+    program.printed(&[
+        "import",
+        &program.file("blocks", "\u{feff}sub,blocked_at\r\n1,1700000000\r\n7,1700000000\r\n"),
+    ]);
     program.has_status(&session, "403");
     let user = &program.documents(&["users", "show", "1", "--json"])[0]["user"];
-    assert_eq!((&user["name"], &user["blocked_at"]), (&json!("Ada"), &json!(1_700_000_000)), "the rest stays");
-    assert!(program.sign_in(&token(json!({"sub": "7", "email": null}))).unwrap().starts_with("HTTP/1.1 403"));
+    assert_eq!(
+        (&user["name"], &user["blocked_at"]),
+        (&json!("Ada"), &json!(1_700_000_000)),
+        "the rest stays"
+    );
+    assert!(
+        program
+            .sign_in(&token(json!({"sub": "7", "email": null})))
+            .unwrap()
+            .starts_with("HTTP/1.1 403")
+    );
 }
 
 #[test]
@@ -88,7 +111,10 @@ fn the_whole_file_is_checked_before_any_of_it_is_written() {
         (&format!("sub\n5\n{long}\n"), "line 3: sub is not 1 to 255"),
         ("sub\n5\n5\n", "line 3: the sub 5 stands there twice"),
         ("sub,email\n5,\n6,x\n", "line 3: email is no e-mail"),
-        ("sub,email_verified\n5,true\n6,maybe\n", "line 3: email_verified is neither true nor false"),
+        (
+            "sub,email_verified\n5,true\n6,maybe\n",
+            "line 3: email_verified is neither true nor false",
+        ),
         ("sub,blocked_at\n5,0\n6,-1\n", "line 3: blocked_at is no time"),
         ("sub,blocked_at\n5,0\n6,yes\n", "line 3: blocked_at is no time"),
         ("sub,created_at,last_signin_at\n5,2,1\n", "line 2: created_at is after last_signin_at"),
@@ -96,7 +122,10 @@ fn the_whole_file_is_checked_before_any_of_it_is_written() {
         ("sub,pinned_email\n5,a@x.example\n6,a@x.example\n", "line 3: another user of the file"),
         ("sub,pinned_email\n5,\n6,ada@gmail.com\n", "ada@gmail.com is held by the user 1"),
         ("[{\"sub\":\"5\"},{\"name\":\"x\"}]", "user 2 has no sub"),
-        ("[{\"sub\":\"5\"},{\"sub\":\"6\",\"name\":[]}]", "user 2: name is neither text nor a number"),
+        (
+            "[{\"sub\":\"5\"},{\"sub\":\"6\",\"name\":[]}]",
+            "user 2: name is neither text nor a number",
+        ),
         ("[{\"sub\":\"5\"},{\"sub\":\"6\",\"sub\":\"7\"}]", "user 2 has sub twice"),
         ("[{\"sub\":\"5\"},", "EOF"),
     ] {
@@ -119,7 +148,10 @@ fn an_import_turns_nothing_back_that_google_told_later() {
     for name in ["email", "pinned_email", "name", "last_signin_at"] {
         assert_eq!(after[name], before[name], "{name}");
     }
-    assert_eq!((&after["created_at"], &after["blocked_at"]), (&json!(1_500_000_000), &json!(1_700_000_000)));
+    assert_eq!(
+        (&after["created_at"], &after["blocked_at"]),
+        (&json!(1_500_000_000), &json!(1_700_000_000))
+    );
     let new = old.replace("1600000000", "4000000000");
     program.printed(&["import", &program.file("new", &new)]);
     assert_eq!(known()["name"], "Old", "unless the file tells of a later sign-in");
@@ -130,7 +162,8 @@ fn an_import_turns_nothing_back_that_google_told_later() {
 fn sign_ins_during(program: &Program, arguments: &[&str]) -> usize {
     let begun = Instant::now();
     let mut command = hallpass(arguments);
-    let mut child = command.arg("--database").arg(program.database()).stdout(Stdio::null()).spawn().unwrap();
+    let mut child =
+        command.arg("--database").arg(program.database()).stdout(Stdio::null()).spawn().unwrap();
     let (mut count, mut slowest) = (0, Duration::ZERO);
     while child.try_wait().unwrap().is_none() {
         let start = Instant::now();
@@ -169,7 +202,10 @@ fn sign_ins_go_on_during_an_import_and_a_revocation_of_all() {
     let signed_in = sign_ins_during(&program, &["sessions", "revoke", "--all", "--yes"]);
     program.has_status(&early, "401");
     let listed = program.printed(&["sessions", "list", "--limit", "1000000"]);
-    assert!(listed.lines().count() <= signed_in && !listed.contains("many-"), "all that there were have ended");
+    assert!(
+        listed.lines().count() <= signed_in && !listed.contains("many-"),
+        "all that there were have ended"
+    );
 }
 
 #[test]
@@ -186,7 +222,8 @@ fn an_import_that_was_cut_short_is_completed_by_another() {
             INSERT INTO users (sub, email_authoritative, pinned_email, created_at, last_signin_at)
             VALUES ('other', 1, 'user1700@x.example', 1, 1); END",
     );
-    let held = "user1700@x.example is held by the user other; only its first 1500 users are imported";
+    let held =
+        "user1700@x.example is held by the user other; only its first 1500 users are imported";
     program.fails(&["import", &file], held);
     let count = || program.printed(&["users", "export"]).lines().count() - 1;
     assert_eq!(count(), 1501);
@@ -209,7 +246,12 @@ fn a_reader_may_leave_an_export() {
     );
     for format in ["csv", "json"] {
         let mut command = hallpass(&["users", "export", "--format", format, "--database"]);
-        let mut child = command.arg(program.database()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .arg(program.database())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         assert!(BufReader::new(child.stdout.take().unwrap()).lines().next().is_some());
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");

@@ -10,7 +10,10 @@ fn a_block_counts_from_the_next_request_on() {
     let program = Program::serve(&[]);
     let session = program.session_of(ada());
     program.has_status(&session, "200");
-    assert_eq!(program.printed(&["users", "block", "ADA@gmail.com"]), "blocked ada@gmail.com (1)\n");
+    assert_eq!(
+        program.printed(&["users", "block", "ADA@gmail.com"]),
+        "blocked ada@gmail.com (1)\n"
+    );
     program.has_status(&session, "403");
     assert!(program.sign_in(&token(ada())).unwrap().starts_with("HTTP/1.1 403"));
     assert!(program.printed(&["users", "block", "1"]).starts_with("was blocked already"));
@@ -22,7 +25,10 @@ fn a_block_counts_from_the_next_request_on() {
     let events = program.documents(&["events", "--json"]);
     let kinds: Vec<&str> = events.iter().map(|event| event["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["signin", "block", "refusal", "unblock"]);
-    assert_eq!((&events[1]["email"], &events[1]["reason"]), (&json!("ada@gmail.com"), &json!("by the operator")));
+    assert_eq!(
+        (&events[1]["email"], &events[1]["reason"]),
+        (&json!("ada@gmail.com"), &json!("by the operator"))
+    );
 }
 
 #[test]
@@ -31,13 +37,19 @@ fn a_released_email_may_be_used_by_another_account() {
     program.session_of(ada());
     let newcomer = json!({"sub": "9", "email": "ada@gmail.com"});
     assert!(program.sign_in(&token(newcomer.clone())).unwrap().starts_with("HTTP/1.1 403"));
-    assert_eq!(program.printed(&["users", "release", "ada@gmail.com"]), "released the e-mail of ada@gmail.com (1)\n");
+    assert_eq!(
+        program.printed(&["users", "release", "ada@gmail.com"]),
+        "released the e-mail of ada@gmail.com (1)\n"
+    );
     assert!(program.printed(&["users", "release", "ada@gmail.com"]).starts_with("held no e-mail"));
     program.session_of(newcomer);
 
     program.fails(&["users", "block", "ada@gmail.com"], "name one by its sub: 1, 9");
     program.printed(&["users", "block", "9"]);
-    assert_eq!(program.documents(&["users", "show", "9", "--json"])[0]["user"]["pinned_email"], "ada@gmail.com");
+    assert_eq!(
+        program.documents(&["users", "show", "9", "--json"])[0]["user"]["pinned_email"],
+        "ada@gmail.com"
+    );
 }
 
 #[test]
@@ -46,12 +58,16 @@ fn a_deleted_user_is_gone_with_their_sessions_and_email() {
     let (session, other) = (program.session_of(ada()), program.session_of(bob()));
     program.fails(&["users", "delete", "ada@gmail.com"], "give --yes");
     program.has_status(&session, "200");
-    assert_eq!(program.printed(&["users", "delete", "ada@gmail.com", "--yes"]), "deleted ada@gmail.com (1)\n");
+    assert_eq!(
+        program.printed(&["users", "delete", "ada@gmail.com", "--yes"]),
+        "deleted ada@gmail.com (1)\n"
+    );
     program.has_status(&session, "401");
     program.has_status(&other, "200");
     program.fails(&["users", "show", "ada@gmail.com"], "there is no user ada@gmail.com");
     let events = program.documents(&["events", "--user", "1", "--json"]);
-    let told: Vec<_> = events.iter().map(|event| (event["kind"].as_str().unwrap(), &event["email"])).collect();
+    let told: Vec<_> =
+        events.iter().map(|event| (event["kind"].as_str().unwrap(), &event["email"])).collect();
     assert_eq!(told, [("signin", &json!(null)), ("delete", &json!(null))]);
     for event in &events {
         assert_eq!((&event["client_address"], &event["user_agent"]), (&json!(null), &json!(null)));
@@ -75,7 +91,11 @@ fn a_list_is_searched_sorted_and_cut() {
     );
     let listed = |arguments: &[&str]| -> String {
         let all = [&["users", "list", "--json"], arguments].concat();
-        program.documents(&all).iter().map(|user| user["sub"].as_str().unwrap().to_owned()).collect()
+        program
+            .documents(&all)
+            .iter()
+            .map(|user| user["sub"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(listed(&[]), "123");
     assert_eq!(listed(&["--sort", "created"]), "213");
@@ -105,7 +125,13 @@ fn show_has_profile_sessions_and_events() {
     assert_eq!((&session["sub"], &session["kind"]), (&json!("1"), &json!("session")));
     assert_eq!((&event["kind"], &event["session_id"]), (&json!("signin"), &session["id"]));
     let text = program.printed(&["users", "show", "1"]);
-    for part in ["e-mail\tada@gmail.com", "blocked\tno", "Open sessions: 1\n", "Last events: 1\n", "127.0.0.1"] {
+    for part in [
+        "e-mail\tada@gmail.com",
+        "blocked\tno",
+        "Open sessions: 1\n",
+        "Last events: 1\n",
+        "127.0.0.1",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }
@@ -113,15 +139,21 @@ fn show_has_profile_sessions_and_events() {
 #[test]
 fn nothing_in_a_claim_steers_the_terminal() {
     let program = Program::serve(&[]);
-    program.session_of(json!({"sub": "1", "name": "a\u{1b}[31m\tb\nc\u{9b}2J\u{202e}d", "email": "é@x.example"}));
-    for arguments in [&["users", "list"][..], &["users", "show", "1"], &["users", "list", "--json"], &["events"]] {
+    program.session_of(
+        json!({"sub": "1", "name": "a\u{1b}[31m\tb\nc\u{9b}2J\u{202e}d", "email": "é@x.example"}),
+    );
+    for arguments in
+        [&["users", "list"][..], &["users", "show", "1"], &["users", "list", "--json"], &["events"]]
+    {
         let text = program.printed(arguments);
         let steers = |c: char| (c.is_control() && !matches!(c, '\n' | '\t')) || c == '\u{202e}';
         assert!(!text.contains(steers), "{arguments:?}: {text:?}");
         assert!(text.contains("é@x.example"), "letters stay: {text:?}");
     }
     assert_eq!(program.printed(&["users", "list"]).lines().count(), 1);
-    assert!(program.printed(&["users", "list"]).contains("a\\u{1b}[31m\\tb\\nc\\u{9b}2J\\u{202e}d"));
+    assert!(
+        program.printed(&["users", "list"]).contains("a\\u{1b}[31m\\tb\\nc\\u{9b}2J\\u{202e}d")
+    );
     let document = &program.documents(&["users", "list", "--json"])[0];
     assert_eq!(document["name"], "a\u{1b}[31m\tb\nc\u{9b}2J\u{202e}d", "JSON means the same");
     program.fails(&["users", "show", "\u{1b}]0;x"], "\\u{1b}");

@@ -15,7 +15,8 @@ use crate::world::{CLIENT_ID, HOUR, claims};
 impl Program {
     /// Verifies with the server's own settings; the token goes through standard input.
     fn verified(&self, token: &str, arguments: &[&str]) -> Output {
-        let mut command = hallpass(&["verify", "--client-id", CLIENT_ID, "--tokeninfo-url", &self.google.url()]);
+        let mut command =
+            hallpass(&["verify", "--client-id", CLIENT_ID, "--tokeninfo-url", &self.google.url()]);
         command.args(arguments).env("HALLPASS_DATABASE", self.database()).env("TZ", "Asia/Tokyo");
         let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = pipes.spawn().unwrap();
@@ -53,7 +54,8 @@ impl Program {
 #[test]
 fn a_good_token_passes_every_check() {
     let program = Program::serve(&[]);
-    let output = program.verified(&format!("  {}\n", token(ada())), &["--allow-email", "ada@gmail.com"]);
+    let output =
+        program.verified(&format!("  {}\n", token(ada())), &["--allow-email", "ada@gmail.com"]);
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     assert_eq!((output.status.code(), error(&output)), (Some(0), String::new()), "{text}");
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
@@ -78,14 +80,21 @@ fn a_good_token_passes_every_check() {
     ];
     assert_eq!(names, expected);
     assert_eq!((lines[4][2], lines[7][2], lines[14][2]), (CLIENT_ID, "1", "it would sign in Ada"));
-    assert!(lines[5][2].contains("(in 59m 5") || lines[5][2].ends_with("(in 1h)"), "{}", lines[5][2]);
+    assert!(
+        lines[5][2].contains("(in 59m 5") || lines[5][2].ends_with("(in 1h)"),
+        "{}",
+        lines[5][2]
+    );
 }
 
 #[test]
 fn nothing_is_recorded() {
     let program = Program::serve(&[]);
     program.session_of(bob());
-    let files = || ["hallpass.db", "hallpass.db-wal"].map(|name| fs::read(program.folder.path().join(name)).unwrap());
+    let files = || {
+        ["hallpass.db", "hallpass.db-wal"]
+            .map(|name| fs::read(program.folder.path().join(name)).unwrap())
+    };
     let before = files();
     assert!(program.verified(&token(ada()), &["--allow-anyone"]).status.success());
     program.refuses(&token(json!({"aud": "another"})), &["--allow-anyone"], &["aud"]);
@@ -96,7 +105,8 @@ fn nothing_is_recorded() {
     let nowhere = program.folder.path().join("none.db");
     let output = program.verified(&token(ada()), &["--allow-anyone", "--json"]);
     assert!(output.status.success());
-    let mut command = hallpass(&["verify", "--client-id", CLIENT_ID, "--allow-anyone", "--tokeninfo-url"]);
+    let mut command =
+        hallpass(&["verify", "--client-id", CLIENT_ID, "--allow-anyone", "--tokeninfo-url"]);
     command.args([&program.google.url(), &token(ada()), "--database"]).arg(&nowhere);
     let output = command.output().unwrap();
     assert!(String::from_utf8(output.stdout).unwrap().contains("there is none at"));
@@ -107,11 +117,19 @@ fn nothing_is_recorded() {
 fn every_check_is_shown_and_the_first_failure_decides() {
     let program = Program::serve(&[]);
     let wrong = json!({"sub": "1", "aud": "another", "iss": "https://evil.example", "nonce": "n"});
-    program.refuses(&token(wrong.clone()), &["--allow-email", "x@gmail.com"], &["iss", "aud", "nonce", "policy"]);
+    program.refuses(
+        &token(wrong.clone()),
+        &["--allow-email", "x@gmail.com"],
+        &["iss", "aud", "nonce", "policy"],
+    );
     program.refuses(&token(ada()), &["--allow-anyone", "--nonce", "n"], &["nonce"]);
     program.google.next(Answer::Status(400, "", Vec::new()));
     program.refuses(&token(wrong), &["--allow-anyone"], &["tokeninfo", "iss", "aud", "nonce"]);
-    program.google.next(Answer::Status(200, "", br#"{"iss":"accounts.google.com","iss":"x"}"#.to_vec()));
+    program.google.next(Answer::Status(
+        200,
+        "",
+        br#"{"iss":"accounts.google.com","iss":"x"}"#.to_vec(),
+    ));
     program.refuses(&token(ada()), &["--allow-anyone"], &["claims"]);
     program.refuses("two words", &["--allow-anyone"], &["shape"]);
     program.refuses("hp_0123456789", &["--allow-anyone"], &["shape"]);
@@ -121,7 +139,11 @@ fn every_check_is_shown_and_the_first_failure_decides() {
 fn what_the_database_says_is_told() {
     let program = Program::serve(&[]);
     program.session_of(ada());
-    program.refuses(&token(json!({"sub": "9", "email": "ada@gmail.com"})), &["--allow-anyone"], &["pin"]);
+    program.refuses(
+        &token(json!({"sub": "9", "email": "ada@gmail.com"})),
+        &["--allow-anyone"],
+        &["pin"],
+    );
     program.printed(&["users", "block", "1"]);
     program.refuses(&token(ada()), &["--allow-anyone"], &["block"]);
     program.printed(&["users", "unblock", "1"]);
@@ -143,8 +165,8 @@ fn an_outage_is_no_refusal() {
     program.google.always(Answer::Claims);
     let path = program.folder.path().join("hallpass.db-elsewhere");
     fs::write(&path, "no database at all, but a text of some length").unwrap();
-    let (failed, code, _) =
-        program.failed_checks(&token(ada()), &["--allow-anyone", "--database", path.to_str().unwrap()]);
+    let (failed, code, _) = program
+        .failed_checks(&token(ada()), &["--allow-anyone", "--database", path.to_str().unwrap()]);
     assert_eq!((failed, code), (vec!["database".to_owned()], 3));
 }
 
@@ -169,7 +191,10 @@ fn signed(signer: &Signer, changes: Value) -> String {
 fn by_the_keys_alone() {
     let (program, certs) = (Program::serve(&[]), publishing());
     program.session_of(bob());
-    let files = || ["hallpass.db", "hallpass.db-wal"].map(|name| fs::read(program.folder.path().join(name)).unwrap());
+    let files = || {
+        ["hallpass.db", "hallpass.db-wal"]
+            .map(|name| fs::read(program.folder.path().join(name)).unwrap())
+    };
     let (before, asked) = (files(), program.google.calls().len());
     let url = certs.url();
     let flags = ["--allow-anyone", "--verify", "keys", "--keys-url", &url];
@@ -191,12 +216,18 @@ fn by_the_keys_alone() {
         &signed(&SECOND, ada()),
         "the token is signed with a key that Google does not have (RS256, key \"second\")\n",
     );
-    refuses(&FIRST.sign(&json!({"alg": "HS256", "kid": "first"}), &payload), "the token is not signed with RS256\n");
+    refuses(
+        &FIRST.sign(&json!({"alg": "HS256", "kid": "first"}), &payload),
+        "the token is not signed with RS256\n",
+    );
     let no_claims = FIRST.sign(&FIRST.header(), "[]");
     program.refuses(&no_claims, &flags, &["keys", "claims"]);
     program.refuses("two.segments", &flags, &["keys", "claims"]);
     program.refuses(&signed(&FIRST, json!({"aud": "another"})), &flags, &["aud"]);
-    assert!(files() == before && program.google.calls().len() == asked, "nothing is recorded, and tokeninfo not asked");
+    assert!(
+        files() == before && program.google.calls().len() == asked,
+        "nothing is recorded, and tokeninfo not asked"
+    );
 
     certs.always(Answer::Status(503, "", Vec::new()));
     let (failed, code, error) = program.failed_checks(&signed(&FIRST, ada()), &flags);
@@ -211,7 +242,11 @@ fn by_the_keys_where_tokeninfo_cannot_say() {
     let flags = ["--allow-anyone", "--verify", "fallback", "--keys-url", &url];
     let ends = |token: &str, checks: &[&str], code: i32| {
         let (failed, found, error) = program.failed_checks(token, &flags);
-        assert_eq!((failed, found), (checks.iter().map(|check| check.to_string()).collect(), code), "{error}");
+        assert_eq!(
+            (failed, found),
+            (checks.iter().map(|check| check.to_string()).collect(), code),
+            "{error}"
+        );
         error
     };
     let good = signed(&FIRST, ada());
@@ -228,7 +263,10 @@ fn by_the_keys_where_tokeninfo_cannot_say() {
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains("\nwarning\ttokeninfo\t") && text.contains("\nok\tkeys\t"), "{text}");
         let by_another = SECOND.sign(&FIRST.header(), &claims(live(ada())).to_string());
-        assert_eq!(ends(&by_another, &["tokeninfo", "keys"], 1), "hallpass: it would be refused (keys)\n");
+        assert_eq!(
+            ends(&by_another, &["tokeninfo", "keys"], 1),
+            "hallpass: it would be refused (keys)\n"
+        );
         certs.next(Answer::Status(503, "", Vec::new()));
         assert_eq!(ends(&good, &["tokeninfo", "keys"], 3), "hallpass: it cannot be told (keys)\n");
     }
@@ -244,10 +282,15 @@ fn the_token_is_never_printed() {
     let unreadable = program.folder.path().join("unreadable");
     fs::write(&unreadable, [good.as_bytes(), b"\xff"].concat()).unwrap();
     let output = command.stdin(fs::File::open(&unreadable).unwrap()).output().unwrap();
-    assert_eq!((output.status.code(), error(&output).contains("cannot read the token")), (Some(2), true));
+    assert_eq!(
+        (output.status.code(), error(&output).contains("cannot read the token")),
+        (Some(2), true)
+    );
     assert!(!error(&output).contains(good.split('.').next().unwrap()));
 
-    for (token, more) in [(&good, &[][..]), (&bad, &[]), (&format!("{good}!"), &[]), (&good, &[good.as_str(), &bad])] {
+    for (token, more) in
+        [(&good, &[][..]), (&bad, &[]), (&format!("{good}!"), &[]), (&good, &[good.as_str(), &bad])]
+    {
         let output = program.verified(token, &[&["--allow-anyone"], more].concat());
         let all = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         for secret in good.split('.').chain(bad.split('.')) {
@@ -264,7 +307,11 @@ fn without_the_settings_that_it_needs_it_says_which() {
         (&["verify", "--client-id", "x", "--allow-anyone", "x", "y"], "give one token"),
     ] {
         let output = hallpass(arguments).output().unwrap();
-        assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(2), true), "{arguments:?}");
+        assert_eq!(
+            (output.status.code(), output.stdout.is_empty()),
+            (Some(2), true),
+            "{arguments:?}"
+        );
         assert!(error(&output).contains(reason), "{}", error(&output));
     }
 }

@@ -49,11 +49,15 @@ fn invocations(line: &str) -> Vec<Vec<String>> {
 fn parse(words: &[String]) -> Result<(), (ErrorKind, String)> {
     let parsed = Options::try_parse_from([&["hallpass".to_owned()], words].concat());
     match parsed.map(|options| options.command) {
-        Ok(config::Command::Serve(serve)) => {
-            Settings::new(&serve, Some(8080)).map(drop).map_err(|error| (ErrorKind::ValueValidation, error))
-        }
+        Ok(config::Command::Serve(serve)) => Settings::new(&serve, Some(8080))
+            .map(drop)
+            .map_err(|error| (ErrorKind::ValueValidation, error)),
         Ok(_) => Ok(()),
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => Ok(()),
+        Err(error)
+            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
+        {
+            Ok(())
+        }
         Err(error) => Err((error.kind(), error.to_string())),
     }
 }
@@ -72,7 +76,12 @@ fn is_only_begun(words: &[String], kind: ErrorKind) -> bool {
 fn every_command_line_parses() {
     let (mut wrong, mut lines) = (Vec::new(), 0);
     for document in documents() {
-        for words in document.blocks.iter().flat_map(|block| block.lines()).flat_map(|line| invocations(&line)) {
+        for words in document
+            .blocks
+            .iter()
+            .flat_map(|block| block.lines())
+            .flat_map(|line| invocations(&line))
+        {
             lines += 1;
             if let Err((_, error)) = parse(&words) {
                 wrong.push(format!("{}: {words:?}: {error}", document.name));
@@ -138,7 +147,11 @@ impl Stage {
         let refused = Answer::Status(400, "", b"{}".to_vec());
         self.program.google.always(if line.contains("doctor") { refused } else { Answer::Claims });
         let path = format!("{}:{}", self.folder.path().display(), env::var("PATH").unwrap());
-        command.args(["-ec", line]).current_dir(&self.folder).env("PATH", path).env("NONCE", "n-0S6");
+        command
+            .args(["-ec", line])
+            .current_dir(&self.folder)
+            .env("PATH", path)
+            .env("NONCE", "n-0S6");
         command.env("HALLPASS_TOKENINFO_URL", self.program.google.url());
         command.env("HALLPASS_HEALTH_URL", format!("http://{}/healthz", self.program.address));
         command.stdin(Stdio::null()).output().unwrap()
@@ -149,7 +162,10 @@ impl Stage {
 fn works(name: &str) {
     let (document, stage) = (document(name), Stage::open());
     let mut run = 0;
-    let blocks = document.blocks.iter().filter(|block| block.language == "sh" && !block.text.contains("curl"));
+    let blocks = document
+        .blocks
+        .iter()
+        .filter(|block| block.language == "sh" && !block.text.contains("curl"));
     for line in blocks.flat_map(|block| block.lines()) {
         if line.starts_with("sqlite3 ") {
             let database = rusqlite::Connection::open(stage.program.database()).unwrap();
@@ -160,10 +176,15 @@ fn works(name: &str) {
             continue;
         }
         let output = stage.run(&line);
-        let is_endless = output.status.code() == Some(STOPPED_BY_TIMEOUT) && ENDLESS.iter().any(|e| line.contains(e));
+        let is_endless = output.status.code() == Some(STOPPED_BY_TIMEOUT)
+            && ENDLESS.iter().any(|e| line.contains(e));
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (printed, error) = (said(&output.stdout), said(&output.stderr));
-        assert!(output.status.success() || is_endless, "{line}\n{:?}\n{printed}{error}", output.status);
+        assert!(
+            output.status.success() || is_endless,
+            "{line}\n{:?}\n{printed}{error}",
+            output.status
+        );
         if line.starts_with("hallpass serve") {
             assert!(error.contains("listening on "), "{line}\n{error}");
         }

@@ -32,7 +32,9 @@ impl Block {
     /// Its lines without comments and empty ones; one that is continued is one line.
     pub fn lines(&self) -> Vec<String> {
         let whole = self.text.replace("\\\n", " ");
-        let code = whole.lines().map(|line| line.split(" # ").next().unwrap_or_default().trim().to_owned());
+        let code = whole
+            .lines()
+            .map(|line| line.split(" # ").next().unwrap_or_default().trim().to_owned());
         code.filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
     }
 }
@@ -44,10 +46,15 @@ pub fn root() -> PathBuf {
 /// Every document of the repository.
 pub fn documents() -> Vec<Document> {
     let in_folder = |folder: &str| {
-        let entries = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().file_name());
-        entries.map(|name| format!("{folder}/{}", name.display())).filter(|name| name.ends_with(".md")).collect()
+        let entries =
+            fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().file_name());
+        entries
+            .map(|name| format!("{folder}/{}", name.display()))
+            .filter(|name| name.ends_with(".md"))
+            .collect()
     };
-    let mut names: Vec<String> = FOLDERS.iter().flat_map(|folder| -> Vec<String> { in_folder(folder) }).collect();
+    let mut names: Vec<String> =
+        FOLDERS.iter().flat_map(|folder| -> Vec<String> { in_folder(folder) }).collect();
     names.push("README.md".to_owned());
     assert!(names.len() > 7, "{names:?}");
     names.iter().map(|name| document(name)).collect()
@@ -75,7 +82,9 @@ pub fn document(name: &str) -> Document {
             }
             Event::End(TagEnd::CodeBlock) => document.blocks.extend(block.take()),
             Event::Start(Tag::Heading { .. }) => heading = Some(String::new()),
-            Event::End(TagEnd::Heading(_)) => document.anchors.extend(heading.take().map(|heading| anchor(&heading))),
+            Event::End(TagEnd::Heading(_)) => {
+                document.anchors.extend(heading.take().map(|heading| anchor(&heading)))
+            }
             Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
                 document.links.push(dest_url.into_string());
             }
@@ -97,7 +106,9 @@ pub fn document(name: &str) -> Document {
 }
 
 fn anchor(heading: &str) -> String {
-    let kept = heading.to_lowercase().replace(|c: char| !c.is_alphanumeric() && !matches!(c, ' ' | '-' | '_'), "");
+    let kept = heading
+        .to_lowercase()
+        .replace(|c: char| !c.is_alphanumeric() && !matches!(c, ' ' | '-' | '_'), "");
     kept.replace(' ', "-")
 }
 

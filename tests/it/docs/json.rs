@@ -62,11 +62,20 @@ fn every_json_example_has_fields_of_the_contract() {
     let contract = contract();
     let (mut wrong, mut examples) = (Vec::new(), 0);
     for document in documents() {
-        let blocks = document.blocks.iter().filter(|block| block.language == "json").map(|block| &block.text);
-        let wire =
-            document.blocks.iter().filter(|block| block.language.is_empty()).flat_map(|block| block.text.lines());
+        let blocks = document
+            .blocks
+            .iter()
+            .filter(|block| block.language == "json")
+            .map(|block| &block.text);
+        let wire = document
+            .blocks
+            .iter()
+            .filter(|block| block.language.is_empty())
+            .flat_map(|block| block.text.lines());
         // What goes over the wire stands there in two columns.
-        let wire = wire.filter_map(|line| line.trim().split("   ").next()).filter(|text| text.starts_with("{\""));
+        let wire = wire
+            .filter_map(|line| line.trim().split("   ").next())
+            .filter(|text| text.starts_with("{\""));
         let wire = wire.map(str::to_owned);
         let spans = document.spans.iter().filter(|span| span.starts_with("{\""));
         for text in blocks.chain(spans).cloned().chain(wire) {
@@ -75,7 +84,11 @@ fn every_json_example_has_fields_of_the_contract() {
                 Some(value) => fields(&value, &mut named),
                 None => wrong.push(format!("{}: not JSON: {text}", document.name)),
             }
-            wrong.extend(named.difference(&contract).map(|name| format!("{}: no field {name}", document.name)));
+            wrong.extend(
+                named
+                    .difference(&contract)
+                    .map(|name| format!("{}: no field {name}", document.name)),
+            );
             examples += 1;
         }
     }
@@ -86,7 +99,10 @@ fn every_json_example_has_fields_of_the_contract() {
 #[test]
 fn elided_json_is_read() {
     let read = |text: &str| read_elided(text);
-    assert_eq!(read(r#"{"a": {...}, "b": TEXT, "c": ..., ...}"#), (Some(json!({"a": {}, "b": null, "c": null})), true));
+    assert_eq!(
+        read(r#"{"a": {...}, "b": TEXT, "c": ..., ...}"#),
+        (Some(json!({"a": {}, "b": null, "c": null})), true)
+    );
     assert_eq!(read(r#"{"a...": "B..."}"#), (Some(json!({"a...": "B..."})), false));
     assert_eq!(read(r#"{"a"}"#).0, None);
 }

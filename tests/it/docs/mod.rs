@@ -24,9 +24,14 @@ fn arguments() -> Vec<Arg> {
 }
 
 /// The words that begin so in a text and go on with characters of that kind, as long as they stand alone.
-fn words<'a>(text: &'a str, beginning: &'a str, goes_on: fn(char) -> bool) -> impl Iterator<Item = &'a str> {
+fn words<'a>(
+    text: &'a str,
+    beginning: &'a str,
+    goes_on: fn(char) -> bool,
+) -> impl Iterator<Item = &'a str> {
     text.match_indices(beginning).filter_map(move |(at, _)| {
-        let is_alone = !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        let is_alone =
+            !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_');
         let rest = &text[at + beginning.len()..];
         let length = rest.find(|c| !goes_on(c)).unwrap_or(rest.len());
         (is_alone && length > 0).then(|| &text[at..at + beginning.len() + length])

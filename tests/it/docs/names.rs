@@ -26,8 +26,10 @@ const OTHERS_FLAGS: [&str; 11] = [
     "--test",
 ];
 /// What paths in the repository begin with; those of rooms are short for `src/` and them.
-const FOLDERS: [&str; 11] =
-    ["src/", "tests/", "docs/", "deploy/", "benches/", ".ci/", ".github/", "google/", "store/", "web/", "admin/"];
+const FOLDERS: [&str; 11] = [
+    "src/", "tests/", "docs/", "deploy/", "benches/", ".ci/", ".github/", "google/", "store/",
+    "web/", "admin/",
+];
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -43,14 +45,20 @@ fn every_flag_exists() {
         OTHERS_FLAGS.contains(&flag)
             || known.iter().any(|argument| {
                 let aliases = argument.get_all_aliases().unwrap_or_default();
-                argument.get_long().into_iter().chain(aliases).any(|long| flag.strip_prefix("--") == Some(long))
+                argument
+                    .get_long()
+                    .into_iter()
+                    .chain(aliases)
+                    .any(|long| flag.strip_prefix("--") == Some(long))
             })
     };
     let mut wrong = Vec::new();
     for document in documents() {
         let flags = words(&document.text, "--", |c| c.is_ascii_lowercase() || c == '-');
         let flags = flags.filter(|flag| !flag.starts_with("---"));
-        wrong.extend(flags.filter(|flag| !exists(flag)).map(|flag| format!("{}: {flag}", document.name)));
+        wrong.extend(
+            flags.filter(|flag| !exists(flag)).map(|flag| format!("{}: {flag}", document.name)),
+        );
     }
     none(&wrong);
 }
@@ -66,8 +74,12 @@ fn every_variable_exists() {
             }
         }
     }
-    let known: Vec<_> = arguments().iter().filter_map(|argument| argument.get_env().map(ToOwned::to_owned)).collect();
-    let mut texts: Vec<(String, String)> = documents().into_iter().map(|d| (d.name, d.text)).collect();
+    let known: Vec<_> = arguments()
+        .iter()
+        .filter_map(|argument| argument.get_env().map(ToOwned::to_owned))
+        .collect();
+    let mut texts: Vec<(String, String)> =
+        documents().into_iter().map(|d| (d.name, d.text)).collect();
     files(&root().join("deploy"), &mut texts);
     let mut wrong = Vec::new();
     for (name, text) in &texts {
@@ -88,10 +100,14 @@ fn every_endpoint_exists() {
     };
     let mut wrong = Vec::new();
     for document in documents() {
-        for (at, _) in ["/auth/", "/healthz", "/readyz", "/metrics"].iter().flat_map(|p| document.text.match_indices(p))
+        for (at, _) in ["/auth/", "/healthz", "/readyz", "/metrics"]
+            .iter()
+            .flat_map(|p| document.text.match_indices(p))
         {
             let rest = &document.text[at..];
-            let length = rest.find(|c: char| !c.is_ascii_alphanumeric() && !"/-_.".contains(c)).unwrap_or(rest.len());
+            let length = rest
+                .find(|c: char| !c.is_ascii_alphanumeric() && !"/-_.".contains(c))
+                .unwrap_or(rest.len());
             let path = rest[..length].trim_end_matches(['.', '/']);
             let is_googles = document.text[..at].ends_with(".google.com");
             if path != "/auth" && !is_googles && status("GET", path) == 404 {
@@ -119,7 +135,8 @@ fn every_endpoint_exists() {
 fn every_metric_exists() {
     let backups = tempfile::tempdir().unwrap();
     let keys = ["--verify", "fallback", "--keys-url", "http://127.0.0.1:1/certs"];
-    let program = Program::serve(&[&keys[..], &["--backup-dir", backups.path().to_str().unwrap()]].concat());
+    let program =
+        Program::serve(&[&keys[..], &["--backup-dir", backups.path().to_str().unwrap()]].concat());
     program.sign_in(&token(json!({}))).unwrap();
     let start = Instant::now();
     let mut metrics = program.get("/metrics", "");
@@ -147,7 +164,8 @@ fn every_link_leads_somewhere() {
     for document in &all {
         for link in document.links.iter().filter(|link| !link.starts_with("https://")) {
             let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let path = if file.is_empty() { root().join(&document.name) } else { target(document, file) };
+            let path =
+                if file.is_empty() { root().join(&document.name) } else { target(document, file) };
             let is_there = path.exists()
                 && (anchor.is_empty()
                     || all.iter().any(|other| {
@@ -164,13 +182,19 @@ fn every_link_leads_somewhere() {
 
 #[test]
 fn every_file_is_there() {
-    let is_there = |path: &str| root().join(path).exists() || root().join("src").join(path).exists();
+    let is_there =
+        |path: &str| root().join(path).exists() || root().join("src").join(path).exists();
     let mut wrong = Vec::new();
     for document in documents() {
-        let programs = document.blocks.iter().filter(|block| block.language == "sh").flat_map(|block| block.lines());
+        let programs = document
+            .blocks
+            .iter()
+            .filter(|block| block.language == "sh")
+            .flat_map(|block| block.lines());
         let programs = programs.map(|line| line.split(' ').next().unwrap_or_default().to_owned());
         for path in document.spans.iter().cloned().chain(programs) {
-            let is_path = FOLDERS.iter().any(|folder| path.starts_with(folder)) && !path.contains([' ', '*']);
+            let is_path =
+                FOLDERS.iter().any(|folder| path.starts_with(folder)) && !path.contains([' ', '*']);
             if is_path && !is_there(&path) {
                 wrong.push(format!("{}: {path}", document.name));
             }

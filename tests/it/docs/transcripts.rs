@@ -28,7 +28,9 @@ impl Shell {
     /// What a script prints that must succeed. Whoever signs in goes on with that session.
     #[track_caller]
     fn run(&mut self, script: &str) -> String {
-        let here = script.replace("http://localhost:8080", &self.demo.origin).replace("'eyJ...'", "$TOKEN");
+        let here = script
+            .replace("http://localhost:8080", &self.demo.origin)
+            .replace("'eyJ...'", "$TOKEN");
         let mut command = Command::new("sh");
         command.args(["-ec", &here]).env("TOKEN", &self.token).env("SESSION", &self.session);
         let output = command.output().unwrap();
@@ -36,7 +38,8 @@ impl Shell {
         assert!(output.status.success(), "{script}\n{error}");
         let printed = String::from_utf8(output.stdout).unwrap();
         let answer: Option<Value> = serde_json::from_str(&printed).ok();
-        if let Some(token) = answer.as_ref().and_then(|answer| answer["session"]["token"].as_str()) {
+        if let Some(token) = answer.as_ref().and_then(|answer| answer["session"]["token"].as_str())
+        {
             token.clone_into(&mut self.session);
         }
         printed
@@ -48,7 +51,9 @@ fn is_alike(shown: &Value, real: &Value, elided: bool) -> bool {
     match (shown, real) {
         (Value::Object(shown), Value::Object(real)) => {
             (elided || shown.len() == real.len())
-                && shown.iter().all(|(name, value)| real.get(name).is_some_and(|r| is_alike(value, r, elided)))
+                && shown
+                    .iter()
+                    .all(|(name, value)| real.get(name).is_some_and(|r| is_alike(value, r, elided)))
         }
         (Value::Number(_), Value::Number(_)) | (Value::Null, Value::Null) => true,
         (Value::String(shown), Value::String(real)) => shown.is_empty() == real.is_empty(),
@@ -75,7 +80,9 @@ fn transcripts_show_what_comes_back() {
                     assert_eq!(printed, "", "{name}: curl{arguments}");
                     continue;
                 }
-                let (Some(shown), elided) = read_elided(shown) else { panic!("{name}: not JSON: {shown}") };
+                let (Some(shown), elided) = read_elided(shown) else {
+                    panic!("{name}: not JSON: {shown}")
+                };
                 let real = serde_json::from_str(&printed).unwrap();
                 assert!(
                     is_alike(&shown, &real, elided),
@@ -93,11 +100,18 @@ fn transcripts_show_what_comes_back() {
 fn scripts_with_curl_get_the_statuses_they_say() {
     let mut scripts = 0;
     for document in documents() {
-        for block in document.blocks.iter().filter(|block| block.language == "sh" && block.text.contains("curl ")) {
-            let said: Vec<&str> = block.text.lines().filter_map(|line| line.split(" # ").nth(1)?.get(..3)).collect();
-            let said: Vec<&str> = said.into_iter().filter(|said| said.parse::<u16>().is_ok()).collect();
+        for block in document
+            .blocks
+            .iter()
+            .filter(|block| block.language == "sh" && block.text.contains("curl "))
+        {
+            let said: Vec<&str> =
+                block.text.lines().filter_map(|line| line.split(" # ").nth(1)?.get(..3)).collect();
+            let said: Vec<&str> =
+                said.into_iter().filter(|said| said.parse::<u16>().is_ok()).collect();
             let printed = Shell::open().run(&block.text);
-            let got: Vec<&str> = printed.split("HTTP/1.1 ").skip(1).filter_map(|answer| answer.get(..3)).collect();
+            let got: Vec<&str> =
+                printed.split("HTTP/1.1 ").skip(1).filter_map(|answer| answer.get(..3)).collect();
             assert_eq!(got, said, "{}: {}\n{printed}", document.name, block.text);
             scripts += 1;
         }

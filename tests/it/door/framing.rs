@@ -10,8 +10,14 @@ fn what_could_be_read_in_two_ways_is_refused() {
     let many: String = (0..101).map(|n| format!("X-{n}: 1\r\n")).collect();
     let long = "a".repeat(17 * 1024);
     for (expected, request) in [
-        (411, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG"),
-        (411, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n5c\r\n"),
+        (
+            411,
+            "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
+        ),
+        (
+            411,
+            "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n5c\r\n",
+        ),
         (
             411,
             "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;ext=\"\r\n\"\r\nhello\r\n0\r\n\r\n",
@@ -25,8 +31,14 @@ fn what_could_be_read_in_two_ways_is_refused() {
         (400, "POST /echo HTTP/1.1\r\nHost: a\r\nX: 1\rTransfer-Encoding: chunked\r\n\r\n"),
         (400, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding\0: chunked\r\n\r\n"),
         (400, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chu\0nked\r\n\r\n"),
-        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"),
-        (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"),
+        (
+            400,
+            "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+        ),
+        (
+            400,
+            "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        ),
         (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\nabc"),
         (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc"),
         (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -3\r\n\r\nabc"),
@@ -35,7 +47,10 @@ fn what_could_be_read_in_two_ways_is_refused() {
         (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\nabc"),
         (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n 4\r\n\r\nabc"),
         (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length : 3\r\n\r\nabc"),
-        (413, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\nabc"),
+        (
+            413,
+            "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\nabc",
+        ),
         (413, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 16385\r\n\r\n"),
         (400, "GET /echo HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n"),
         (400, "GET /echo HTTP/1.1\r\nHost: a\r\nX: a\r\n\tb\r\n\r\n"),
@@ -95,7 +110,11 @@ fn what_could_be_read_in_two_ways_is_refused() {
             }
             let _ = stream.shutdown(Shutdown::Write);
             let answer = rest(&mut stream);
-            assert_eq!((status(&answer), answers(&answer)), (expected, 1), "{request:.100?} {answer}");
+            assert_eq!(
+                (status(&answer), answers(&answer)),
+                (expected, 1),
+                "{request:.100?} {answer}"
+            );
             assert_eq!(header(&answer, "connection"), Some("close"));
             assert!(body(&answer).starts_with("{\"error\":\""), "{answer}");
         }
@@ -111,16 +130,23 @@ fn both_sides_of_every_limit() {
     let fixed = format!("GET /echo HTTP/1.1\r\nHost: a\r\n{close}X: \r\n\r\n").len();
     for (bytes, expected) in [(16 * 1024 - 1, 200), (16 * 1024, 200), (16 * 1024 + 1, 431)] {
         let value = "v".repeat(bytes - fixed);
-        let answer = front.tell(format!("GET /echo HTTP/1.1\r\nHost: a\r\n{close}X: {value}\r\n\r\n"));
+        let answer =
+            front.tell(format!("GET /echo HTTP/1.1\r\nHost: a\r\n{close}X: {value}\r\n\r\n"));
         assert_eq!(status(&answer), expected, "{bytes}");
     }
     for (count, expected) in [(98, 200), (99, 431)] {
         let many: String = (0..count).map(|n| format!("X-{n}: 1\r\n")).collect();
-        assert_eq!(status(&front.tell(format!("GET /echo HTTP/1.1\r\nHost: a\r\n{close}{many}\r\n"))), expected);
+        assert_eq!(
+            status(&front.tell(format!("GET /echo HTTP/1.1\r\nHost: a\r\n{close}{many}\r\n"))),
+            expected
+        );
     }
-    for (bytes, expected) in [(0, 200), (1024, 200), (1025, 200), (16 * 1024, 200), (16 * 1024 + 1, 413)] {
+    for (bytes, expected) in
+        [(0, 200), (1024, 200), (1025, 200), (16 * 1024, 200), (16 * 1024 + 1, 413)]
+    {
         let value = "b".repeat(bytes);
-        let head = format!("POST /echo HTTP/1.1\r\nHost: a\r\n{close}Content-Length: {bytes}\r\n\r\n");
+        let head =
+            format!("POST /echo HTTP/1.1\r\nHost: a\r\n{close}Content-Length: {bytes}\r\n\r\n");
         let answer = front.tell(format!("{head}{value}"));
         assert_eq!(status(&answer), expected, "{bytes}");
         assert_eq!(body(&answer).ends_with(&value), expected == 200);
@@ -167,7 +193,8 @@ fn random_and_mutated_bytes_get_at_most_one_refusal() {
                 let mut dice = Dice(0x9E37_79B9_7F4A_7C15 ^ seed);
                 for _ in 0..150 {
                     let mut bytes =
-                        b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nX: y\r\n\r\nhello".to_vec();
+                        b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nX: y\r\n\r\nhello"
+                            .to_vec();
                     if dice.roll(4) == 0 {
                         bytes = (0..dice.roll(200)).map(|_| dice.roll(256) as u8).collect();
                     }

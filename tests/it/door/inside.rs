@@ -57,9 +57,10 @@ fn an_answer_that_has_no_certain_end_is_none() {
         let answer = front_before(script).tell(GET);
         assert_eq!((status(&answer), answers(&answer)), (503, 1), "{script:?}");
     }
-    for script in
-        [&["HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab"], &["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na!"]]
-    {
+    for script in [
+        &["HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab"],
+        &["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na!"],
+    ] {
         let text = front_before(script).tell(GET);
         assert!(!text.contains("ab"), "{script:?} {text}");
     }
@@ -105,7 +106,9 @@ fn requests_that_do_not_fit_inside_take_turns() {
     let front = front(|settings| settings.capacity.inside = 4);
     let mut streams: Vec<TcpStream> = (0..40).map(|_| front.connect()).collect();
     for (n, stream) in streams.iter_mut().enumerate() {
-        stream.write_all(format!("GET /slow/{} HTTP/1.1\r\nHost: a\r\n\r\n", 10 + n % 7).as_bytes()).unwrap();
+        stream
+            .write_all(format!("GET /slow/{} HTTP/1.1\r\nHost: a\r\n\r\n", 10 + n % 7).as_bytes())
+            .unwrap();
     }
     // Some leave while they wait.
     streams.drain(20..25);

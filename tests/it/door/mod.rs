@@ -1,7 +1,7 @@
 //! The door through real sockets, in front of a tiny_http that tells what it got.
 
 mod through;
-mod at_once;
+mod fast_path;
 mod framing;
 mod patience;
 mod room;
@@ -16,7 +16,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hallpass::web::door::{Capacity, Counters, Deadlines, Door, Listener, Reason, Service, Settings, Socket, TlsFiles};
+use hallpass::http::door::{
+    Capacity, Counters, Deadlines, Door, Listener, Reason, Service, Settings, Socket, TlsFiles,
+};
 use tiny_http::{Header, Response, StatusCode};
 
 /// Deadlines that let a test end soon, and one that no test waits for.
@@ -57,14 +59,25 @@ fn settings() -> Settings {
         connections_per_address_max: 64,
         unlimited: Box::new(|_| false),
         headers: None,
-        at_once: Box::new(|_| None),
-        deadlines: Deadlines { request: LONG, idle: LONG, queue: LONG, inner: LONG, answer: LONG, linger: LONG },
+        fast_path: Box::new(|_| None),
+        deadlines: Deadlines {
+            request: LONG,
+            idle: LONG,
+            queue: LONG,
+            inner: LONG,
+            answer: LONG,
+            linger: LONG,
+        },
     }
 }
 
 fn front(change: impl FnOnce(&mut Settings)) -> Front {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let folder = std::env::temp_dir().join(format!("door-{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed)));
+    let folder = std::env::temp_dir().join(format!(
+        "door-{}-{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Relaxed)
+    ));
     std::fs::create_dir(&folder).unwrap();
     let server = tiny_http::Server::http_unix(&folder.join("inner")).unwrap();
     let inside = Arc::new(AtomicUsize::new(0));
@@ -107,13 +120,17 @@ fn echo(mut request: tiny_http::Request, inside: &AtomicUsize) {
     let (path, number) = request.url().rsplit_once('/').unwrap_or_default();
     let number: usize = number.parse().unwrap_or_default();
     let response = match path {
-        "/status" => Response::from_string("never").with_status_code(StatusCode(number as u16)).boxed(),
+        "/status" => {
+            Response::from_string("never").with_status_code(StatusCode(number as u16)).boxed()
+        }
         "/big" => Response::from_data(vec![b'x'; number]).boxed(),
         "/slow" => {
             thread::sleep(Duration::from_millis(number as u64));
             Response::from_string(format!("slow {number}")).boxed()
         }
-        _ => Response::from_string(text).with_header(Header::from_bytes("X-Here", "yes").unwrap()).boxed(),
+        _ => Response::from_string(text)
+            .with_header(Header::from_bytes("X-Here", "yes").unwrap())
+            .boxed(),
     };
     // A big answer is inside until it is taken; others are not any more once the client has them.
     let is_big = path == "/big";
@@ -182,7 +199,10 @@ fn answer(stream: &mut impl Read) -> String {
 
 fn header<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let head = text.split("\r\n\r\n").next().unwrap();
-    head.lines().filter_map(|line| line.split_once(": ")).find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|it| it.1)
+    head.lines()
+        .filter_map(|line| line.split_once(": "))
+        .find(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|it| it.1)
 }
 
 fn body(text: &str) -> &str {
@@ -195,5 +215,8 @@ fn status(text: &str) -> u16 {
 
 /// How many answers a client would see in this.
 fn answers(text: &str) -> usize {
-    text.split("HTTP/1.1 ").skip(1).filter(|rest| rest.starts_with(|first: char| first.is_ascii_digit())).count()
+    text.split("HTTP/1.1 ")
+        .skip(1)
+        .filter(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+        .count()
 }

@@ -8,7 +8,11 @@ fn half_a_request_has_its_time() {
         settings.deadlines.request = SHORT;
         settings.deadlines.linger = SHORT;
     });
-    for half in ["G", "GET /echo HTTP/1.1\r\nHo", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1234"] {
+    for half in [
+        "G",
+        "GET /echo HTTP/1.1\r\nHo",
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1234",
+    ] {
         let began = Instant::now();
         let answer = front.tell(half);
         assert_eq!((status(&answer), answers(&answer)), (408, 1), "{half}");

@@ -40,7 +40,9 @@ fn who_does_not_take_the_answer_makes_room_too() {
     let front = front(|settings| settings.capacity.connections = 4);
     let mut stuck: Vec<TcpStream> = (0..4).map(|_| front.connect()).collect();
     for stream in &mut stuck {
-        stream.write_all("GET /big/60000 HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100).as_bytes()).unwrap();
+        stream
+            .write_all("GET /big/60000 HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100).as_bytes())
+            .unwrap();
     }
     eventually(|| front.counters.open() == 4);
     thread::sleep(SHORT);

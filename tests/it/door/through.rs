@@ -7,7 +7,11 @@ fn a_request_goes_through_and_the_connection_stays() {
     let front = front(|_| ());
     let mut stream = front.connect();
     for _ in 0..3 {
-        stream.write_all(b"POST /echo?a=b HTTP/1.1\r\nHost: a\r\nX-One: 1\r\nContent-Length: 4\r\n\r\nbody").unwrap();
+        stream
+            .write_all(
+                b"POST /echo?a=b HTTP/1.1\r\nHost: a\r\nX-One: 1\r\nContent-Length: 4\r\n\r\nbody",
+            )
+            .unwrap();
         let answer = answer(&mut stream);
         assert_eq!(status(&answer), 200);
         assert_eq!(header(&answer, "connection"), Some("keep-alive"));
@@ -30,7 +34,10 @@ fn the_client_cannot_speak_in_the_doors_name() {
         "GET /echo HTTP/1.1\r\nHost: a\r\nX-Hallpass-Peer: 6.6.6.6\r\nx-hallpass-peer: 6.6.6.6\r\n\
          X_Hallpass_Peer: 6.6.6.6\r\nX-Hallpass_Scheme: https\r\nConnection: close, X-Hallpass-Peer\r\n\r\n",
     );
-    assert_eq!(body(&answer), "GET /echo\nConnection: keep-alive\nX-Hallpass-Peer: 127.0.0.1\nHost: a\n");
+    assert_eq!(
+        body(&answer),
+        "GET /echo\nConnection: keep-alive\nX-Hallpass-Peer: 127.0.0.1\nHost: a\n"
+    );
 }
 
 #[test]
@@ -40,7 +47,10 @@ fn headers_of_one_connection_end_at_the_door() {
         "GET /echo HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\nTE: trailers\r\n\
          Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nTrailer: x\r\n\r\n",
     );
-    assert_eq!(body(&answer), "GET /echo\nConnection: keep-alive\nX-Hallpass-Peer: 127.0.0.1\nHost: a\n");
+    assert_eq!(
+        body(&answer),
+        "GET /echo\nConnection: keep-alive\nX-Hallpass-Peer: 127.0.0.1\nHost: a\n"
+    );
     assert_eq!(header(&answer, "connection"), Some("close"));
 }
 
@@ -74,7 +84,10 @@ fn who_says_close_or_speaks_http_1_0_is_closed() {
         ("GET /echo HTTP/1.0\r\nHost: a\r\n\r\n", "close"),
         ("GET /echo HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n", "close"),
         ("GET /echo HTTP/1.1\r\nHost: a\r\nConnection: CLOSE\r\n\r\n", "close"),
-        ("GET /echo HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\nGET /echo HTTP/1.0\r\n\r\n", "keep-alive"),
+        (
+            "GET /echo HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\nGET /echo HTTP/1.0\r\n\r\n",
+            "keep-alive",
+        ),
     ] {
         let answer = front.tell(head);
         assert_eq!(status(&answer), 200, "{head}");
@@ -126,7 +139,8 @@ fn big_answers_arrive_whole() {
 fn a_pipelining_client_is_served_one_request_at_a_time() {
     let front = front(|_| ());
     let mut stream = front.connect();
-    let requests: String = (0..50).map(|n| format!("GET /echo/{n} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
+    let requests: String =
+        (0..50).map(|n| format!("GET /echo/{n} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
     stream.write_all(requests.as_bytes()).unwrap();
     for n in 0..50 {
         assert!(body(&answer(&mut stream)).starts_with(&format!("GET /echo/{n}\n")));
@@ -164,7 +178,9 @@ fn a_body_that_waits_for_100_continue_is_asked_for() {
         assert!(body(&answer).ends_with("Content-Length: 3\nabc"), "{answer}");
         assert!(!answer.to_lowercase().contains("expect"));
     }
-    let refused = front.tell("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\nExpect: 100-continue\r\n\r\n");
+    let refused = front.tell(
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\nExpect: 100-continue\r\n\r\n",
+    );
     assert_eq!((status(&refused), answers(&refused)), (413, 1));
 }
 
@@ -189,7 +205,9 @@ fn many_at_once_each_get_their_own_answer() {
                     let size = (client * 97 + n * 31) % 5000;
                     let mark = format!("{client}.{n}.").repeat(size / 10 + 1);
                     let length = mark.len();
-                    let request = format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{mark}");
+                    let request = format!(
+                        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{mark}"
+                    );
                     stream.write_all(request.as_bytes()).unwrap();
                     assert!(body(&answer(&mut stream)).ends_with(&format!("\n{mark}")));
                 }
@@ -211,7 +229,9 @@ fn nobody_gets_the_answer_of_one_who_left() {
         }
         drop(leaving);
         for n in 0..10 {
-            let answer = front.tell(format!("GET /echo/{round}.{n} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+            let answer = front.tell(format!(
+                "GET /echo/{round}.{n} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+            ));
             assert_eq!(answers(&answer), 1);
             assert!(body(&answer).starts_with(&format!("GET /echo/{round}.{n}\n")), "{answer}");
         }

@@ -43,8 +43,12 @@ fn faults_of_tokeninfo() {
     steps_in(&Answer::Reset);
     steps_in(&Answer::Close);
     steps_in(&Answer::Bytes(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()));
-    steps_in(&Answer::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nContent-Length: 20\r\n\r\n{}".to_vec()));
-    steps_in(&Answer::Bytes(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".to_vec()));
+    steps_in(&Answer::Bytes(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nContent-Length: 20\r\n\r\n{}".to_vec(),
+    ));
+    steps_in(&Answer::Bytes(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".to_vec(),
+    ));
 }
 
 #[test]
@@ -119,7 +123,8 @@ fn who_finds_no_room_at_tokeninfo_goes_to_the_keys() {
             scope.spawn(|| assert_eq!(world.send(post_token(&FIRST.token(json!({})))).status, 200));
         }
     });
-    let by = |way: &str| world.count(&format!("events WHERE kind = 'signin' AND verified_by = '{way}'"));
+    let by =
+        |way: &str| world.count(&format!("events WHERE kind = 'signin' AND verified_by = '{way}'"));
     let (tokeninfo, keys) = (by("tokeninfo"), by("keys"));
     assert!(tokeninfo >= 3 && keys >= 1 && tokeninfo + keys == 9, "{tokeninfo} {keys}");
 }
@@ -139,7 +144,9 @@ fn a_line_marks_each_change_and_not_each_request() {
     let lines = |text: &str| program.log().lines().filter(|line| line.contains(text)).count();
     program::eventually(|| lines("\"request\"") + lines("request method") >= 5);
     assert_eq!(
-        lines("Google's keys verify sign-ins, as tokeninfo cannot answer: tokeninfo answered with status 403"),
+        lines(
+            "Google's keys verify sign-ins, as tokeninfo cannot answer: tokeninfo answered with status 403"
+        ),
         1
     );
     assert_eq!(lines("tokeninfo verifies sign-ins again"), 0);

@@ -14,7 +14,9 @@ use super::{TIMEOUT, published, status, world};
 use crate::google::{Answer, Google};
 use crate::program::{self, Program, session_token};
 use crate::signing::{FIRST, SECOND, Signer, jwk_set};
-use crate::world::{CLIENT_ID, DAY, HOUR, NOW, RequestExt, World, get, post_token, refused, serve_options};
+use crate::world::{
+    CLIENT_ID, DAY, HOUR, NOW, RequestExt, World, get, post_token, refused, serve_options,
+};
 
 fn token_at(signer: &Signer, now: i64) -> String {
     signer.token(json!({"iat": now, "exp": now + HOUR}))
@@ -41,7 +43,9 @@ fn no_call_a_sign_in() {
 fn keys_are_fetched_ahead_of_time_and_not_before() {
     let (world, certs) = world("keys");
     let keys = world.app.keys().unwrap();
-    for (at, calls) in [(0, 1), (1, 1), (2699, 1), (2700, 2), (2701, 2), (2700 + 2699, 2), (2700 + 2700, 3)] {
+    for (at, calls) in
+        [(0, 1), (1, 1), (2699, 1), (2700, 2), (2701, 2), (2700 + 2699, 2), (2700 + 2700, 3)]
+    {
         keys.refresh(NOW + at);
         assert_eq!(certs.calls().len(), calls, "after {at} s");
     }
@@ -98,7 +102,11 @@ fn old_keys_count_until_a_day_after_they_ran_out() {
     let last = NOW + HOUR + DAY - 1;
     assert_eq!(world.send_at(post_token(&token_at(&FIRST, last)), last).status, 200);
     assert_eq!(world.send_at(get("/readyz"), last).status, 200);
-    refused(&world.send_at(post_token(&token_at(&FIRST, last + 1)), last + 1), 503, "temporarily_unavailable");
+    refused(
+        &world.send_at(post_token(&token_at(&FIRST, last + 1)), last + 1),
+        503,
+        "temporarily_unavailable",
+    );
     refused(&world.send_at(get("/readyz"), last + 1), 503, "temporarily_unavailable");
 
     certs.always(published(&jwk_set(&[FIRST.jwk()]), 3600));
@@ -125,11 +133,23 @@ fn a_key_that_cannot_be_asked_about_is_not_called_unknown() {
     certs.always(status(503));
     // Within the minute the last answer holds; then Google is asked, and cannot say.
     refused(&world.send_at(post_token(&token_at(&SECOND, NOW)), NOW + 59), 401, "invalid_token");
-    refused(&world.send_at(post_token(&token_at(&SECOND, NOW)), NOW + 60), 503, "temporarily_unavailable");
-    refused(&world.send_at(post_token(&token_at(&SECOND, NOW)), NOW + 61), 503, "temporarily_unavailable");
+    refused(
+        &world.send_at(post_token(&token_at(&SECOND, NOW)), NOW + 60),
+        503,
+        "temporarily_unavailable",
+    );
+    refused(
+        &world.send_at(post_token(&token_at(&SECOND, NOW)), NOW + 61),
+        503,
+        "temporarily_unavailable",
+    );
     certs.always(published(&jwk_set(&[FIRST.jwk(), SECOND.jwk()]), 3600));
     let token = token_at(&SECOND, NOW);
-    assert_eq!(world.send_at(post_token(&token), NOW + 120).status, 200, "and nothing of it is remembered");
+    assert_eq!(
+        world.send_at(post_token(&token), NOW + 120).status,
+        200,
+        "and nothing of it is remembered"
+    );
 }
 
 #[test]
@@ -158,7 +178,10 @@ fn a_slow_fetch_holds_up_only_those_who_need_it() {
         while certs.calls().len() < 2 {
             thread::yield_now();
         }
-        assert_eq!(world.send_at(post_token(&token_at(&FIRST, NOW + HOUR)), NOW + HOUR).status, 200);
+        assert_eq!(
+            world.send_at(post_token(&token_at(&FIRST, NOW + HOUR)), NOW + HOUR).status,
+            200
+        );
         assert!(begin.elapsed() < TIMEOUT / 2, "{:?}", begin.elapsed());
     });
 }
@@ -184,7 +207,8 @@ fn keys_rotate_under_load_without_a_failed_sign_in() {
         for _ in 0..4 {
             scope.spawn(|| {
                 while !ended.load(Ordering::SeqCst) {
-                    let signer = if signs_with_second.load(Ordering::SeqCst) { &SECOND } else { &FIRST };
+                    let signer =
+                        if signs_with_second.load(Ordering::SeqCst) { &SECOND } else { &FIRST };
                     let at = now.load(Ordering::SeqCst);
                     let response = world.send_at(post_token(&token_at(signer, at)), at);
                     assert_eq!(response.status, 200, "{}", crate::world::body(&response));
@@ -209,7 +233,11 @@ fn keys_rotate_under_load_without_a_failed_sign_in() {
         ended.store(true, Ordering::SeqCst);
     });
     assert!(signed_in.load(Ordering::SeqCst) > 50, "{signed_in:?}");
-    refused(&world.send_at(post_token(&token_at(&FIRST, NOW)), now.into_inner()), 401, "invalid_token");
+    refused(
+        &world.send_at(post_token(&token_at(&FIRST, NOW)), now.into_inner()),
+        401,
+        "invalid_token",
+    );
     // One in 450 seconds, and one for the key that was taken back.
     assert!((4..=6).contains(&certs.calls().len()), "{}", certs.calls().len());
 }
@@ -228,7 +256,11 @@ fn a_restart_while_google_is_away_signs_people_in() {
     session_token(&sign_in(&program));
     // They are saved soon after they came.
     let database = rusqlite::Connection::open(program.database()).unwrap();
-    let saved = || database.query_row("SELECT count(*) FROM google_keys", [], |row| row.get::<_, i64>(0)).unwrap();
+    let saved = || {
+        database
+            .query_row("SELECT count(*) FROM google_keys", [], |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
     program::eventually(|| saved() == 1);
     let folder = program.kill();
 
@@ -240,7 +272,8 @@ fn a_restart_while_google_is_away_signs_people_in() {
     // Keys of another place prove nothing.
     let elsewhere = Google::start();
     elsewhere.always(Answer::Close);
-    let program = Program::serve_in(folder, &["--verify", "keys", "--keys-url", &elsewhere.url()], &[]);
+    let program =
+        Program::serve_in(folder, &["--verify", "keys", "--keys-url", &elsewhere.url()], &[]);
     assert!(sign_in(&program).starts_with("HTTP/1.1 503"));
 }
 
@@ -285,7 +318,8 @@ fn an_https_proxy_is_asked_for_the_keys_at_the_start() {
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", proxy.local_addr().unwrap());
     let flags = ["--verify", "fallback", "--keys-url", "https://keys.example/certs"];
-    let _program = Program::serve_in(tempfile::tempdir().unwrap(), &flags, &[("HTTPS_PROXY", &address)]);
+    let _program =
+        Program::serve_in(tempfile::tempdir().unwrap(), &flags, &[("HTTPS_PROXY", &address)]);
     let mut head = String::new();
     BufReader::new(proxy.accept().unwrap().0).read_line(&mut head).unwrap();
     assert!(head.starts_with("CONNECT keys.example:443 "), "{head}");

@@ -20,11 +20,23 @@ const SLACK: Duration = Duration::from_millis(700);
 pub fn world(way: &str) -> (World, Google) {
     let certs = Google::start();
     certs.always(published(&jwk_set(&[FIRST.jwk()]), 3600));
-    (World::with(&["--allow-anyone", "--verify", way, "--keys-url", &certs.url(), "--tokeninfo-timeout", "3s"]), certs)
+    (
+        World::with(&[
+            "--allow-anyone",
+            "--verify",
+            way,
+            "--keys-url",
+            &certs.url(),
+            "--tokeninfo-timeout",
+            "3s",
+        ]),
+        certs,
+    )
 }
 
 fn published(document: &str, max_age: u32) -> Answer {
-    let headers = format!("Cache-Control: public, max-age={max_age}, must-revalidate, no-transform\r\n");
+    let headers =
+        format!("Cache-Control: public, max-age={max_age}, must-revalidate, no-transform\r\n");
     answer(&headers, document)
 }
 

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::{answer, published, world};
 use crate::google::{Answer, Google};
 use crate::signing::{
-    ELLIPTIC_CERTIFICATE, FIRST, FIRST_CERTIFICATE, PSS_CERTIFICATE, SECOND, WEAK_CERTIFICATE, WEAK_TOKEN, jwk_set,
-    weak_jwk,
+    ELLIPTIC_CERTIFICATE, FIRST, FIRST_CERTIFICATE, PSS_CERTIFICATE, SECOND, WEAK_CERTIFICATE,
+    WEAK_TOKEN, jwk_set, weak_jwk,
 };
 use crate::world::{DAY, HOUR, NOW, World, document, get, post_token, refused};
 
@@ -53,7 +53,16 @@ fn answers_that_bring_no_key() {
     }
     is_no_answer(answer("", ""));
     is_no_answer(answer("", "<html>Sorry...</html>"));
-    for document in ["null", "[]", "{}", "\"keys\"", "{\"keys\":[]}", "{\"keys\":{}}", "{\"keys\":[1,null,{}]}", "{"] {
+    for document in [
+        "null",
+        "[]",
+        "{}",
+        "\"keys\"",
+        "{\"keys\":[]}",
+        "{\"keys\":{}}",
+        "{\"keys\":[1,null,{}]}",
+        "{",
+    ] {
         is_no_answer(answer("", document));
     }
     let good = jwk_set(&[FIRST.jwk()]);
@@ -61,9 +70,15 @@ fn answers_that_bring_no_key() {
     is_no_answer(answer("", &format!("{good}{}", " ".repeat(64 * 1024))));
     is_no_answer(answer("", &jwk_set(&[FIRST.jwk(), FIRST.jwk()])));
     is_no_answer(answer("", &jwk_set(&[weak_jwk()])));
-    is_no_answer(answer("", &json!({"weak": WEAK_CERTIFICATE, "elliptic": ELLIPTIC_CERTIFICATE}).to_string()));
+    is_no_answer(answer(
+        "",
+        &json!({"weak": WEAK_CERTIFICATE, "elliptic": ELLIPTIC_CERTIFICATE}).to_string(),
+    ));
     is_no_answer(answer("", &json!({"pss": PSS_CERTIFICATE}).to_string()));
-    is_no_answer(answer("", &json!({"first": FIRST_CERTIFICATE.replace("MIID", "MIIE")}).to_string()));
+    is_no_answer(answer(
+        "",
+        &json!({"first": FIRST_CERTIFICATE.replace("MIID", "MIIE")}).to_string(),
+    ));
     is_no_answer(answer("", &json!({"first": {"pem": FIRST_CERTIFICATE}}).to_string()));
     is_no_answer(Answer::Close);
     is_no_answer(Answer::Reset);
@@ -111,9 +126,10 @@ fn one_good_key_is_enough() {
 
 #[test]
 fn a_key_of_1024_bits_signs_for_nobody() {
-    for document in
-        [jwk_set(&[weak_jwk(), FIRST.jwk()]), json!({"first": FIRST_CERTIFICATE, "weak": WEAK_CERTIFICATE}).to_string()]
-    {
+    for document in [
+        jwk_set(&[weak_jwk(), FIRST.jwk()]),
+        json!({"first": FIRST_CERTIFICATE, "weak": WEAK_CERTIFICATE}).to_string(),
+    ] {
         let (world, _certs) = with(&document);
         refused(&world.send(post_token(WEAK_TOKEN)), 401, "invalid_token");
     }

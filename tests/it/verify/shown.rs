@@ -14,7 +14,11 @@ use crate::world::{HOUR, NOW, World, body, document, get, post_token, try_serve_
 #[test]
 fn events_say_what_verified_a_token() {
     let (world, _certs) = world("fallback");
-    let last = || world.text("SELECT kind || ' ' || ifnull(verified_by, '-') FROM events ORDER BY id DESC LIMIT 1");
+    let last = || {
+        world.text(
+            "SELECT kind || ' ' || ifnull(verified_by, '-') FROM events ORDER BY id DESC LIMIT 1",
+        )
+    };
     let sign_in = |claims: Value| world.send(post_token(&FIRST.token(claims))).status;
     assert_eq!((sign_in(json!({})), last().as_deref()), (200, Some("signin tokeninfo")));
     world.google.always(status(403));
@@ -32,9 +36,15 @@ fn the_operator_sees_it() {
     let database = program.database().display().to_string();
     run(&["users", "block", "testuser@gmail.com", "--database", &database]);
     let output = run(&["events", "--json", "--database", &database]);
-    let events: Vec<Value> =
-        String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((&events[0]["verified_by"], &events[1]["verified_by"]), (&json!("tokeninfo"), &Value::Null));
+    let events: Vec<Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        (&events[0]["verified_by"], &events[1]["verified_by"]),
+        (&json!("tokeninfo"), &Value::Null)
+    );
 }
 
 #[test]

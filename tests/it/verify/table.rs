@@ -85,7 +85,11 @@ fn claims_get_the_same_verdict() {
         ("a picture that is a list", json!({"picture": []}), BAD),
         ("claims unknown", json!({"nbf": NOW, "x": {"y": [1, null]}}), GOOD),
         ("a nonce nobody asked for", json!({"nonce": "n"}), BAD),
-        ("a service account by its e-mail", json!({"email": "r@p.iam.gserviceaccount.com"}), DENIED),
+        (
+            "a service account by its e-mail",
+            json!({"email": "r@p.iam.gserviceaccount.com"}),
+            DENIED,
+        ),
         ("a service account by its azp", json!({"azp": "117"}), DENIED),
     ];
     let ways = Ways::open();
@@ -107,9 +111,23 @@ fn payloads_get_the_same_verdict() {
         let doubled = usual.replacen('{', &format!("{{\"{name}\":{value},\"{name}\":{value},"), 1);
         ways.agree("a repeated claim", &sign(&doubled), None, BAD);
     }
-    ways.agree("a repetition in escapes", &sign(&usual.replacen('{', "{\"\\u0061ud\":\"x\",", 1)), None, BAD);
-    for payload in ["", "null", "[]", "{}", "\"x\"", "{", &usual[1..], &format!("{usual}x"), &format!("{usual}{usual}")]
-    {
+    ways.agree(
+        "a repetition in escapes",
+        &sign(&usual.replacen('{', "{\"\\u0061ud\":\"x\",", 1)),
+        None,
+        BAD,
+    );
+    for payload in [
+        "",
+        "null",
+        "[]",
+        "{}",
+        "\"x\"",
+        "{",
+        &usual[1..],
+        &format!("{usual}x"),
+        &format!("{usual}{usual}"),
+    ] {
         ways.agree("a payload that is no object", &sign(payload), None, BAD);
     }
 }
@@ -138,11 +156,17 @@ fn headers_and_signatures_get_the_same_verdict() {
         ("another key's signature", attacker(json!({}))),
         ("a key that comes with it", attacker(json!({"jwk": SECOND.jwk()}))),
         ("a key named by its address", attacker(json!({"jku": elsewhere.url()}))),
-        ("a certificate named by its address", attacker(json!({"x5u": elsewhere.url(), "x5c": ["MIIB"]}))),
+        (
+            "a certificate named by its address",
+            attacker(json!({"x5u": elsewhere.url(), "x5c": ["MIIB"]})),
+        ),
         ("a kid of its own", attacker(json!({"kid": "second"}))),
         ("a key of 1024 bits", WEAK_TOKEN.to_owned()),
         ("alg none", format!("{}.{payload}.", segment(r#"{"alg":"none","kid":"first"}"#))),
-        ("alg none with a signature", format!("{}.{payload}.{signature}", segment(r#"{"alg":"none","kid":"first"}"#))),
+        (
+            "alg none with a signature",
+            format!("{}.{payload}.{signature}", segment(r#"{"alg":"none","kid":"first"}"#)),
+        ),
         ("no signature", format!("{signed}.")),
         ("no third segment", signed.to_owned()),
         ("a fourth segment", format!("{good}.{signature}")),
@@ -189,10 +213,18 @@ fn what_tokeninfo_may_overlook_the_keys_refuse() {
 
 /// The classic confusion: HS256, keyed with what everybody knows.
 fn hmac_with_public_key() -> String {
-    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, crate::signing::FIRST_CERTIFICATE.as_bytes());
-    let signed = format!("{}.{}", segment(r#"{"alg":"HS256","kid":"first"}"#), segment(&claims(json!({})).to_string()));
+    let key =
+        ring::hmac::Key::new(ring::hmac::HMAC_SHA256, crate::signing::FIRST_CERTIFICATE.as_bytes());
+    let signed = format!(
+        "{}.{}",
+        segment(r#"{"alg":"HS256","kid":"first"}"#),
+        segment(&claims(json!({})).to_string())
+    );
     let tag = ring::hmac::sign(&key, signed.as_bytes());
-    format!("{signed}.{}", base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, tag))
+    format!(
+        "{signed}.{}",
+        base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, tag)
+    )
 }
 
 /// The same bytes, with the unused bits of the last character set.

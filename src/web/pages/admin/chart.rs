@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{counted, number};
 use crate::store::Day;
-use crate::web::pages::moment::{date, day_of};
+use crate::web::pages::time::{date, day_of};
 
 /// The chart is drawn in these units, and stretched to the page: a day's width, and its bar's.
 const DAY_WIDTH: f64 = 10.0;
@@ -20,8 +20,11 @@ const SCALE_MIN: u64 = 10;
 pub fn chart(days: &[Day]) -> Markup {
     let most = |count: fn(&Day) -> u64| days.iter().map(count).max().unwrap_or_default();
     let (signins_most, refusals_most) = (most(|day| day.signins), most(|day| day.refusals));
-    let (signins, refusals) = days.iter().fold((0, 0), |sum, day| (sum.0 + day.signins, sum.1 + day.refusals));
-    let scaled = |count: u64, most: u64, height: f64| tenths(count as f64 / most.max(SCALE_MIN) as f64 * height);
+    let (signins, refusals) =
+        days.iter().fold((0, 0), |sum, day| (sum.0 + day.signins, sum.1 + day.refusals));
+    let scaled = |count: u64, most: u64, height: f64| {
+        tenths(count as f64 / most.max(SCALE_MIN) as f64 * height)
+    };
     let (width, height) = (days.len() as f64 * DAY_WIDTH, SIGNINS_HEIGHT + REFUSALS_HEIGHT);
     let legend = |class: &str, count: u64, one: &str, most: u64| {
         html! {

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::{counted, number};
 use crate::metrics::{Call, CallResult};
-use crate::web::pages::moment::moment;
+use crate::web::pages::time::moment;
 
 /// What the last calls came to, given the latest first.
 pub fn answers(calls: &[Call]) -> Markup {
@@ -15,8 +15,11 @@ pub fn answers(calls: &[Call]) -> Markup {
         return html! { p.quiet { "Google has not been asked since this server started." } };
     };
     let count = |result| calls.iter().filter(|call| call.result == result).count() as u64;
-    let mut latencies: Vec<Duration> =
-        calls.iter().filter(|call| call.result != CallResult::Failed).map(|call| call.duration).collect();
+    let mut latencies: Vec<Duration> = calls
+        .iter()
+        .filter(|call| call.result != CallResult::Failed)
+        .map(|call| call.duration)
+        .collect();
     latencies.sort_unstable();
     let mut failures: BTreeMap<&str, (u64, i64)> = BTreeMap::new();
     for call in calls.iter().filter(|call| call.result == CallResult::Failed) {

@@ -16,10 +16,10 @@ pub use users::admin_users;
 
 use super::{Scripts, page};
 use crate::error::Error;
+use crate::http::{Request, Response};
 use crate::profile::Profile;
-use crate::store::Holder;
+use crate::store::Authenticated;
 use crate::web::app::App;
-use crate::web::http::{Request, Response};
 use crate::web::signin::{ACCOUNT_PATH, account_name};
 
 /// Where admins begin. Everything of theirs is below.
@@ -36,12 +36,12 @@ fn for_admin(
     app: &App,
     request: &Request,
     now: i64,
-    answer: impl FnOnce(&Holder) -> Result<Response, Error>,
+    answer: impl FnOnce(&Authenticated) -> Result<Response, Error>,
 ) -> Result<Response, Error> {
     if app.settings.admins.emails.is_empty() {
         return Err(Error::NotFound);
     }
-    match app.caller(request, now) {
+    match app.authenticate(request, now) {
         Err(Error::Unauthenticated) if request.wants_page() => {
             let here = if request.method == "POST" { request.path() } else { &request.target };
             let query = Serializer::new(String::new()).append_pair("rd", here).finish();

@@ -4,11 +4,11 @@ use maud::{Markup, html};
 
 use super::{ADMIN_PATH, admin_page, chart, counted, for_admin, google, person, user_path};
 use crate::error::Error;
-use crate::store::{Recorded, Seen};
+use crate::http::{Request, Response};
+use crate::store::{EventRow, Seen};
 use crate::web::app::App;
-use crate::web::http::{Request, Response};
 use crate::web::pages::device::device;
-use crate::web::pages::moment::ago;
+use crate::web::pages::time::ago;
 
 /// Days in the chart.
 const DAYS: u32 = 30;
@@ -64,7 +64,7 @@ fn signed_in(seen: &[Seen], now: i64) -> Markup {
     }
 }
 
-fn refused(refusals: &[(Recorded, bool)], now: i64) -> Markup {
+fn refused(refusals: &[(EventRow, bool)], now: i64) -> Markup {
     html! {
         @if refusals.is_empty() { p.quiet { "Nobody was refused." } }
         ul.rows {

@@ -7,14 +7,14 @@ use percent_encoding::percent_decode_str;
 
 use super::{USERS_PATH, admin_page, for_admin, user_path};
 use crate::error::Error;
-use crate::store::{About, Account, Author, EventFilter, Recorded, Revoked, Session};
+use crate::http::{Request, Response};
+use crate::store::{About, Actor, EventFilter, EventRow, Session, SessionSelector, UserRecord};
 use crate::web::app::App;
-use crate::web::http::{Request, Response};
 use crate::web::pages::account::who;
 use crate::web::pages::device::device;
-use crate::web::pages::moment::{minute, moment};
+use crate::web::pages::time::{minute, moment};
 use crate::web::signin::account_name;
-use crate::web::{intake, origin};
+use crate::web::{origin, signin_request};
 
 /// Events that are shown.
 const EVENTS_MAX: u32 = 50;
@@ -33,17 +33,24 @@ const NOTICES: [(&str, &str); 6] = [
 ///
 /// # Errors
 /// 404 if there is no such user or there are no admins, 401 for a program, 403 for anybody else, 503.
-pub fn admin_user(app: &App, request: &Request, subject: &str, now: i64) -> Result<Response, Error> {
+pub fn admin_user(
+    app: &App,
+    request: &Request,
+    subject: &str,
+    now: i64,
+) -> Result<Response, Error> {
     for_admin(app, request, now, |caller| {
         let subject = decoded(subject)?;
         let account = app.store.account(&subject)?.ok_or(Error::NotFound)?;
         let sessions = app.store.sessions_of(&subject, now, app.settings.session_idle)?;
         let about = Some(About::Subject(subject.into_owned()));
-        let events = app.store.last_events(&EventFilter { about, ..EventFilter::default() }, EVENTS_MAX)?;
+        let events =
+            app.store.last_events(&EventFilter { about, ..EventFilter::default() }, EVENTS_MAX)?;
         let user = &account.user;
         let oneself = user.profile.subject == caller.user.profile.subject;
         let done = request.query("done").next();
-        let notice = NOTICES.iter().find(|(code, _)| done.as_deref() == Some(code)).map(|(_, text)| text);
+        let notice =
+            NOTICES.iter().find(|(code, _)| done.as_deref() == Some(code)).map(|(_, text)| text);
         let content = html! {
             @if let Some(notice) = notice { p.notice role="status" { (notice) } }
             (who(&user.profile))
@@ -69,31 +76,54 @@ pub fn admin_user(app: &App, request: &Request, subject: &str, now: i64) -> Resu
 ///
 /// # Errors
 /// 400 for another action, and for an admin who would lock themselves out; 401, 403, 404, 503.
-pub fn change_user(app: &App, request: &Request, subject: &str, now: i64) -> Result<Response, Error> {
+pub fn change_user(
+    app: &App,
+    request: &Request,
+    subject: &str,
+    now: i64,
+) -> Result<Response, Error> {
     for_admin(app, request, now, |caller| {
         origin::guard_admin(request, &app.settings)?;
         let subject = decoded(subject)?;
         app.store.account(&subject)?.ok_or(Error::NotFound)?;
-        let fields = intake::body_fields(request)?;
+        let fields = signin_request::body_fields(request)?;
         let text = |name| fields.first(name).and_then(|value| value.as_str()).unwrap_or_default();
         let action = text("action");
         if subject == caller.user.profile.subject && matches!(action, "block" | "release") {
-            return Err(Error::InvalidRequest("an admin can neither block themselves nor release their own e-mail"));
+            return Err(Error::InvalidRequest(
+                "an admin can neither block themselves nor release their own e-mail",
+            ));
         }
-        let author = Author::admin(&account_name(&caller.user.profile), app.client(request));
+        let author = Actor::admin(&account_name(&caller.user.profile), app.client(request));
         let (changed, done) = match action {
             "block" => (app.store.set_blocked(&subject, true, author, now)?, "blocked"),
             "unblock" => (app.store.set_blocked(&subject, false, author, now)?, "unblocked"),
             "release" => (app.store.release_email(&subject, author, now)?, "released"),
             "end" => {
-                let one = Revoked::SessionOf(text("session").to_owned(), subject.clone().into_owned());
+                let one = SessionSelector::SessionOf(
+                    text("session").to_owned(),
+                    subject.clone().into_owned(),
+                );
                 (app.store.revoke(one, author, now)? > 0, "ended")
             }
-            "end_all" => (app.store.revoke(Revoked::User(subject.clone().into_owned()), author, now)? > 0, "ended-all"),
-            _ => return Err(Error::InvalidRequest("action must be block, unblock, release, end or end_all")),
+            "end_all" => (
+                app.store.revoke(
+                    SessionSelector::User(subject.clone().into_owned()),
+                    author,
+                    now,
+                )? > 0,
+                "ended-all",
+            ),
+            _ => {
+                return Err(Error::InvalidRequest(
+                    "action must be block, unblock, release, end or end_all",
+                ));
+            }
         };
         let done = if changed { done } else { "nothing" };
-        Ok(Response::see_other(app.settings.url_of(&format!("{}?done={done}", user_path(&subject)))))
+        Ok(Response::see_other(
+            app.settings.url_of(&format!("{}?done={done}", user_path(&subject))),
+        ))
     })
 }
 
@@ -101,7 +131,7 @@ fn decoded(subject: &str) -> Result<Cow<'_, str>, Error> {
     percent_decode_str(subject).decode_utf8().map_err(|_| Error::NotFound)
 }
 
-fn profile(account: &Account) -> Markup {
+fn profile(account: &UserRecord) -> Markup {
     let user = &account.user;
     let authority = if user.profile.email_authoritative { "Google is" } else { "Google is not" };
     html! {
@@ -117,7 +147,7 @@ fn profile(account: &Account) -> Markup {
 }
 
 /// What locks somebody out is behind a fold that says what it does.
-fn levers(account: &Account, oneself: bool) -> Markup {
+fn levers(account: &UserRecord, oneself: bool) -> Markup {
     let profile = &account.user.profile;
     let name = account_name(profile);
     let button = |action: &str, class: &str, label: &str| {
@@ -193,7 +223,7 @@ fn sessions_list(subject: &str, sessions: &[Session], current: &str) -> Markup {
     }
 }
 
-fn happened(event: &Recorded) -> Markup {
+fn happened(event: &EventRow) -> Markup {
     let what = match event.kind.as_str() {
         "signin" => "Signed in",
         "refusal" => "Refused",

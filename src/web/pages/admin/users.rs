@@ -5,10 +5,10 @@ use url::form_urlencoded::Serializer;
 
 use super::{USERS_PATH, admin_page, for_admin, person};
 use crate::error::Error;
+use crate::http::{Request, Response};
 use crate::store::SEARCH_CHARACTERS_MIN;
 use crate::web::app::App;
-use crate::web::http::{Request, Response};
-use crate::web::pages::moment::ago;
+use crate::web::pages::time::ago;
 
 /// Users on a page.
 const PAGE_ROWS: usize = 50;
@@ -24,7 +24,9 @@ pub fn admin_users(app: &App, request: &Request, now: i64) -> Result<Response, E
         let search: String = request.query("q").next().unwrap_or_default();
         let search: String = search.trim().chars().take(SEARCH_CHARACTERS_MAX).collect();
         let from = request.query("from").next().map(|from| from.parse::<i64>()).transpose();
-        let from = from.map_err(|_| Error::InvalidRequest("from must be a number, as the page before gives it"))?;
+        let from = from.map_err(|_| {
+            Error::InvalidRequest("from must be a number, as the page before gives it")
+        })?;
         let people = app.store.people(&search, from, PAGE_ROWS)?;
         let address = |from: Option<i64>| {
             let mut query = Serializer::new(String::new());

@@ -1,0 +1,40 @@
+//! `hallpass backup` and `hallpass restore`.
+
+use std::sync::Arc;
+
+use crate::cli::output::progress::Progress;
+use crate::cli::output::table;
+use crate::config::{BackupOptions, RestoreOptions};
+use crate::process;
+use crate::store::Store;
+
+/// Runs `hallpass backup`.
+///
+/// # Errors
+/// One sentence that says why not.
+pub fn backup(options: &BackupOptions) -> Result<(), String> {
+    process::let_others_go_first();
+    let (database, never) = (&options.database.database, Arc::default());
+    Store::back_up(database, &options.file, pages(&mut Progress::new("copied")), &never)
+        .map_err(|error| error.to_string())?;
+    table::lines([format!("backed up to {}", options.file.display())].into_iter())
+}
+
+/// Runs `hallpass restore`.
+///
+/// # Errors
+/// One sentence that says why not.
+pub fn restore(options: &RestoreOptions) -> Result<(), String> {
+    Store::restore(
+        &options.file,
+        &options.database,
+        options.force,
+        pages(&mut Progress::new("copied")),
+    )
+    .map_err(|error| error.to_string())?;
+    table::lines([format!("restored to {}", options.database.display())].into_iter())
+}
+
+fn pages(progress: &mut Progress) -> impl FnMut(i32, i32) {
+    |all, done| progress.show(u64::from(done.unsigned_abs()), u64::from(all.unsigned_abs()))
+}

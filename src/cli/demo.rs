@@ -1,0 +1,111 @@
+//! `hallpass demo`: the same server, with a stand-in for Google beside it.
+
+use std::net::ToSocketAddrs;
+use std::path::Path;
+use std::sync::Arc;
+
+use url::Url;
+
+use super::serve::{catch_signals, run};
+use crate::config::{ServeOptions, Settings, VerifyOption};
+use crate::google::demo::{CLIENT_ID, DOMAINS, DemoGoogle, PEOPLE};
+use crate::http::ListenAddress;
+use crate::http::{self, Handler, Limits, Request, Response, Service, Sockets, bind_tcp};
+use crate::logging;
+use crate::store::Store;
+use crate::web::App;
+
+/// The default of --database, which here means a temporary one.
+const DEFAULT_DATABASE: &str = "hallpass.db";
+
+/// Connections to the stand-in, and descriptors to reckon with: more than there are exchanges at once.
+const STAND_IN_MAX: usize = 1024;
+
+/// Runs the demonstration until SIGTERM or SIGINT.
+///
+/// # Errors
+/// One sentence that says why it does not start.
+pub fn demo(mut options: ServeOptions) -> Result<(), String> {
+    logging::start(options.log_format);
+    let signals = catch_signals()?;
+    options.listen.iter().try_for_each(require_loopback)?;
+    if options.verify != VerifyOption::Tokeninfo {
+        return Err(
+            "the demonstration's Google has no public keys; leave --verify (HALLPASS_VERIFY) out"
+                .into(),
+        );
+    }
+    let google = Arc::new(DemoGoogle::start());
+    let socket = bind_tcp("127.0.0.1:0")?;
+    let address =
+        socket.local_addr().map_err(|error| format!("cannot listen on loopback: {error}"))?;
+    let handler: Arc<dyn Handler> = Arc::new(StandIn(google.clone()));
+    let limits = Limits {
+        connections_max: STAND_IN_MAX,
+        descriptors: STAND_IN_MAX,
+        unlimited: Box::new(|_| true),
+    };
+    let stand_in =
+        Service::start(Sockets { tcp: vec![socket], ..Sockets::default() }, None, limits, &handler)
+            .map_err(|error| format!("cannot start the stand-in for Google: {error}"))?;
+
+    options.client_id = vec![CLIENT_ID.to_owned()];
+    options.tokeninfo_url =
+        Url::parse(&format!("http://{address}/tokeninfo")).expect("an address makes a URL");
+    if options.allow_domain.is_empty() && options.allow_email.is_empty() && !options.allow_anyone {
+        options.allow_domain = DOMAINS.map(str::to_owned).into();
+    }
+    if options.admin_email.is_empty() {
+        options.admin_email = vec![PEOPLE[0].email.to_owned()];
+    }
+    let folder =
+        tempfile::tempdir().map_err(|error| format!("cannot make a temporary folder: {error}"))?;
+    if options.database == Path::new(DEFAULT_DATABASE) {
+        options.database = folder.path().join(DEFAULT_DATABASE);
+    }
+
+    let (sockets, port) = http::open(&options.listen, options.socket_mode)?;
+    let settings = Settings::new(&options, port)?;
+    let store = Store::open(&options.database).map_err(|error| error.to_string())?;
+    println!(
+        "Demonstration: the people are invented, and Google is not asked. Open this address, end with Ctrl-C:"
+    );
+    println!("\n    {}\n", settings.url_of("/auth/signin"));
+    log::info!("the database is {}", options.database.display());
+    run(sockets, &options, App::new(settings, store).with_demo(google), signals)?;
+    stand_in.stop();
+    Ok(())
+}
+
+/// The stand-in for Google's endpoint, over HTTP.
+struct StandIn(Arc<DemoGoogle>);
+
+impl Handler for StandIn {
+    fn handle(&self, request: &Request, now: i64) -> Response {
+        if request.path() != "/tokeninfo" {
+            return Response::empty(404);
+        }
+        let query = request.target.split_once('?').map_or("", |(_, query)| query);
+        let (status, document) = self.0.tokeninfo(query, now);
+        Response::text(status, "application/json", document)
+    }
+
+    fn reject_busy(&self, _request: &Request) -> Response {
+        Response::empty(503)
+    }
+}
+
+/// Invented people must not open a door to anything real.
+fn require_loopback(address: &ListenAddress) -> Result<(), String> {
+    let ListenAddress::Tcp(text) = address else {
+        return Ok(());
+    };
+    let mut addresses =
+        text.to_socket_addrs().map_err(|error| format!("cannot listen on {text}: {error}"))?;
+    if addresses.all(|address| address.ip().is_loopback()) {
+        return Ok(());
+    }
+    Err(format!(
+        "the demonstration lets anybody in and so listens on loopback addresses only, not on {text}"
+    ))
+}

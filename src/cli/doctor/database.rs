@@ -1,0 +1,133 @@
+//! Is the database there, sound, ours alone, and is there room for it to grow?
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use super::refused;
+use crate::cli::output::report::Finding;
+use crate::process::{free_bytes, is_writable};
+use crate::store::{Inspection, Soundness, StoreError};
+
+/// A check of 10 GB takes about as long.
+const SOUNDNESS_PATIENCE: Duration = Duration::from_secs(60);
+const MEBIBYTE: u64 = 1024 * 1024;
+/// Less room than this is gone within a day of sign-ins, or of somebody's attempts.
+const FREE_BYTES_MIN: u64 = 16 * MEBIBYTE;
+/// What SQLite's log may take, several times.
+const FREE_BYTES_WANTED: u64 = 256 * MEBIBYTE;
+
+/// The database opens, can be written, and is sound; or can be made.
+pub fn database(path: &Path) -> Finding {
+    const CHECK: &str = "database";
+    let name = path.display();
+    let folder = folder_of(path);
+    if !folder.is_dir() {
+        return Finding::failure(
+            CHECK,
+            format!("{name} cannot be made: its folder does not exist"),
+            "make the folder",
+        );
+    }
+    if !is_writable(folder) {
+        return Finding::failure(
+            CHECK,
+            format!("the folder of {name} cannot be written by this user"),
+            "give it to the user that the server runs as, and run doctor as that user",
+        );
+    }
+    let sound = |database: Inspection| -> Result<Soundness, StoreError> {
+        database.soundness(SOUNDNESS_PATIENCE)
+    };
+    match Inspection::open(path).and_then(|database| database.map(sound).transpose()) {
+        Err(why) => refused(CHECK, &why.to_string()),
+        Ok(None) => Finding::ok(CHECK, format!("there is none at {name} yet; the server makes it")),
+        Ok(Some(_)) if !is_writable(path) => Finding::failure(
+            CHECK,
+            format!("{name} cannot be written by this user"),
+            "give it to the user that the server runs as, and run doctor as that user",
+        ),
+        Ok(Some(Soundness::Sound)) => {
+            Finding::ok(CHECK, format!("{name} is sound ({})", mebibytes(size(path))))
+        }
+        Ok(Some(Soundness::Damaged)) => Finding::failure(
+            CHECK,
+            format!("{name} is damaged"),
+            "stop the server and `hallpass restore` a backup",
+        ),
+        Ok(Some(Soundness::Unknown)) => Finding::warning(
+            CHECK,
+            format!(
+                "{name} ({}) could not be checked whole within a minute",
+                mebibytes(size(path))
+            ),
+            "run `hallpass backup`, which checks its copy to the end",
+        ),
+    }
+}
+
+/// Nobody else may read it, if it is there.
+pub fn file_mode(path: &Path) -> Option<Finding> {
+    const CHECK: &str = "file-mode";
+    let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Some(Finding::ok(CHECK, format!("{mode:04o}")));
+    }
+    Some(Finding::warning(
+        CHECK,
+        format!("{mode:04o} lets other users of this machine at names and e-mails"),
+        format!("chmod 600 {}", path.display()),
+    ))
+}
+
+/// The disk has room.
+pub fn disk(path: &Path) -> Finding {
+    const CHECK: &str = "disk";
+    let folder = folder_of(path);
+    let free = match free_bytes(folder) {
+        Ok(free) => free,
+        Err(error) => {
+            return Finding::failure(
+                CHECK,
+                format!("cannot ask about {}: {error}", folder.display()),
+                "make the folder",
+            );
+        }
+    };
+    let (wanted, shown) = (size(path).max(FREE_BYTES_WANTED), mebibytes(free));
+    if free < FREE_BYTES_MIN {
+        return Finding::failure(
+            CHECK,
+            format!("{shown} left; without room nobody can sign in"),
+            "free some",
+        );
+    }
+    if free < wanted {
+        let detail = format!(
+            "{shown} left, less than the {} that a backup and SQLite's log may take",
+            mebibytes(wanted)
+        );
+        return Finding::warning(
+            CHECK,
+            detail,
+            "free some before it runs out: without room nobody can sign in",
+        );
+    }
+    Finding::ok(CHECK, format!("{shown} left"))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
+}
+
+fn size(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |file| file.len())
+}
+
+fn mebibytes(bytes: u64) -> String {
+    match bytes.div_ceil(MEBIBYTE) {
+        mebibytes if mebibytes < 10 * 1024 => format!("{mebibytes} MiB"),
+        mebibytes => format!("{} GiB", mebibytes / 1024),
+    }
+}

@@ -1,0 +1,192 @@
+//! Does Google answer, how fast, and does its clock agree with ours?
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use url::Url;
+
+use super::settings;
+use crate::cli::output::report::Finding;
+use crate::cli::output::time::from_http_date;
+use crate::clock;
+use crate::google::{
+    CLOCK_SKEW_SECONDS_MAX, Exchange, Failure, FetchedKeys, Tokeninfo, VerifierSettings, Verify,
+    find_keys, proxy_for,
+};
+use crate::metrics::Metrics;
+use crate::process;
+use crate::token::IdToken;
+
+/// What is no token of Google's.
+const BAD_TOKEN: &str = "hallpass.doctor.asks";
+/// 50 to 200 ms are usual.
+const SLOW: Duration = Duration::from_secs(1);
+/// Google's hosts that have the endpoints.
+const HOSTS: [&str; 2] = ["oauth2.googleapis.com", "www.googleapis.com"];
+/// Clocks that are kept by NTP agree to far less; the header has whole seconds.
+const CLOCK_SECONDS_TOLERATED: i64 = 30;
+/// Ahead by this, every token seems to have expired.
+const TOKEN_SECONDS: i64 = 60 * 60;
+/// The environment variables that ureq looks for, in its order.
+const PROXY_VARIABLES: [&str; 8] = [
+    "ALL_PROXY",
+    "all_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "NO_PROXY",
+    "no_proxy",
+];
+
+/// Which way calls to Google take.
+pub fn proxy(settings: &VerifierSettings) -> Finding {
+    const CHECK: &str = "proxy";
+    let set: Vec<&str> =
+        PROXY_VARIABLES.into_iter().filter(|name| process::variable(name).is_some()).collect();
+    let url =
+        if settings.verify == Verify::Keys { &settings.keys_url } else { &settings.tokeninfo.url };
+    match (set.is_empty(), proxy_for(url)) {
+        (true, _) => Finding::ok(CHECK, "none: Google is called directly"),
+        (false, Some(proxy)) => {
+            Finding::ok(CHECK, format!("Google is called through {proxy} ({})", set.join(", ")))
+        }
+        (false, None) if url.scheme() == "https" => Finding::warning(
+            CHECK,
+            format!("Google is called directly, though the environment has {}", set.join(", ")),
+            "right if NO_PROXY names Google's host; otherwise write HTTPS_PROXY as http://HOST:PORT",
+        ),
+        (false, None) => {
+            Finding::ok(CHECK, format!("none: it does not count for http ({})", set.join(", ")))
+        }
+    }
+}
+
+/// Those that are asked answer as they should; the clock agrees with theirs; they are Google's.
+pub fn endpoints(settings: &VerifierSettings) -> Vec<Finding> {
+    let VerifierSettings { verify, tokeninfo, keys_url } = settings;
+    let mut findings = Vec::new();
+    let keys = (*verify != Verify::Tokeninfo).then(|| {
+        findings.extend(stranger("keys-url", keys_url));
+        let keys = find_keys(keys_url, Instant::now() + tokeninfo.timeout);
+        findings.push(told_of_keys(settings, &keys));
+        keys
+    });
+    let has_keys = matches!(keys, Some(Ok(_)));
+    let exchange = (*verify != Verify::Keys).then(|| {
+        findings.extend(stranger("tokeninfo-url", &tokeninfo.url));
+        let bad_token = IdToken::parse(BAD_TOKEN).expect("letters and dots");
+        let deadline = Instant::now() + tokeninfo.timeout;
+        let exchange =
+            Tokeninfo::new(tokeninfo, Arc::new(Metrics::default())).exchange(&bad_token, deadline);
+        findings.push(answer(&tokeninfo.url, &exchange, has_keys));
+        exchange
+    });
+    let now = clock::now();
+    let date = exchange.and_then(|exchange| exchange.date).or_else(|| keys?.ok()?.date);
+    findings.push(clock(date.as_deref(), now));
+    findings
+}
+
+fn stranger(check: &'static str, url: &Url) -> Option<Finding> {
+    let is_googles =
+        url.scheme() == "https" && url.host_str().is_some_and(|host| HOSTS.contains(&host));
+    (!is_googles && !settings::is_loopback(url)).then(|| {
+        let detail = format!(
+            "{url} is not Google's: whoever answers there, or on the way, decides who may sign in"
+        );
+        Finding::warning(check, detail, format!("leave --{check} away unless you know who it is"))
+    })
+}
+
+fn told_of_keys(settings: &VerifierSettings, keys: &Result<FetchedKeys, String>) -> Finding {
+    const CHECK: &str = "keys";
+    match keys {
+        Ok(found) => {
+            let keys =
+                found.set.sizes().into_iter().map(|(kid, bits)| format!("{kid} ({bits} bits)"));
+            let lifetime = humantime::format_duration(Duration::from_secs(found.lifetime_seconds));
+            let (count, names) = (keys.len(), keys.collect::<Vec<_>>().join(", "));
+            Finding::ok(CHECK, format!("{count} for {lifetime}: {names}"))
+        }
+        Err(cause) if settings.verify == Verify::Fallback => Finding::warning(
+            CHECK,
+            cause,
+            format!(
+                "let this machine reach {}; until then nothing steps in for tokeninfo",
+                settings.keys_url
+            ),
+        ),
+        Err(cause) => Finding::failure(
+            CHECK,
+            cause,
+            format!(
+                "let this machine reach {}; without keys nobody can sign in",
+                settings.keys_url
+            ),
+        ),
+    }
+}
+
+fn answer(url: &Url, exchange: &Exchange, has_keys: bool) -> Finding {
+    const CHECK: &str = "tokeninfo";
+    let took = exchange.took.as_millis();
+    match &exchange.outcome {
+        Err(Failure::Refused(_)) if exchange.took > SLOW => Finding::warning(
+            CHECK,
+            format!("refused a bad token, as it should, but only after {took} ms"),
+            "look at the network and at DNS: everybody who signs in waits as long",
+        ),
+        Err(Failure::Refused(_)) => {
+            Finding::ok(CHECK, format!("refused a bad token, as it should, after {took} ms"))
+        }
+        Err(Failure::Unavailable { cause, .. }) if has_keys => Finding::warning(
+            CHECK,
+            format!("{cause} ({took} ms)"),
+            format!("let this machine reach {url}; until then Google's keys step in"),
+        ),
+        Err(Failure::Unavailable { cause, .. }) => Finding::failure(
+            CHECK,
+            format!("{cause} ({took} ms)"),
+            format!("let this machine reach {url}; until then nobody can sign in"),
+        ),
+        Ok(_) => Finding::failure(
+            CHECK,
+            format!("{url} says yes to a token that is none"),
+            "leave --tokeninfo-url away: this is not Google's endpoint",
+        ),
+    }
+}
+
+fn clock(date: Option<&str>, now: i64) -> Finding {
+    const CHECK: &str = "clock";
+    const ADVICE: &str = "set it, and keep it with NTP (timedatectl set-ntp true)";
+    let Some(theirs) = date.and_then(from_http_date) else {
+        return Finding::warning(
+            CHECK,
+            "could not be compared: Google told no time",
+            "see what Google answered above",
+        );
+    };
+    let ahead = now - theirs;
+    let distance = humantime::format_duration(Duration::from_secs(ahead.unsigned_abs()));
+    if ahead < -CLOCK_SKEW_SECONDS_MAX {
+        return Finding::failure(
+            CHECK,
+            format!("{distance} behind Google's: tokens come from the future"),
+            ADVICE,
+        );
+    }
+    if ahead >= TOKEN_SECONDS {
+        return Finding::failure(
+            CHECK,
+            format!("{distance} ahead of Google's: tokens seem to have expired"),
+            ADVICE,
+        );
+    }
+    if ahead.abs() > CLOCK_SECONDS_TOLERATED {
+        let side = if ahead > 0 { "ahead of" } else { "behind" };
+        return Finding::warning(CHECK, format!("{distance} {side} Google's"), ADVICE);
+    }
+    Finding::ok(CHECK, format!("within {} s of Google's", ahead.abs().max(1)))
+}

@@ -1,0 +1,212 @@
+//! Do the settings fit together, and fit Google?
+
+use url::{Host, Url};
+
+use super::refused;
+use crate::cli::output::report::Finding;
+use crate::config::{self, ServeOptions};
+use crate::google::Policy;
+use crate::http::ListenAddress;
+
+/// What every client ID of Google's ends with.
+const CLIENT_ID_SUFFIX: &str = ".apps.googleusercontent.com";
+/// What every client secret of Google's begins with.
+const CLIENT_SECRET_PREFIX: &str = "GOCSPX-";
+
+/// Client ids have the shape of Google's.
+pub fn client_ids(serve: &ServeOptions) -> Finding {
+    const CHECK: &str = "client-id";
+    const ADVICE: &str = "copy the client ID from https://console.cloud.google.com/auth/clients: \
+        NUMBER-LETTERS.apps.googleusercontent.com";
+    if serve.client_id.is_empty() {
+        return Finding::failure(
+            CHECK,
+            "there is none, so that no token can be for this server",
+            ADVICE,
+        );
+    }
+    if serve.client_id.iter().any(|id| id.starts_with(CLIENT_SECRET_PREFIX)) {
+        return Finding::failure(
+            CHECK,
+            "a client secret stands in its place; Hallpass needs none",
+            ADVICE,
+        );
+    }
+    let odd: Vec<&str> =
+        serve.client_id.iter().map(String::as_str).filter(|id| !is_client_id(id)).collect();
+    match odd.len() {
+        0 => Finding::ok(CHECK, serve.client_id.join(", ")),
+        count if count == serve.client_id.len() => Finding::failure(
+            CHECK,
+            format!("{} does not look like Google's", odd.join(", ")),
+            ADVICE,
+        ),
+        _ => Finding::warning(
+            CHECK,
+            format!("{} does not look like Google's", odd.join(", ")),
+            ADVICE,
+        ),
+    }
+}
+
+fn is_client_id(text: &str) -> bool {
+    let Some(name) = text.strip_suffix(CLIENT_ID_SUFFIX) else {
+        return false;
+    };
+    // Old ones are the project's number alone.
+    let (project, rest) = name.split_once('-').unwrap_or((name, "old"));
+    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_number = !project.is_empty() && project.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && !rest.is_empty() && rest.bytes().all(alphanumeric)
+}
+
+/// Somebody may sign in, and not everybody by accident.
+pub fn who(serve: &ServeOptions) -> Finding {
+    const CHECK: &str = "who-may-sign-in";
+    match config::policy(serve) {
+        Err(why) => refused(CHECK, &why),
+        Ok(Policy::Anyone) => Finding::warning(
+            CHECK,
+            "anyone with a Google account",
+            "if that is not meant, name them with --allow-domain or --allow-email in place of --allow-anyone",
+        ),
+        Ok(Policy::Listed(list)) => {
+            if list.domains.iter().any(|domain| domain.eq_ignore_ascii_case("gmail.com")) {
+                return Finding::failure(
+                    CHECK,
+                    "--allow-domain gmail.com lets in nobody: only Workspace accounts have a domain",
+                    "name the accounts with --allow-email",
+                );
+            }
+            let domains = list.domains.iter().map(|domain| format!("accounts of {domain}"));
+            Finding::ok(CHECK, domains.chain(list.emails.clone()).collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+/// Browsers and Google take the public URL.
+pub fn public_url(serve: &ServeOptions, url: Result<&Url, &String>) -> Finding {
+    const CHECK: &str = "public-url";
+    let url = match url {
+        Ok(url) => url,
+        Err(why) => return refused(CHECK, why),
+    };
+    let shown = url.origin().ascii_serialization();
+    let is_https = url.scheme() == "https";
+    if serve.tls_cert.is_some() && !is_https {
+        return Finding::failure(
+            CHECK,
+            format!("{shown} is plain http, but with --tls-cert the server speaks HTTPS"),
+            "give --public-url an https address",
+        );
+    }
+    if !is_https && !is_loopback(url) {
+        return Finding::warning(
+            CHECK,
+            format!(
+                "{shown} is plain http: cookies cannot be Secure, anybody on the way can take sessions, and Google's \
+                 button works over https only"
+            ),
+            "put a proxy with a certificate in front, or give --tls-cert and --tls-key; then an https --public-url",
+        );
+    }
+    if !matches!(url.host(), Some(Host::Domain(_))) && !is_loopback(url) {
+        return Finding::warning(
+            CHECK,
+            format!(
+                "{shown} is an address without a name, which Google's console does not take as an origin"
+            ),
+            "give the host a name in DNS, and --public-url that name",
+        );
+    }
+    Finding::ok(
+        CHECK,
+        format!("{shown}; in Google's console, {shown}/auth/signin is the redirect URI"),
+    )
+}
+
+/// Browsers keep the cookie, and send it where it shall go.
+pub fn cookie(serve: &ServeOptions, public_url: &Url) -> Finding {
+    const CHECK: &str = "cookie";
+    let secure = if public_url.scheme() == "https" { "Secure, " } else { "" };
+    let host = public_url.host_str().unwrap_or_default();
+    match serve.cookie_domain.as_deref().map(|domain| config::cookie_domain(domain, public_url)) {
+        None => Finding::ok(CHECK, format!("{secure}for {host} alone")),
+        Some(Ok(domain)) => Finding::ok(CHECK, format!("{secure}for {domain} and its subdomains")),
+        Some(Err(why)) => refused(CHECK, &why),
+    }
+}
+
+/// Other origins are of the same site: to others, the cookie (SameSite=Lax) does not go.
+pub fn allowed_origins(serve: &ServeOptions, public_url: &Url) -> Finding {
+    const CHECK: &str = "allow-origin";
+    let mut elsewhere = Vec::new();
+    for text in &serve.allow_origin {
+        match config::origin(text) {
+            Err(why) => return refused(CHECK, &why),
+            Ok(origin) if Url::parse(&origin).is_ok_and(|url| is_same_site(&url, public_url)) => {}
+            Ok(origin) => elsewhere.push(origin),
+        }
+    }
+    if serve.allow_origin.is_empty() {
+        return Finding::ok(CHECK, "none but the public URL's own");
+    }
+    if elsewhere.is_empty() {
+        return Finding::ok(CHECK, serve.allow_origin.join(", "));
+    }
+    Finding::warning(
+        CHECK,
+        format!(
+            "{} is of another site than the public URL, so browsers send no cookie from there",
+            elsewhere.join(", ")
+        ),
+        "give the page a host of the same domain, or have it send the session as a bearer token",
+    )
+}
+
+/// Scheme and the last two labels are the same. Where people register under two labels (co.uk) this sees one site too
+/// many; the list that tells is longer than the rest of this program.
+fn is_same_site(one: &Url, other: &Url) -> bool {
+    let labels = |url: &Url| match url.host() {
+        Some(Host::Domain(name)) => name.rsplit('.').map(str::to_owned).take(2).collect(),
+        Some(address) => vec![address.to_string()],
+        None => Vec::new(),
+    };
+    one.scheme() == other.scheme() && labels(one) == labels(other)
+}
+
+/// Whoever is trusted to say who the client is.
+pub fn trusted_proxies(serve: &ServeOptions) -> Finding {
+    const CHECK: &str = "trusted-proxy";
+    let trusted = match config::trusted_proxies(&serve.trusted_proxy) {
+        Ok(trusted) => trusted,
+        Err(why) => return refused(CHECK, &why),
+    };
+    if serve.trusted_proxy.iter().any(|item| item.ends_with("/0")) {
+        return Finding::warning(
+            CHECK,
+            "everybody is trusted, so that anybody can forge the address they come from",
+            "name the proxies alone",
+        );
+    }
+    if serve.listen.iter().any(|address| matches!(address, ListenAddress::Unix(_)))
+        && !trusted.trusts(None)
+    {
+        return Finding::warning(
+            CHECK,
+            "the proxy at the Unix socket is not trusted: what it says of clients does not count",
+            "add `unix` to --trusted-proxy",
+        );
+    }
+    Finding::ok(CHECK, serve.trusted_proxy.join(", "))
+}
+
+/// Whether nobody else is on the way to it.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}

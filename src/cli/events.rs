@@ -1,0 +1,92 @@
+//! `hallpass events`: what happened.
+
+use std::thread;
+use std::time::Duration;
+
+use super::find_user;
+use crate::cli::output::table::Column;
+use crate::cli::output::time::local;
+use crate::cli::output::{json, table};
+use crate::clock;
+use crate::config::EventsOptions;
+use crate::store::{About, EventFilter, EventRow, Store, StoreError};
+
+/// How often -f looks for more, and how much it takes at once.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+const FOLLOW_STEP_ROWS: u32 = 1000;
+
+const COLUMNS: [Column; 6] = [
+    Column::whole("TIME"),
+    Column::whole("KIND"),
+    Column::text("WHO"),
+    Column::whole("ADDRESS").spare(2),
+    Column::whole("SESSION").spare(1),
+    Column::text("REASON"),
+];
+
+/// Runs `hallpass events`.
+///
+/// # Errors
+/// One sentence that says why not.
+pub fn events(options: &EventsOptions) -> Result<(), String> {
+    let text = |error: StoreError| error.to_string();
+    let store = Store::open_existing(&options.database.database).map_err(text)?;
+    let ago = |duration: Duration| clock::now().saturating_sub_unsigned(duration.as_secs());
+    let filter = EventFilter {
+        kind: options.kind.clone(),
+        about: options.user.as_deref().map(|name| about(&store, name)).transpose()?,
+        since: options.since.map(ago),
+        until: options.until.map(ago),
+    };
+    // What is recorded between this and the list below is shown once: by the list, whose last id counts then.
+    let mut last_id = store
+        .last_events(&EventFilter::default(), 1)
+        .map_err(text)?
+        .first()
+        .map_or(0, |event| event.id);
+    let mut events = store.last_events(&filter, options.limit).map_err(text)?;
+    loop {
+        if options.json {
+            table::documents(events.iter().map(json::event))?;
+        } else if options.follow {
+            table::rows(events.iter().map(cells))?;
+        } else {
+            table(&events)?;
+        }
+        if !options.follow {
+            return Ok(());
+        }
+        last_id = events.iter().map(|event| event.id).fold(last_id, i64::max);
+        thread::sleep(FOLLOW_INTERVAL);
+        events = store.events_after(&filter, last_id, FOLLOW_STEP_ROWS).map_err(text)?;
+    }
+}
+
+/// Somebody who was refused is no user, so their e-mail is looked for in the events.
+fn about(store: &Store, name: &str) -> Result<About, String> {
+    let accounts = store.accounts_named(name).map_err(|error| error.to_string())?;
+    match (accounts.is_empty(), name.contains('@')) {
+        (false, _) => Ok(About::Subject(find_user::one_account(store, name)?.user.profile.subject)),
+        (true, true) => Ok(About::Email(name.to_owned())),
+        (true, false) => Ok(About::Subject(name.to_owned())),
+    }
+}
+
+/// Prints events as a table.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn table(events: &[EventRow]) -> Result<(), String> {
+    table::table(&COLUMNS, events.iter().map(cells))
+}
+
+fn cells(event: &EventRow) -> Vec<String> {
+    vec![
+        local(event.at),
+        event.kind.clone(),
+        event.email.as_ref().or(event.subject.as_ref()).cloned().unwrap_or_default(),
+        event.client.address.clone().unwrap_or_default(),
+        event.session_id.clone().unwrap_or_default(),
+        event.reason.clone().unwrap_or_default(),
+    ]
+}

@@ -1,0 +1,113 @@
+//! `hallpass users export`: every user, as CSV or JSON, by the names of the HTTP contract.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::cli::output::progress::Progress;
+use crate::cli::output::{json, table};
+use crate::clock;
+use crate::config::ExportFormat;
+use crate::store::{Store, UserRecord};
+
+/// The columns of CSV, and the names in JSON.
+pub const COLUMNS: [&str; 14] = [
+    "sub",
+    "email",
+    "email_verified",
+    "email_authoritative",
+    "pinned_email",
+    "name",
+    "given_name",
+    "family_name",
+    "picture",
+    "hd",
+    "locale",
+    "created_at",
+    "last_signin_at",
+    "blocked_at",
+];
+
+/// Writes all users to that file, or to standard output.
+///
+/// # Errors
+/// One sentence that says why not.
+pub fn users(store: &Store, format: ExportFormat, path: Option<&Path>) -> Result<(), String> {
+    let Some(path) = path else {
+        if format == ExportFormat::Csv && table::is_terminal() {
+            return Err("CSV may hold what steers a terminal; name a file, or pipe it".into());
+        }
+        return table::write(|out| write(store, format, out));
+    };
+    let cannot = |error: io::Error| format!("cannot write {}: {error}", path.display());
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let file = tempfile::Builder::new()
+        .prefix(".hallpass-")
+        .suffix(".part")
+        .tempfile_in(folder)
+        .map_err(cannot)?;
+    let mut out = BufWriter::new(file.as_file());
+    write(store, format, &mut out).and_then(|()| out.flush()).map_err(cannot)?;
+    drop(out);
+    file.as_file().sync_all().map_err(cannot)?;
+    file.persist(path).map(|_: File| ()).map_err(|error| cannot(error.error))
+}
+
+fn write(store: &Store, format: ExportFormat, out: &mut dyn Write) -> io::Result<()> {
+    let (users, _) = store.counts(clock::now()).map_err(io::Error::other)?;
+    let mut progress = Progress::new("exported");
+    let mut done = 0;
+    match format {
+        ExportFormat::Csv => {
+            let mut csv = csv::Writer::from_writer(out);
+            csv.write_record(COLUMNS).map_err(io_error)?;
+            each(store, |account| {
+                done += 1;
+                progress.show(done, users.max(done));
+                csv.write_record(cells(account)).map_err(io_error)
+            })?;
+            csv.flush()
+        }
+        ExportFormat::Json => {
+            write!(out, "[")?;
+            each(store, |account| {
+                done += 1;
+                progress.show(done, users.max(done));
+                let comma = if done == 1 { "" } else { "," };
+                write!(out, "{comma}\n{}", table::document(&json::account(account)))
+            })?;
+            writeln!(out, "\n]")
+        }
+    }
+}
+
+/// The failure itself, so that a reader who left is still known as one.
+fn io_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
+}
+
+/// Visits every user until the first failure, and returns that.
+fn each(store: &Store, mut visit: impl FnMut(&UserRecord) -> io::Result<()>) -> io::Result<()> {
+    let mut outcome = Ok(());
+    let read = store.each_account(|account| {
+        outcome = visit(&account);
+        if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    outcome.and(read.map_err(io::Error::other))
+}
+
+fn cells(account: &UserRecord) -> Vec<String> {
+    let document = json::account(account);
+    let cell = |name: &&str| match &document[*name] {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    COLUMNS.iter().map(cell).collect()
+}

@@ -1,0 +1,201 @@
+//! `hallpass import`: users and blocks from a file, checked before any of them is written.
+
+use std::collections::HashSet;
+use std::fs;
+
+use serde_json::Value;
+
+use super::export::COLUMNS;
+use crate::cli::output::progress::Progress;
+use crate::cli::output::table;
+use crate::clock;
+use crate::config::ImportOptions;
+use crate::json::Fields;
+use crate::profile::Profile;
+use crate::store::{ImportedUser, Store};
+
+/// Google: `sub` has at most 255 ASCII characters.
+const SUBJECT_BYTES_MAX: usize = 255;
+/// The end of the year 9999.
+const TIME_MAX: i64 = 253_402_300_799;
+
+/// The users of the file, as far as it is read.
+#[derive(Default)]
+struct Checked {
+    users: Vec<ImportedUser>,
+    subjects: HashSet<String>,
+    pinned: HashSet<String>,
+}
+
+/// One user of the file: its named values.
+struct Entry<'a>(Vec<(&'a str, String)>);
+
+/// Runs `hallpass import`.
+///
+/// # Errors
+/// One sentence that says why nothing, or not everything, was written.
+pub fn import(options: &ImportOptions) -> Result<(), String> {
+    let store =
+        Store::open_existing(&options.database.database).map_err(|error| error.to_string())?;
+    let about = |why: &str| format!("{}: {}", options.file.display(), table::printable(why));
+    let nothing = |why: String| about(&format!("{why}; nothing was imported"));
+    let text = fs::read_to_string(&options.file)
+        .map_err(|error| nothing(format!("cannot be read: {error}")))?;
+    // Spreadsheets put a byte order mark first.
+    let text = text.trim_start_matches('\u{feff}');
+    let users =
+        if text.trim_start().starts_with('[') { json(text) } else { csv(text) }.map_err(nothing)?;
+    let count = users.len();
+    let mut progress = Progress::new("imported");
+    let imported =
+        store.import(users, clock::now(), |done| progress.show(done as u64, count as u64));
+    drop(progress);
+    imported.map_err(|failure| match failure.written {
+        0 => nothing(failure.cause),
+        written => {
+            about(&format!("{}; only its first {written} users are imported", failure.cause))
+        }
+    })?;
+    table::lines(
+        [format!("imported {count} {}", if count == 1 { "user" } else { "users" })].into_iter(),
+    )
+}
+
+fn csv(text: &str) -> Result<Vec<ImportedUser>, String> {
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let names: Vec<String> =
+        reader.headers().map_err(|error| error.to_string())?.iter().map(str::to_owned).collect();
+    require_columns(names.iter().map(String::as_str), "the header")?;
+    let mut checked = Checked::default();
+    for record in reader.records() {
+        let record = record.map_err(|error| error.to_string())?;
+        let entry =
+            Entry(names.iter().map(String::as_str).zip(record.iter().map(str::to_owned)).collect());
+        let line = record.position().map_or(0, csv::Position::line);
+        checked.add(&entry).map_err(|why| format!("line {line}: {why}"))?;
+    }
+    Ok(checked.users)
+}
+
+fn json(text: &str) -> Result<Vec<ImportedUser>, String> {
+    let objects: Vec<Fields> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let mut checked = Checked::default();
+    for (index, object) in objects.iter().enumerate() {
+        let place = format!("user {}", index + 1);
+        require_columns(object.iter().map(|(name, _)| name), &place)?;
+        let mut entry = Entry(Vec::new());
+        for (name, value) in object.iter() {
+            let text = match value {
+                Value::Null => continue,
+                Value::String(text) => text.clone(),
+                Value::Bool(_) | Value::Number(_) => value.to_string(),
+                _ => return Err(format!("{place}: {name} is neither text nor a number")),
+            };
+            entry.0.push((name, text));
+        }
+        checked.add(&entry).map_err(|why| format!("{place}: {why}"))?;
+    }
+    Ok(checked.users)
+}
+
+/// Known names, once each, and `sub` among them.
+fn require_columns<'a>(names: impl Iterator<Item = &'a str>, place: &str) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if !COLUMNS.contains(&name) {
+            return Err(format!("{place} has {name}, which no user has"));
+        }
+        if !seen.insert(name) {
+            return Err(format!("{place} has {name} twice"));
+        }
+    }
+    if seen.contains("sub") { Ok(()) } else { Err(format!("{place} has no sub")) }
+}
+
+impl Checked {
+    fn add(&mut self, entry: &Entry) -> Result<(), String> {
+        let user = entry.user()?;
+        if !self.subjects.insert(user.profile.subject.clone()) {
+            return Err(format!("the sub {} stands there twice", user.profile.subject));
+        }
+        if let Some(email) = &user.pinned_email
+            && !self.pinned.insert(email.clone())
+        {
+            return Err(format!("another user of the file holds {email} as well"));
+        }
+        self.users.push(user);
+        Ok(())
+    }
+}
+
+impl Entry<'_> {
+    fn user(&self) -> Result<ImportedUser, String> {
+        let subject = self.text("sub").ok_or("sub is empty")?;
+        if subject.len() > SUBJECT_BYTES_MAX
+            || !subject.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+        {
+            return Err("sub is not 1 to 255 ASCII characters".into());
+        }
+        let (email, pinned_email) = (self.email("email")?, self.email("pinned_email")?);
+        if pinned_email
+            .as_ref()
+            .is_some_and(|email| email.bytes().any(|byte| byte.is_ascii_uppercase()))
+        {
+            return Err("pinned_email is not in lower case".into());
+        }
+        let (created_at, last_signin_at) = (self.time("created_at")?, self.time("last_signin_at")?);
+        if created_at.zip(last_signin_at).is_some_and(|(created, last)| created > last) {
+            return Err("created_at is after last_signin_at".into());
+        }
+        Ok(ImportedUser {
+            profile: Profile {
+                subject,
+                email,
+                email_verified: self.flag("email_verified")?,
+                email_authoritative: self.flag("email_authoritative")?.unwrap_or(false),
+                name: self.text("name"),
+                given_name: self.text("given_name"),
+                family_name: self.text("family_name"),
+                picture: self.text("picture"),
+                hosted_domain: self.text("hd"),
+                locale: self.text("locale"),
+            },
+            pinned_email,
+            created_at,
+            last_signin_at,
+            blocked_at: self.time("blocked_at")?,
+        })
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        let value = self.0.iter().find(|(field, _)| *field == name).map(|(_, value)| value.clone());
+        value.filter(|text| !text.is_empty())
+    }
+
+    fn email(&self, name: &str) -> Result<Option<String>, String> {
+        match self.text(name) {
+            Some(text) if !text.contains('@') => Err(format!("{name} is no e-mail: {text}")),
+            email => Ok(email),
+        }
+    }
+
+    /// Spreadsheets write TRUE.
+    fn flag(&self, name: &str) -> Result<Option<bool>, String> {
+        match self.text(name).map(|text| text.to_ascii_lowercase()).as_deref() {
+            None => Ok(None),
+            Some("true" | "1") => Ok(Some(true)),
+            Some("false" | "0") => Ok(Some(false)),
+            Some(other) => Err(format!("{name} is neither true nor false: {other}")),
+        }
+    }
+
+    fn time(&self, name: &str) -> Result<Option<i64>, String> {
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        match text.parse() {
+            Ok(at) if (0..=TIME_MAX).contains(&at) => Ok(Some(at)),
+            _ => Err(format!("{name} is no time in unix seconds: {text}")),
+        }
+    }
+}

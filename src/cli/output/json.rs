@@ -1,0 +1,45 @@
+//! Users, sessions and events as JSON: the names of the HTTP contract, times in unix seconds.
+
+use serde_json::{Value, json};
+
+use crate::store::{EventRow, Session, SessionKind, User, UserRecord};
+
+/// A user, with what only the operator sees.
+pub fn account(account: &UserRecord) -> Value {
+    let mut document = json!(account.user);
+    document["blocked_at"] = json!(account.user.blocked_at);
+    document["pinned_email"] = json!(account.pinned_email);
+    document
+}
+
+/// A session, and whose it is.
+pub fn session(session: &Session, user: &User) -> Value {
+    json!({
+        "id": session.id,
+        "sub": user.profile.subject,
+        "email": user.profile.email,
+        "kind": if session.kind == SessionKind::Session { "session" } else { "id_token" },
+        "created_at": session.created_at,
+        "last_seen_at": session.last_seen_at,
+        "expires_at": session.expires_at,
+        "client_address": session.client.address,
+        "user_agent": session.client.user_agent,
+    })
+}
+
+/// An event.
+pub fn event(event: &EventRow) -> Value {
+    json!({
+        "id": event.id,
+        "at": event.at,
+        "kind": event.kind,
+        "sub": event.subject,
+        "email": event.email,
+        "session_id": event.session_id,
+        "client_address": event.client.address,
+        "client_id": event.client_id,
+        "user_agent": event.client.user_agent,
+        "verified_by": event.verified_by,
+        "reason": event.reason,
+    })
+}

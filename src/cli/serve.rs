@@ -1,0 +1,218 @@
+//! `hallpass serve`: from the flags to a running server, and to its end.
+
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::scheduled_backups::Backups;
+use crate::clock;
+use crate::config::{ServeOptions, Settings};
+use crate::google::{Keys, Policy, Verify};
+use crate::http::door::TlsFiles;
+use crate::http::{self, Handler, Limits, Request, Response, Service, Sockets, bind_tcp};
+use crate::logging;
+use crate::store::Store;
+use crate::web::App;
+
+/// Descriptors wanted beyond one a connection: those of requests inside, of the database and of calls to Google.
+pub(super) const DESCRIPTORS_BESIDE_CONNECTIONS: u64 = 4096;
+/// Scrapers are few.
+const METRICS_CONNECTIONS_MAX: usize = 64;
+/// How often expired rows are looked for, and the pause between two steps of deleting them.
+const PURGE_INTERVAL: Duration = Duration::from_secs(60);
+const PURGE_PAUSE: Duration = Duration::from_millis(50);
+/// How often it is looked whether Google's keys are due.
+const KEYS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Runs the server until SIGTERM or SIGINT.
+///
+/// # Errors
+/// One sentence that says why it does not start.
+pub fn serve(options: &ServeOptions) -> Result<(), String> {
+    logging::start(options.log_format);
+    let signals = catch_signals()?;
+    let (sockets, port) = http::open(&options.listen, options.socket_mode)?;
+    let settings = Settings::new(options, port)?;
+    let store = Store::open(&options.database).map_err(|error| error.to_string())?;
+    announce(&settings, &sockets, &options.database);
+    run(sockets, options, App::new(settings, store), signals)
+}
+
+/// Catches the signals that [`run`] acts on, from here on: a stop that is asked for while starting is a clean one, too.
+pub fn catch_signals() -> Result<Signals, String> {
+    Signals::new([SIGTERM, SIGINT, SIGHUP])
+        .map_err(|error| format!("cannot catch signals: {error}"))
+}
+
+/// Serves until a signal asks to stop; SIGHUP reads the certificate again.
+pub fn run(
+    mut sockets: Sockets,
+    options: &ServeOptions,
+    app: App,
+    mut signals: Signals,
+) -> Result<(), String> {
+    let files = options.tls_cert.clone().zip(options.tls_key.clone());
+    let tls = files.map(|(certificate, key)| TlsFiles { certificate, key });
+    if let Some(address) = &options.http_redirect {
+        let (socket, origin) = (bind_tcp(address)?, app.settings().origin());
+        let bound = socket.local_addr().map_or(address.clone(), |bound| bound.to_string());
+        log::info!("sending plain http on {bound} to {origin}");
+        sockets.redirect = Some((socket, origin));
+    }
+    let trusted = app.settings().trusted_proxies.clone();
+    let limits = Limits {
+        connections_max: options.max_connections as usize,
+        descriptors: raise_descriptor_limit(u64::from(options.max_connections)),
+        unlimited: Box::new(move |address| trusted.trusts(Some(address))),
+    };
+    let app = Arc::new(app);
+    keep_purging(Arc::downgrade(&app));
+    if let Some(keys) = app.keys() {
+        keep_keys_fresh(keys.clone(), Arc::downgrade(&app));
+    }
+    let backups = Backups::start(&options.keeping, &options.database, &app);
+    let cannot = |error| format!("cannot start serving: {error}");
+    let metrics = options
+        .metrics_listen
+        .as_deref()
+        .map(|address| serve_metrics(address, app.clone()))
+        .transpose()?;
+    let handler: Arc<dyn Handler> = app.clone();
+    let serving = Service::start(sockets, tls, limits, &handler).map_err(cannot)?;
+    app.watch_door(serving.door_counters());
+    for signal in signals.forever() {
+        if signal != SIGHUP {
+            log::info!(
+                "stopping on {}",
+                signal_hook::low_level::signal_name(signal).unwrap_or("a signal")
+            );
+            break;
+        }
+        if let Err(error) = serving.reload_tls() {
+            log::error!("the certificate stays as it was: {error}");
+        }
+    }
+    backups.into_iter().for_each(Backups::stop);
+    serving.stop();
+    metrics.into_iter().for_each(Service::stop);
+    log::info!("stopped");
+    Ok(())
+}
+
+/// An address where whoever can reach it gets the metrics and nothing else.
+fn serve_metrics(address: &str, app: Arc<App>) -> Result<Service, String> {
+    struct Metrics(Arc<App>);
+    impl Handler for Metrics {
+        fn handle(&self, request: &Request, now: i64) -> Response {
+            self.0.handle_metrics(request, now)
+        }
+
+        fn reject_busy(&self, request: &Request) -> Response {
+            self.0.reject_busy(request)
+        }
+    }
+    let limits = Limits {
+        connections_max: METRICS_CONNECTIONS_MAX,
+        descriptors: DESCRIPTORS_BESIDE_CONNECTIONS as usize,
+        unlimited: Box::new(|_| false),
+    };
+    let sockets = Sockets { tcp: vec![bind_tcp(address)?], ..Sockets::default() };
+    let handler: Arc<dyn Handler> = Arc::new(Metrics(app));
+    Service::start(sockets, None, limits, &handler)
+        .map_err(|error| format!("cannot serve metrics on {address}: {error}"))
+}
+
+fn announce(settings: &Settings, sockets: &Sockets, database: &Path) {
+    let tcp = sockets
+        .tcp
+        .iter()
+        .filter_map(|socket| socket.local_addr().ok())
+        .map(|address| address.to_string());
+    let unix = sockets.unix.iter().filter_map(|socket| {
+        Some(format!("unix:{}", socket.local_addr().ok()?.as_pathname()?.display()))
+    });
+    let addresses: Vec<String> = tcp.chain(unix).collect();
+    log::info!(
+        "listening on {}, which browsers reach as {}",
+        addresses.join(", "),
+        settings.origin()
+    );
+    let place = std::path::absolute(database).unwrap_or_else(|_| database.to_owned());
+    log::info!("the database is {}", place.display());
+    log::info!("tokens may be for {}", settings.client_ids.join(", "));
+    match settings.verifier.verify {
+        Verify::Tokeninfo => {}
+        Verify::Fallback => log::info!("where tokeninfo cannot answer, Google's keys verify them"),
+        Verify::Keys => log::info!("Google's keys verify them, and tokeninfo is not asked"),
+    }
+    match &settings.policy {
+        Policy::Anyone => log::warn!("anyone with a Google account may sign in (--allow-anyone)"),
+        Policy::Listed(list) => {
+            let names: Vec<String> = list
+                .domains
+                .iter()
+                .map(|domain| format!("accounts of {domain}"))
+                .chain(list.emails.clone())
+                .collect();
+            log::info!("may sign in: {}", names.join(", "));
+        }
+    }
+    let local = matches!(settings.public_url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    if !settings.is_https() && !local {
+        log::warn!("the public URL is plain http: anybody on the way can take sessions; use HTTPS");
+    }
+}
+
+/// Raises the soft limit as far as it makes sense; returns what it is then.
+fn raise_descriptor_limit(connections: u64) -> usize {
+    /// What POSIX promises, should nobody tell.
+    const LEAST: u64 = 256;
+    let limit = rlimit::increase_nofile_limit(connections + DESCRIPTORS_BESIDE_CONNECTIONS)
+        .unwrap_or_else(|error| {
+            log::warn!("cannot raise the limit of file descriptors: {error}");
+            rlimit::Resource::NOFILE.get_soft().unwrap_or(LEAST)
+        });
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+/// Deletes in small steps what time has made worthless, and then lets go of its memory, for as long as the application is
+/// there.
+fn keep_purging(app: Weak<App>) {
+    thread::spawn(move || {
+        while let Some(app) = app.upgrade() {
+            let more = app
+                .store()
+                .purge(clock::now(), app.settings().events_kept)
+                .inspect_err(|error| log::warn!("cannot purge: {error}"))
+                .unwrap_or(false);
+            if !more {
+                app.store().forget_unseen(clock::now());
+            }
+            drop(app);
+            thread::sleep(if more { PURGE_PAUSE } else { PURGE_INTERVAL });
+        }
+    });
+}
+
+/// Fetches Google's keys ahead of time, and saves those that are new, for as long as the application is there. It is not
+/// held meanwhile: a fetch may take seconds, and a stop shall not wait for it.
+fn keep_keys_fresh(keys: Arc<Keys>, app: Weak<App>) {
+    thread::spawn(move || {
+        let mut saved = None;
+        loop {
+            keys.refresh(clock::now());
+            let Some(app) = app.upgrade() else { return };
+            let published = keys.published();
+            if published != saved {
+                published.iter().cloned().for_each(|keys| app.store().save_keys(keys));
+                saved = published;
+            }
+            drop(app);
+            thread::sleep(KEYS_INTERVAL);
+        }
+    });
+}

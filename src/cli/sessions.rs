@@ -1,0 +1,99 @@
+//! `hallpass sessions`: who is signed in, and ending it.
+
+use super::confirm;
+use super::find_user::one_account;
+use crate::cli::output::progress::Progress;
+use crate::cli::output::table::Column;
+use crate::cli::output::time::local;
+use crate::cli::output::{json, table};
+use crate::clock;
+use crate::config::{SessionsCommand, SessionsOptions};
+use crate::store::{Actor, Session, SessionSelector, Store, StoreError, User};
+
+const COLUMNS: [Column; 7] = [
+    Column::whole("ID"),
+    Column::text("USER"),
+    Column::whole("CREATED").spare(3),
+    Column::whole("LAST SEEN").spare(5),
+    Column::whole("EXPIRES").spare(2),
+    Column::whole("ADDRESS").spare(4),
+    Column::text("USER AGENT").spare(1),
+];
+
+/// Runs `hallpass sessions`.
+///
+/// # Errors
+/// One sentence that says why not.
+pub fn sessions(options: &SessionsOptions) -> Result<(), String> {
+    let text = |error: StoreError| error.to_string();
+    let store = Store::open_existing(&options.database.database).map_err(text)?;
+    let now = clock::now();
+    let subject =
+        |who: &String| one_account(&store, who).map(|account| account.user.profile.subject);
+    match &options.command {
+        SessionsCommand::List { user, limit, json } => {
+            let subject = user.as_ref().map(subject).transpose()?;
+            let open = store.open_sessions(subject.as_deref(), now, *limit).map_err(text)?;
+            if *json {
+                return table::documents(
+                    open.iter().map(|(session, user)| json::session(session, user)),
+                );
+            }
+            table(&open)
+        }
+        SessionsCommand::Revoke { id, user, yes, .. } => {
+            let ended = match (id, user) {
+                (Some(id), _) => {
+                    match store
+                        .revoke(SessionSelector::Session(id.clone()), Actor::operator(), now)
+                        .map_err(text)?
+                    {
+                        0 => {
+                            return Err(format!(
+                                "there is no session {} that has not ended",
+                                table::printable(id)
+                            ));
+                        }
+                        ended => ended,
+                    }
+                }
+                (None, Some(who)) => store
+                    .revoke(SessionSelector::User(subject(who)?), Actor::operator(), now)
+                    .map_err(text)?,
+                (None, None) => {
+                    confirm::require(*yes, "End all sessions of everybody?")?;
+                    let (_, open) = store.counts(now).map_err(text)?;
+                    let mut progress = Progress::new("ended");
+                    store
+                        .revoke_all(now, |ended| {
+                            progress.show(ended as u64, open.max(ended as u64))
+                        })
+                        .map_err(text)?
+                }
+            };
+            table::lines(
+                [format!("ended {ended} {}", if ended == 1 { "session" } else { "sessions" })]
+                    .into_iter(),
+            )
+        }
+    }
+}
+
+/// Prints sessions as a table.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn table(sessions: &[(Session, User)]) -> Result<(), String> {
+    let rows = sessions.iter().map(|(session, user)| {
+        vec![
+            session.id.clone(),
+            user.profile.email.as_ref().unwrap_or(&user.profile.subject).clone(),
+            local(session.created_at),
+            local(session.last_seen_at),
+            local(session.expires_at),
+            session.client.address.clone().unwrap_or_default(),
+            session.client.user_agent.clone().unwrap_or_default(),
+        ]
+    });
+    table::table(&COLUMNS, rows)
+}

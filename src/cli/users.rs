@@ -1,0 +1,151 @@
+//! `hallpass users`: who has signed in, and what the operator changes about them.
+
+use serde_json::json;
+
+use super::find_user::{called, one_account};
+use super::{confirm, events, export, sessions};
+use crate::cli::output::table::Column;
+use crate::cli::output::time::local;
+use crate::cli::output::{json, table};
+use crate::clock;
+use crate::config::{SortOption, UsersCommand, UsersOptions};
+use crate::store::{About, Actor, EventFilter, Store, StoreError, UserRecord, UserSort};
+
+/// What `users show` shows of a user's sessions and events.
+const SHOWN_MAX: u32 = 20;
+
+const COLUMNS: [Column; 6] = [
+    Column::text("E-MAIL"),
+    Column::text("NAME").spare(2),
+    Column::whole("SUB"),
+    Column::whole("LAST SIGN-IN").spare(3),
+    Column::whole("CREATED").spare(1),
+    Column::whole("STATE"),
+];
+
+/// Runs `hallpass users`.
+///
+/// # Errors
+/// One sentence that says why not.
+pub fn users(options: &UsersOptions) -> Result<(), String> {
+    let text = |error: StoreError| error.to_string();
+    let store = Store::open_existing(&options.database.database).map_err(text)?;
+    let now = clock::now();
+    match &options.command {
+        UsersCommand::List { search, sort, limit, json } => {
+            let sort = match sort {
+                SortOption::Name => UserSort::Name,
+                SortOption::Email => UserSort::Email,
+                SortOption::LastSignin => UserSort::LastSignIn,
+                SortOption::Created => UserSort::Created,
+            };
+            list(&store.accounts(search.as_deref(), sort, *limit).map_err(text)?, *json)
+        }
+        UsersCommand::Show { who, json } => {
+            show(&store, &one_account(&store, &who.who)?, *json, now)
+        }
+        UsersCommand::Block(who) => {
+            let account = one_account(&store, &who.who)?;
+            let changed =
+                store.set_blocked(subject(&account), true, Actor::operator(), now).map_err(text)?;
+            say(if changed { "blocked" } else { "was blocked already:" }, &account)
+        }
+        UsersCommand::Unblock(who) => {
+            let account = one_account(&store, &who.who)?;
+            let changed = store
+                .set_blocked(subject(&account), false, Actor::operator(), now)
+                .map_err(text)?;
+            say(if changed { "unblocked" } else { "was not blocked:" }, &account)
+        }
+        UsersCommand::Release(who) => {
+            let account = one_account(&store, &who.who)?;
+            let changed =
+                store.release_email(subject(&account), Actor::operator(), now).map_err(text)?;
+            say(if changed { "released the e-mail of" } else { "held no e-mail:" }, &account)
+        }
+        UsersCommand::Export { format, file } => export::users(&store, *format, file.as_deref()),
+        UsersCommand::Delete { who, yes } => {
+            let account = one_account(&store, &who.who)?;
+            confirm::require(
+                *yes,
+                &format!("Delete {} and all their sessions?", called(&account)),
+            )?;
+            store.delete_user(subject(&account), now).map_err(text)?;
+            say("deleted", &account)
+        }
+    }
+}
+
+fn subject(account: &UserRecord) -> &str {
+    &account.user.profile.subject
+}
+
+fn say(what: &str, account: &UserRecord) -> Result<(), String> {
+    table::lines([format!("{what} {}", called(account))].into_iter())
+}
+
+fn list(accounts: &[UserRecord], json: bool) -> Result<(), String> {
+    if json {
+        return table::documents(accounts.iter().map(json::account));
+    }
+    let rows = accounts.iter().map(|account| {
+        let user = &account.user;
+        vec![
+            user.profile.email.clone().unwrap_or_default(),
+            user.profile.name.clone().unwrap_or_default(),
+            user.profile.subject.clone(),
+            local(user.last_signin_at),
+            local(user.created_at),
+            if user.blocked_at.is_some() { "blocked".into() } else { String::new() },
+        ]
+    });
+    table::table(&COLUMNS, rows)
+}
+
+fn show(store: &Store, account: &UserRecord, json: bool, now: i64) -> Result<(), String> {
+    let text = |error: StoreError| error.to_string();
+    let open = store.open_sessions(Some(subject(account)), now, SHOWN_MAX).map_err(text)?;
+    let filter = EventFilter {
+        about: Some(About::Subject(subject(account).to_owned())),
+        ..EventFilter::default()
+    };
+    let last = store.last_events(&filter, SHOWN_MAX).map_err(text)?;
+    if json {
+        let document = json!({
+            "user": json::account(account),
+            "sessions": open.iter().map(|(session, user)| json::session(session, user)).collect::<Vec<_>>(),
+            "events": last.iter().map(json::event).collect::<Vec<_>>(),
+        });
+        return table::documents([document].into_iter());
+    }
+    table::table(
+        &[Column::whole("USER"), Column::text("")],
+        profile(account).into_iter().map(|(name, value)| vec![name.to_owned(), value]),
+    )?;
+    table::lines(["".into(), format!("Open sessions: {}", open.len())].into_iter())?;
+    sessions::table(&open)?;
+    table::lines(["".into(), format!("Last events: {}", last.len())].into_iter())?;
+    events::table(&last)
+}
+
+fn profile(account: &UserRecord) -> Vec<(&'static str, String)> {
+    let (user, profile) = (&account.user, &account.user.profile);
+    let claims = [
+        ("sub", Some(profile.subject.clone())),
+        ("e-mail", profile.email.clone()),
+        ("pinned e-mail", account.pinned_email.clone()),
+        ("name", profile.name.clone()),
+        ("domain", profile.hosted_domain.clone()),
+        ("locale", profile.locale.clone()),
+        ("created", Some(local(user.created_at))),
+        ("last sign-in", Some(local(user.last_signin_at))),
+        (
+            "blocked",
+            Some(
+                user.blocked_at
+                    .map_or_else(|| "no".to_owned(), |at| format!("since {}", local(at))),
+            ),
+        ),
+    ];
+    claims.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}

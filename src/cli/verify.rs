@@ -1,0 +1,229 @@
+//! `hallpass verify`: what every check finds in an ID token, without recording anything.
+
+use std::io::{self, IsTerminal, Read};
+use std::path::Path;
+
+use super::stop::Stop;
+use crate::cli::output::report::{Finding, Report, Verdict};
+use crate::cli::output::time::{local, span};
+use crate::clock;
+use crate::config::{self, VerifyOptions};
+use crate::google::{self, Claimed, Failure, Identity, Policy, Rejection, Statement, VerifiedBy};
+use crate::store::{Inspection, Refusal};
+use crate::token::{ID_TOKEN_BYTES_MAX, IdToken, PastedToken};
+
+/// The exit code if it cannot be told: neither good nor refused.
+const CANNOT_SAY: u8 = 3;
+/// The exit code of clap for wrong usage.
+const USAGE: u8 = 2;
+/// A token and white space around it; what is longer is no token.
+const INPUT_BYTES_MAX: u64 = 2 * ID_TOKEN_BYTES_MAX as u64;
+
+/// Runs `hallpass verify`.
+///
+/// # Errors
+/// If the token would not sign anybody in: one sentence, without the token.
+pub fn verify(options: &VerifyOptions) -> Result<(), Stop> {
+    let usage = |message: String| Stop { code: USAGE, message };
+    if options.serve.client_id.is_empty() {
+        return Err(usage(
+            "give --client-id (or HALLPASS_CLIENT_ID) the client ID that the token is for".into(),
+        ));
+    }
+    let policy = config::policy(&options.serve).map_err(usage)?;
+    let verifier = config::verifier(&options.serve).map_err(usage)?;
+    let pasted = match options.token.as_slice() {
+        [] => from_stdin().map_err(usage)?,
+        [token] => token.clone(),
+        _ => return Err(usage("give one token; this one is in pieces".into())),
+    };
+
+    let mut report = Report::new(options.json);
+    let text = pasted.expose();
+    let Some(token) = IdToken::parse(text) else {
+        report.add(finding(
+            "shape",
+            Verdict::Failure,
+            format!("{} bytes that cannot be a Google ID token", text.len()),
+        ))?;
+        return conclude(report, None);
+    };
+    let segments = match text.split('.').count() {
+        3 => "3 segments".to_owned(),
+        other => format!("{other} segments, and not the 3 of an ID token"),
+    };
+    report.add(finding("shape", Verdict::Ok, format!("{} bytes in {segments}", text.len())))?;
+
+    let mut statements = google::hear(&verifier, &token);
+    let last = statements.pop();
+    for statement in &statements {
+        // Others were asked in its place, so it decides nothing.
+        report.add(Finding { verdict: Verdict::Warning, ..heard(statement) })?;
+    }
+    last.as_ref().map_or(Ok(()), |statement| report.add(heard(statement)))?;
+    // Without Google's word, what the token says of itself may still tell why.
+    let vouched = last.and_then(|statement| statement.outcome.ok());
+    let is_vouched = vouched.is_some();
+    let Some(document) = vouched.or_else(|| token.payload()) else {
+        report.add(finding("claims", Verdict::Unknown, "there are none to look at"))?;
+        return conclude(report, None);
+    };
+    let now = clock::now();
+    let (rules, claimed) =
+        Identity::explain(&document, &options.serve.client_id, options.nonce.as_deref(), now);
+    for rule in rules {
+        report.add(explained(&rule, is_vouched, claimed.as_ref(), now))?;
+    }
+    if let Some(claimed) = &claimed {
+        report.add(admitted(&policy, claimed))?;
+        for finding in remembered(&options.serve.database, claimed, &token) {
+            report.add(finding)?;
+        }
+    }
+    conclude(report, claimed.as_ref())
+}
+
+fn from_stdin() -> Result<PastedToken, String> {
+    let mut text = String::new();
+    let stdin = io::stdin();
+    let read = if stdin.is_terminal() {
+        eprint!("ID token: ");
+        stdin.read_line(&mut text)
+    } else {
+        stdin.lock().take(INPUT_BYTES_MAX).read_to_string(&mut text)
+    };
+    // The error of text that is not UTF-8 does not hold it.
+    read.map_err(|error| format!("cannot read the token: {error}"))?;
+    Ok(text.into())
+}
+
+fn finding(check: &'static str, verdict: Verdict, detail: impl Into<String>) -> Finding {
+    Finding { check, verdict, detail: detail.into(), advice: None }
+}
+
+fn heard(statement: &Statement) -> Finding {
+    let took = statement.took.as_millis();
+    let key =
+        statement.kid.as_ref().map(|kid| format!(" (RS256, key {kid:?})")).unwrap_or_default();
+    let (verdict, detail) = match (&statement.outcome, statement.by) {
+        (Ok(_), VerifiedBy::Tokeninfo) => {
+            (Verdict::Ok, format!("Google vouches for it, after {took} ms"))
+        }
+        (Ok(_), VerifiedBy::Keys) => {
+            (Verdict::Ok, format!("Google has signed it{key}, after {took} ms"))
+        }
+        (Err(Failure::Refused(_)), VerifiedBy::Tokeninfo) => (
+            Verdict::Failure,
+            format!("Google refuses it, after {took} ms: it is malformed, altered or expired"),
+        ),
+        (Err(Failure::Refused(reason)), VerifiedBy::Keys) => {
+            (Verdict::Failure, format!("{reason}{key}"))
+        }
+        (Err(Failure::Unavailable { cause, .. }), _) => {
+            (Verdict::Unknown, format!("{cause}, after {took} ms"))
+        }
+    };
+    finding(statement.by.as_str(), verdict, detail)
+}
+
+fn explained(
+    rule: &google::Finding,
+    is_vouched: bool,
+    claimed: Option<&Claimed>,
+    now: i64,
+) -> Finding {
+    let claim = rule.claim.as_deref().unwrap_or("absent");
+    let shown = match rule.rule {
+        "claims" if is_vouched => "complete".into(),
+        "claims" => "complete, but they are the token's own: Google does not vouch for them".into(),
+        "exp" | "iat" => claim
+            .parse()
+            .map_or(claim.to_owned(), |at| format!("{} ({})", local(at), span(at, now))),
+        "profile" => claimed.map(described).unwrap_or_default(),
+        _ => claim.to_owned(),
+    };
+    match rule.verdict {
+        Ok(()) => finding(rule.rule, Verdict::Ok, shown),
+        Err(Rejection::Invalid(reason)) => {
+            let claim = rule.claim.as_ref().map(|_| format!("{shown}: ")).unwrap_or_default();
+            finding(rule.rule, Verdict::Failure, format!("{claim}{reason}"))
+        }
+        Err(Rejection::Unreadable(reason)) => finding(rule.rule, Verdict::Unknown, reason),
+    }
+}
+
+fn described(claimed: &Claimed) -> String {
+    let email = claimed.email.as_deref().map(|email| {
+        let authority = if claimed.email_authoritative { "Google is" } else { "Google is not" };
+        format!("{email} ({authority} authoritative for it)")
+    });
+    let domain = claimed.hosted_domain.as_ref().map(|domain| format!("hd {domain}"));
+    let parts = [
+        claimed.name.clone(),
+        Some(email.unwrap_or("no e-mail".into())),
+        Some(domain.unwrap_or("no hd".into())),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn admitted(policy: &Policy, claimed: &Claimed) -> Finding {
+    match (policy.admit(claimed), policy) {
+        (Err(reason), _) => finding("policy", Verdict::Failure, reason),
+        (Ok(()), Policy::Anyone) => finding("policy", Verdict::Ok, "anyone may sign in"),
+        (Ok(()), Policy::Listed(_)) => {
+            finding("policy", Verdict::Ok, "this account is on the list")
+        }
+    }
+}
+
+/// What the database would say, if there is one.
+fn remembered(path: &Path, claimed: &Claimed, token: &IdToken) -> Vec<Finding> {
+    let database = match Inspection::open(path) {
+        Ok(Some(database)) => database,
+        Ok(None) => {
+            let nobody = format!("there is none at {}, so nobody is blocked", path.display());
+            return vec![finding("database", Verdict::Ok, nobody)];
+        }
+        Err(error) => return vec![finding("database", Verdict::Unknown, error.to_string())],
+    };
+    let asked = |refusal: Refusal| {
+        let (check, otherwise) = match refusal {
+            Refusal::Blocked => ("block", "this account is not blocked"),
+            Refusal::TokenEnded => ("revocation", "this ID token was not ended"),
+            Refusal::EmailHeld => ("pin", "no other account holds this e-mail"),
+        };
+        match database.refuses(refusal, claimed, &token.hash()) {
+            Ok(false) => finding(check, Verdict::Ok, otherwise),
+            Ok(true) => finding(check, Verdict::Failure, refusal.description()),
+            Err(error) => finding(check, Verdict::Unknown, error.to_string()),
+        }
+    };
+    Refusal::ALL.map(asked).into()
+}
+
+/// The first check that is not passed decides, as it does in the server.
+fn conclude(mut report: Report, claimed: Option<&Claimed>) -> Result<(), Stop> {
+    let decisive = report
+        .findings()
+        .iter()
+        .find(|finding| matches!(finding.verdict, Verdict::Failure | Verdict::Unknown));
+    let (code, message) = match (decisive, claimed) {
+        (None, Some(claimed)) => {
+            report.add(finding(
+                "sign-in",
+                Verdict::Ok,
+                format!("it would sign in {}", claimed.display_name()),
+            ))?;
+            return Ok(report.finish()?);
+        }
+        (Some(finding), _) if finding.verdict == Verdict::Failure => {
+            (1, format!("it would be refused ({})", finding.check))
+        }
+        (finding, _) => (
+            CANNOT_SAY,
+            format!("it cannot be told ({})", finding.map_or("claims", |finding| finding.check)),
+        ),
+    };
+    report.finish()?;
+    Err(Stop { code, message })
+}

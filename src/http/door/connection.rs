@@ -1,0 +1,172 @@
+//! One client: what it sent so far, what it is still to get, and until when.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::eviction::EvictionKey;
+use super::reject::Reason;
+use super::request_head::{self, HeaderPolicy};
+use super::transport::Transport;
+
+/// Buffers above this are given back between requests, so that idle connections cost little.
+const KEPT_BYTES: usize = 2 * 1024;
+
+/// Where a client stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// A request is awaited, or arriving: its head, or the body bytes that miss.
+    Reading { body_bytes: Option<usize> },
+    /// Its request is whole and waits for an inner connection.
+    Waiting,
+    /// It is being answered by this inner connection, or, by now, only from `outbound`.
+    Answering { inner: Option<usize> },
+    /// All is said; what it still sends is thrown away, so that it can read the answer before a reset.
+    Lingering { bytes_left: usize },
+}
+
+pub(super) struct Client {
+    pub(super) transport: Transport,
+    /// `None` for a Unix socket.
+    pub(super) address: Option<IpAddr>,
+    /// Header lines that go inside with every request.
+    pub(super) peer_header: String,
+    /// The https URL this client is sent to, whatever it asks.
+    pub(super) redirect: Option<Arc<str>>,
+    pub(super) phase: Phase,
+    pub(super) deadline: Instant,
+    pub(super) eviction_key: EvictionKey,
+    /// Whether there may be something to read.
+    pub(super) readable: bool,
+    /// Whether the client will send no more than what can be read now.
+    pub(super) half_closed: bool,
+    /// Whether any byte of the current request is here.
+    pub(super) request_started: bool,
+    /// Whether nothing was asked yet on this connection.
+    pub(super) first_request: bool,
+    pub(super) keep_alive: bool,
+    pub(super) is_head: bool,
+    /// Whether the request went to an inner connection that turned out closed, and now goes to a new one.
+    pub(super) retried: bool,
+    /// Whether it sent the current request without waiting for the last answer. Then it waits behind those who do wait,
+    /// and makes room like an idle one: who pipelines without reading must not be served at the cost of others.
+    pub(super) pipelines: bool,
+    /// Whether it may be sending more than anybody will read.
+    pub(super) unread: bool,
+    /// Bytes of a head that is not complete, or of later requests.
+    inbound: Vec<u8>,
+    /// What goes inside.
+    pub(super) request: Vec<u8>,
+    /// What goes to the client, of which `sent` bytes are gone.
+    pub(super) outbound: Vec<u8>,
+    sent: usize,
+}
+
+impl Client {
+    pub(super) fn new(
+        transport: Transport,
+        address: Option<IpAddr>,
+        redirect: Option<Arc<str>>,
+        deadline: Instant,
+    ) -> Client {
+        let peer = address.map_or("unix".to_owned(), |address| address.to_string());
+        Client {
+            peer_header: format!("X-Hallpass-Peer: {peer}\r\n"),
+            transport,
+            address,
+            redirect,
+            phase: Phase::Reading { body_bytes: None },
+            deadline,
+            eviction_key: 0,
+            readable: true,
+            half_closed: false,
+            request_started: false,
+            first_request: true,
+            keep_alive: false,
+            is_head: false,
+            retried: false,
+            pipelines: false,
+            unread: false,
+            inbound: Vec::new(),
+            request: Vec::new(),
+            outbound: Vec::new(),
+            sent: 0,
+        }
+    }
+
+    /// Whether bytes of a later request are here already.
+    pub(super) fn has_more(&self) -> bool {
+        !self.inbound.is_empty()
+    }
+
+    /// Takes in what was read; true once a whole request is in `request`. `headers` are those that go inside.
+    pub(super) fn take_in(
+        &mut self,
+        fresh: &[u8],
+        headers: Option<&[&str]>,
+    ) -> Result<bool, Reason> {
+        let Phase::Reading { body_bytes } = self.phase else {
+            return Ok(false);
+        };
+        if let Some(missing) = body_bytes {
+            let (body, later) = fresh.split_at(missing.min(fresh.len()));
+            self.request.extend_from_slice(body);
+            self.inbound.extend_from_slice(later);
+            self.phase = Phase::Reading { body_bytes: Some(missing - body.len()) };
+            return Ok(missing == body.len());
+        }
+        // A head grows by lines; looking again only at a new one bounds the work that single bytes can cause.
+        let worth_reading = self.inbound.is_empty() || fresh.is_empty() || fresh.contains(&b'\n');
+        self.inbound.extend_from_slice(fresh);
+        if !worth_reading && self.inbound.len() < request_head::HEAD_BYTES_MAX {
+            return Ok(false);
+        }
+        let policy = HeaderPolicy { peer_header: &self.peer_header, headers };
+        let Some(head) = request_head::parse_request(&self.inbound, policy, &mut self.request)?
+        else {
+            return Ok(false);
+        };
+        let whole = head.length + head.body_length;
+        let here = whole.min(self.inbound.len());
+        self.request.extend_from_slice(&self.inbound[head.length..here]);
+        self.inbound.drain(..here);
+        self.phase = Phase::Reading { body_bytes: Some(whole - here) };
+        self.keep_alive = head.keep_alive;
+        self.is_head = head.is_head;
+        if head.expects_continue && here < whole {
+            self.outbound.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        Ok(here == whole)
+    }
+
+    /// Sends what is in `outbound`; true once nothing is left.
+    pub(super) fn flush(&mut self) -> io::Result<bool> {
+        let all = self.transport.write(&self.outbound, &mut self.sent)?;
+        if all {
+            self.outbound.clear();
+            self.sent = 0;
+        }
+        Ok(all)
+    }
+
+    /// How many bytes wait for the client to take them.
+    pub(super) fn outbound_bytes(&self) -> usize {
+        self.outbound.len() - self.sent
+    }
+
+    /// Makes ready for the next request.
+    pub(super) fn reset(&mut self, deadline: Instant) {
+        self.phase = Phase::Reading { body_bytes: None };
+        self.deadline = deadline;
+        self.first_request = false;
+        self.request_started = false;
+        self.retried = false;
+        self.request.clear();
+        for buffer in [&mut self.inbound, &mut self.request, &mut self.outbound] {
+            if buffer.capacity() > KEPT_BYTES {
+                buffer.shrink_to_fit();
+            }
+        }
+    }
+}

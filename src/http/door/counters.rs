@@ -1,0 +1,43 @@
+//! What the door counts, for the metrics.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use super::reject::Reason;
+
+/// Counts of one door since its start; read from any thread.
+#[derive(Debug, Default)]
+pub struct Counters {
+    open: AtomicUsize,
+    accepted: AtomicU64,
+    turned_away: [AtomicU64; Reason::ALL.len()],
+}
+
+impl Counters {
+    /// Connections of clients that are open now.
+    pub fn open(&self) -> usize {
+        self.open.load(Relaxed)
+    }
+
+    /// Connections let in since the start.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Relaxed)
+    }
+
+    /// How often the door refused or closed for this reason since the start.
+    pub fn turned_away(&self, reason: Reason) -> u64 {
+        self.turned_away[reason as usize].load(Relaxed)
+    }
+
+    pub(super) fn count(&self, reason: Reason) {
+        self.turned_away[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn opened(&self) {
+        self.open.fetch_add(1, Relaxed);
+        self.accepted.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn closed(&self) {
+        self.open.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,254 @@
+//! The one thread of the door: who comes, what happened to whom, whose time is over.
+
+use std::io::{self, ErrorKind};
+use std::net::IpAddr;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::{Events, Poll, Token, Waker};
+use slab::Slab;
+
+use super::connection::{Client, Phase};
+use super::counters::Counters;
+use super::eviction::Eviction;
+use super::fast_path::FastPath;
+use super::listener::Listening;
+use super::reject::Reason;
+use super::tls::Tls;
+use super::upstream::Upstreams;
+use super::{Deadlines, Service, Settings};
+
+/// The longest time between two looks at the deadlines.
+const TICK_MAX: Duration = Duration::from_millis(250);
+/// When stopping, how long a connection may take to send the first byte of its first request.
+const LAST_CALL: Duration = Duration::from_secs(1);
+/// The most that is read from a client or from inside at once.
+const READ_BYTES_MAX: usize = 16 * 1024;
+
+const WAKER: Token = Token(0);
+/// Tokens from here on are of listeners, then of clients (even) and inner connections (odd).
+const FIRST_LISTENER: usize = 1;
+
+pub(super) enum Order {
+    Stop(Duration),
+}
+
+pub(super) struct EventLoop {
+    pub(super) poll: Poll,
+    orders: mpsc::Receiver<Order>,
+    pub(super) listeners: Vec<Listening>,
+    /// The first token of a client.
+    first_token: usize,
+    pub(super) clients: Slab<Client>,
+    pub(super) clients_max: usize,
+    pub(super) per_address_max: usize,
+    pub(super) unlimited: Box<dyn Fn(IpAddr) -> bool + Send>,
+    pub(super) eviction: Eviction,
+    pub(super) upstreams: Upstreams,
+    pub(super) headers: Option<&'static [&'static str]>,
+    pub(super) fast_path: FastPath,
+    pub(super) deadlines: Deadlines,
+    tick: Duration,
+    next_tick: Instant,
+    pub(super) accept_again_at: Option<Instant>,
+    pub(super) accept_warned_at: Option<Instant>,
+    /// Since when, and until when at most, the door is being closed.
+    pub(super) stopping: Option<Instant>,
+    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) buffer: Box<[u8]>,
+    /// The time of this turn.
+    pub(super) now: Instant,
+}
+
+impl EventLoop {
+    pub(super) fn new(
+        settings: Settings,
+        tls: Option<Arc<Tls>>,
+        counters: Arc<Counters>,
+        orders: mpsc::Receiver<Order>,
+    ) -> io::Result<EventLoop> {
+        let poll = Poll::new()?;
+        let mut listeners = Vec::new();
+        for (index, listener) in settings.listeners.into_iter().enumerate() {
+            if matches!(listener.service, Service::Tls) && tls.is_none() {
+                return Err(io::Error::new(
+                    ErrorKind::InvalidInput,
+                    "a TLS listener needs a certificate and a key",
+                ));
+            }
+            listeners.push(Listening::open(
+                listener,
+                poll.registry(),
+                Token(FIRST_LISTENER + index),
+            )?);
+        }
+        let deadlines = settings.deadlines;
+        let now = Instant::now();
+        Ok(EventLoop {
+            poll,
+            orders,
+            first_token: FIRST_LISTENER + listeners.len(),
+            listeners,
+            clients: Slab::new(),
+            clients_max: settings.capacity.connections,
+            per_address_max: settings.connections_per_address_max,
+            unlimited: settings.unlimited,
+            eviction: Eviction::default(),
+            upstreams: Upstreams::new(settings.inner, settings.capacity.inside),
+            headers: settings.headers,
+            fast_path: settings.fast_path,
+            deadlines,
+            tick: (deadlines.shortest() / 8).clamp(Duration::from_millis(5), TICK_MAX),
+            next_tick: now,
+            accept_again_at: None,
+            accept_warned_at: None,
+            stopping: None,
+            tls,
+            counters,
+            buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
+            now,
+        })
+    }
+
+    pub(super) fn waker(&self) -> io::Result<Arc<Waker>> {
+        Waker::new(self.poll.registry(), WAKER).map(Arc::new)
+    }
+
+    pub(super) fn client_token(&self, key: usize) -> Token {
+        Token(self.first_token + 2 * key)
+    }
+
+    /// As a function of its own, for whoever has borrowed the loop's other parts.
+    pub(super) fn inner_token(&self) -> impl Fn(usize) -> Token + use<> {
+        let first = self.first_token;
+        move |key| Token(first + 2 * key + 1)
+    }
+
+    /// Runs until it is told to stop.
+    pub(super) fn run(&mut self) {
+        let mut events = Events::with_capacity(1024);
+        loop {
+            let timeout = self.timeout();
+            if let Err(error) = self.poll.poll(&mut events, timeout)
+                && error.kind() != ErrorKind::Interrupted
+            {
+                log::error!("the door cannot wait for events: {error}");
+                std::thread::sleep(TICK_MAX);
+            }
+            self.now = Instant::now();
+            for event in &events {
+                self.dispatch(event);
+            }
+            // After the events, so that none of them is taken for one of a client that comes in the same turn.
+            self.accept();
+            while let Ok(Order::Stop(grace)) = self.orders.try_recv() {
+                self.stop(grace);
+            }
+            if self.now >= self.next_tick {
+                self.next_tick = self.now + self.tick;
+                self.expire();
+            }
+            if self.is_done() {
+                return;
+            }
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if let Some(at) = self.accept_again_at {
+            return Some(at.saturating_duration_since(self.now).min(self.tick));
+        }
+        if self.listeners.iter().any(|listener| listener.ready) && self.has_room() {
+            return Some(Duration::ZERO);
+        }
+        let quiet = self.clients.is_empty() && self.upstreams.is_quiet() && self.stopping.is_none();
+        (!quiet).then_some(self.tick)
+    }
+
+    fn dispatch(&mut self, event: &Event) {
+        let Token(token) = event.token();
+        if event.token() == WAKER {
+            // Orders are read in every turn.
+        } else if token < self.first_token {
+            // When stopping, there is none any more.
+            if let Some(listener) = self.listeners.get_mut(token - FIRST_LISTENER) {
+                listener.ready = true;
+            }
+        } else if (token - self.first_token).is_multiple_of(2) {
+            self.client_event((token - self.first_token) / 2, event);
+        } else {
+            self.inner_event((token - self.first_token) / 2, event);
+        }
+    }
+
+    pub(super) fn count_rejection(&self, reason: Reason) {
+        self.counters.count(reason);
+        log::debug!("turned away: {}", reason.label());
+    }
+
+    fn expire(&mut self) {
+        let overdue: Vec<usize> = self
+            .clients
+            .iter()
+            .filter(|(_, client)| client.deadline <= self.now)
+            .map(|(key, _)| key)
+            .collect();
+        for key in overdue {
+            let Some(client) = self.clients.get(key) else {
+                continue;
+            };
+            match client.phase {
+                Phase::Reading { .. } if client.transport.is_handshaking() => {
+                    self.count_rejection(Reason::Tls);
+                    self.close(key);
+                }
+                Phase::Reading { .. } if client.request_started => {
+                    self.reject(key, Reason::Timeout)
+                }
+                Phase::Waiting => self.reject(key, Reason::InnerUnavailable),
+                Phase::Answering { inner: Some(inner) }
+                    if self.upstreams.get(inner).is_some_and(|inner| !inner.has_head()) =>
+                {
+                    log::error!("no answer from inside within {:?}", self.deadlines.inner);
+                    self.upstreams.remove(inner);
+                    self.reject(key, Reason::InnerUnavailable);
+                    self.serve_waiting();
+                }
+                Phase::Reading { .. } | Phase::Answering { .. } | Phase::Lingering { .. } => {
+                    self.close(key)
+                }
+            }
+        }
+        for key in self.upstreams.overdue(self.now) {
+            self.lose_inner(key);
+        }
+    }
+
+    fn stop(&mut self, grace: Duration) {
+        self.listeners.clear();
+        self.stopping = Some(self.now + grace);
+        let last_call = self.now + LAST_CALL;
+        let mut idle = Vec::new();
+        for (key, client) in &mut self.clients {
+            match client.phase {
+                Phase::Reading { .. } if !client.request_started && !client.first_request => {
+                    idle.push(key)
+                }
+                Phase::Reading { .. } if !client.request_started => {
+                    client.deadline = client.deadline.min(last_call)
+                }
+                _ => client.keep_alive = false,
+            }
+        }
+        idle.into_iter().for_each(|key| self.close(key));
+    }
+
+    fn is_done(&self) -> bool {
+        let Some(until) = self.stopping else {
+            return false;
+        };
+        self.now >= until || self.clients.is_empty()
+    }
+}

@@ -1,0 +1,97 @@
+//! The head of an answer from inside, and what the client gets instead of it.
+
+use super::request_head::HEADERS_MAX;
+
+/// Headers of an answer that the door writes itself, or that concern the inner connection only.
+const REPLACED: [&str; 4] = ["connection", "keep-alive", "trailer", "upgrade"];
+
+/// How the door ends an answer's head.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConnectionOptions {
+    /// Whether another request may follow on the client's connection.
+    pub keep_alive: bool,
+    /// Whether the client came over TLS, and is told to do so from now on (RFC 6797).
+    pub secure: bool,
+}
+
+/// The lengths of an answer from inside.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// How many bytes of the inner stream the head takes.
+    pub head_length: usize,
+    /// How many bytes of body follow.
+    pub body_length: u64,
+}
+
+/// An answer whose end cannot be told; the connection it came on is of no more use.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Broken;
+
+/// Reads the head at the start of `bytes` and appends to `outbound` the one for the client; `None` if it is not
+/// complete yet. `to_head` is whether the request was HEAD, so that no body follows.
+pub fn relay(
+    bytes: &[u8],
+    to_head: bool,
+    manner: ConnectionOptions,
+    outbound: &mut Vec<u8>,
+) -> Result<Option<Answer>, Broken> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(head_length) = response.parse(bytes).map_err(|_| Broken)? else {
+        return Ok(None);
+    };
+    let (Some(status), Some(reason)) = (response.code, response.reason) else {
+        return Err(Broken);
+    };
+    let Some(body_length) = body_length(status, response.headers, to_head) else {
+        return Err(Broken);
+    };
+
+    outbound.extend_from_slice(b"HTTP/1.1 ");
+    outbound.extend_from_slice(&[100, 10, 1].map(|unit| b'0' + (status / unit % 10) as u8));
+    outbound.push(b' ');
+    outbound.extend_from_slice(reason.as_bytes());
+    outbound.extend_from_slice(b"\r\n");
+    for header in response.headers.iter() {
+        // tiny_http writes a length where there must be none (RFC 9110, section 8.6).
+        let is_superfluous = status == 204 && header.name.eq_ignore_ascii_case("content-length");
+        if !is_superfluous && !REPLACED.iter().any(|name| header.name.eq_ignore_ascii_case(name)) {
+            outbound.extend_from_slice(header.name.as_bytes());
+            outbound.extend_from_slice(b": ");
+            outbound.extend_from_slice(header.value);
+            outbound.extend_from_slice(b"\r\n");
+        }
+    }
+    if manner.secure {
+        outbound.extend_from_slice(b"Strict-Transport-Security: max-age=31536000\r\n");
+    }
+    let connection: &[u8] = if manner.keep_alive {
+        b"Connection: keep-alive\r\n\r\n"
+    } else {
+        b"Connection: close\r\n\r\n"
+    };
+    outbound.extend_from_slice(connection);
+    Ok(Some(Answer { head_length, body_length }))
+}
+
+/// The one length of the body that follows; none if the answer leaves a doubt.
+fn body_length(status: u16, headers: &[httparse::Header<'_>], to_head: bool) -> Option<u64> {
+    let mut length = None;
+    for header in headers {
+        if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            return None;
+        }
+        if header.name.eq_ignore_ascii_case("content-length") {
+            if length.is_some() {
+                return None;
+            }
+            length = Some(std::str::from_utf8(header.value).ok()?.parse().ok()?);
+        }
+    }
+    match status {
+        204 | 304 => Some(0),
+        200..=599 if to_head => Some(0),
+        200..=599 => length,
+        _ => None,
+    }
+}

@@ -1,0 +1,154 @@
+//! Requests and answers as plain values, whatever carries them.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+/// The headers that anything here reads. The door lets in no others.
+pub const HEADERS_READ: [&str; 15] = [
+    "Accept",
+    "Access-Control-Request-Method",
+    "Authorization",
+    "Content-Type",
+    "Cookie",
+    "Origin",
+    "Sec-Fetch-Dest",
+    "Sec-Fetch-Mode",
+    "Sec-Fetch-Site",
+    "User-Agent",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Uri",
+    "X-Requested-With",
+];
+
+/// One request.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The method, in capitals.
+    pub method: String,
+    /// Path and query, as sent.
+    pub target: String,
+    /// Names and values, as sent.
+    pub headers: Vec<(String, String)>,
+    /// At most [`super::door::BODY_BYTES_MAX`].
+    pub body: Vec<u8>,
+    /// Who is connected; `None` for a Unix socket.
+    pub peer: Option<IpAddr>,
+}
+
+/// One answer.
+#[derive(Debug, Clone)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// Names and values; every value is printable ASCII.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body, empty for none.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// The path alone.
+    pub fn path(&self) -> &str {
+        self.target.split(['?', '#']).next().unwrap_or_default()
+    }
+
+    /// The decoded values of that query parameter.
+    pub fn query(&self, name: &str) -> impl Iterator<Item = String> {
+        let query = self.target.split_once('?').map_or("", |(_, query)| query);
+        url::form_urlencoded::parse(query.as_bytes())
+            .filter(move |(n, _)| n == name)
+            .map(|(_, v)| v.into_owned())
+    }
+
+    /// Every value of that header.
+    pub fn headers_named(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers
+            .iter()
+            .filter(move |(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The first value of that header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers_named(name).next()
+    }
+
+    /// The bearer tokens in `Authorization`; other schemes are somebody else's (RFC 6750, 2.1).
+    pub fn bearers(&self) -> impl Iterator<Item = &str> {
+        self.headers_named("Authorization").filter_map(|value| {
+            let (scheme, token) = value.trim().split_once(' ')?;
+            scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
+        })
+    }
+
+    /// The media type of the body, without parameters, in lower case.
+    pub fn media_type(&self) -> Option<String> {
+        let value = self.header("Content-Type")?;
+        Some(value.split(';').next()?.trim().to_ascii_lowercase())
+    }
+
+    /// Whether a browser is going somewhere, and can be sent elsewhere: mod_auth_openidc's rule.
+    pub fn is_navigation(&self) -> bool {
+        let accepts = |kind| self.headers_named("Accept").any(|value| value.contains(kind));
+        self.could_be_browser() && (accepts("text/html") || accepts("*/*"))
+    }
+
+    /// Whether whoever asks wants a page to look at. Programs that accept anything get JSON.
+    pub fn wants_page(&self) -> bool {
+        self.could_be_browser()
+            && self.headers_named("Accept").any(|value| value.contains("text/html"))
+    }
+
+    fn could_be_browser(&self) -> bool {
+        let absent_or = |name, expected| self.header(name).is_none_or(|value| value == expected);
+        let script = self
+            .header("X-Requested-With")
+            .is_some_and(|v| v.eq_ignore_ascii_case("XMLHttpRequest"));
+        !script
+            && absent_or("Sec-Fetch-Mode", "navigate")
+            && absent_or("Sec-Fetch-Dest", "document")
+    }
+}
+
+impl Response {
+    /// An answer without a body.
+    pub fn empty(status: u16) -> Response {
+        Response { status, headers: Vec::new(), body: Vec::new() }
+    }
+
+    /// A JSON document.
+    pub fn json(status: u16, document: &impl Serialize) -> Response {
+        let text = serde_json::to_string(document).expect("every key of a document is a string");
+        Response::text(status, "application/json", text)
+    }
+
+    /// A document of that media type, in UTF-8.
+    pub fn text(status: u16, media_type: &str, document: String) -> Response {
+        let mut response =
+            Response::empty(status).with("Content-Type", format!("{media_type}; charset=utf-8"));
+        response.body = document.into_bytes();
+        response
+    }
+
+    /// Sends a browser elsewhere, to be fetched with GET.
+    pub fn see_other(location: String) -> Response {
+        Response::empty(303).with("Location", location)
+    }
+
+    /// The same with one more header.
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Response {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The first value of that header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+}

@@ -1,0 +1,12 @@
+//! From bytes to requests, and from responses to bytes. Knows nothing of the application.
+
+pub mod door;
+mod server;
+mod service;
+mod listen;
+mod message;
+
+pub use listen::{ListenAddress, Sockets, bind_tcp, open};
+pub use message::{HEADERS_READ, Request, Response};
+pub use server::{Handler, Server};
+pub use service::{Limits, Service};

@@ -1,0 +1,106 @@
+//! The whole front of the house: the door, and the server behind it.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::Sockets;
+use super::door::{
+    self, Capacity, Counters, Deadlines, Door, Listener, Settings, Socket, TlsFiles,
+};
+use super::message::HEADERS_READ;
+use super::server::{self, Handler, Server};
+
+/// Connections that one client address may have open.
+const CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
+/// How long requests under way may take once it is told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How much may be open at once, and to whom that does not apply.
+pub struct Limits {
+    /// Connections wanted.
+    pub connections_max: usize,
+    /// The soft limit of file descriptors.
+    pub descriptors: usize,
+    /// Addresses that may have any number of connections: trusted proxies.
+    pub unlimited: Box<dyn Fn(IpAddr) -> bool + Send>,
+}
+
+/// Everything that serves.
+pub struct Service {
+    door: Door,
+    server: Server,
+    /// Holds the socket between door and server; its owner alone can enter (mode 0700).
+    _folder: TempDir,
+}
+
+impl Service {
+    /// Starts serving on those sockets.
+    ///
+    /// # Errors
+    /// If the certificate is of no use, or the operating system refuses a socket or a thread.
+    pub fn start(
+        sockets: Sockets,
+        tls: Option<TlsFiles>,
+        limits: Limits,
+        handler: &Arc<dyn Handler>,
+    ) -> io::Result<Service> {
+        let capacity = Capacity::within(limits.connections_max, limits.descriptors);
+        log::debug!(
+            "room for {} connections, {} requests at once",
+            capacity.connections,
+            capacity.inside
+        );
+        let folder = tempfile::tempdir()?;
+        let inner = UnixListener::bind(folder.path().join("inner"))?;
+        let address = inner.local_addr()?;
+        // Slow requests leave half of what fits inside to the quick ones.
+        let server = Server::start(inner, handler.clone(), capacity.inside.div_ceil(2))?;
+
+        let service = if tls.is_some() { door::Service::Tls } else { door::Service::Plain };
+        let network = |socket| Listener { socket: Socket::Tcp(socket), service: service.clone() };
+        let host =
+            |socket| Listener { socket: Socket::Unix(socket), service: door::Service::Plain };
+        let mut listeners: Vec<Listener> = sockets.tcp.into_iter().map(network).collect();
+        listeners.extend(sockets.unix.into_iter().map(host));
+        listeners.extend(sockets.redirect.map(|(socket, url)| Listener {
+            socket: Socket::Tcp(socket),
+            service: door::Service::RedirectTo(url),
+        }));
+        let door = Door::start(Settings {
+            listeners,
+            inner: address,
+            tls,
+            capacity,
+            connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
+            unlimited: limits.unlimited,
+            headers: Some(&HEADERS_READ),
+            fast_path: server::fast_path(handler.clone()),
+            deadlines: Deadlines::default(),
+        })?;
+        Ok(Service { door, server, _folder: folder })
+    }
+
+    /// What the door counts.
+    pub fn door_counters(&self) -> Arc<Counters> {
+        self.door.counters()
+    }
+
+    /// Reads the certificate again; the one in use stays if that fails.
+    ///
+    /// # Errors
+    /// What is wrong with the files.
+    pub fn reload_tls(&self) -> io::Result<()> {
+        self.door.reload_tls()
+    }
+
+    /// Takes nobody in any more, and returns when those under way are answered, or after 10 seconds.
+    pub fn stop(self) {
+        self.door.stop(GRACE);
+        self.server.stop(GRACE);
+    }
+}

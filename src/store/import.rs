@@ -1,0 +1,168 @@
+//! Users on their way from one database to another.
+
+use std::ops::ControlFlow;
+use std::thread;
+use std::time::Instant;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::directory::UserRecord;
+use super::levers::BY_THE_OPERATOR;
+use super::users::USER_COLUMNS;
+use super::{Store, StoreError};
+use crate::profile::Profile;
+
+/// Users written in one transaction: some 10 milliseconds, for which sign-ins wait.
+const IMPORT_STEP_ROWS: usize = 500;
+
+/// A user as another database knew them. What is `None` was not told, and stays as it is.
+#[derive(Debug, Clone)]
+pub struct ImportedUser {
+    /// Who. Whether the e-mail is authoritative counts only if there is one.
+    pub profile: Profile,
+    /// The e-mail they hold, in lower case.
+    pub pinned_email: Option<String>,
+    /// Their first sign-in.
+    pub created_at: Option<i64>,
+    /// Their last one.
+    pub last_signin_at: Option<i64>,
+    /// When they were blocked.
+    pub blocked_at: Option<i64>,
+}
+
+/// Why an import ended early.
+#[derive(Debug)]
+pub struct ImportFailure {
+    /// How many users were written before, from the first on.
+    pub written: usize,
+    /// What is in the way, in words; e-mails of the import may be in it.
+    pub cause: String,
+}
+
+impl Store {
+    /// Every user as of now, in the order of their `sub`, until told to stop.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn each_account(
+        &self,
+        mut visit: impl FnMut(UserRecord) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let sql = format!("SELECT {USER_COLUMNS}, u.pinned_email FROM users u ORDER BY u.sub");
+        self.readers.read(|db| {
+            let mut statement = db.prepare(&sql)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                if visit(UserRecord::from_row(row)?).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes all of them, in steps between which others write, after making sure that nobody else holds an e-mail of
+    /// theirs. Records an event for everyone this blocks. Where somebody signed in later than an import says, their
+    /// profile stays. `progress` is told how many are written.
+    ///
+    /// # Errors
+    /// If somebody else holds an e-mail, or the store cannot answer: mostly before anything is written. To do it again
+    /// is harmless, and completes it.
+    pub fn import(
+        &self,
+        users: Vec<ImportedUser>,
+        now: i64,
+        mut progress: impl FnMut(usize),
+    ) -> Result<(), ImportFailure> {
+        let failed =
+            |written| move |error: StoreError| ImportFailure { written, cause: error.to_string() };
+        let held = self
+            .readers
+            .read(|db| users.iter().find_map(|user| held(db, user).transpose()).transpose());
+        if let Some(cause) = held.map_err(failed(0))? {
+            return Err(ImportFailure { written: 0, cause });
+        }
+        let mut written = 0;
+        let mut users = users.into_iter();
+        while users.len() > 0 {
+            let step: Vec<ImportedUser> = users.by_ref().take(IMPORT_STEP_ROWS).collect();
+            let count = step.len();
+            let work = move |db: &Connection| Ok((Instant::now(), write(db, &step, now)?));
+            let (begun, held) = self.writer.write(work).map_err(failed(written))?;
+            if let Some(cause) = held {
+                return Err(ImportFailure { written, cause });
+            }
+            written += count;
+            progress(written);
+            if users.len() > 0 {
+                // Who waits for us looks now and then whether we are done, so we are away for as long as we were there.
+                thread::sleep(begun.elapsed());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says who holds the e-mail that a user of the import would hold, if it is somebody else.
+fn held(db: &Connection, user: &ImportedUser) -> rusqlite::Result<Option<String>> {
+    let Some(email) = &user.pinned_email else {
+        return Ok(None);
+    };
+    let mut statement =
+        db.prepare_cached("SELECT sub FROM users WHERE pinned_email = ?1 AND sub <> ?2")?;
+    let holder: Option<String> =
+        statement.query_row([email, &user.profile.subject], |row| row.get(0)).optional()?;
+    Ok(holder.map(|holder| format!("{email} is held by the user {holder}")))
+}
+
+/// Writes users, or nobody and says why: somebody may have signed in since it was checked.
+fn write(db: &Connection, users: &[ImportedUser], now: i64) -> rusqlite::Result<Option<String>> {
+    if let Some(held) = users.iter().find_map(|user| held(db, user).transpose()) {
+        return held.map(Some);
+    }
+    let mut block = db.prepare_cached(
+        "INSERT INTO events (at, kind, sub, email, reason) SELECT ?1, 'block', ?2, ?3, ?4
+         WHERE NOT EXISTS (SELECT 1 FROM users WHERE sub = ?2 AND blocked_at IS NOT NULL)",
+    )?;
+    let mut upsert = db.prepare_cached(
+        "INSERT INTO users (sub, email, email_verified, email_authoritative, pinned_email, name, given_name,
+            family_name, picture, hosted_domain, locale, created_at, last_signin_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, coalesce(?12, ?14), coalesce(?13, ?14))
+        ON CONFLICT (sub) DO UPDATE SET email = coalesce(?2, email),
+            email_verified = coalesce(?3, email_verified),
+            email_authoritative = CASE WHEN ?2 IS NULL THEN email_authoritative ELSE ?4 END,
+            pinned_email = coalesce(?5, pinned_email), name = coalesce(?6, name),
+            given_name = coalesce(?7, given_name), family_name = coalesce(?8, family_name),
+            picture = coalesce(?9, picture), hosted_domain = coalesce(?10, hosted_domain),
+            locale = coalesce(?11, locale), last_signin_at = coalesce(?13, last_signin_at)
+        WHERE ?13 IS NULL OR last_signin_at <= ?13",
+    )?;
+    let mut always = db.prepare_cached(
+        "UPDATE users SET created_at = CASE WHEN ?2 < created_at THEN ?2 ELSE created_at END,
+            blocked_at = coalesce(?3, blocked_at) WHERE sub = ?1",
+    )?;
+    for user in users {
+        let profile = &user.profile;
+        if user.blocked_at.is_some() {
+            block.execute(params![now, profile.subject, profile.email, BY_THE_OPERATOR])?;
+        }
+        upsert.execute(params![
+            profile.subject,
+            profile.email,
+            profile.email_verified,
+            profile.email_authoritative,
+            user.pinned_email,
+            profile.name,
+            profile.given_name,
+            profile.family_name,
+            profile.picture,
+            profile.hosted_domain,
+            profile.locale,
+            user.created_at,
+            user.last_signin_at,
+            now
+        ])?;
+        always.execute(params![profile.subject, user.created_at, user.blocked_at])?;
+    }
+    Ok(None)
+}

@@ -1,0 +1,99 @@
+//! A look at a database that leaves it as it is.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode};
+
+use super::users::Refusal;
+use super::{StoreError, open};
+use crate::process;
+use crate::profile::Profile;
+use crate::token::{TokenHash, fingerprint};
+
+/// How often a check is told again to end.
+const INTERRUPT_PERIOD: Duration = Duration::from_millis(5);
+
+/// A database that is read, and neither made nor written.
+pub struct Inspection(Connection);
+
+/// What a check of the whole file came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Soundness {
+    /// Nothing is wrong.
+    Sound,
+    /// Something is.
+    Damaged,
+    /// It took too long.
+    Unknown,
+}
+
+impl Inspection {
+    /// Opens the database at that path; `None` if there is none yet.
+    ///
+    /// # Errors
+    /// One sentence for the operator: it is damaged, newer than this program, or not Hallpass's.
+    pub fn open(path: &Path) -> Result<Option<Inspection>, StoreError> {
+        match fs::metadata(path) {
+            Ok(file) if file.len() > 0 => {
+                open::ours(path).map(|connection| Some(Inspection(connection)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Checks the whole file (SQLite's `quick_check`), for so long at most.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn soundness(&self, patience: Duration) -> Result<Soundness, StoreError> {
+        let interrupt = self.0.get_interrupt_handle();
+        let (done, ended) = mpsc::channel::<()>();
+        let watch = thread::spawn(move || {
+            let mut pause = patience;
+            // The other end is dropped, and never sends.
+            while ended.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
+                // An interrupt that comes before the query begins is lost, so there is another.
+                interrupt.interrupt();
+                pause = INTERRUPT_PERIOD;
+            }
+        });
+        let verdict = self.0.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+        drop(done);
+        // It only waited.
+        let _ = watch.join();
+        match verdict {
+            Ok(verdict) if verdict == "ok" => Ok(Soundness::Sound),
+            Ok(_) => Ok(Soundness::Damaged),
+            Err(error) => match error.sqlite_error_code() {
+                Some(ErrorCode::DatabaseCorrupt) => Ok(Soundness::Damaged),
+                Some(ErrorCode::OperationInterrupted) => Ok(Soundness::Unknown),
+                _ => Err(error.into()),
+            },
+        }
+    }
+
+    /// Whether that refusal keeps out whoever comes with that ID token.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn refuses(
+        &self,
+        refusal: Refusal,
+        profile: &Profile,
+        id_token: &TokenHash,
+    ) -> Result<bool, StoreError> {
+        Ok(refusal.applies(&self.0, profile, id_token)?)
+    }
+}
+
+/// A name for the database at that path on this running machine, the same for every process: a server that has it is
+/// this machine's, and uses this very file. `None` if there is no file.
+pub fn instance(path: &Path) -> Option<String> {
+    let file = fs::metadata(path).ok()?;
+    Some(fingerprint(&format!("{} {} {}", process::boot_id(), file.dev(), file.ino())))
+}

@@ -1,0 +1,137 @@
+//! Sessions as they were last read, so that few checks ask the database.
+//!
+//! It is exact: every change of a user or a session by any process gives the database a new revision (schema.sql), and
+//! what was read under another one is read again. The revision is asked for whenever anything was committed.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use quick_cache::sync::Cache;
+use rusqlite::Connection;
+
+use super::packed::Packed;
+use super::pulse::{WalIndex, WalIndexVersion};
+use super::sessions::{self, Authenticated};
+use super::{Store, StoreError};
+use crate::token::TokenHash;
+
+/// At 0.5 kB each with the profiles that Google sends, some 500 MB; none of it is taken before it is needed.
+const SESSIONS_MAX: usize = 1024 * 1024;
+/// What nobody asked about for so long takes no memory any more.
+const KEPT_SECONDS: i64 = 10 * 60;
+
+pub struct Known {
+    sessions: Cache<TokenHash, Entry>,
+    pulse: WalIndex,
+    /// The revision, as long as the pulse is this.
+    current: Mutex<Option<(WalIndexVersion, Revision)>>,
+}
+
+type Revision = i64;
+
+#[derive(Clone)]
+struct Entry {
+    /// Under which it was read.
+    revision: Revision,
+    /// Since then, the session may have been seen by this process.
+    last_seen_at: i64,
+    holder: Packed,
+}
+
+impl Known {
+    /// Nothing yet, of the database at that path as SQLite has it, which is open already.
+    pub fn new(database: &Path) -> Known {
+        Known {
+            sessions: Cache::new(SESSIONS_MAX),
+            pulse: WalIndex::new(database),
+            current: Mutex::default(),
+        }
+    }
+
+    /// The session was seen at that time; what is known of it stays true.
+    pub fn touch(&self, token: &TokenHash, now: i64) {
+        if let Some(entry) = self.sessions.get(token) {
+            self.sessions.insert(*token, Entry { last_seen_at: now, ..entry });
+        }
+    }
+
+    /// Another process may have seen it since; that only makes it live longer, so what is idle must be read again.
+    fn find(
+        &self,
+        token: &TokenHash,
+        revision: Revision,
+        now: i64,
+        idle_seconds: i64,
+    ) -> Option<Authenticated> {
+        let entry = self.sessions.get(token).filter(|entry| entry.revision == revision)?;
+        let mut holder = entry.holder.open();
+        holder.session.last_seen_at = entry.last_seen_at;
+        (!holder.session.is_idle(now, idle_seconds)).then_some(holder)
+    }
+
+    /// The revision, unless anything was committed since it was read.
+    fn revision(&self) -> Option<Revision> {
+        let beat = self.pulse.read()?;
+        let current = *self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.filter(|(then, _)| *then == beat).map(|(_, revision)| revision)
+    }
+
+    /// Asks the database, and remembers what it says.
+    fn read(
+        &self,
+        db: &Connection,
+        token: &TokenHash,
+        now: i64,
+        idle_seconds: i64,
+    ) -> rusqlite::Result<Option<Authenticated>> {
+        let beat = self.pulse.read();
+        // In this order: whatever changes later has a later beat, and a later revision.
+        let revision =
+            db.prepare_cached("SELECT id FROM revision")?.query_row([], |row| row.get(0))?;
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) =
+            beat.map(|beat| (beat, revision));
+        if let Some(holder) = self.find(token, revision, now, idle_seconds) {
+            return Ok(Some(holder));
+        }
+        let found = sessions::find(db, token)?;
+        if let Some(holder) = &found {
+            let (last_seen_at, holder) = (holder.session.last_seen_at, Packed::new(holder));
+            self.sessions.insert(*token, Entry { revision, last_seen_at, holder });
+        }
+        Ok(found)
+    }
+}
+
+impl Store {
+    /// The session of that token, live or not, with its user, as it stands in the database now. Its `last_seen_at` may
+    /// be older than what the database has by then, if another process has seen the session, unless that makes it idle.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn session(
+        &self,
+        token: &TokenHash,
+        now: i64,
+        idle_seconds: i64,
+    ) -> Result<Option<Authenticated>, StoreError> {
+        match self.known_session(token, now, idle_seconds) {
+            Some(holder) => Ok(Some(holder)),
+            None => self.readers.read(|db| self.known.read(db, token, now, idle_seconds)),
+        }
+    }
+
+    /// The same if it can be told without asking the database.
+    pub fn known_session(
+        &self,
+        token: &TokenHash,
+        now: i64,
+        idle_seconds: i64,
+    ) -> Option<Authenticated> {
+        self.known.find(token, self.known.revision()?, now, idle_seconds)
+    }
+
+    /// Lets go of the memory of sessions that were not seen lately, ended ones among them.
+    pub fn forget_unseen(&self, now: i64) {
+        self.known.sessions.retain(|_, entry| now - entry.last_seen_at < KEPT_SECONDS);
+    }
+}

@@ -1,0 +1,108 @@
+//! What an admin sees at a glance. Each is read from an index of its own, however much there is.
+
+use rusqlite::{Row, params};
+
+use super::events::DAY_SECONDS;
+use super::history::{EVENT_COLUMNS, EventRow};
+use super::sessions::{SESSION_COLUMN_COUNT, SESSION_COLUMNS, Session};
+use super::users::{USER_COLUMNS, User};
+use super::{Store, StoreError};
+
+/// Sessions looked at to find the people seen last: some have several.
+const SESSIONS_READ_MAX: u32 = 200;
+
+/// What happened on a day of UTC's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Day {
+    /// When it began, in unix seconds.
+    pub begins_at: i64,
+    /// Sign-ins.
+    pub signins: u64,
+    /// Refusals.
+    pub refusals: u64,
+}
+
+/// Somebody with a live session.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Who.
+    pub user: User,
+    /// The session they used last.
+    pub session: Session,
+    /// How many more of the sessions looked at are theirs.
+    pub others: usize,
+}
+
+impl Store {
+    /// The last so many days, that of `now` (unix seconds) as the last.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn days(&self, count: u32, now: i64) -> Result<Vec<Day>, StoreError> {
+        let today = now.div_euclid(DAY_SECONDS);
+        let first = today - i64::from(count) + 1;
+        let sql = "SELECT day, signins, refusals FROM days WHERE day BETWEEN ?1 AND ?2";
+        self.readers.read(|db| {
+            let empty = |day| Day { begins_at: day * DAY_SECONDS, signins: 0, refusals: 0 };
+            let mut days: Vec<Day> = (first..=today).map(empty).collect();
+            let mut statement = db.prepare_cached(sql)?;
+            let mut rows = statement.query([first, today])?;
+            while let Some(row) = rows.next()? {
+                let count = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+                let day: i64 = row.get(0)?;
+                days[(day - first) as usize] =
+                    Day { begins_at: day * DAY_SECONDS, signins: count(1)?, refusals: count(2)? };
+            }
+            Ok(days)
+        })
+    }
+
+    /// The people whose live sessions were used last, the latest first. The idle limit is in seconds.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn seen_last(
+        &self,
+        now: i64,
+        idle_seconds: i64,
+        limit: usize,
+    ) -> Result<Vec<Seen>, StoreError> {
+        // The plus keeps from the index of expiry, from which all would have to be sorted.
+        let sql = format!(
+            "SELECT {SESSION_COLUMNS}, {USER_COLUMNS} FROM sessions s JOIN users u ON u.sub = s.sub
+             WHERE s.ended_at IS NULL AND +s.expires_at > ?1 AND (s.kind = 'id_token' OR s.last_seen_at > ?1 - ?2)
+             ORDER BY s.last_seen_at DESC LIMIT ?3"
+        );
+        self.readers.read(|db| {
+            let mut seen: Vec<Seen> = Vec::new();
+            let mut statement = db.prepare_cached(&sql)?;
+            let mut rows = statement.query(params![now, idle_seconds, SESSIONS_READ_MAX])?;
+            while let Some(row) = rows.next()? {
+                let (session, user) =
+                    (Session::from_row(row)?, User::from_row(row, SESSION_COLUMN_COUNT)?);
+                match seen
+                    .iter()
+                    .position(|known| known.user.profile.subject == user.profile.subject)
+                {
+                    Some(place) => seen[place].others += 1,
+                    None if seen.len() < limit => seen.push(Seen { user, session, others: 0 }),
+                    None => {}
+                }
+            }
+            Ok(seen)
+        })
+    }
+
+    /// The last refusals, the latest first, each with whether there is a user of that `sub`.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn last_refusals(&self, limit: u32) -> Result<Vec<(EventRow, bool)>, StoreError> {
+        let sql = format!(
+            "SELECT {EVENT_COLUMNS}, EXISTS (SELECT 1 FROM users u WHERE u.sub = e.sub) AS is_user
+             FROM events e WHERE e.kind = 'refusal' ORDER BY e.at DESC LIMIT ?1"
+        );
+        let read = |row: &Row| Ok((EventRow::from_row(row)?, row.get("is_user")?));
+        self.readers.read(|db| db.prepare_cached(&sql)?.query_map([limit], read)?.collect())
+    }
+}

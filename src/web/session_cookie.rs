@@ -1,0 +1,50 @@
+//! Our cookie: its name and attributes follow from how browsers reach us.
+
+use crate::config::Settings;
+use crate::http::Request;
+use crate::token::SessionToken;
+
+/// The cookie's name. Browsers enforce the prefixes: `__Host-` forbids a Domain and `__Secure-` allows one (RFC 6265bis).
+pub fn name(settings: &Settings) -> &'static str {
+    match (settings.is_https(), &settings.cookie_domain) {
+        (true, None) => "__Host-hallpass",
+        (true, Some(_)) => "__Secure-hallpass",
+        (false, _) => "hallpass",
+    }
+}
+
+/// Sets the cookie, to last as long as the session at most.
+pub fn set(settings: &Settings, token: &SessionToken) -> String {
+    format!(
+        "{}={}; Max-Age={}{}",
+        name(settings),
+        token.expose(),
+        settings.session_lifetime,
+        attributes(settings)
+    )
+}
+
+/// Takes the cookie away.
+pub fn clear(settings: &Settings) -> String {
+    format!("{}=; Max-Age=0{}", name(settings), attributes(settings))
+}
+
+fn attributes(settings: &Settings) -> String {
+    let secure = if settings.is_https() { "; Secure" } else { "" };
+    let domain = settings
+        .cookie_domain
+        .as_ref()
+        .map(|domain| format!("; Domain={domain}"))
+        .unwrap_or_default();
+    format!("; Path=/; HttpOnly; SameSite=Lax{secure}{domain}")
+}
+
+/// Every value of the cookies of that name: a browser may send several, for several paths and domains.
+pub fn values<'a>(request: &'a Request, name: &'a str) -> impl Iterator<Item = &'a str> {
+    request
+        .headers_named("Cookie")
+        .flat_map(|header| header.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(move |(cookie, _)| *cookie == name)
+        .map(|(_, value)| value.trim_matches('"'))
+}

@@ -1,0 +1,47 @@
+//! One exchange at a time for one token: whoever comes while it is under way shares its outcome.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::error::Error;
+use crate::token::TokenHash;
+
+/// The exchanges under way.
+#[derive(Default)]
+pub struct SingleFlight(Mutex<HashMap<TokenHash, Arc<Flight>>>);
+
+#[derive(Default)]
+struct Flight {
+    outcome: Mutex<Option<Result<(), Error>>>,
+    landed: Condvar,
+}
+
+impl SingleFlight {
+    /// Runs the exchange of that token, or waits for the one under way. Exchanges have a deadline of their own.
+    pub fn share(
+        &self,
+        token: TokenHash,
+        exchange: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut flights = lock(&self.0);
+        if let Some(flight) = flights.get(&token).cloned() {
+            drop(flights);
+            let outcome =
+                flight.landed.wait_while(lock(&flight.outcome), |outcome| outcome.is_none());
+            return outcome.unwrap_or_else(PoisonError::into_inner).clone().unwrap_or(Ok(()));
+        }
+        let flight = Arc::new(Flight::default());
+        flights.insert(token, flight.clone());
+        drop(flights);
+
+        let outcome = exchange();
+        lock(&self.0).remove(&token);
+        *lock(&flight.outcome) = Some(outcome.clone());
+        flight.landed.notify_all();
+        outcome
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,90 @@
+//! What the door answers by itself.
+
+use super::*;
+
+/// Answers `/known` at once, naming the method and who asks.
+fn knowing() -> Front {
+    front(|settings| {
+        settings.fast_path = Box::new(|request| {
+            if request.target != "/known" {
+                return None;
+            }
+            let body = if request.method == "HEAD" { "" } else { "known" };
+            let asks =
+                format!("{} by {} for {}", request.method, request.peer?, request.header("Host")?);
+            Some(
+                format!("HTTP/1.1 200 OK\r\nX-Asks: {asks}\r\nContent-Length: 5\r\n\r\n{body}")
+                    .into_bytes(),
+            )
+        });
+    })
+}
+
+#[test]
+fn what_is_known_does_not_go_inside_and_the_rest_does() {
+    let front = knowing();
+    let mut stream = front.connect();
+    for (method, text) in [("GET", "known"), ("HEAD", ""), ("GET", "known")] {
+        stream
+            .write_all(format!("{method} /known HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+            .unwrap();
+        let mut seen = vec![0; 512];
+        let length = stream.read(&mut seen).unwrap();
+        let seen = std::str::from_utf8(&seen[..length]).unwrap();
+        assert_eq!(
+            (status(seen), body(seen), header(seen, "connection")),
+            (200, text, Some("keep-alive"))
+        );
+        assert_eq!(header(seen, "x-asks").unwrap(), format!("{method} by 127.0.0.1 for a"));
+    }
+    stream.write_all(GET.as_bytes()).unwrap();
+    assert_eq!(header(&answer(&mut stream), "x-here"), Some("yes"), "inside");
+}
+
+#[test]
+fn the_last_answer_of_a_connection_says_so_and_closes_it() {
+    let front = knowing();
+    for head in ["HTTP/1.0\r\nHost: a\r\n\r\n", "HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"]
+    {
+        let text = front.tell(format!("GET /known {head}"));
+        assert_eq!((body(&text), header(&text, "connection")), ("known", Some("close")));
+    }
+    eventually(|| front.counters.open() == 0);
+}
+
+#[test]
+fn a_request_with_a_body_goes_inside() {
+    let front = knowing();
+    let text = front
+        .tell("GET /known HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nab");
+    assert!(body(&text).starts_with("GET /known\n"), "{text}");
+}
+
+/// It waits behind those who wait for their answers, and its answers keep their order.
+#[test]
+fn who_pipelines_goes_inside() {
+    let front = knowing();
+    let text = front.tell(
+        "GET /known HTTP/1.1\r\nHost: a\r\n\r\nGET /known HTTP/1.1\r\nHost: a\r\n\r\n\
+         GET /slow/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    );
+    assert_eq!(answers(&text), 3);
+    let places = ["\r\n\r\nknownHTTP/1.1 200 ", "\r\n\r\nGET /known\n", "\r\n\r\nslow 1"]
+        .map(|part| text.find(part).unwrap());
+    assert!(places.is_sorted(), "{text}");
+}
+
+#[test]
+fn it_is_answered_while_nothing_inside_is_free() {
+    let front = front(|settings| {
+        settings.capacity.inside = 1;
+        settings.fast_path = Box::new(|request| {
+            (request.target == "/known")
+                .then(|| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".into())
+        });
+    });
+    let mut slow = front.connect();
+    slow.write_all(b"GET /slow/1000000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    eventually(|| front.inside.load(Relaxed) == 1);
+    assert_eq!(status(&front.tell("GET /known HTTP/1.0\r\n\r\n")), 200);
+}

@@ -1,0 +1,163 @@
+//! The way back leads to a place of ours and nowhere else: seen through `state`, where it is used.
+
+use serde_json::json;
+
+use crate::world::{FORM, RequestExt, World, post, token};
+
+#[track_caller]
+fn leads(flags: &[&str], place: &str, expected: bool) {
+    let world = World::with(&[&["--allow-anyone"], flags].concat());
+    let fields: String = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([
+            ("credential", token(json!({})).as_str()),
+            ("g_csrf_token", "s"),
+            ("state", place),
+        ])
+        .finish();
+    let response =
+        world.send(post("/auth/signin", FORM, &fields).header("Cookie", "g_csrf_token=s"));
+    assert_eq!(response.status, 303);
+    let landed = response.header("Location").unwrap();
+    let account = "https://auth.example.com/auth/account";
+    assert_eq!(landed, if expected { place } else { account }, "{place:?}");
+}
+
+const ALONE: &[&str] = &[];
+const SHARED: &[&str] = &["--cookie-domain", "example.com"];
+
+#[test]
+fn paths_of_ours() {
+    for place in [
+        "/",
+        "/a/b?c=d&e=https://x/#f",
+        "/%2F%2Fevil.example",
+        "/a//b",
+        "/a@b",
+        "/auth/account",
+        "/:80",
+    ] {
+        leads(ALONE, place, true);
+    }
+}
+
+#[test]
+fn urls_of_ours() {
+    for place in [
+        "https://auth.example.com/",
+        "https://auth.example.com",
+        "https://AUTH.example.com/x",
+        "https://auth.example.com:443/x?y",
+    ] {
+        leads(ALONE, place, true);
+    }
+    for place in [
+        "http://auth.example.com/",
+        "https://auth.example.com:8443/",
+        "https://app.example.com/",
+        "https://example.com/",
+    ] {
+        leads(ALONE, place, false);
+    }
+}
+
+#[test]
+fn hosts_under_the_cookie_domain() {
+    for place in [
+        "https://app.example.com/x",
+        "https://a.b.example.com/",
+        "https://example.com/",
+        "https://app.example.com:443/",
+    ] {
+        leads(SHARED, place, true);
+    }
+    for place in [
+        "http://app.example.com/",
+        "https://app.example.com:8443/",
+        "https://evilexample.com/",
+        "https://example.com.evil.net/",
+        "https://app.example.com.evil.net/",
+        "https://app.example.com./",
+        "ftp://app.example.com/",
+    ] {
+        leads(SHARED, place, false);
+    }
+}
+
+#[test]
+fn everything_that_was_ever_used_to_leave() {
+    let long = format!("/{}", "a".repeat(2048));
+    for place in [
+        "//evil.example",
+        "///evil.example",
+        "/\\evil.example",
+        "\\/evil.example",
+        "\\\\evil.example",
+        "/\t/evil.example",
+        "/\n/evil.example",
+        "/ /evil.example",
+        "\t//evil.example",
+        " //evil.example",
+        "/..//evil.example",
+        "/./\\evil.example",
+        "/.//evil.example",
+        "/%2e%2e//evil.example",
+        "https:evil.example",
+        "https:/evil.example",
+        "https:///evil.example",
+        "https:\\\\evil.example",
+        "https://evil.example",
+        "https://evil.example\\@auth.example.com/",
+        "https://auth.example.com@evil.example/",
+        "https://auth.example.com:443@evil.example/",
+        "https://user@auth.example.com/",
+        "https://@auth.example.com/",
+        "https://auth.example.com%00.evil.example/",
+        "https://auth.example.com\u{3002}evil.example/",
+        "https://auth.example.com\\.evil.example/",
+        "https://evil.example#auth.example.com",
+        "https://evil.example?auth.example.com",
+        "https://evil.example/.auth.example.com",
+        "HTTPS:auth.example.com",
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "evil.example",
+        "auth.example.com/x",
+        "?x",
+        "#x",
+        "",
+        "\u{ff0f}\u{ff0f}evil.example",
+        "/\u{0}",
+        "/é",
+        &long,
+    ] {
+        leads(ALONE, place, false);
+        leads(SHARED, place, false);
+    }
+}
+
+#[test]
+fn a_plain_public_url_leads_back_to_plain_siblings() {
+    let flags = [
+        "--client-id",
+        "x",
+        "--allow-anyone",
+        "--public-url",
+        "http://auth.home.arpa",
+        "--cookie-domain",
+        "home.arpa",
+    ];
+    let settings =
+        hallpass::config::Settings::new(&crate::world::serve_options(&flags), Some(80)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let store = hallpass::store::Store::open(&folder.path().join("db")).unwrap();
+    let app = hallpass::web::App::new(settings, store);
+    let page = |rd: &str| {
+        let response = app.handle(
+            &crate::world::get(&format!("/auth/signin?rd={rd}")).browser(),
+            crate::world::NOW,
+        );
+        crate::world::body(&response).contains("data-state")
+    };
+    assert!(page("http://app.home.arpa/") && page("https://app.home.arpa/"));
+    assert!(!page("http://app.home.arpa:8080/"));
+}
