@@ -6,8 +6,8 @@ use hallpass::http::{Request, Response};
 use serde_json::{Value, json};
 
 use crate::google::Answer;
-use crate::world::{
-    DAY, FORM, NOW, RequestExt, World, body, get, post, post_token, refused, request, token,
+use crate::test_app::{
+    DAY, FORM, NOW, RequestExt, TestApp, body, get, post, post_token, refused, request, token,
 };
 
 const PATHS: [&str; 3] = ["/auth/admin", "/auth/admin/users", "/auth/admin/users/2"];
@@ -21,16 +21,16 @@ fn bob() -> Value {
     json!({"sub": "2", "email": "bob@gmail.com", "name": "Bob <script>alert(1)</script>"})
 }
 
-/// A world whose admin is Ada, her session, and one of Bob's.
-fn world() -> (World, String, String) {
-    let world = World::with(&["--allow-anyone", "--admin-email", "Ada@Example.com"]);
-    let session = |claims| world.sign_in(claims)["session"]["token"].as_str().unwrap().to_owned();
+/// A test whose admin is Ada, her session, and one of Bob's.
+fn test() -> (TestApp, String, String) {
+    let test = TestApp::with(&["--allow-anyone", "--admin-email", "Ada@Example.com"]);
+    let session = |claims| test.sign_in(claims)["session"]["token"].as_str().unwrap().to_owned();
     let (ada, bob) = (session(ada()), session(bob()));
-    (world, ada, bob)
+    (test, ada, bob)
 }
 
-fn page(world: &World, path: &str, by: &str) -> String {
-    let response = world.send(get(path).browser().cookie(by));
+fn page(test: &TestApp, path: &str, by: &str) -> String {
+    let response = test.send(get(path).browser().cookie(by));
     assert_eq!(response.status, 200, "{path}");
     body(&response)
 }
@@ -39,8 +39,8 @@ fn change(subject: &str, fields: &str) -> Request {
     post(&format!("/auth/admin/users/{subject}"), FORM, fields).browser().header("Origin", OURS)
 }
 
-fn status(world: &World, session: &str) -> u16 {
-    world.send(get("/auth/check").bearer(session)).status
+fn status(test: &TestApp, session: &str) -> u16 {
+    test.send(get("/auth/check").bearer(session)).status
 }
 
 #[track_caller]
@@ -50,9 +50,9 @@ fn led_to(response: &Response, address: &str) {
 }
 
 /// Kind, whom it is about, and why, of everything but sign-ins.
-fn recorded(world: &World) -> Vec<(String, String, String)> {
-    world.app.store().flush();
-    let database = world.other_process();
+fn recorded(test: &TestApp) -> Vec<(String, String, String)> {
+    test.app.store().flush();
+    let database = test.other_process();
     let sql = "SELECT kind, coalesce(sub, ''), coalesce(reason, '') FROM events WHERE kind <> 'signin' ORDER BY id";
     let mut statement = database.prepare(sql).unwrap();
     statement
@@ -68,39 +68,39 @@ fn event(kind: &str, subject: &str, reason: &str) -> (String, String, String) {
 
 #[test]
 fn there_is_none_unless_somebody_is_an_admin() {
-    let world = World::open();
-    let session = world.sign_in(ada())["session"]["token"].as_str().unwrap().to_owned();
-    world.sign_in(bob());
+    let test = TestApp::open();
+    let session = test.sign_in(ada())["session"]["token"].as_str().unwrap().to_owned();
+    test.sign_in(bob());
     for path in PATHS {
-        refused(&world.send(get(path).cookie(&session)), 404, "not_found");
-        refused(&world.send(get(path)), 404, "not_found");
+        refused(&test.send(get(path).cookie(&session)), 404, "not_found");
+        refused(&test.send(get(path)), 404, "not_found");
     }
-    assert_eq!(world.send(change("2", "action=block").cookie(&session)).status, 404);
+    assert_eq!(test.send(change("2", "action=block").cookie(&session)).status, 404);
     assert!(
-        !body(&world.send(get("/auth/account").browser().cookie(&session))).contains("/auth/admin")
+        !body(&test.send(get("/auth/account").browser().cookie(&session))).contains("/auth/admin")
     );
 }
 
 #[test]
 fn only_admins_get_there_and_others_are_told_so() {
-    let (world, ada, bob) = world();
+    let (test, ada, bob) = test();
     for path in PATHS {
-        assert_eq!(world.send(get(path).browser().cookie(&ada)).status, 200);
-        let response = world.send(get(path).browser().cookie(&bob));
+        assert_eq!(test.send(get(path).browser().cookie(&ada)).status, 200);
+        let response = test.send(get(path).browser().cookie(&bob));
         assert_eq!(response.status, 403);
         assert!(
             body(&response).contains("bob@gmail.com")
                 && body(&response).contains("rd=%2Fauth%2Fadmin")
         );
-        refused(&world.send(get(path).cookie(&bob)), 403, "access_denied");
-        refused(&world.send(get(path)), 401, "unauthenticated");
-        assert_eq!(world.send(request("PUT", path).cookie(&ada)).status, 405);
+        refused(&test.send(get(path).cookie(&bob)), 403, "access_denied");
+        refused(&test.send(get(path)), 401, "unauthenticated");
+        assert_eq!(test.send(request("PUT", path).cookie(&ada)).status, 405);
     }
-    assert_eq!(world.send(change("1", "action=block").cookie(&bob)).status, 403);
-    assert_eq!(status(&world, &ada), 200);
-    assert!(page(&world, "/auth/account", &ada).contains("/auth/admin"));
-    assert!(!page(&world, "/auth/account", &bob).contains("/auth/admin"));
-    assert!(page(&world, "/auth/admin", &ada).contains("/auth/account"));
+    assert_eq!(test.send(change("1", "action=block").cookie(&bob)).status, 403);
+    assert_eq!(status(&test, &ada), 200);
+    assert!(page(&test, "/auth/account", &ada).contains("/auth/admin"));
+    assert!(!page(&test, "/auth/account", &bob).contains("/auth/admin"));
+    assert!(page(&test, "/auth/admin", &ada).contains("/auth/account"));
 }
 
 #[test]
@@ -114,27 +114,26 @@ fn google_must_be_the_authority_for_an_admins_email() {
         (json!({"email": "x@ada@example.com", "hd": "example.com"}), 403),
         (json!({"email": null, "hd": "example.com"}), 403),
     ] {
-        let world = World::with(&["--allow-anyone", "--admin-email", "ada@example.com"]);
-        let session =
-            world.sign_in(claims.clone())["session"]["token"].as_str().unwrap().to_owned();
-        assert_eq!(world.send(get("/auth/admin").cookie(&session)).status, expected, "{claims}");
+        let test = TestApp::with(&["--allow-anyone", "--admin-email", "ada@example.com"]);
+        let session = test.sign_in(claims.clone())["session"]["token"].as_str().unwrap().to_owned();
+        assert_eq!(test.send(get("/auth/admin").cookie(&session)).status, expected, "{claims}");
     }
 }
 
 #[test]
 fn an_admin_whom_the_policy_or_a_block_keeps_out_is_out() {
-    let (world, ada, _) = world();
-    world.other_process().execute("UPDATE users SET blocked_at = 1 WHERE sub = '1'", []).unwrap();
-    refused(&world.send(get("/auth/admin").cookie(&ada)), 403, "access_denied");
-    let world =
-        World::with(&["--allow-domain", "other.example", "--admin-email", "ada@example.com"]);
-    assert_eq!(world.send(post_token(&token(self::ada()))).status, 403);
+    let (test, ada, _) = test();
+    test.other_process().execute("UPDATE users SET blocked_at = 1 WHERE sub = '1'", []).unwrap();
+    refused(&test.send(get("/auth/admin").cookie(&ada)), 403, "access_denied");
+    let test =
+        TestApp::with(&["--allow-domain", "other.example", "--admin-email", "ada@example.com"]);
+    assert_eq!(test.send(post_token(&token(self::ada()))).status, 403);
 }
 
 #[test]
 fn signed_out_a_browser_is_led_to_sign_in_and_back() {
-    let (world, _, _) = world();
-    let lead = |request: Request| world.send(request.browser());
+    let (test, _, _) = test();
+    let lead = |request: Request| test.send(request.browser());
     led_to(
         &lead(get("/auth/admin/users?q=a+b")),
         "/auth/signin?rd=%2Fauth%2Fadmin%2Fusers%3Fq%3Da%2Bb",
@@ -146,33 +145,33 @@ fn signed_out_a_browser_is_led_to_sign_in_and_back() {
 
 #[test]
 fn a_block_counts_at_once_until_it_is_lifted() {
-    let (world, ada, bob) = world();
+    let (test, ada, bob) = test();
     led_to(
-        &world.send(change("2", "action=block").cookie(&ada)),
+        &test.send(change("2", "action=block").cookie(&ada)),
         "/auth/admin/users/2?done=blocked",
     );
-    assert_eq!(status(&world, &bob), 403);
-    assert_eq!(world.send(post_token(&token(self::bob()))).status, 403);
-    let shown = page(&world, "/auth/admin/users/2?done=blocked", &ada);
+    assert_eq!(status(&test, &bob), 403);
+    assert_eq!(test.send(post_token(&token(self::bob()))).status, 403);
+    let shown = page(&test, "/auth/admin/users/2?done=blocked", &ada);
     assert!(shown.contains("role=\"status\"") && shown.contains("value=\"unblock\""));
     led_to(
-        &world.send(change("2", "action=block").cookie(&ada)),
+        &test.send(change("2", "action=block").cookie(&ada)),
         "/auth/admin/users/2?done=nothing",
     );
     led_to(
-        &world.send(change("2", "action=unblock").cookie(&ada)),
+        &test.send(change("2", "action=unblock").cookie(&ada)),
         "/auth/admin/users/2?done=unblocked",
     );
-    assert_eq!(status(&world, &bob), 200);
+    assert_eq!(status(&test, &bob), 200);
     let by = "by ada@example.com";
     let expected = [
         event("block", "2", by),
         event("refusal", "2", "this account is blocked"),
         event("unblock", "2", by),
     ];
-    assert_eq!(recorded(&world), expected);
+    assert_eq!(recorded(&test), expected);
     assert_eq!(
-        world.count("events WHERE kind = 'block' AND client_address = '192.0.2.1'"),
+        test.count("events WHERE kind = 'block' AND client_address = '192.0.2.1'"),
         1,
         "from where, too"
     );
@@ -180,18 +179,18 @@ fn a_block_counts_at_once_until_it_is_lifted() {
 
 #[test]
 fn sessions_end_one_by_one_and_all_at_once() {
-    let (world, ada, bob) = world();
-    let more: Vec<Value> = (0..3).map(|_| world.sign_in(self::bob())["session"].clone()).collect();
+    let (test, ada, bob) = test();
+    let more: Vec<Value> = (0..3).map(|_| test.sign_in(self::bob())["session"].clone()).collect();
     let id = more[0]["id"].as_str().unwrap();
-    let shown = page(&world, "/auth/admin/users/2", &ada);
+    let shown = page(&test, "/auth/admin/users/2", &ada);
     assert_eq!(shown.matches("value=\"end\"").count(), 4);
     led_to(
-        &world.send(change("2", &format!("action=end&session={id}")).cookie(&ada)),
+        &test.send(change("2", &format!("action=end&session={id}")).cookie(&ada)),
         "/auth/admin/users/2?done=ended",
     );
-    assert_eq!(status(&world, more[0]["token"].as_str().unwrap()), 401);
+    assert_eq!(status(&test, more[0]["token"].as_str().unwrap()), 401);
     assert_eq!(
-        (status(&world, &bob), status(&world, more[1]["token"].as_str().unwrap())),
+        (status(&test, &bob), status(&test, more[1]["token"].as_str().unwrap())),
         (200, 200)
     );
     for fields in [
@@ -199,116 +198,113 @@ fn sessions_end_one_by_one_and_all_at_once() {
         "action=end".into(),
         "action=end&session=nonsense".into(),
     ] {
-        led_to(&world.send(change("2", &fields).cookie(&ada)), "/auth/admin/users/2?done=nothing");
+        led_to(&test.send(change("2", &fields).cookie(&ada)), "/auth/admin/users/2?done=nothing");
     }
-    let others = world.text("SELECT id FROM sessions WHERE sub = '1'").unwrap();
+    let others = test.text("SELECT id FROM sessions WHERE sub = '1'").unwrap();
     let wrong_user = change("2", &format!("action=end&session={others}"));
-    led_to(&world.send(wrong_user.cookie(&ada)), "/auth/admin/users/2?done=nothing");
-    assert_eq!(recorded(&world), [event("revocation", "2", "by ada@example.com")]);
+    led_to(&test.send(wrong_user.cookie(&ada)), "/auth/admin/users/2?done=nothing");
+    assert_eq!(recorded(&test), [event("revocation", "2", "by ada@example.com")]);
 
     led_to(
-        &world.send(change("2", "action=end_all").cookie(&ada)),
+        &test.send(change("2", "action=end_all").cookie(&ada)),
         "/auth/admin/users/2?done=ended-all",
     );
     assert_eq!(
-        (status(&world, &bob), status(&world, more[2]["token"].as_str().unwrap())),
+        (status(&test, &bob), status(&test, more[2]["token"].as_str().unwrap())),
         (401, 401)
     );
-    assert_eq!(status(&world, &ada), 200, "of that user alone");
-    assert_eq!(
-        world.count("events WHERE kind = 'revocation' AND reason = 'by ada@example.com'"),
-        4
-    );
+    assert_eq!(status(&test, &ada), 200, "of that user alone");
+    assert_eq!(test.count("events WHERE kind = 'revocation' AND reason = 'by ada@example.com'"), 4);
 }
 
 #[test]
 fn a_released_email_may_be_used_by_another_account() {
-    let (world, ada, _) = world();
+    let (test, ada, _) = test();
     let newcomer = post_token(&token(json!({"sub": "9", "email": "bob@gmail.com"})));
-    assert_eq!(world.send(newcomer.clone()).status, 403);
+    assert_eq!(test.send(newcomer.clone()).status, 403);
     led_to(
-        &world.send(change("2", "action=release").cookie(&ada)),
+        &test.send(change("2", "action=release").cookie(&ada)),
         "/auth/admin/users/2?done=released",
     );
-    assert_eq!(world.send(newcomer).status, 200);
-    assert!(recorded(&world).contains(&event("release", "2", "by ada@example.com")));
-    assert!(!page(&world, "/auth/admin/users/2", &ada).contains("value=\"release\""));
+    assert_eq!(test.send(newcomer).status, 200);
+    assert!(recorded(&test).contains(&event("release", "2", "by ada@example.com")));
+    assert!(!page(&test, "/auth/admin/users/2", &ada).contains("value=\"release\""));
 }
 
 #[test]
 fn an_admin_cannot_lock_themselves_out_but_another_admin_can() {
-    let world = World::with(&["--allow-anyone", "--admin-email", "ada@example.com,eve@gmail.com"]);
-    let session = |claims| world.sign_in(claims)["session"]["token"].as_str().unwrap().to_owned();
+    let test = TestApp::with(&["--allow-anyone", "--admin-email", "ada@example.com,eve@gmail.com"]);
+    let session = |claims| test.sign_in(claims)["session"]["token"].as_str().unwrap().to_owned();
     let (ada, eve) = (session(ada()), session(json!({"sub": "3", "email": "eve@gmail.com"})));
-    let shown = page(&world, "/auth/admin/users/1", &ada);
+    let shown = page(&test, "/auth/admin/users/1", &ada);
     assert!(!shown.contains("value=\"block\"") && !shown.contains("value=\"release\""));
-    assert!(page(&world, "/auth/admin/users/1", &eve).contains("value=\"block\""));
+    assert!(page(&test, "/auth/admin/users/1", &eve).contains("value=\"block\""));
     for action in ["block", "release"] {
-        let response = world.send(change("1", &format!("action={action}")).cookie(&ada));
+        let response = test.send(change("1", &format!("action={action}")).cookie(&ada));
         assert_eq!(response.status, 400);
         assert!(body(&response).contains("An admin can neither block themselves"));
     }
-    assert_eq!((status(&world, &ada), world.count("events WHERE kind <> 'signin'")), (200, 0));
-    assert_eq!(world.send(change("1", "action=block").cookie(&eve)).status, 303);
-    assert_eq!(world.send(get("/auth/admin").cookie(&ada)).status, 403);
+    assert_eq!((status(&test, &ada), test.count("events WHERE kind <> 'signin'")), (200, 0));
+    assert_eq!(test.send(change("1", "action=block").cookie(&eve)).status, 303);
+    assert_eq!(test.send(get("/auth/admin").cookie(&ada)).status, 403);
 }
 
 #[test]
 fn pages_of_other_origins_change_nothing_and_read_nothing() {
-    let world = World::with(&[
+    let test = TestApp::with(&[
         "--allow-anyone",
         "--admin-email",
         "ada@example.com",
         "--allow-origin",
         "https://app.example.com",
     ]);
-    let ada = world.sign_in(ada())["session"]["token"].as_str().unwrap().to_owned();
-    world.sign_in(bob());
+    let ada = test.sign_in(ada())["session"]["token"].as_str().unwrap().to_owned();
+    test.sign_in(bob());
     let block = || post("/auth/admin/users/2", FORM, "action=block").cookie(&ada);
     for origin in
         ["https://app.example.com", "https://evil.example", "null", "https://accounts.google.com"]
     {
-        refused(&world.send(block().header("Origin", origin)), 403, "access_denied");
-        let read = world.send(get("/auth/admin").cookie(&ada).header("Origin", origin));
+        refused(&test.send(block().header("Origin", origin)), 403, "access_denied");
+        let read = test.send(get("/auth/admin").cookie(&ada).header("Origin", origin));
         assert_eq!(read.header("Access-Control-Allow-Origin"), None);
     }
-    refused(&world.send(block().header("Sec-Fetch-Site", "cross-site")), 403, "access_denied");
-    assert_eq!(world.count("events WHERE kind = 'block'"), 0);
-    assert_eq!(world.send(block().header("Origin", OURS)).status, 303);
+    refused(&test.send(block().header("Sec-Fetch-Site", "cross-site")), 403, "access_denied");
+    assert_eq!(test.count("events WHERE kind = 'block'"), 0);
+    assert_eq!(test.send(block().header("Origin", OURS)).status, 303);
 }
 
 #[test]
 fn what_makes_no_sense_is_refused() {
-    let (world, ada, _) = world();
+    let (test, ada, _) = test();
     for fields in ["", "action=delete", "action="] {
-        assert_eq!(world.send(change("2", fields).cookie(&ada)).status, 400, "{fields}");
+        assert_eq!(test.send(change("2", fields).cookie(&ada)).status, 400, "{fields}");
     }
     for subject in ["404", "%ff", "2/", "2/x", "bob@gmail.com"] {
         assert_eq!(
-            world.send(change(subject, "action=block").cookie(&ada)).status,
+            test.send(change(subject, "action=block").cookie(&ada)).status,
             404,
             "{subject}"
         );
         assert_eq!(
-            world.send(get(&format!("/auth/admin/users/{subject}")).cookie(&ada)).status,
+            test.send(get(&format!("/auth/admin/users/{subject}")).cookie(&ada)).status,
             404,
             "{subject}"
         );
     }
-    refused(&world.send(get("/auth/admin/users?from=x").cookie(&ada)), 400, "invalid_request");
-    assert_eq!(world.send(get("/auth/admin/users/").cookie(&ada)).status, 404);
+    refused(&test.send(get("/auth/admin/users?from=x").cookie(&ada)), 400, "invalid_request");
+    assert_eq!(test.send(get("/auth/admin/users/").cookie(&ada)).status, 404);
 }
 
 #[test]
 fn whatever_a_claim_contains_is_text_and_any_sub_has_its_page() {
-    let (world, ada, _) = world();
+    let (test, ada, _) = test();
     let odd = "a/b?c=1&d#%2F\"<i>";
-    world.sign_in(json!({"sub": odd, "email": "\"><img src=x>@gmail.com", "name": "<b>Odd</b>"}));
-    let list = page(&world, "/auth/admin/users", &ada);
+    test.sign_in(json!({"sub": odd, "email": "\"><img src=x>@gmail.com", "name": "<b>Odd</b>"}));
+    let list = page(&test, "/auth/admin/users", &ada);
     let link =
         list.split("href=\"").find_map(|rest| rest.strip_prefix("/auth/admin/users/a%2F")).unwrap();
     let path = format!("/auth/admin/users/a%2F{}", link.split('"').next().unwrap());
-    for page in [list.clone(), page(&world, &path, &ada), page(&world, "/auth/admin", &ada)] {
+    for page in [list.clone(), page(&test, &path, &ada), page(&test, "/auth/admin", &ada)] {
         assert!(
             !page.contains("<script")
                 && !page.contains("<b>")
@@ -318,15 +314,15 @@ fn whatever_a_claim_contains_is_text_and_any_sub_has_its_page() {
         assert!(page.contains("&lt;b&gt;Odd&lt;/b&gt;"));
     }
     let subject = path.rsplit('/').next().unwrap();
-    assert_eq!(world.send(change(subject, "action=block").cookie(&ada)).status, 303);
-    assert_eq!(world.text("SELECT sub FROM users WHERE blocked_at IS NOT NULL").unwrap(), odd);
+    assert_eq!(test.send(change(subject, "action=block").cookie(&ada)).status, 303);
+    assert_eq!(test.text("SELECT sub FROM users WHERE blocked_at IS NOT NULL").unwrap(), odd);
     let search = "/auth/admin/users?q=%22%3E%3Cscript%3E%27";
-    assert!(page(&world, search, &ada).contains("value=\"&quot;&gt;&lt;script&gt;"));
+    assert!(page(&test, search, &ada).contains("value=\"&quot;&gt;&lt;script&gt;"));
 }
 
 /// The subs on a page, and the address of the next one.
-fn listed(world: &World, path: &str, by: &str) -> (Vec<String>, Option<String>) {
-    let page = page(world, path, by);
+fn listed(test: &TestApp, path: &str, by: &str) -> (Vec<String>, Option<String>) {
+    let page = page(test, path, by);
     let ours = |rest: &str| rest.split('"').next().unwrap().to_owned();
     let subjects = page.split("href=\"/auth/admin/users/").skip(1).map(ours).collect();
     let buttons: Vec<&str> = page.split("class=\"button\" href=\"").skip(1).collect();
@@ -341,20 +337,20 @@ fn listed(world: &World, path: &str, by: &str) -> (Vec<String>, Option<String>) 
 
 #[test]
 fn paging_shows_everybody_once_while_users_sign_in() {
-    let (world, ada, _) = world();
+    let (test, ada, _) = test();
     let people = |number: u32| json!({"sub": format!("p{number}"), "email": format!("p.{number}@gmail.com")});
-    (0..130).for_each(|number| drop(world.sign_in(people(number))));
+    (0..130).for_each(|number| drop(test.sign_in(people(number))));
     for (first, expected) in [("/auth/admin/users", 132), ("/auth/admin/users?q=gmail.com+p.", 130)]
     {
         let (mut next, mut all, mut pages) = (Some(first.to_owned()), Vec::new(), 0);
         while let Some(path) = next {
-            let (subjects, following) = listed(&world, &path, &ada);
+            let (subjects, following) = listed(&test, &path, &ada);
             all.extend(subjects.into_iter().filter(|subject| !subject.starts_with("new")));
             next = following;
             pages += 1;
             // Old ones come back, and new ones come.
-            (0..7).for_each(|number| drop(world.sign_in_at(people(number * 17), NOW + pages)));
-            world.sign_in(json!({"sub": format!("new{expected}{pages}"), "email": null}));
+            (0..7).for_each(|number| drop(test.sign_in_at(people(number * 17), NOW + pages)));
+            test.sign_in(json!({"sub": format!("new{expected}{pages}"), "email": null}));
         }
         assert_eq!(
             (all.len(), all.iter().collect::<HashSet<_>>().len(), pages),
@@ -365,12 +361,12 @@ fn paging_shows_everybody_once_while_users_sign_in() {
 
 #[test]
 fn a_search_finds_parts_of_names_and_emails_and_whole_subs() {
-    let (world, ada, _) = world();
-    world.sign_in(json!({"sub": "33", "email": "li.wei@gmail.com", "name": "王伟"}));
-    world.sign_in(json!({"sub": "44", "email": null, "name": "Sofía Núñez \"So\" O'Hara"}));
+    let (test, ada, _) = test();
+    test.sign_in(json!({"sub": "33", "email": "li.wei@gmail.com", "name": "王伟"}));
+    test.sign_in(json!({"sub": "44", "email": null, "name": "Sofía Núñez \"So\" O'Hara"}));
     let find = |query: &str| -> String {
         let encoded: String = url::form_urlencoded::byte_serialize(query.as_bytes()).collect();
-        listed(&world, &format!("/auth/admin/users?q={encoded}"), &ada).0.join(" ")
+        listed(&test, &format!("/auth/admin/users?q={encoded}"), &ada).0.join(" ")
     };
     for (query, expected) in [
         ("LOVEL", "1"),
@@ -399,26 +395,26 @@ fn a_search_finds_parts_of_names_and_emails_and_whole_subs() {
 
 #[test]
 fn a_search_follows_changed_names_and_forgets_the_deleted() {
-    let (world, ada, _) = world();
-    let found = |query: &str| listed(&world, &format!("/auth/admin/users?q={query}"), &ada).0;
-    world.sign_in(json!({"sub": "2", "email": "robert@gmail.com", "name": "Robert"}));
+    let (test, ada, _) = test();
+    let found = |query: &str| listed(&test, &format!("/auth/admin/users?q={query}"), &ada).0;
+    test.sign_in(json!({"sub": "2", "email": "robert@gmail.com", "name": "Robert"}));
     assert_eq!((found("robert"), found("bob@")), (vec!["2".to_owned()], vec![]));
-    world.app.store().delete_user("2", NOW).unwrap();
+    test.app.store().delete_user("2", NOW).unwrap();
     assert_eq!((found("robert"), found("")), (vec![], vec!["1".to_owned()]));
     let sound =
         "INSERT INTO directory_search (directory_search, rank) VALUES ('integrity-check', 1)";
-    world.other_process().execute_batch(sound).unwrap();
+    test.other_process().execute_batch(sound).unwrap();
 }
 
 #[test]
 fn the_overview_counts_days_and_shows_who_is_there_and_who_was_refused() {
-    let (world, ada, _) = world();
-    world.sign_in_at(bob(), NOW - DAY);
-    world.send_at(post_token(&token(json!({"aud": "other", "sub": "7"}))), NOW);
-    world.send(change("2", "action=block").cookie(&ada));
-    world.send(post_token(&token(bob())));
-    world.app.store().flush();
-    let page = page(&world, "/auth/admin", &ada);
+    let (test, ada, _) = test();
+    test.sign_in_at(bob(), NOW - DAY);
+    test.send_at(post_token(&token(json!({"aud": "other", "sub": "7"}))), NOW);
+    test.send(change("2", "action=block").cookie(&ada));
+    test.send(post_token(&token(bob())));
+    test.app.store().flush();
+    let page = page(&test, "/auth/admin", &ada);
     assert!(page.contains("Today: 2 sign-ins, 2 refusals."), "{page}");
     let rows: Vec<&str> = page.split("<tr>").skip(2).collect();
     assert_eq!(rows.len(), 30);
@@ -444,43 +440,42 @@ fn the_overview_counts_days_and_shows_who_is_there_and_who_was_refused() {
 
 #[test]
 fn people_are_there_while_their_sessions_live_the_last_seen_first() {
-    let world = World::with(&[
+    let test = TestApp::with(&[
         "--allow-anyone",
         "--admin-email",
         "ada@example.com",
         "--session-idle",
         "1h",
     ]);
-    let session = |claims, now| {
-        world.sign_in_at(claims, now)["session"]["token"].as_str().unwrap().to_owned()
-    };
+    let session =
+        |claims, now| test.sign_in_at(claims, now)["session"]["token"].as_str().unwrap().to_owned();
     let bobs = session(bob(), NOW - 3600);
     let _ = session(json!({"sub": "3", "email": null, "name": "Cleo"}), NOW - 3599);
     let eve = session(json!({"sub": "4", "email": null, "name": "Eve"}), NOW - 30);
     let ada = session(ada(), NOW - 1);
     let _ = session(self::ada(), NOW);
-    world.send_at(request("POST", "/auth/signout").bearer(&eve), NOW);
-    let page = page(&world, "/auth/admin", &ada);
+    test.send_at(request("POST", "/auth/signout").bearer(&eve), NOW);
+    let page = page(&test, "/auth/admin", &ada);
     let there =
         page.split_once("Signed in now").unwrap().1.split_once("Latest refusals").unwrap().0;
     let at = |name: &str| there.find(name);
     assert!(at("Ada Lovelace").unwrap() < at("Cleo").unwrap());
     assert_eq!((at("Bob"), at("Eve"), there.matches("<li>").count()), (None, None, 2));
     assert!(there.contains("1 more"));
-    assert_eq!(status(&world, &bobs), 401);
+    assert_eq!(status(&test, &bobs), 401);
 }
 
 #[test]
 fn it_tells_how_google_answers() {
-    let (world, ada, _) = world();
-    assert!(page(&world, "/auth/admin", &ada).contains("2 good, 0 refused, 0 failed"));
-    world.google.next(Answer::Status(400, "", Vec::new()));
-    assert_eq!(world.send(post_token(&token(json!({})))).status, 401);
+    let (test, ada, _) = test();
+    assert!(page(&test, "/auth/admin", &ada).contains("2 good, 0 refused, 0 failed"));
+    test.google.next(Answer::Status(400, "", Vec::new()));
+    assert_eq!(test.send(post_token(&token(json!({})))).status, 401);
     for _ in 0..2 {
-        world.google.next(Answer::Status(500, "Retry-After: 60\r\n", Vec::new()));
-        assert_eq!(world.send(post_token(&token(json!({})))).status, 503);
+        test.google.next(Answer::Status(500, "Retry-After: 60\r\n", Vec::new()));
+        assert_eq!(test.send(post_token(&token(json!({})))).status, 503);
     }
-    let page = page(&world, "/auth/admin", &ada);
+    let page = page(&test, "/auth/admin", &ada);
     for part in [
         "2 good, 1 refused, 2 failed",
         "tokeninfo answered with status 500",
@@ -493,23 +488,23 @@ fn it_tells_how_google_answers() {
 
 #[test]
 fn a_deleted_admin_leaves_no_email_in_what_they_did() {
-    let (world, ada, _) = world();
-    world.send(change("2", "action=block").cookie(&ada));
-    world.app.store().delete_user("1", NOW).unwrap();
+    let (test, ada, _) = test();
+    test.send(change("2", "action=block").cookie(&ada));
+    test.app.store().delete_user("1", NOW).unwrap();
     assert_eq!(
-        world.count("events WHERE email = 'ada@example.com' OR reason LIKE '%ada@example.com%'"),
+        test.count("events WHERE email = 'ada@example.com' OR reason LIKE '%ada@example.com%'"),
         0
     );
-    assert_eq!(recorded(&world)[0], event("block", "2", "by a deleted account"));
+    assert_eq!(recorded(&test)[0], event("block", "2", "by a deleted account"));
 }
 
 #[test]
 fn its_routes_have_few_names() {
-    let (world, ada, _) = world();
+    let (test, ada, _) = test();
     for path in PATHS {
-        world.send(get(path).cookie(&ada));
+        test.send(get(path).cookie(&ada));
     }
-    let metrics = body(&world.app.handle_metrics(&get("/metrics"), NOW));
+    let metrics = body(&test.app.handle_metrics(&get("/metrics"), NOW));
     for route in ["/auth/admin", "/auth/admin/users", "/auth/admin/users/{sub}"] {
         assert!(metrics.contains(&format!("route=\"{route}\",status=\"200\"}} 1")), "{route}");
     }

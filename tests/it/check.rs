@@ -3,7 +3,7 @@
 use hallpass::http::Request;
 use serde_json::json;
 
-use crate::world::{FORM, NOW, RequestExt, World, body, get, post, refused, request};
+use crate::test_app::{FORM, NOW, RequestExt, TestApp, body, get, post, refused, request};
 
 const IDENTITY: [&str; 7] = [
     "X-Auth-Request-User",
@@ -15,9 +15,9 @@ const IDENTITY: [&str; 7] = [
     "X-Forwarded-User",
 ];
 
-/// A world whose proxy is 127.0.0.1, as it is by default.
-fn world() -> World {
-    World::with(&["--allow-anyone", "--cookie-domain", "example.com"])
+/// A test whose proxy is 127.0.0.1, as it is by default.
+fn test() -> TestApp {
+    TestApp::with(&["--allow-anyone", "--cookie-domain", "example.com"])
 }
 
 fn proxied(target: &str, uri: &str) -> Request {
@@ -33,11 +33,11 @@ fn proxied(target: &str, uri: &str) -> Request {
 fn every_identity_header_is_always_there() {
     #[track_caller]
     fn check(claims: serde_json::Value, expected: [&str; 7]) {
-        let world = World::open();
-        let answer = world.sign_in(claims);
+        let test = TestApp::open();
+        let answer = test.sign_in(claims);
         let token = answer["session"]["token"].as_str().unwrap();
         for target in ["/auth/check", "/auth/forward"] {
-            let response = world.send(get(target).bearer(token));
+            let response = test.send(get(target).bearer(token));
             assert_eq!((response.status, body(&response).as_str()), (200, ""));
             assert_eq!(IDENTITY.map(|name| response.header(name).unwrap()), expected);
             assert_eq!(response.header("Cache-Control"), Some("no-store"));
@@ -59,9 +59,9 @@ fn every_identity_header_is_always_there() {
 
 #[test]
 fn signed_out() {
-    let world = world();
+    let test = test();
     for target in ["/auth/check", "/auth/forward"] {
-        let response = world.send(get(target).header("Accept", "application/json"));
+        let response = test.send(get(target).header("Accept", "application/json"));
         refused(&response, 401, "unauthenticated");
         assert_eq!(response.header("Location"), None);
         assert_eq!(response.header("WWW-Authenticate"), Some("Bearer error=\"unauthenticated\""));
@@ -70,12 +70,12 @@ fn signed_out() {
 
 #[test]
 fn a_navigation_learns_where_to_sign_in_and_how_to_come_back() {
-    let world = world();
+    let test = test();
     let location = "https://auth.example.com/auth/signin?rd=https%3A%2F%2Fapp.example.com%2Fp%3Fa%3D1%26b%3D2%26u%3Dhttps%3A%2F%2Fx%2F";
     let deep = "/p?a=1&b=2&u=https://x/";
-    let check = world.send(proxied("/auth/check", deep).browser());
+    let check = test.send(proxied("/auth/check", deep).browser());
     assert_eq!((check.status, check.header("Location")), (401, Some(location)));
-    let forward = world.send(proxied("/auth/forward", deep).browser());
+    let forward = test.send(proxied("/auth/forward", deep).browser());
     assert_eq!((forward.status, forward.header("Location")), (302, Some(location)));
 }
 
@@ -83,11 +83,11 @@ fn a_navigation_learns_where_to_sign_in_and_how_to_come_back() {
 fn what_a_navigation_is() {
     #[track_caller]
     fn check(headers: &[(&str, &str)], expected: bool) {
-        let world = world();
+        let test = test();
         let request = headers
             .iter()
             .fold(get("/auth/forward"), |request, (name, value)| request.header(name, value));
-        assert_eq!(world.send(request).status, if expected { 302 } else { 401 }, "{headers:?}");
+        assert_eq!(test.send(request).status, if expected { 302 } else { 401 }, "{headers:?}");
     }
     check(&[("Accept", "text/html")], true);
     check(&[("Accept", "*/*")], true);
@@ -105,15 +105,15 @@ fn what_a_navigation_is() {
 
 #[test]
 fn the_way_back_needs_a_trusted_proxy_and_all_its_headers() {
-    let world = world();
+    let test = test();
     let plain = Some("https://auth.example.com/auth/signin");
     let mut stranger = proxied("/auth/forward", "/p").browser();
     stranger.peer = Some([192, 0, 2, 1].into());
-    assert_eq!(world.send(stranger).header("Location"), plain);
+    assert_eq!(test.send(stranger).header("Location"), plain);
     for missing in ["X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Uri"] {
         let mut request = proxied("/auth/forward", "/p").browser();
         request.headers.retain(|(name, _)| name != missing);
-        assert_eq!(world.send(request).header("Location"), plain, "{missing}");
+        assert_eq!(test.send(request).header("Location"), plain, "{missing}");
     }
     for (host, uri) in [
         ("evil.example", "/p"),
@@ -127,7 +127,7 @@ fn the_way_back_needs_a_trusted_proxy_and_all_its_headers() {
             .iter_mut()
             .filter(|(name, _)| name == "X-Forwarded-Host")
             .for_each(|(_, v)| *v = host.into());
-        assert_eq!(world.send(request).header("Location"), plain, "{host} {uri}");
+        assert_eq!(test.send(request).header("Location"), plain, "{host} {uri}");
     }
 }
 
@@ -135,11 +135,11 @@ fn the_way_back_needs_a_trusted_proxy_and_all_its_headers() {
 fn the_list_of_the_app() {
     #[track_caller]
     fn check(query: &str, expected: bool) {
-        let world = World::open();
-        let answer = world.sign_in(json!({"email": "ada@example.com", "hd": "example.com"}));
+        let test = TestApp::open();
+        let answer = test.sign_in(json!({"email": "ada@example.com", "hd": "example.com"}));
         let token = answer["session"]["token"].as_str().unwrap();
         for target in ["/auth/check", "/auth/forward"] {
-            let response = world.send(get(&format!("{target}{query}")).bearer(token).browser());
+            let response = test.send(get(&format!("{target}{query}")).bearer(token).browser());
             assert_eq!(response.status, if expected { 200 } else { 403 }, "{query}");
             assert_eq!(response.header("Location"), None, "a 403 never redirects");
         }
@@ -164,11 +164,11 @@ fn the_list_of_the_app() {
 
 #[test]
 fn the_list_of_the_app_takes_authoritative_emails_only() {
-    let world = World::open();
-    let answer = world.sign_in(json!({"email": "ada@example.com", "email_verified": true}));
+    let test = TestApp::open();
+    let answer = test.sign_in(json!({"email": "ada@example.com", "email_verified": true}));
     let request = get("/auth/check?allowed_emails=ada@example.com");
     refused(
-        &world.send(request.bearer(answer["session"]["token"].as_str().unwrap())),
+        &test.send(request.bearer(answer["session"]["token"].as_str().unwrap())),
         403,
         "access_denied",
     );
@@ -176,7 +176,7 @@ fn the_list_of_the_app_takes_authoritative_emails_only() {
 
 #[test]
 fn no_header_lets_anybody_through() {
-    let world = world();
+    let test = test();
     for (name, value) in [
         ("User-Agent", "kube-probe/1.30"),
         ("User-Agent", "GoogleHC/1.0"),
@@ -190,18 +190,18 @@ fn no_header_lets_anybody_through() {
     ] {
         let mut request = get("/auth/check").header(name, value);
         request.peer = Some([127, 0, 0, 1].into());
-        refused(&world.send(request), 401, "unauthenticated");
+        refused(&test.send(request), 401, "unauthenticated");
     }
 }
 
 #[test]
 fn head_is_answered_as_get_and_nothing_else_is() {
-    let world = World::open();
-    let session = world.session();
-    assert_eq!(world.send(request("HEAD", "/auth/check").bearer(&session)).status, 200);
+    let test = TestApp::open();
+    let session = test.session();
+    assert_eq!(test.send(request("HEAD", "/auth/check").bearer(&session)).status, 200);
     for method in ["POST", "PUT", "DELETE", "PATCH", "get"] {
         refused(
-            &world.send(request(method, "/auth/check").bearer(&session)),
+            &test.send(request(method, "/auth/check").bearer(&session)),
             405,
             "method_not_allowed",
         );
@@ -212,16 +212,16 @@ fn head_is_answered_as_get_and_nothing_else_is() {
 fn the_clients_address_is_read_from_the_right() {
     #[track_caller]
     fn check(peer: Option<[u8; 4]>, forwarded: &[&str], expected: Option<&str>) {
-        let world =
-            World::with(&["--allow-anyone", "--trusted-proxy", "127.0.0.1,10.0.0.0/8,unix"]);
+        let test =
+            TestApp::with(&["--allow-anyone", "--trusted-proxy", "127.0.0.1,10.0.0.0/8,unix"]);
         let mut request =
-            post("/auth/signin", FORM, &format!("id_token={}", crate::world::token(json!({}))));
+            post("/auth/signin", FORM, &format!("id_token={}", crate::test_app::token(json!({}))));
         request.peer = peer.map(Into::into);
         let request = forwarded
             .iter()
             .fold(request, |request, value| request.header("X-Forwarded-For", value));
-        assert_eq!(world.send_at(request, NOW).status, 200);
-        assert_eq!(world.text("SELECT client_address FROM sessions").as_deref(), expected);
+        assert_eq!(test.send_at(request, NOW).status, 200);
+        assert_eq!(test.text("SELECT client_address FROM sessions").as_deref(), expected);
     }
     let (proxy, stranger) = (Some([127, 0, 0, 1]), Some([192, 0, 2, 9]));
     check(stranger, &[], Some("192.0.2.9"));

@@ -7,7 +7,7 @@ use hallpass::google::demo::{CLIENT_ID, DemoGoogle, PEOPLE};
 use hallpass::google::{Identity, Rejection};
 
 use crate::program::{hallpass, run};
-use crate::world::{HOUR, NOW};
+use crate::test_app::{HOUR, NOW};
 
 pub struct Demo {
     child: Child,

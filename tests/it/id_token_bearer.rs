@@ -6,80 +6,81 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::google::{Answer, token_of};
-use crate::world::{
-    HOUR, NOW, RequestExt, World, document, get, post_token, refused, request, token, usual_claims,
+use crate::test_app::{
+    HOUR, NOW, RequestExt, TestApp, document, get, post_token, refused, request, token,
+    usual_claims,
 };
 
 #[test]
 fn google_is_asked_once() {
-    let world = World::open();
+    let test = TestApp::open();
     let token = token(json!({}));
     for target in ["/auth/me", "/auth/check", "/auth/forward", "/auth/me"] {
-        assert_eq!(world.send(get(target).bearer(&token)).status, 200, "{target}");
+        assert_eq!(test.send(get(target).bearer(&token)).status, 200, "{target}");
     }
-    assert_eq!(world.google.calls().len(), 1);
-    assert_eq!(world.count("sessions WHERE kind = 'id_token'"), 1);
+    assert_eq!(test.google.calls().len(), 1);
+    assert_eq!(test.count("sessions WHERE kind = 'id_token'"), 1);
 }
 
 #[test]
 fn many_at_once_are_one_question() {
-    let world = World::open();
-    world.google.always(Answer::Late(Duration::from_millis(200)));
+    let test = TestApp::open();
+    test.google.always(Answer::Late(Duration::from_millis(200)));
     let token = token(json!({}));
     thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| assert_eq!(world.send(get("/auth/check").bearer(&token)).status, 200));
+            scope.spawn(|| assert_eq!(test.send(get("/auth/check").bearer(&token)).status, 200));
         }
     });
-    assert_eq!(world.google.calls().len(), 1);
+    assert_eq!(test.google.calls().len(), 1);
 }
 
 #[test]
 fn its_row_ends_at_its_exp_and_has_no_idle_limit() {
-    let world = World::with(&["--allow-anyone", "--session-idle", "1m"]);
+    let test = TestApp::with(&["--allow-anyone", "--session-idle", "1m"]);
     let token = token(json!({}));
-    let me = document(&world.send(get("/auth/me").bearer(&token)));
+    let me = document(&test.send(get("/auth/me").bearer(&token)));
     assert_eq!(me["session"]["expires_at"], NOW + HOUR);
-    assert_eq!(world.send_at(get("/auth/me").bearer(&token), NOW + HOUR - 1).status, 200);
-    refused(&world.send_at(get("/auth/me").bearer(&token), NOW + HOUR), 401, "unauthenticated");
-    assert_eq!(world.google.calls().len(), 1);
+    assert_eq!(test.send_at(get("/auth/me").bearer(&token), NOW + HOUR - 1).status, 200);
+    refused(&test.send_at(get("/auth/me").bearer(&token), NOW + HOUR), 401, "unauthenticated");
+    assert_eq!(test.google.calls().len(), 1);
 }
 
 #[test]
 fn once_ended_it_cannot_come_back() {
-    let world = World::open();
+    let test = TestApp::open();
     let token = token(json!({}));
-    assert_eq!(world.send(get("/auth/me").bearer(&token)).status, 200);
-    assert_eq!(world.send(request("POST", "/auth/signout").bearer(&token)).status, 204);
-    refused(&world.send(get("/auth/me").bearer(&token)), 401, "unauthenticated");
-    refused(&world.send(post_token(&token)), 401, "invalid_token");
-    world.app.store().purge(NOW + HOUR - 1, None).unwrap();
-    refused(&world.send(get("/auth/me").bearer(&token)), 401, "unauthenticated");
+    assert_eq!(test.send(get("/auth/me").bearer(&token)).status, 200);
+    assert_eq!(test.send(request("POST", "/auth/signout").bearer(&token)).status, 204);
+    refused(&test.send(get("/auth/me").bearer(&token)), 401, "unauthenticated");
+    refused(&test.send(post_token(&token)), 401, "invalid_token");
+    test.app.store().purge(NOW + HOUR - 1, None).unwrap();
+    refused(&test.send(get("/auth/me").bearer(&token)), 401, "unauthenticated");
 }
 
 #[test]
 fn signing_out_with_one_never_seen_asks_nobody() {
-    let world = World::open();
-    assert_eq!(world.send(request("POST", "/auth/signout").bearer(&token(json!({})))).status, 204);
-    assert_eq!(world.google.calls().len(), 0);
+    let test = TestApp::open();
+    assert_eq!(test.send(request("POST", "/auth/signout").bearer(&token(json!({})))).status, 204);
+    assert_eq!(test.google.calls().len(), 0);
 }
 
 #[test]
 fn it_meets_the_same_rules() {
-    let world = World::with(&["--allow-domain", "example.com"]);
-    let send = |claims| world.send(get("/auth/check").bearer(&token(claims)));
+    let test = TestApp::with(&["--allow-domain", "example.com"]);
+    let send = |claims| test.send(get("/auth/check").bearer(&token(claims)));
     refused(&send(json!({})), 403, "access_denied");
     refused(&send(json!({"hd": "example.com", "aud": "other"})), 401, "invalid_token");
     refused(&send(json!({"hd": "example.com", "nonce": "n"})), 401, "invalid_token");
     assert_eq!(send(json!({"hd": "example.com", "email": "a@example.com"})).status, 200);
-    world.google.always(Answer::Close);
+    test.google.always(Answer::Close);
     refused(&send(json!({"hd": "example.com"})), 503, "temporarily_unavailable");
 }
 
 #[test]
 fn only_what_says_it_is_googles_is_sent_there() {
-    let world = World::open();
-    let session = world.session();
+    let test = TestApp::open();
+    let session = test.session();
     let other = |claims: serde_json::Value| token_of(&claims.to_string());
     for bearer in [
         other(json!({"iss": "https://other.example", "sub": "1"})),
@@ -90,30 +91,30 @@ fn only_what_says_it_is_googles_is_sent_there() {
         format!("{}.more", token(json!({}))),
     ] {
         assert_eq!(
-            world.send(get("/auth/me").bearer(&bearer).cookie(&session)).status,
+            test.send(get("/auth/me").bearer(&bearer).cookie(&session)).status,
             200,
             "{bearer}"
         );
-        refused(&world.send(get("/auth/me").bearer(&bearer)), 401, "unauthenticated");
+        refused(&test.send(get("/auth/me").bearer(&bearer)), 401, "unauthenticated");
     }
-    assert_eq!(world.google.calls().len(), 1, "only the sign-in");
+    assert_eq!(test.google.calls().len(), 1, "only the sign-in");
     let google_style = token_of(&usual_claims().to_string());
-    assert_eq!(world.send(get("/auth/me").bearer(&google_style).cookie("hp_bad")).status, 200);
+    assert_eq!(test.send(get("/auth/me").bearer(&google_style).cookie("hp_bad")).status, 200);
 }
 
 #[test]
 fn exchanges_count_towards_the_limit_of_the_address() {
-    let world = World::with(&["--allow-anyone", "--signin-burst", "2"]);
+    let test = TestApp::with(&["--allow-anyone", "--signin-burst", "2"]);
     let known = token(json!({}));
-    assert_eq!(world.send(get("/auth/me").bearer(&known)).status, 200);
-    assert_eq!(world.send(get("/auth/check").bearer(&token(json!({})))).status, 200);
-    refused(&world.send(get("/auth/me").bearer(&token(json!({})))), 429, "too_many_requests");
+    assert_eq!(test.send(get("/auth/me").bearer(&known)).status, 200);
+    assert_eq!(test.send(get("/auth/check").bearer(&token(json!({})))).status, 200);
+    refused(&test.send(get("/auth/me").bearer(&token(json!({})))), 429, "too_many_requests");
     for target in ["/auth/check", "/auth/forward"] {
         // A proxy makes a 500 of whatever it does not know.
-        refused(&world.send(get(target).bearer(&token(json!({})))), 503, "temporarily_unavailable");
+        refused(&test.send(get(target).bearer(&token(json!({})))), 503, "temporarily_unavailable");
     }
     assert_eq!(
-        world.send(get("/auth/check").bearer(&known)).status,
+        test.send(get("/auth/check").bearer(&known)).status,
         200,
         "a known one is no attempt"
     );

@@ -3,7 +3,7 @@
 use hallpass::google::{Identity, Rejection};
 use serde_json::{Value, json};
 
-use crate::world::{CLIENT_ID, DAY, NOW, usual_claims};
+use crate::test_app::{CLIENT_ID, DAY, NOW, usual_claims};
 
 /// Each time, what is explained and what is decided must agree.
 #[track_caller]

@@ -1,6 +1,6 @@
 //! Everything that needs no browser and no proxy. One binary, a line a feature.
 
-mod world;
+mod test_app;
 mod google;
 mod signing;
 mod program;

@@ -3,12 +3,12 @@
 use hallpass::http::Request;
 use serde_json::json;
 
-use crate::world::{RequestExt, World, get, post_token, refused, request, token};
+use crate::test_app::{RequestExt, TestApp, get, post_token, refused, request, token};
 
 const APP: &str = "https://app.example.com";
 
-fn world() -> World {
-    World::with(&["--allow-anyone", "--allow-origin", APP])
+fn test() -> TestApp {
+    TestApp::with(&["--allow-anyone", "--allow-origin", APP])
 }
 
 fn changes() -> [Request; 3] {
@@ -21,11 +21,11 @@ fn changes() -> [Request; 3] {
 
 #[test]
 fn pages_of_ours_and_of_allowed_origins_may() {
-    let world = world();
+    let test = test();
     for origin in ["https://auth.example.com", APP] {
         for change in changes() {
             let response =
-                world.send(change.header("Origin", origin).header("Sec-Fetch-Site", "cross-site"));
+                test.send(change.header("Origin", origin).header("Sec-Fetch-Site", "cross-site"));
             assert_ne!(response.status, 403, "{origin}");
         }
     }
@@ -33,7 +33,7 @@ fn pages_of_ours_and_of_allowed_origins_may() {
 
 #[test]
 fn all_others_may_not() {
-    let world = world();
+    let test = test();
     let foreign = [
         "https://evil.example",
         "http://auth.example.com",
@@ -46,34 +46,34 @@ fn all_others_may_not() {
     ];
     for origin in foreign {
         for change in changes() {
-            refused(&world.send(change.header("Origin", origin)), 403, "access_denied");
+            refused(&test.send(change.header("Origin", origin)), 403, "access_denied");
         }
     }
     let doubled = post_token(&token(json!({})))
         .header("Origin", APP)
         .header("Origin", "https://evil.example");
-    refused(&world.send(doubled), 403, "access_denied");
-    assert_eq!(world.google.calls().len(), 0);
+    refused(&test.send(doubled), 403, "access_denied");
+    assert_eq!(test.google.calls().len(), 0);
 }
 
 #[test]
 fn a_cross_site_request_without_an_origin_may_not() {
-    let world = world();
+    let test = test();
     for change in changes() {
-        refused(&world.send(change.header("Sec-Fetch-Site", "cross-site")), 403, "access_denied");
+        refused(&test.send(change.header("Sec-Fetch-Site", "cross-site")), 403, "access_denied");
     }
     for site in ["same-origin", "same-site", "none"] {
         for change in changes() {
-            assert_ne!(world.send(change.header("Sec-Fetch-Site", site)).status, 403, "{site}");
+            assert_ne!(test.send(change.header("Sec-Fetch-Site", site)).status, 403, "{site}");
         }
     }
 }
 
 #[test]
 fn allowed_origins_may_read_the_answers() {
-    let world = world();
+    let test = test();
     for (origin, expected) in [(APP, Some(APP)), ("https://evil.example", None)] {
-        let response = world.send(get("/auth/me").header("Origin", origin));
+        let response = test.send(get("/auth/me").header("Origin", origin));
         assert_eq!(response.status, 401);
         assert_eq!(response.header("Access-Control-Allow-Origin"), expected);
         assert_eq!(response.header("Access-Control-Allow-Credentials"), expected.map(|_| "true"));
@@ -83,16 +83,16 @@ fn allowed_origins_may_read_the_answers() {
 
 #[test]
 fn preflights() {
-    let world = world();
+    let test = test();
     let preflight = |origin| {
         request("OPTIONS", "/auth/me")
             .header("Origin", origin)
             .header("Access-Control-Request-Method", "GET")
     };
-    let response = world.send(preflight(APP));
+    let response = test.send(preflight(APP));
     assert_eq!((response.status, response.header("Access-Control-Allow-Origin")), (204, Some(APP)));
     assert!(response.header("Access-Control-Allow-Headers").unwrap().contains("Authorization"));
     assert!(response.header("Access-Control-Allow-Methods").unwrap().contains("DELETE"));
-    refused(&world.send(preflight("https://evil.example")), 403, "access_denied");
-    refused(&world.send(request("OPTIONS", "/auth/me")), 405, "method_not_allowed");
+    refused(&test.send(preflight("https://evil.example")), 403, "access_denied");
+    refused(&test.send(request("OPTIONS", "/auth/me")), 405, "method_not_allowed");
 }

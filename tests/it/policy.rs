@@ -2,20 +2,20 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{RequestExt, document};
-use crate::world::{World, get, post_token, refused, token};
+use crate::test_app::{RequestExt, document};
+use crate::test_app::{TestApp, get, post_token, refused, token};
 
 #[track_caller]
 fn admits(flags: &[&str], claims: Value, expected: bool) {
-    let world = World::with(flags);
-    let response = world.send(post_token(&token(claims)));
+    let test = TestApp::with(flags);
+    let response = test.send(post_token(&token(claims)));
     if expected {
         assert_eq!(response.status, 200, "{}", document(&response));
     } else {
         refused(&response, 403, "access_denied");
-        assert_eq!(world.count("users"), 0);
-        assert_eq!(world.count("sessions"), 0);
-        assert_eq!(world.count("events WHERE kind = 'refusal' AND sub IS NOT NULL"), 1);
+        assert_eq!(test.count("users"), 0);
+        assert_eq!(test.count("sessions"), 0);
+        assert_eq!(test.count("events WHERE kind = 'refusal' AND sub IS NOT NULL"), 1);
     }
 }
 
@@ -73,16 +73,16 @@ fn anyone_is_every_person_and_no_program() {
 
 #[test]
 fn live_sessions_meet_the_policy_of_today() {
-    let world = World::with(&["--allow-email", "testuser@gmail.com"]);
-    let session = world.session();
-    assert_eq!(world.send(get("/auth/me").bearer(&session)).status, 200);
+    let test = TestApp::with(&["--allow-email", "testuser@gmail.com"]);
+    let session = test.session();
+    assert_eq!(test.send(get("/auth/me").bearer(&session)).status, 200);
 
     // Restarted with another list, on the same database.
     let options =
-        crate::world::serve_options(&["--client-id", "x", "--allow-domain", "example.com"]);
+        crate::test_app::serve_options(&["--client-id", "x", "--allow-domain", "example.com"]);
     let settings = hallpass::config::Settings::new(&options, Some(8080)).unwrap();
-    let store = hallpass::store::Store::open(&world.database()).unwrap();
+    let store = hallpass::store::Store::open(&test.database()).unwrap();
     let restarted = hallpass::web::App::new(settings, store);
-    let answer = restarted.handle(&get("/auth/check").bearer(&session), crate::world::NOW);
+    let answer = restarted.handle(&get("/auth/check").bearer(&session), crate::test_app::NOW);
     refused(&answer, 403, "access_denied");
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::google::Google;
-use crate::world::{CLIENT_ID, HOUR};
+use crate::test_app::{CLIENT_ID, HOUR};
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -187,7 +187,7 @@ impl Program {
 pub fn token(mut changes: Value) -> String {
     let now = hallpass::clock::now();
     (changes["iat"], changes["exp"]) = (now.into(), (now + HOUR).into());
-    crate::world::token(changes)
+    crate::test_app::token(changes)
 }
 
 pub fn sign_in_request(token: &str) -> String {

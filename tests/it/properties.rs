@@ -11,15 +11,17 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::signing::{FIRST, SECOND, segment};
+use crate::test_app::{
+    CLIENT_ID, FORM, NOW, RequestExt, TestApp, get, post, post_token, usual_claims,
+};
 use crate::verify;
-use crate::world::{CLIENT_ID, FORM, NOW, RequestExt, World, get, post, post_token, usual_claims};
 
-static WORLD: LazyLock<World> = LazyLock::new(World::open);
+static WORLD: LazyLock<TestApp> = LazyLock::new(TestApp::open);
 /// Tokens are verified by the first key, which is there already.
-static BY_KEYS: LazyLock<World> = LazyLock::new(|| {
-    let (world, _certs) = verify::world("keys");
-    world.app.keys().unwrap().refresh(NOW);
-    world
+static BY_KEYS: LazyLock<TestApp> = LazyLock::new(|| {
+    let (test, _certs) = verify::test("keys");
+    test.app.keys().unwrap().refresh(NOW);
+    test
 });
 
 const CONTRACT: [u16; 14] = [200, 204, 302, 303, 400, 401, 403, 404, 405, 413, 415, 429, 431, 503];

@@ -3,7 +3,7 @@
 use hallpass::http::Request;
 use serde_json::json;
 
-use crate::world::{FORM, RequestExt, World, post, refused, token};
+use crate::test_app::{FORM, RequestExt, TestApp, post, refused, token};
 
 fn google_post(fields: &str) -> Request {
     post("/auth/signin", FORM, &format!("credential={}{fields}", token(json!({}))))
@@ -14,8 +14,8 @@ fn google_post(fields: &str) -> Request {
 
 #[track_caller]
 fn lands_on(fields: &str, place: &str) {
-    let world = World::with(&["--allow-anyone", "--cookie-domain", "example.com"]);
-    let response = world.send(google_post(fields));
+    let test = TestApp::with(&["--allow-anyone", "--cookie-domain", "example.com"]);
+    let response = test.send(google_post(fields));
     assert_eq!((response.status, response.header("Location")), (303, Some(place)));
     assert!(response.header("Set-Cookie").unwrap().starts_with("__Secure-hallpass=hp_"));
 }
@@ -39,7 +39,7 @@ fn it_lands_where_state_says_or_on_the_account_page() {
 
 #[test]
 fn g_csrf_token_must_be_there_twice_and_the_same() {
-    let world = World::open();
+    let test = TestApp::open();
     let cookieless =
         |fields| post("/auth/signin", FORM, &format!("credential={}{fields}", token(json!({}))));
     for request in [
@@ -51,20 +51,20 @@ fn g_csrf_token_must_be_there_twice_and_the_same() {
         cookieless("&g_csrf_token=").header("Cookie", "g_csrf_token="),
         cookieless("&g_csrf_token=secret").header("Cookie", "xg_csrf_token=secret"),
     ] {
-        refused(&world.send(request), 400, "invalid_request");
+        refused(&test.send(request), 400, "invalid_request");
     }
-    assert_eq!(world.google.calls().len(), 0);
+    assert_eq!(test.google.calls().len(), 0);
 }
 
 #[test]
 fn it_may_come_from_google_or_from_nowhere_in_particular() {
-    let world = World::open();
+    let test = TestApp::open();
     let send = |origin: Option<&str>| {
         let request =
             post("/auth/signin", FORM, &format!("credential={}&g_csrf_token=s", token(json!({}))))
                 .header("Cookie", "g_csrf_token=s")
                 .header("Sec-Fetch-Site", "cross-site");
-        world.send(match origin {
+        test.send(match origin {
             Some(origin) => request.header("Origin", origin),
             None => request,
         })
@@ -85,15 +85,15 @@ fn it_may_come_from_google_or_from_nowhere_in_particular() {
 
 #[test]
 fn a_foreign_origin_is_refused_before_anything_else_is_looked_at() {
-    let world = World::open();
+    let test = TestApp::open();
     let request =
         post("/auth/signin", FORM, "credential=x").header("Origin", "https://evil.example");
-    refused(&world.send(request), 403, "access_denied");
+    refused(&test.send(request), 403, "access_denied");
 }
 
 #[test]
 fn credential_in_json_is_a_pages_own_post() {
-    let world = World::open();
+    let test = TestApp::open();
     let body = json!({"credential": token(json!({}))}).to_string();
-    assert_eq!(world.send(post("/auth/signin", "application/json", &body)).status, 200);
+    assert_eq!(test.send(post("/auth/signin", "application/json", &body)).status, 200);
 }

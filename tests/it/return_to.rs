@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use crate::world::{FORM, RequestExt, World, post, token};
+use crate::test_app::{FORM, RequestExt, TestApp, post, token};
 
 #[track_caller]
 fn leads(flags: &[&str], place: &str, expected: bool) {
-    let world = World::with(&[&["--allow-anyone"], flags].concat());
+    let test = TestApp::with(&[&["--allow-anyone"], flags].concat());
     let fields: String = url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs([
             ("credential", token(json!({})).as_str()),
@@ -15,7 +15,7 @@ fn leads(flags: &[&str], place: &str, expected: bool) {
         ])
         .finish();
     let response =
-        world.send(post("/auth/signin", FORM, &fields).header("Cookie", "g_csrf_token=s"));
+        test.send(post("/auth/signin", FORM, &fields).header("Cookie", "g_csrf_token=s"));
     assert_eq!(response.status, 303);
     let landed = response.header("Location").unwrap();
     let account = "https://auth.example.com/auth/account";
@@ -147,16 +147,16 @@ fn a_plain_public_url_leads_back_to_plain_siblings() {
         "home.arpa",
     ];
     let settings =
-        hallpass::config::Settings::new(&crate::world::serve_options(&flags), Some(80)).unwrap();
+        hallpass::config::Settings::new(&crate::test_app::serve_options(&flags), Some(80)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let store = hallpass::store::Store::open(&folder.path().join("db")).unwrap();
     let app = hallpass::web::App::new(settings, store);
     let page = |rd: &str| {
         let response = app.handle(
-            &crate::world::get(&format!("/auth/signin?rd={rd}")).browser(),
-            crate::world::NOW,
+            &crate::test_app::get(&format!("/auth/signin?rd={rd}")).browser(),
+            crate::test_app::NOW,
         );
-        crate::world::body(&response).contains("data-state")
+        crate::test_app::body(&response).contains("data-state")
     };
     assert!(page("http://app.home.arpa/") && page("https://app.home.arpa/"));
     assert!(!page("http://app.home.arpa:8080/"));

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::google::Answer;
 use crate::program::{Program, hallpass, run, session_token, sign_in_request};
 use crate::program::{Started, token};
-use crate::world::CLIENT_ID;
+use crate::test_app::CLIENT_ID;
 
 #[test]
 fn sign_in_and_ask_over_the_wire() {

@@ -8,15 +8,15 @@ use hallpass::store::Store;
 use hallpass::token::SessionToken;
 use serde_json::json;
 
-use crate::world::{HOUR, NOW, RequestExt, World, document, get, refused};
+use crate::test_app::{HOUR, NOW, RequestExt, TestApp, document, get, refused};
 
 /// Runs that SQL as another process on a database whose session was just checked, and asks again.
 fn me_after(sql: &str) -> hallpass::http::Response {
-    let world = World::open();
-    let session = world.session();
-    let me = || world.send(get("/auth/me").bearer(&session));
+    let test = TestApp::open();
+    let session = test.session();
+    let me = || test.send(get("/auth/me").bearer(&session));
     assert_eq!((me().status, me().status), (200, 200));
-    world.other_process().execute_batch(sql).unwrap();
+    test.other_process().execute_batch(sql).unwrap();
     me()
 }
 
@@ -39,25 +39,24 @@ fn changes_by_another_process_count_on_the_next_request() {
 
 #[test]
 fn a_change_that_is_taken_back_counts_as_well() {
-    let world = World::open();
-    let session = world.session();
+    let test = TestApp::open();
+    let session = test.session();
     for (blocked_at, status) in [("1", 403), ("NULL", 200), ("2", 403), ("NULL", 200)] {
-        world
-            .other_process()
+        test.other_process()
             .execute_batch(&format!("UPDATE users SET blocked_at = {blocked_at}"))
             .unwrap();
-        assert_eq!(world.send(get("/auth/check").bearer(&session)).status, status, "{blocked_at}");
+        assert_eq!(test.send(get("/auth/check").bearer(&session)).status, status, "{blocked_at}");
     }
 }
 
 #[test]
 fn another_sign_in_shows_in_every_session() {
-    let world = World::open();
-    let session = world.session();
+    let test = TestApp::open();
+    let session = test.session();
     let last_signin =
-        |now: i64| document(&world.send_at(get("/auth/me").bearer(&session), now))["user"].clone();
+        |now: i64| document(&test.send_at(get("/auth/me").bearer(&session), now))["user"].clone();
     assert_eq!(last_signin(NOW)["last_signin_at"], NOW);
-    world.sign_in_at(json!({"name": "New Name"}), NOW + 7);
+    test.sign_in_at(json!({"name": "New Name"}), NOW + 7);
     assert_eq!(
         (&last_signin(NOW + 8)["last_signin_at"], &last_signin(NOW + 8)["name"]),
         (&json!(NOW + 7), &json!("New Name"))
@@ -66,13 +65,13 @@ fn another_sign_in_shows_in_every_session() {
 
 #[test]
 fn being_seen_shows_and_makes_nobody_search_again() {
-    let world = World::open();
-    let (session, other) = (world.session(), world.session());
+    let test = TestApp::open();
+    let (session, other) = (test.session(), test.session());
     let last_seen = |now: i64| {
-        document(&world.send_at(get("/auth/me").bearer(&session), now))["session"]["last_seen_at"]
+        document(&test.send_at(get("/auth/me").bearer(&session), now))["session"]["last_seen_at"]
             .clone()
     };
-    let revision = || world.text("SELECT CAST(id AS TEXT) FROM revision");
+    let revision = || test.text("SELECT CAST(id AS TEXT) FROM revision");
     let before = revision();
     assert_eq!(last_seen(NOW + 100), NOW);
     assert_eq!(
@@ -80,19 +79,18 @@ fn being_seen_shows_and_makes_nobody_search_again() {
         NOW + 100,
         "known from memory, before the database has it or after"
     );
-    world.send_at(get("/auth/check").bearer(&other), NOW + 100);
+    test.send_at(get("/auth/check").bearer(&other), NOW + 100);
     assert_eq!(revision(), before);
-    assert_eq!(world.count(&format!("sessions WHERE last_seen_at = {}", NOW + 100)), 2);
+    assert_eq!(test.count(&format!("sessions WHERE last_seen_at = {}", NOW + 100)), 2);
 }
 
 #[test]
 fn a_session_that_another_process_saw_is_not_idle() {
-    let world = World::with(&["--allow-anyone", "--session-idle", "1h"]);
-    let session = world.session();
-    let check = |now: i64| world.send_at(get("/auth/check").bearer(&session), now).status;
+    let test = TestApp::with(&["--allow-anyone", "--session-idle", "1h"]);
+    let session = test.session();
+    let check = |now: i64| test.send_at(get("/auth/check").bearer(&session), now).status;
     assert_eq!(check(NOW), 200);
-    world
-        .other_process()
+    test.other_process()
         .execute("UPDATE sessions SET last_seen_at = ?1", [NOW + HOUR - 1])
         .unwrap();
     assert_eq!((check(NOW + HOUR), check(NOW + 2 * HOUR + 60)), (200, 401));
@@ -100,19 +98,19 @@ fn a_session_that_another_process_saw_is_not_idle() {
 
 #[test]
 fn who_is_known_is_told_at_once_and_nobody_else() {
-    let world = World::open();
-    let session = world.session();
+    let test = TestApp::open();
+    let session = test.session();
     let fast_path =
-        |request| Handler::fast_path(&world.app, &request, NOW).map(|response| response.status);
+        |request| Handler::fast_path(&test.app, &request, NOW).map(|response| response.status);
     let check = || fast_path(get("/auth/check").bearer(&session));
     assert_eq!(check(), None, "the database must be asked");
-    let inside = world.send(get("/auth/me").bearer(&session));
+    let inside = test.send(get("/auth/me").bearer(&session));
     for path in ["/auth/check", "/auth/forward", "/auth/me"] {
         assert_eq!(fast_path(get(path).bearer(&session)), Some(200), "{path}");
         assert_eq!(fast_path(get(path)), Some(401), "{path}: who brings nothing is nobody");
         assert_eq!(fast_path(get(path).bearer(SessionToken::generate().expose())), None, "{path}");
     }
-    let response = Handler::fast_path(&world.app, &get("/auth/me").bearer(&session), NOW).unwrap();
+    let response = Handler::fast_path(&test.app, &get("/auth/me").bearer(&session), NOW).unwrap();
     assert_eq!(response.body, inside.body);
     for path in ["/auth/account", "/auth/sessions", "/auth/admin", "/readyz", "/metrics"] {
         assert_eq!(fast_path(get(path).bearer(&session)), None, "{path}");
@@ -121,41 +119,41 @@ fn who_is_known_is_told_at_once_and_nobody_else() {
         [("UPDATE days SET signins = 0", 200), ("UPDATE users SET blocked_at = 1", 403)]
     {
         assert_eq!(check(), Some(200));
-        world.other_process().execute_batch(sql).unwrap();
+        test.other_process().execute_batch(sql).unwrap();
         assert_eq!(check(), None, "{sql}: somebody has written");
-        assert_eq!(world.send(get("/auth/check").bearer(&session)).status, then);
+        assert_eq!(test.send(get("/auth/check").bearer(&session)).status, then);
     }
     assert_eq!(check(), Some(403));
 }
 
 #[test]
 fn who_was_not_seen_for_ten_minutes_is_forgotten_until_then() {
-    let world = World::open();
-    let (early, late) = (world.session(), world.session());
+    let test = TestApp::open();
+    let (early, late) = (test.session(), test.session());
     let check =
-        |session: &str, now: i64| world.send_at(get("/auth/check").bearer(session), now).status;
+        |session: &str, now: i64| test.send_at(get("/auth/check").bearer(session), now).status;
     assert_eq!((check(&early, NOW), check(&late, NOW + 60)), (200, 200));
-    world.app.store().flush();
+    test.app.store().flush();
     assert_eq!(check(&late, NOW + 60), 200, "nothing is written from here on");
     let is_known = |session: &str| {
-        Handler::fast_path(&world.app, &get("/auth/check").bearer(session), NOW).is_some()
+        Handler::fast_path(&test.app, &get("/auth/check").bearer(session), NOW).is_some()
     };
     assert!(is_known(&early) && is_known(&late));
-    world.app.store().forget_unseen(NOW + 600);
+    test.app.store().forget_unseen(NOW + 600);
     assert_eq!((is_known(&early), is_known(&late)), (false, true));
     assert_eq!(check(&early, NOW + 600), 200);
 }
 
 #[test]
 fn a_database_by_another_name_tells_as_much() {
-    let world = World::open();
-    let token = SessionToken::parse(&world.session()).unwrap().hash();
-    let link = world.folder.path().join("link.db");
-    symlink(world.database(), &link).unwrap();
-    fs::write(world.folder.path().join("link.db-shm"), [0; 32768]).unwrap();
+    let test = TestApp::open();
+    let token = SessionToken::parse(&test.session()).unwrap().hash();
+    let link = test.folder.path().join("link.db");
+    symlink(test.database(), &link).unwrap();
+    fs::write(test.folder.path().join("link.db-shm"), [0; 32768]).unwrap();
     let store = Store::open(&link).unwrap();
     let ended_at = || store.session(&token, NOW, HOUR).unwrap().unwrap().session.ended_at;
     assert_eq!((ended_at(), ended_at()), (None, None));
-    world.other_process().execute_batch("UPDATE sessions SET ended_at = 1").unwrap();
+    test.other_process().execute_batch("UPDATE sessions SET ended_at = 1").unwrap();
     assert_eq!(ended_at(), Some(1));
 }

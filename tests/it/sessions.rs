@@ -2,27 +2,27 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{
-    DAY, FORM, HOUR, NOW, RequestExt, World, document, get, post, refused, request, token,
+use crate::test_app::{
+    DAY, FORM, HOUR, NOW, RequestExt, TestApp, document, get, post, refused, request, token,
 };
 
-fn ids(world: &World, token: &str, now: i64) -> Vec<String> {
-    let response = world.send_at(get("/auth/sessions").bearer(token), now);
+fn ids(test: &TestApp, token: &str, now: i64) -> Vec<String> {
+    let response = test.send_at(get("/auth/sessions").bearer(token), now);
     let list = document(&response)["sessions"].as_array().unwrap().clone();
     list.iter().map(|session| session["id"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
 fn me_by_cookie_and_by_bearer() {
-    let world = World::open();
-    let answer = world.sign_in(json!({}));
+    let test = TestApp::open();
+    let answer = test.sign_in(json!({}));
     let token = answer["session"]["token"].as_str().unwrap();
     for request in [
         get("/auth/me").bearer(token),
         get("/auth/me").cookie(token),
         request("HEAD", "/auth/me").bearer(token),
     ] {
-        let response = world.send(request);
+        let response = test.send(request);
         let me = document(&response);
         assert_eq!(me["user"], answer["user"]);
         assert_eq!(
@@ -34,7 +34,7 @@ fn me_by_cookie_and_by_bearer() {
 
 #[test]
 fn without_a_session_there_is_nobody() {
-    let world = World::open();
+    let test = TestApp::open();
     for request in [
         get("/auth/me"),
         get("/auth/me").bearer("hp_nonsense"),
@@ -43,48 +43,48 @@ fn without_a_session_there_is_nobody() {
         get("/auth/sessions"),
         request("DELETE", "/auth/sessions/x"),
     ] {
-        refused(&world.send(request), 401, "unauthenticated");
+        refused(&test.send(request), 401, "unauthenticated");
     }
 }
 
 #[test]
 fn a_bearer_of_ours_decides_alone() {
-    let world = World::open();
-    let good = world.session();
+    let test = TestApp::open();
+    let good = test.session();
     let request = get("/auth/me").bearer("hp_nonsense").cookie(&good);
-    refused(&world.send(request), 401, "unauthenticated");
+    refused(&test.send(request), 401, "unauthenticated");
 }
 
 #[test]
 fn an_apps_authorization_is_ignored_and_the_cookie_counts() {
-    let world = World::open();
-    let good = world.session();
+    let test = TestApp::open();
+    let good = test.session();
     for authorization in
         ["Basic YTpi", "Bearer something", "Bearer a.b.c", "Bearer", "", "Digest x"]
     {
         let request = get("/auth/me").header("Authorization", authorization).cookie(&good);
-        assert_eq!(world.send(request).status, 200, "{authorization}");
+        assert_eq!(test.send(request).status, 200, "{authorization}");
     }
-    assert_eq!(world.google.calls().len(), 1, "only the sign-in");
+    assert_eq!(test.google.calls().len(), 1, "only the sign-in");
 }
 
 #[test]
 fn of_several_cookies_any_good_one_will_do() {
-    let world = World::open();
-    let good = world.session();
+    let test = TestApp::open();
+    let good = test.session();
     let several =
         format!("a=b; __Host-hallpass=hp_old; x; __Host-hallpass={good};__Host-hallpass=hp_other");
-    assert_eq!(world.send(get("/auth/me").header("Cookie", &several)).status, 200);
-    assert_eq!(world.send(get("/auth/me").cookie("hp_old").cookie(&good)).status, 200);
+    assert_eq!(test.send(get("/auth/me").header("Cookie", &several)).status, 200);
+    assert_eq!(test.send(get("/auth/me").cookie("hp_old").cookie(&good)).status, 200);
 }
 
 #[test]
 fn cookies_of_another_scheme_are_not_ours() {
-    let world = World::open();
-    let good = world.session();
+    let test = TestApp::open();
+    let good = test.session();
     for name in ["hallpass", "__Secure-hallpass", "__host-hallpass", "x__Host-hallpass"] {
         refused(
-            &world.send(get("/auth/me").header("Cookie", &format!("{name}={good}"))),
+            &test.send(get("/auth/me").header("Cookie", &format!("{name}={good}"))),
             401,
             "unauthenticated",
         );
@@ -93,42 +93,33 @@ fn cookies_of_another_scheme_are_not_ours() {
 
 #[test]
 fn the_absolute_limit() {
-    let world =
-        World::with(&["--allow-anyone", "--session-lifetime", "2d", "--session-idle", "30d"]);
-    let session = world.session();
-    assert_eq!(world.send_at(get("/auth/me").bearer(&session), NOW + 2 * DAY - 1).status, 200);
-    refused(
-        &world.send_at(get("/auth/me").bearer(&session), NOW + 2 * DAY),
-        401,
-        "unauthenticated",
-    );
+    let test =
+        TestApp::with(&["--allow-anyone", "--session-lifetime", "2d", "--session-idle", "30d"]);
+    let session = test.session();
+    assert_eq!(test.send_at(get("/auth/me").bearer(&session), NOW + 2 * DAY - 1).status, 200);
+    refused(&test.send_at(get("/auth/me").bearer(&session), NOW + 2 * DAY), 401, "unauthenticated");
 }
 
 #[test]
 fn the_idle_limit_slides() {
-    let world = World::with(&["--allow-anyone", "--session-idle", "1h"]);
-    let session = world.session();
+    let test = TestApp::with(&["--allow-anyone", "--session-idle", "1h"]);
+    let session = test.session();
     let mut now = NOW;
     for _ in 0..5 {
         now += HOUR - 1;
-        assert_eq!(world.send_at(get("/auth/check").bearer(&session), now).status, 200);
-        world.app.store().flush();
+        assert_eq!(test.send_at(get("/auth/check").bearer(&session), now).status, 200);
+        test.app.store().flush();
     }
-    refused(
-        &world.send_at(get("/auth/check").bearer(&session), now + HOUR),
-        401,
-        "unauthenticated",
-    );
+    refused(&test.send_at(get("/auth/check").bearer(&session), now + HOUR), 401, "unauthenticated");
 }
 
 #[test]
 fn last_seen_is_written_at_most_once_a_minute() {
-    let world = World::open();
-    let session = world.session();
+    let test = TestApp::open();
+    let session = test.session();
     let last_seen_after = |seconds: i64| {
-        world.send_at(get("/auth/me").bearer(&session), NOW + seconds);
-        world
-            .text("SELECT CAST(last_seen_at AS TEXT) FROM sessions")
+        test.send_at(get("/auth/me").bearer(&session), NOW + seconds);
+        test.text("SELECT CAST(last_seen_at AS TEXT) FROM sessions")
             .unwrap()
             .parse::<i64>()
             .unwrap()
@@ -143,14 +134,14 @@ fn last_seen_is_written_at_most_once_a_minute() {
 
 #[test]
 fn sessions_are_listed_and_ended_one_by_one() {
-    let world = World::open();
-    let (one, two) = (world.sign_in(json!({})), world.sign_in(json!({})));
-    let stranger = world.sign_in(json!({"sub": "2", "email": "b@gmail.com"}));
+    let test = TestApp::open();
+    let (one, two) = (test.sign_in(json!({})), test.sign_in(json!({})));
+    let stranger = test.sign_in(json!({"sub": "2", "email": "b@gmail.com"}));
     let token = |answer: &Value| answer["session"]["token"].as_str().unwrap().to_owned();
     let id = |answer: &Value| answer["session"]["id"].as_str().unwrap().to_owned();
-    assert_eq!(ids(&world, &token(&one), NOW).len(), 2);
+    assert_eq!(ids(&test, &token(&one), NOW).len(), 2);
 
-    let list = document(&world.send(get("/auth/sessions").bearer(&token(&one))));
+    let list = document(&test.send(get("/auth/sessions").bearer(&token(&one))));
     let current: Vec<&Value> = list["sessions"]
         .as_array()
         .unwrap()
@@ -161,64 +152,64 @@ fn sessions_are_listed_and_ended_one_by_one() {
     assert!(!list.to_string().contains("hp_"));
 
     let delete = |id: &str, by: &str| {
-        world.send(request("DELETE", &format!("/auth/sessions/{id}")).bearer(by))
+        test.send(request("DELETE", &format!("/auth/sessions/{id}")).bearer(by))
     };
     refused(&delete(&id(&stranger), &token(&one)), 404, "not_found");
     refused(&delete("nonsense", &token(&one)), 404, "not_found");
     assert_eq!(delete(&id(&two), &token(&one)).status, 204);
     refused(&delete(&id(&two), &token(&one)), 404, "not_found");
-    refused(&world.send(get("/auth/me").bearer(&token(&two))), 401, "unauthenticated");
-    assert_eq!(world.send(get("/auth/me").bearer(&token(&one))).status, 200);
-    assert_eq!(world.send(get("/auth/me").bearer(&token(&stranger))).status, 200);
-    assert_eq!(ids(&world, &token(&one), NOW), [id(&one)]);
-    assert_eq!(world.count("events WHERE kind = 'revocation'"), 1);
+    refused(&test.send(get("/auth/me").bearer(&token(&two))), 401, "unauthenticated");
+    assert_eq!(test.send(get("/auth/me").bearer(&token(&one))).status, 200);
+    assert_eq!(test.send(get("/auth/me").bearer(&token(&stranger))).status, 200);
+    assert_eq!(ids(&test, &token(&one), NOW), [id(&one)]);
+    assert_eq!(test.count("events WHERE kind = 'revocation'"), 1);
 }
 
 #[test]
 fn idle_and_expired_sessions_are_not_listed() {
-    let world = World::with(&["--allow-anyone", "--session-idle", "1h"]);
-    world.session();
-    let late = world.sign_in_at(json!({}), NOW + HOUR);
+    let test = TestApp::with(&["--allow-anyone", "--session-idle", "1h"]);
+    test.session();
+    let late = test.sign_in_at(json!({}), NOW + HOUR);
     let token = late["session"]["token"].as_str().unwrap();
-    assert_eq!(ids(&world, token, NOW + HOUR - 1).len(), 2);
-    assert_eq!(ids(&world, token, NOW + HOUR).len(), 1);
+    assert_eq!(ids(&test, token, NOW + HOUR - 1).len(), 2);
+    assert_eq!(ids(&test, token, NOW + HOUR).len(), 1);
 }
 
 #[test]
 fn sign_out_ends_the_row_not_just_the_cookie() {
-    let world = World::open();
-    let (here, there) = (world.session(), world.session());
-    let response = world.send(request("POST", "/auth/signout").cookie(&here));
+    let test = TestApp::open();
+    let (here, there) = (test.session(), test.session());
+    let response = test.send(request("POST", "/auth/signout").cookie(&here));
     assert_eq!(response.status, 204);
     assert!(response.header("Set-Cookie").unwrap().starts_with("__Host-hallpass=; Max-Age=0;"));
-    refused(&world.send(get("/auth/me").cookie(&here)), 401, "unauthenticated");
-    assert_eq!(world.send(get("/auth/me").cookie(&there)).status, 200);
-    assert_eq!(world.count("events WHERE kind = 'signout' AND session_id IS NOT NULL"), 1);
+    refused(&test.send(get("/auth/me").cookie(&here)), 401, "unauthenticated");
+    assert_eq!(test.send(get("/auth/me").cookie(&there)).status, 200);
+    assert_eq!(test.count("events WHERE kind = 'signout' AND session_id IS NOT NULL"), 1);
 }
 
 #[test]
 fn sign_out_is_idempotent() {
-    let world = World::open();
-    let session = world.session();
+    let test = TestApp::open();
+    let session = test.session();
     for _ in 0..2 {
-        assert_eq!(world.send(request("POST", "/auth/signout").bearer(&session)).status, 204);
+        assert_eq!(test.send(request("POST", "/auth/signout").bearer(&session)).status, 204);
     }
-    assert_eq!(world.send(request("POST", "/auth/signout")).status, 204);
-    assert_eq!(world.count("events WHERE kind = 'signout'"), 1);
+    assert_eq!(test.send(request("POST", "/auth/signout")).status, 204);
+    assert_eq!(test.count("events WHERE kind = 'signout'"), 1);
 }
 
 #[test]
 fn sign_out_everywhere() {
     #[track_caller]
     fn check(media_type: &str, body: &str, everywhere: bool) {
-        let world = World::open();
-        let (here, there) = (world.session(), world.session());
-        let stranger = world.sign_in(json!({"sub": "2", "email": null}))["session"]["token"]
+        let test = TestApp::open();
+        let (here, there) = (test.session(), test.session());
+        let stranger = test.sign_in(json!({"sub": "2", "email": null}))["session"]["token"]
             .as_str()
             .unwrap()
             .to_owned();
-        assert_eq!(world.send(post("/auth/signout", media_type, body).bearer(&here)).status, 204);
-        let status = |token: &str| world.send(get("/auth/me").bearer(token)).status;
+        assert_eq!(test.send(post("/auth/signout", media_type, body).bearer(&here)).status, 204);
+        let status = |token: &str| test.send(get("/auth/me").bearer(token)).status;
         assert_eq!((status(&here), status(&there)), (401, if everywhere { 401 } else { 200 }));
         assert_eq!(status(&stranger), 200);
     }
@@ -226,14 +217,14 @@ fn sign_out_everywhere() {
     check("application/json", r#"{"everywhere":true}"#, true);
     check(FORM, "everywhere=false", false);
     check(FORM, "", false);
-    let world = World::open();
-    refused(&world.send(post("/auth/signout", FORM, "everywhere=perhaps")), 400, "invalid_request");
+    let test = TestApp::open();
+    refused(&test.send(post("/auth/signout", FORM, "everywhere=perhaps")), 400, "invalid_request");
 }
 
 #[test]
 fn sign_out_by_a_browser_form_ends_on_the_sign_in_page() {
-    let world = World::open();
-    let response = world.send(post("/auth/signout", FORM, "").browser().cookie(&world.session()));
+    let test = TestApp::open();
+    let response = test.send(post("/auth/signout", FORM, "").browser().cookie(&test.session()));
     assert_eq!(
         (response.status, response.header("Location")),
         (303, Some("https://auth.example.com/auth/signin"))
@@ -242,43 +233,43 @@ fn sign_out_by_a_browser_form_ends_on_the_sign_in_page() {
 
 #[test]
 fn another_process_ends_blocks_and_deletes_at_once() {
-    let world = World::open();
-    let status = |token: &str| world.send(get("/auth/check").bearer(token)).status;
-    let other = world.other_process();
+    let test = TestApp::open();
+    let status = |token: &str| test.send(get("/auth/check").bearer(token)).status;
+    let other = test.other_process();
 
-    let session = world.session();
+    let session = test.session();
     assert_eq!(status(&session), 200);
     other.execute("UPDATE users SET blocked_at = 1", []).unwrap();
     assert_eq!(status(&session), 403);
-    refused(&world.send(get("/auth/me").bearer(&session)), 403, "access_denied");
+    refused(&test.send(get("/auth/me").bearer(&session)), 403, "access_denied");
     other.execute("UPDATE users SET blocked_at = NULL", []).unwrap();
     assert_eq!(status(&session), 200);
     other.execute("UPDATE sessions SET ended_at = 1", []).unwrap();
     assert_eq!(status(&session), 401);
 
-    let session = world.session();
+    let session = test.session();
     other.execute_batch("PRAGMA foreign_keys = ON; DELETE FROM users").unwrap();
     assert_eq!(status(&session), 401);
-    assert_eq!(world.count("sessions"), 0);
+    assert_eq!(test.count("sessions"), 0);
 }
 
 #[test]
 fn neither_block_nor_policy_keep_anybody_from_leaving() {
-    let world = World::open();
-    let session = world.session();
-    world.other_process().execute("UPDATE users SET blocked_at = 1", []).unwrap();
-    assert_eq!(world.send(request("POST", "/auth/signout").bearer(&session)).status, 204);
-    assert_eq!(world.count("sessions WHERE ended_at IS NOT NULL"), 1);
+    let test = TestApp::open();
+    let session = test.session();
+    test.other_process().execute("UPDATE users SET blocked_at = 1", []).unwrap();
+    assert_eq!(test.send(request("POST", "/auth/signout").bearer(&session)).status, 204);
+    assert_eq!(test.count("sessions WHERE ended_at IS NOT NULL"), 1);
 }
 
 #[test]
 fn the_database_holds_no_token() {
-    let world = World::open();
-    let (session, id_token) = (world.session(), token(json!({})));
-    assert_eq!(world.send(get("/auth/me").bearer(&id_token)).status, 200);
-    world.app.store().flush();
+    let test = TestApp::open();
+    let (session, id_token) = (test.session(), token(json!({})));
+    assert_eq!(test.send(get("/auth/me").bearer(&id_token)).status, 200);
+    test.app.store().flush();
     for file in ["hallpass.db", "hallpass.db-wal"] {
-        let bytes = std::fs::read(world.folder.path().join(file)).unwrap();
+        let bytes = std::fs::read(test.folder.path().join(file)).unwrap();
         for secret in [&session[3..], &id_token] {
             assert!(
                 !bytes.windows(secret.len()).any(|window| window == secret.as_bytes()),

@@ -2,7 +2,7 @@
 
 use hallpass::config::Settings;
 
-use crate::world::try_serve_options;
+use crate::test_app::try_serve_options;
 
 const ENOUGH: [&str; 4] =
     ["--client-id", "x.apps.googleusercontent.com", "--allow-domain", "example.com"];

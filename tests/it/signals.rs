@@ -6,28 +6,28 @@ use serde_json::json;
 
 use crate::google::Answer;
 use crate::program::{Program, run};
-use crate::world::{NOW, RequestExt, World, body, document, get, post_token, refused, token};
+use crate::test_app::{NOW, RequestExt, TestApp, body, document, get, post_token, refused, token};
 
-fn metrics(world: &World) -> String {
+fn metrics(test: &TestApp) -> String {
     let mut request = get("/metrics");
     request.peer = Some([127, 0, 0, 1].into());
-    let response = world.send(request);
+    let response = test.send(request);
     assert_eq!(response.status, 200);
     body(&response)
 }
 
 #[test]
 fn readiness_tells_how_google_last_answered_and_does_not_fail_for_it() {
-    let world = World::open();
-    let ready = || document(&world.send(get("/readyz")));
+    let test = TestApp::open();
+    let ready = || document(&test.send(get("/readyz")));
     assert_eq!(ready(), json!({"status": "ok", "store": "ok", "google": null}));
-    world.session();
+    test.session();
     assert_eq!(ready()["google"]["last_result"], "ok");
     for (answer, expected) in
         [(Answer::Status(400, "", vec![]), "refused"), (Answer::Status(403, "", vec![]), "failed")]
     {
-        world.google.always(answer);
-        world.send(post_token(&token(json!({}))));
+        test.google.always(answer);
+        test.send(post_token(&token(json!({}))));
         assert_eq!(ready()["google"]["last_result"], expected);
         assert_eq!(ready()["status"], "ok");
     }
@@ -35,17 +35,17 @@ fn readiness_tells_how_google_last_answered_and_does_not_fail_for_it() {
 
 #[test]
 fn metrics_count_what_happened() {
-    let world = World::with(&["--allow-email", "testuser@gmail.com", "--signin-burst", "4"]);
-    let session = world.session();
-    world.send(get("/auth/check").bearer(&session));
-    world.send(get("/auth/sessions/secret-id"));
-    world.send(get("/nowhere"));
-    world.send(post_token(&token(json!({"email": "b@gmail.com"}))));
-    world.send(post_token(&token(json!({"aud": "other"}))));
-    world.google.always(Answer::Status(403, "", vec![]));
-    world.send(post_token(&token(json!({}))));
-    world.send(post_token(&token(json!({}))));
-    let text = metrics(&world);
+    let test = TestApp::with(&["--allow-email", "testuser@gmail.com", "--signin-burst", "4"]);
+    let session = test.session();
+    test.send(get("/auth/check").bearer(&session));
+    test.send(get("/auth/sessions/secret-id"));
+    test.send(get("/nowhere"));
+    test.send(post_token(&token(json!({"email": "b@gmail.com"}))));
+    test.send(post_token(&token(json!({"aud": "other"}))));
+    test.google.always(Answer::Status(403, "", vec![]));
+    test.send(post_token(&token(json!({}))));
+    test.send(post_token(&token(json!({}))));
+    let text = metrics(&test);
     for line in [
         r#"hallpass_http_requests_total{route="/auth/check",status="200"} 1"#,
         r#"hallpass_http_requests_total{route="/auth/sessions/{id}",status="405"} 1"#,
@@ -73,11 +73,11 @@ fn metrics_count_what_happened() {
 
 #[test]
 fn metrics_are_for_this_host_and_for_proxies_in_their_own_name() {
-    let world = World::open();
+    let test = TestApp::open();
     let ask = |peer: [u8; 4], forwarded: Option<&str>| {
         let mut request = get("/metrics");
         request.peer = Some(peer.into());
-        world.send(
+        test.send(
             forwarded
                 .iter()
                 .fold(request, |request, value| request.header("X-Forwarded-For", value)),
@@ -86,7 +86,7 @@ fn metrics_are_for_this_host_and_for_proxies_in_their_own_name() {
     assert_eq!(ask([127, 0, 0, 1], None).status, 200);
     refused(&ask([192, 0, 2, 1], None), 404, "not_found");
     refused(&ask([127, 0, 0, 1], Some("192.0.2.1")), 404, "not_found");
-    let elsewhere = World::with(&["--allow-anyone", "--metrics-listen", "127.0.0.1:0"]);
+    let elsewhere = TestApp::with(&["--allow-anyone", "--metrics-listen", "127.0.0.1:0"]);
     let mut request = get("/metrics");
     request.peer = Some([127, 0, 0, 1].into());
     refused(&elsewhere.app.handle(&request, NOW), 404, "not_found");

@@ -3,8 +3,8 @@
 use hallpass::http::Request;
 use serde_json::{Value, json};
 
-use crate::world::{
-    DAY, FORM, HOUR, NOW, RequestExt, World, body, document, get, post, post_token, refused,
+use crate::test_app::{
+    DAY, FORM, HOUR, NOW, RequestExt, TestApp, body, document, get, post, post_token, refused,
     request, token,
 };
 
@@ -12,17 +12,17 @@ const JSON: &str = "application/json";
 
 #[track_caller]
 fn accepted(request: Request) {
-    let world = World::open();
-    let response = world.send(request);
+    let test = TestApp::open();
+    let response = test.send(request);
     assert_eq!(response.status, 200, "{}", body(&response));
 }
 
 #[track_caller]
 fn rejected(request: Request, status: u16, code: &str) {
-    let world = World::open();
-    refused(&world.send(request), status, code);
-    assert_eq!(world.count("sessions"), 0);
-    assert_eq!(world.google.calls().len(), 0, "no call is made for what cannot be a token");
+    let test = TestApp::open();
+    refused(&test.send(request), status, code);
+    assert_eq!(test.count("sessions"), 0);
+    assert_eq!(test.google.calls().len(), 0, "no call is made for what cannot be a token");
 }
 
 fn signin(media_type: &str, body: &str) -> Request {
@@ -92,11 +92,11 @@ fn plain_user_ids_are_refused_and_told_why() {
         request("POST", "/auth/signin").bearer("110169484474386276334"),
     ];
     for case in cases {
-        let world = World::open();
-        let response = world.send(case);
+        let test = TestApp::open();
+        let response = test.send(case);
         refused(&response, 400, "invalid_request");
         assert!(body(&response).contains("plain user id"), "{}", body(&response));
-        assert_eq!(world.google.calls().len(), 0);
+        assert_eq!(test.google.calls().len(), 0);
     }
 }
 
@@ -129,16 +129,16 @@ fn impossible_shapes_are_bad_tokens_and_never_leave() {
 #[test]
 fn any_possible_shape_goes_to_google_byte_for_byte() {
     for shape in ["x", "a.b", "-_.", "1a", &"a".repeat(8192), &token(json!({}))] {
-        let world = World::open();
-        world.send(post_token(shape));
-        assert_eq!(world.google.calls(), [format!("/tokeninfo?id_token={shape}")]);
+        let test = TestApp::open();
+        test.send(post_token(shape));
+        assert_eq!(test.google.calls(), [format!("/tokeninfo?id_token={shape}")]);
     }
 }
 
 #[test]
 fn the_answer_has_everything_and_nulls_for_the_rest() {
-    let world = World::open();
-    let answer = world.sign_in(json!({"hd": null, "given_name": null, "email_verified": "true"}));
+    let test = TestApp::open();
+    let answer = test.sign_in(json!({"hd": null, "given_name": null, "email_verified": "true"}));
     assert_eq!(
         answer["user"],
         json!({
@@ -161,8 +161,8 @@ fn the_answer_has_everything_and_nulls_for_the_rest() {
 
 #[test]
 fn the_same_session_is_set_as_the_cookie() {
-    let world = World::open();
-    let response = world.send(post_token(&token(json!({}))));
+    let test = TestApp::open();
+    let response = test.send(post_token(&token(json!({}))));
     let session = document(&response)["session"]["token"].as_str().unwrap().to_owned();
     assert_eq!(
         response.header("Set-Cookie"),
@@ -174,15 +174,15 @@ fn the_same_session_is_set_as_the_cookie() {
         )
     );
     assert_eq!(response.header("Cache-Control"), Some("no-store"));
-    assert_eq!(world.send(get("/auth/me").cookie(&session)).status, 200);
+    assert_eq!(test.send(get("/auth/me").cookie(&session)).status, 200);
 }
 
 #[test]
 fn the_cookie_follows_the_public_url() {
     #[track_caller]
     fn check(flags: &[&str], name: &str, ending: &str) {
-        let world = World::with(&[&["--allow-anyone"], flags].concat());
-        let response = world.send(post_token(&token(json!({}))));
+        let test = TestApp::with(&[&["--allow-anyone"], flags].concat());
+        let response = test.send(post_token(&token(json!({}))));
         let cookie = response.header("Set-Cookie").unwrap();
         assert!(cookie.starts_with(&format!("{name}=hp_")) && cookie.ends_with(ending), "{cookie}");
     }
@@ -191,59 +191,59 @@ fn the_cookie_follows_the_public_url() {
         "__Secure-hallpass",
         "SameSite=Lax; Secure; Domain=example.com",
     );
-    // clap takes the last of two values only if told so; a world of its own says it once.
-    let options = crate::world::serve_options(&["--client-id", "x", "--allow-anyone"]);
+    // clap takes the last of two values only if told so; a test of its own says it once.
+    let options = crate::test_app::serve_options(&["--client-id", "x", "--allow-anyone"]);
     let settings = hallpass::config::Settings::new(&options, Some(8080)).unwrap();
     assert_eq!(settings.origin(), "http://localhost:8080");
 }
 
 #[test]
 fn a_second_sign_in_is_the_same_user_with_the_profile_of_now() {
-    let world = World::open();
-    let first = world.sign_in(json!({}));
-    let second = world.sign_in_at(json!({"name": "New Name", "picture": null}), NOW + HOUR);
+    let test = TestApp::open();
+    let first = test.sign_in(json!({}));
+    let second = test.sign_in_at(json!({"name": "New Name", "picture": null}), NOW + HOUR);
     assert_eq!((&first["new_user"], &second["new_user"]), (&json!(true), &json!(false)));
     assert_eq!(second["user"]["name"], "New Name");
     assert_eq!(second["user"]["picture"], Value::Null);
     assert_eq!(second["user"]["created_at"], NOW);
     assert_eq!(second["user"]["last_signin_at"], NOW + HOUR);
     assert_ne!(first["session"]["token"], second["session"]["token"]);
-    assert_eq!(world.count("users"), 1);
-    assert_eq!(world.count("sessions"), 2);
+    assert_eq!(test.count("users"), 1);
+    assert_eq!(test.count("sessions"), 2);
 }
 
 #[test]
 fn a_client_cannot_choose_its_session() {
-    let world = World::open();
+    let test = TestApp::open();
     let chosen = format!("hp_{}", "A".repeat(43));
-    let response = world.send(post_token(&token(json!({}))).cookie(&chosen));
+    let response = test.send(post_token(&token(json!({}))).cookie(&chosen));
     assert_ne!(document(&response)["session"]["token"], chosen);
-    refused(&world.send(get("/auth/me").bearer(&chosen)), 401, "unauthenticated");
+    refused(&test.send(get("/auth/me").bearer(&chosen)), 401, "unauthenticated");
 }
 
 #[test]
 fn the_person_is_the_sub() {
-    let world = World::open();
-    world.sign_in(json!({"sub": "1", "email": "a@example.net"}));
-    world.sign_in(json!({"sub": "2", "email": "a@example.net"}));
-    assert_eq!(world.count("users"), 2);
+    let test = TestApp::open();
+    test.sign_in(json!({"sub": "1", "email": "a@example.net"}));
+    test.sign_in(json!({"sub": "2", "email": "a@example.net"}));
+    assert_eq!(test.count("users"), 2);
 }
 
 #[test]
 fn an_authoritative_email_belongs_to_its_first_sub() {
-    let world = World::open();
-    world.sign_in(json!({"sub": "1", "email": "a@gmail.com"}));
+    let test = TestApp::open();
+    test.sign_in(json!({"sub": "1", "email": "a@gmail.com"}));
     let stranger = || post_token(&token(json!({"sub": "2", "email": "A@gmail.com"})));
-    refused(&world.send(stranger()), 403, "access_denied");
-    assert_eq!(world.count("events WHERE kind = 'refusal' AND sub = '2'"), 1);
+    refused(&test.send(stranger()), 403, "access_denied");
+    assert_eq!(test.count("events WHERE kind = 'refusal' AND sub = '2'"), 1);
 
     // Without an e-mail its holder still holds it; with a new one it is free.
-    world.sign_in(json!({"sub": "1", "email": null}));
-    refused(&world.send(stranger()), 403, "access_denied");
-    world.sign_in(json!({"sub": "1", "email": "b@gmail.com"}));
-    assert_eq!(world.send(stranger()).status, 200);
+    test.sign_in(json!({"sub": "1", "email": null}));
+    refused(&test.send(stranger()), 403, "access_denied");
+    test.sign_in(json!({"sub": "1", "email": "b@gmail.com"}));
+    assert_eq!(test.send(stranger()).status, 200);
     refused(
-        &world.send(post_token(&token(json!({"sub": "1", "email": "a@gmail.com"})))),
+        &test.send(post_token(&token(json!({"sub": "1", "email": "a@gmail.com"})))),
         403,
         "access_denied",
     );
@@ -251,18 +251,18 @@ fn an_authoritative_email_belongs_to_its_first_sub() {
 
 #[test]
 fn blocked_people_cannot_sign_in() {
-    let world = World::open();
-    world.session();
-    world.other_process().execute("UPDATE users SET blocked_at = 1", []).unwrap();
-    refused(&world.send(post_token(&token(json!({})))), 403, "access_denied");
-    assert_eq!(world.count("sessions"), 1);
+    let test = TestApp::open();
+    test.session();
+    test.other_process().execute("UPDATE users SET blocked_at = 1", []).unwrap();
+    refused(&test.send(post_token(&token(json!({})))), 403, "access_denied");
+    assert_eq!(test.count("sessions"), 1);
 }
 
 #[test]
 fn the_nonce_goes_with_the_token() {
-    let world = World::open();
+    let test = TestApp::open();
     let send = |nonce: &str, claims| {
-        world.send(signin(FORM, &format!("id_token={}{nonce}", token(claims)))).status
+        test.send(signin(FORM, &format!("id_token={}{nonce}", token(claims)))).status
     };
     assert_eq!(send("&nonce=n1", json!({"nonce": "n1"})), 200);
     assert_eq!(send("&nonce=", json!({})), 200);
@@ -274,7 +274,7 @@ fn the_nonce_goes_with_the_token() {
 
 #[test]
 fn wrong_claims_are_bad_tokens() {
-    let world = World::open();
+    let test = TestApp::open();
     for claims in [
         json!({"aud": "someone-else"}),
         json!({"iss": "https://evil.example"}),
@@ -282,19 +282,19 @@ fn wrong_claims_are_bad_tokens() {
         json!({"iat": NOW + 301}),
         json!({"sub": ""}),
     ] {
-        refused(&world.send(post_token(&token(claims))), 401, "invalid_token");
+        refused(&test.send(post_token(&token(claims))), 401, "invalid_token");
     }
-    assert_eq!(world.count("users") + world.count("sessions"), 0);
-    assert_eq!(world.count("events WHERE kind = 'refusal' AND reason IS NOT NULL"), 5);
+    assert_eq!(test.count("users") + test.count("sessions"), 0);
+    assert_eq!(test.count("events WHERE kind = 'refusal' AND reason IS NOT NULL"), 5);
 }
 
 #[test]
 fn events_say_what_happened() {
-    let world = World::open();
-    world.send(post_token(&token(json!({}))).header("User-Agent", "test/1"));
+    let test = TestApp::open();
+    test.send(post_token(&token(json!({}))).header("User-Agent", "test/1"));
     let row = "SELECT at || kind || sub || email || client_address || client_id || user_agent FROM events";
     assert_eq!(
-        world.text(row).as_deref(),
+        test.text(row).as_deref(),
         Some(
             "1800000000signin110169484474386276334testuser@gmail.com192.0.2.1\
              1008719970978-hb24.apps.googleusercontent.comtest/1"
@@ -304,10 +304,10 @@ fn events_say_what_happened() {
 
 #[test]
 fn other_methods_are_told_which_ones_would_do() {
-    let world = World::open();
-    let response = world.send(request("PUT", "/auth/signin"));
+    let test = TestApp::open();
+    let response = test.send(request("PUT", "/auth/signin"));
     refused(&response, 405, "method_not_allowed");
     assert_eq!(response.header("Allow"), Some("GET, HEAD, POST, OPTIONS"));
-    refused(&world.send(get("/nowhere")), 404, "not_found");
-    refused(&world.send(get("/auth/me/")), 404, "not_found");
+    refused(&test.send(get("/nowhere")), 404, "not_found");
+    refused(&test.send(get("/auth/me/")), 404, "not_found");
 }

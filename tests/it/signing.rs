@@ -14,7 +14,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 
-use crate::world::claims;
+use crate::test_app::claims;
 
 /// The key that Google signs with, and the one that comes after it.
 pub static FIRST: LazyLock<Signer> =

@@ -9,7 +9,7 @@ use hallpass::store::{Inspection, Soundness, Store};
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::world::{DAY, NOW, RequestExt, World, get, post_token, refused, token};
+use crate::test_app::{DAY, NOW, RequestExt, TestApp, get, post_token, refused, token};
 
 #[track_caller]
 fn is_refused(path: &std::path::Path, reason: &str) {
@@ -19,12 +19,11 @@ fn is_refused(path: &std::path::Path, reason: &str) {
 
 #[test]
 fn a_new_database_is_private_and_safe() {
-    let world = World::open();
-    world.session();
-    assert_eq!(fs::metadata(world.database()).unwrap().permissions().mode() & 0o777, 0o600);
-    let pragma = |name: &str| {
-        world.text(&format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}")).unwrap()
-    };
+    let test = TestApp::open();
+    test.session();
+    assert_eq!(fs::metadata(test.database()).unwrap().permissions().mode() & 0o777, 0o600);
+    let pragma =
+        |name: &str| test.text(&format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}")).unwrap();
     assert_eq!(pragma("journal_mode"), "wal");
     assert_eq!(pragma("user_version"), "1");
 }
@@ -79,37 +78,37 @@ fn foreign_newer_damaged_and_missing_databases_are_refused() {
 
 #[test]
 fn a_reader_waits_for_no_writer() {
-    let world = World::open();
-    let session = world.session();
-    let other = world.other_process();
+    let test = TestApp::open();
+    let session = test.session();
+    let other = test.other_process();
     other.execute_batch("BEGIN IMMEDIATE; UPDATE users SET name = 'x'").unwrap();
     let start = Instant::now();
-    assert_eq!(world.send_at(get("/auth/check").bearer(&session), NOW + DAY).status, 200);
+    assert_eq!(test.send_at(get("/auth/check").bearer(&session), NOW + DAY).status, 200);
     assert!(start.elapsed() < Duration::from_secs(1));
     other.execute_batch("COMMIT").unwrap();
 }
 
 #[test]
 fn a_writer_waits_for_another_process_and_then_gives_up() {
-    let world = World::open();
-    let session = world.session();
-    let other = world.other_process();
+    let test = TestApp::open();
+    let session = test.session();
+    let other = test.other_process();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     thread::scope(|scope| {
-        let waiting = scope.spawn(|| world.send(post_token(&token(json!({})))));
+        let waiting = scope.spawn(|| test.send(post_token(&token(json!({})))));
         thread::sleep(Duration::from_millis(100));
-        assert_eq!(world.send(get("/auth/check").bearer(&session)).status, 200);
+        assert_eq!(test.send(get("/auth/check").bearer(&session)).status, 200);
         refused(&waiting.join().unwrap(), 503, "temporarily_unavailable");
     });
     other.execute_batch("COMMIT").unwrap();
-    assert_eq!(world.send(post_token(&token(json!({})))).status, 200, "recovers without a restart");
+    assert_eq!(test.send(post_token(&token(json!({})))).status, 200, "recovers without a restart");
 }
 
 #[test]
 fn expired_rows_are_purged_in_small_steps() {
-    let world = World::open();
-    world.session();
-    world
+    let test = TestApp::open();
+    test.session();
+    test
         .other_process()
         .execute_batch(
             "INSERT INTO sessions SELECT randomblob(32), hex(randomblob(8)), sub, 'session', 'x', NULL, 1, 1, 2, NULL,
@@ -117,46 +116,46 @@ fn expired_rows_are_purged_in_small_steps() {
                 (WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200) SELECT i FROM n)",
         )
         .unwrap();
-    let purge = |now, events_kept| world.app.store().purge(now, events_kept).unwrap();
+    let purge = |now, events_kept| test.app.store().purge(now, events_kept).unwrap();
     assert!(purge(NOW, None));
-    assert_eq!(world.count("sessions"), 701);
+    assert_eq!(test.count("sessions"), 701);
     assert!(purge(NOW, None));
     assert!(!purge(NOW, None));
-    assert_eq!(world.count("sessions"), 1);
+    assert_eq!(test.count("sessions"), 1);
     purge(NOW + 400 * DAY, None);
     purge(NOW + 400 * DAY - 1, Some(400 * DAY));
-    assert_eq!(world.count("events"), 1);
+    assert_eq!(test.count("events"), 1);
     purge(NOW + 400 * DAY, Some(400 * DAY));
-    assert_eq!((world.count("events"), world.count("users")), (0, 1), "people stay");
+    assert_eq!((test.count("events"), test.count("users")), (0, 1), "people stay");
 }
 
 #[test]
 fn sign_ins_at_once_are_all_recorded() {
-    let world = World::open();
+    let test = TestApp::open();
     thread::scope(|scope| {
         for client in 0..16 {
-            let world = &world;
+            let test = &test;
             scope.spawn(move || {
                 for number in 0..10 {
                     let sub = format!("{client}-{number}");
-                    assert_eq!(world.sign_in(json!({"sub": sub, "email": null}))["new_user"], true);
+                    assert_eq!(test.sign_in(json!({"sub": sub, "email": null}))["new_user"], true);
                 }
             });
         }
     });
     assert_eq!(
-        (world.count("users"), world.count("sessions"), world.count("events")),
+        (test.count("users"), test.count("sessions"), test.count("events")),
         (160, 160, 160)
     );
 }
 
 #[test]
 fn a_check_of_the_whole_file_ends_when_it_must() {
-    let world = World::open();
+    let test = TestApp::open();
     let filler = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
         INSERT INTO events (at, kind, reason) SELECT i, 'refusal', hex(randomblob(100)) FROM n";
-    world.other_process().execute_batch(filler).unwrap();
-    let database = Inspection::open(&world.database()).unwrap().unwrap();
+    test.other_process().execute_batch(filler).unwrap();
+    let database = Inspection::open(&test.database()).unwrap().unwrap();
     assert_eq!(database.soundness(Duration::ZERO).unwrap(), Soundness::Unknown);
     assert_eq!(database.soundness(Duration::from_secs(60)).unwrap(), Soundness::Sound);
 }

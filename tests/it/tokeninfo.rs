@@ -7,36 +7,36 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::google::Answer;
-use crate::world::{RequestExt, get};
-use crate::world::{World, body, post_token, refused, request, token, usual_claims};
+use crate::test_app::{RequestExt, get};
+use crate::test_app::{TestApp, body, post_token, refused, request, token, usual_claims};
 
 /// Short enough for a test that waits for it, long enough for a busy machine.
 const TIMEOUT: &str = "1s";
 const SLACK: Duration = Duration::from_millis(700);
 
-fn impatient() -> World {
-    World::with(&["--allow-anyone", "--tokeninfo-timeout", TIMEOUT])
+fn impatient() -> TestApp {
+    TestApp::with(&["--allow-anyone", "--tokeninfo-timeout", TIMEOUT])
 }
 
 /// Google answers every call so: 503 within the deadline, nothing recorded, and the same token is good afterwards.
 #[track_caller]
 fn cannot_say(answer: Answer) {
-    let world = impatient();
-    world.google.always(answer);
+    let test = impatient();
+    test.google.always(answer);
     let token = token(json!({}));
     let start = Instant::now();
-    refused(&world.send(post_token(&token)), 503, "temporarily_unavailable");
+    refused(&test.send(post_token(&token)), 503, "temporarily_unavailable");
     assert!(start.elapsed() < Duration::from_secs(1) + SLACK, "{:?}", start.elapsed());
-    assert_eq!(world.count("users") + world.count("sessions"), 0);
+    assert_eq!(test.count("users") + test.count("sessions"), 0);
 
-    world.google.always(Answer::Claims);
+    test.google.always(Answer::Claims);
     assert_eq!(
-        world.send(post_token(&token)).status,
+        test.send(post_token(&token)).status,
         200,
         "a transient failure is never remembered"
     );
     let expected = format!("/tokeninfo?id_token={token}");
-    assert!(world.google.calls().iter().all(|target| *target == expected));
+    assert!(test.google.calls().iter().all(|target| *target == expected));
 }
 
 fn status(status: u16, headers: &'static str, body: &str) -> Answer {
@@ -60,13 +60,13 @@ fn statuses_that_say_nothing_about_the_token() {
 
 #[test]
 fn redirects_are_not_followed() {
-    let world = impatient();
-    let elsewhere = Box::leak(format!("Location: {}\r\n", world.google.url()).into_boxed_str());
+    let test = impatient();
+    let elsewhere = Box::leak(format!("Location: {}\r\n", test.google.url()).into_boxed_str());
     for code in [301, 302, 303, 307, 308] {
-        let calls = world.google.calls().len();
-        world.google.next(status(code, elsewhere, ""));
-        refused(&world.send(post_token(&token(json!({})))), 503, "temporarily_unavailable");
-        assert_eq!(world.google.calls().len(), calls + 1);
+        let calls = test.google.calls().len();
+        test.google.next(status(code, elsewhere, ""));
+        refused(&test.send(post_token(&token(json!({})))), 503, "temporarily_unavailable");
+        assert_eq!(test.google.calls().len(), calls + 1);
     }
 }
 
@@ -87,14 +87,14 @@ fn answers_that_are_none() {
 
 #[test]
 fn an_answer_of_64_kib_is_read_and_one_more_is_not() {
-    let world = impatient();
+    let test = impatient();
     let claims = usual_claims().to_string();
     let padded =
         |length: usize| status(200, "", &format!("{claims}{}", " ".repeat(length - claims.len())));
-    world.google.next(padded(64 * 1024));
-    assert_eq!(world.send(post_token(&token(json!({})))).status, 200);
-    world.google.always(padded(64 * 1024 + 1));
-    refused(&world.send(post_token(&token(json!({})))), 503, "temporarily_unavailable");
+    test.google.next(padded(64 * 1024));
+    assert_eq!(test.send(post_token(&token(json!({})))).status, 200);
+    test.google.always(padded(64 * 1024 + 1));
+    refused(&test.send(post_token(&token(json!({})))), 503, "temporarily_unavailable");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn connections_that_hang() {
 fn nobody_listens() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}/tokeninfo");
-    let options = crate::world::serve_options(&[
+    let options = crate::test_app::serve_options(&[
         "--client-id",
         "x",
         "--allow-anyone",
@@ -133,7 +133,7 @@ fn nobody_listens() {
     let store = hallpass::store::Store::open(&folder.path().join("db")).unwrap();
     let app = hallpass::web::App::new(settings, store);
     refused(
-        &app.handle(&post_token(&token(json!({}))), crate::world::NOW),
+        &app.handle(&post_token(&token(json!({}))), crate::test_app::NOW),
         503,
         "temporarily_unavailable",
     );
@@ -143,13 +143,10 @@ fn nobody_listens() {
 fn one_retry_where_it_helps_and_none_where_it_does_not() {
     #[track_caller]
     fn check(first: Answer, expected_status: u16, expected_calls: usize) {
-        let world = impatient();
-        world.google.next(first);
-        let response = world.send(post_token(&token(json!({}))));
-        assert_eq!(
-            (response.status, world.google.calls().len()),
-            (expected_status, expected_calls)
-        );
+        let test = impatient();
+        test.google.next(first);
+        let response = test.send(post_token(&token(json!({}))));
+        assert_eq!((response.status, test.google.calls().len()), (expected_status, expected_calls));
     }
     check(status(503, "", ""), 200, 2);
     check(status(500, "", ""), 200, 2);
@@ -165,68 +162,68 @@ fn one_retry_where_it_helps_and_none_where_it_does_not() {
 
 #[test]
 fn googles_own_patience_is_passed_on() {
-    let world = impatient();
-    world.google.always(status(429, "Retry-After: 30\r\n", ""));
-    assert_eq!(world.send(post_token(&token(json!({})))).header("Retry-After"), Some("30"));
+    let test = impatient();
+    test.google.always(status(429, "Retry-After: 30\r\n", ""));
+    assert_eq!(test.send(post_token(&token(json!({})))).header("Retry-After"), Some("30"));
 }
 
 #[test]
 fn a_refused_token_costs_one_call() {
-    let world = World::open();
-    world.google.always(status(
+    let test = TestApp::open();
+    test.google.always(status(
         400,
         "",
         r#"{"error":"invalid_token","error_description":"Invalid Value"}"#,
     ));
     let bad = token(json!({}));
     for _ in 0..3 {
-        refused(&world.send(post_token(&bad)), 401, "invalid_token");
-        refused(&world.send(get("/auth/me").bearer(&bad)), 401, "invalid_token");
+        refused(&test.send(post_token(&bad)), 401, "invalid_token");
+        refused(&test.send(get("/auth/me").bearer(&bad)), 401, "invalid_token");
     }
-    assert_eq!(world.google.calls().len(), 1);
-    refused(&world.send(post_token(&token(json!({})))), 401, "invalid_token");
-    assert_eq!(world.google.calls().len(), 2, "another token is another question");
+    assert_eq!(test.google.calls().len(), 1);
+    refused(&test.send(post_token(&token(json!({})))), 401, "invalid_token");
+    assert_eq!(test.google.calls().len(), 2, "another token is another question");
 }
 
 #[test]
 fn what_we_refuse_ourselves_is_not_remembered() {
-    let world = World::open();
+    let test = TestApp::open();
     let doubled = usual_claims().to_string().replacen('{', "{\"sub\":\"1\",", 1);
-    world.google.next(status(200, "", &doubled));
+    test.google.next(status(200, "", &doubled));
     let token = token(json!({}));
-    refused(&world.send(post_token(&token)), 401, "invalid_token");
-    assert_eq!(world.send(post_token(&token)).status, 200);
+    refused(&test.send(post_token(&token)), 401, "invalid_token");
+    assert_eq!(test.send(post_token(&token)).status, 200);
 }
 
 #[test]
 fn numbers_instead_of_strings_are_read() {
-    let world = World::open();
-    world.google.next(status(200, "", &usual_claims().to_string()));
-    let response = world.send(post_token(&token(json!({}))));
+    let test = TestApp::open();
+    test.google.next(status(200, "", &usual_claims().to_string()));
+    let response = test.send(post_token(&token(json!({}))));
     assert_eq!(response.status, 200, "{}", body(&response));
 }
 
 #[test]
 fn a_bearer_is_sent_once_and_alone() {
-    let world = World::open();
+    let test = TestApp::open();
     let token = token(json!({}));
-    world.send(request("POST", "/auth/signin").bearer(&token));
-    assert_eq!(world.google.calls(), [format!("/tokeninfo?id_token={token}")]);
+    test.send(request("POST", "/auth/signin").bearer(&token));
+    assert_eq!(test.google.calls(), [format!("/tokeninfo?id_token={token}")]);
 }
 
 #[test]
 fn only_so_many_calls_at_once_and_so_many_waiting() {
-    let world = World::with(&[
+    let test = TestApp::with(&[
         "--allow-anyone",
         "--tokeninfo-concurrency",
         "2",
         "--tokeninfo-timeout",
         "2s",
     ]);
-    world.google.always(Answer::Late(Duration::from_millis(300)));
+    test.google.always(Answer::Late(Duration::from_millis(300)));
     let statuses: Vec<u16> = thread::scope(|scope| {
         let clients: Vec<_> = (0..12)
-            .map(|_| scope.spawn(|| world.send(post_token(&token(json!({})))).status))
+            .map(|_| scope.spawn(|| test.send(post_token(&token(json!({})))).status))
             .collect();
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });

@@ -19,10 +19,10 @@ use super::{ada, error};
 use crate::google::{Answer, Google};
 use crate::program::{Program, hallpass};
 use crate::signing::{FIRST, SECOND, jwk_set};
-use crate::world::CLIENT_ID;
+use crate::test_app::CLIENT_ID;
 
 /// Settings that nothing is wrong with, but for what is not there: a server, and Google.
-struct Clinic {
+struct DoctorTest {
     google: Google,
     folder: TempDir,
 }
@@ -30,11 +30,11 @@ struct Clinic {
 /// A check's verdict and what was said, advice included.
 type Findings = BTreeMap<String, (String, String)>;
 
-impl Clinic {
-    fn open() -> Clinic {
-        let clinic = Clinic { google: Google::start(), folder: tempfile::tempdir().unwrap() };
-        clinic.set_clock(0);
-        clinic
+impl DoctorTest {
+    fn open() -> DoctorTest {
+        let doctor = DoctorTest { google: Google::start(), folder: tempfile::tempdir().unwrap() };
+        doctor.set_clock(0);
+        doctor
     }
 
     /// Google refuses what it is asked about, and tells the time.
@@ -124,7 +124,7 @@ fn beside(program: &Program) -> [String; 8] {
 
 #[test]
 fn all_is_well_beside_a_running_server() {
-    let (clinic, program) = (Clinic::open(), Program::serve(&[]));
+    let (doctor, program) = (DoctorTest::open(), Program::serve(&[]));
     program.session_of(ada());
     let files = || {
         ["hallpass.db", "hallpass.db-wal"]
@@ -133,7 +133,7 @@ fn all_is_well_beside_a_running_server() {
     let before = files();
     let flags = beside(&program);
     let flags = flags.each_ref().map(String::as_str);
-    let findings = clinic.findings(&flags);
+    let findings = doctor.findings(&flags);
     assert_eq!(not_ok(&findings), [""; 0], "{findings:?}");
     assert!(findings["server"].1.contains("one runs at"), "{findings:?}");
     assert!(findings["reach"].1.contains("leads to this server"), "{findings:?}");
@@ -141,7 +141,7 @@ fn all_is_well_beside_a_running_server() {
     let names_instance = |target| program.get(target, "").contains("\r\nX-Hallpass-Instance: ");
     assert!(names_instance("/auth/me") && !names_instance("/auth/check"));
 
-    let output = clinic.command(&flags).output().unwrap();
+    let output = doctor.command(&flags).output().unwrap();
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     assert!(output.status.success() && text.lines().count() == findings.len(), "{text}");
     assert!(
@@ -152,19 +152,19 @@ fn all_is_well_beside_a_running_server() {
 
 #[test]
 fn without_a_server_it_says_so_and_makes_no_database() {
-    let clinic = Clinic::open();
-    let findings = clinic.findings(&["--allow-domain", "example.com"]);
+    let doctor = DoctorTest::open();
+    let findings = doctor.findings(&["--allow-domain", "example.com"]);
     assert_eq!(not_ok(&findings), ["reach"]);
     assert!(findings["server"].1.contains("none runs at 127.0.0.1:1"));
     assert!(findings["database"].1.contains("there is none at"));
-    assert_eq!(fs::read_dir(clinic.folder.path()).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(doctor.folder.path()).unwrap().count(), 0);
 }
 
 #[test]
 fn client_ids() {
-    let clinic = Clinic::open();
+    let doctor = DoctorTest::open();
     let googles =
-        |ids: &str, verdict, text| clinic.says(&["--client-id", ids], "client-id", verdict, text);
+        |ids: &str, verdict, text| doctor.says(&["--client-id", ids], "client-id", verdict, text);
     googles(
         "123-a1.apps.googleusercontent.com,123.apps.googleusercontent.com",
         "ok",
@@ -183,9 +183,9 @@ fn client_ids() {
         "--client-id",
         "GOCSPX-hush",
         "--tokeninfo-url",
-        &clinic.google.url(),
+        &doctor.google.url(),
     ])
-    .env("HALLPASS_DATABASE", clinic.path("none"))
+    .env("HALLPASS_DATABASE", doctor.path("none"))
     .output()
     .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -193,7 +193,7 @@ fn client_ids() {
         text.starts_with("failure\tclient-id\ta client secret") && !text.contains("hush"),
         "{text}"
     );
-    let output = hallpass(&["doctor", "--tokeninfo-url", &clinic.google.url()]).output().unwrap();
+    let output = hallpass(&["doctor", "--tokeninfo-url", &doctor.google.url()]).output().unwrap();
     assert!(
         String::from_utf8(output.stdout).unwrap().starts_with("failure\tclient-id\tthere is none")
     );
@@ -201,8 +201,8 @@ fn client_ids() {
 
 #[test]
 fn who_may_sign_in() {
-    let clinic = Clinic::open();
-    let who = |flags: &[&str]| clinic.findings(flags)["who-may-sign-in"].clone();
+    let doctor = DoctorTest::open();
+    let who = |flags: &[&str]| doctor.findings(flags)["who-may-sign-in"].clone();
     assert_eq!(who(&[]).0, "failure");
     assert_eq!(who(&["--allow-anyone"]).0, "warning");
     assert_eq!(who(&["--allow-domain", "gmail.com"]).0, "failure");
@@ -214,8 +214,8 @@ fn who_may_sign_in() {
 
 #[test]
 fn public_url_and_what_follows_from_it() {
-    let clinic = Clinic::open();
-    let url = |url, verdict, text| clinic.says(&["--public-url", url], "public-url", verdict, text);
+    let doctor = DoctorTest::open();
+    let url = |url, verdict, text| doctor.says(&["--public-url", url], "public-url", verdict, text);
     url(
         "https://auth.example.invalid",
         "ok",
@@ -228,7 +228,7 @@ fn public_url_and_what_follows_from_it() {
     url("https://auth.example.invalid/path", "failure", "scheme, host and port");
     let https = ["--public-url", "https://auth.example.invalid"];
     let more = |flags: &[&str], check, verdict, text| {
-        clinic.says(&[&https, flags].concat(), check, verdict, text)
+        doctor.says(&[&https, flags].concat(), check, verdict, text)
     };
     more(&[], "cookie", "ok", "Secure, for auth.example.invalid alone");
     more(&["--cookie-domain", "example.invalid"], "cookie", "ok", "and its subdomains");
@@ -271,39 +271,39 @@ fn public_url_and_what_follows_from_it() {
 
 #[test]
 fn the_database_and_its_disk() {
-    let clinic = Clinic::open();
+    let doctor = DoctorTest::open();
     let program = Program::serve(&[]);
     program.session_of(ada());
-    program.printed(&["backup", clinic.path("hallpass.db").to_str().unwrap()]);
-    clinic.says(&[], "database", "ok", "is sound (1 MiB)");
-    clinic.says(&[], "file-mode", "ok", "0600");
-    clinic.says(&[], "disk", "ok", "left");
-    fs::set_permissions(clinic.path("hallpass.db"), Permissions::from_mode(0o644)).unwrap();
-    clinic.says(&[], "file-mode", "warning", "chmod 600");
+    program.printed(&["backup", doctor.path("hallpass.db").to_str().unwrap()]);
+    doctor.says(&[], "database", "ok", "is sound (1 MiB)");
+    doctor.says(&[], "file-mode", "ok", "0600");
+    doctor.says(&[], "disk", "ok", "left");
+    fs::set_permissions(doctor.path("hallpass.db"), Permissions::from_mode(0o644)).unwrap();
+    doctor.says(&[], "file-mode", "warning", "chmod 600");
 
     let at = |path: &Path, text| {
-        clinic.says(&["--database", path.to_str().unwrap()], "database", "failure", text)
+        doctor.says(&["--database", path.to_str().unwrap()], "database", "failure", text)
     };
     at(Path::new("/no/such/folder/hallpass.db"), "its folder does not exist");
     fs::write(
-        clinic.path("text"),
+        doctor.path("text"),
         "no database at all, but a text of some length that begins with no magic",
     )
     .unwrap();
-    at(&clinic.path("text"), "is not Hallpass's");
-    let mut bytes = fs::read(clinic.path("hallpass.db")).unwrap();
+    at(&doctor.path("text"), "is not Hallpass's");
+    let mut bytes = fs::read(doctor.path("hallpass.db")).unwrap();
     let last = bytes.len() - 4096;
     bytes[last..].fill(0xa5);
-    fs::write(clinic.path("damaged"), &bytes).unwrap();
-    at(&clinic.path("damaged"), "damaged");
-    assert!(fs::read(clinic.path("damaged")).unwrap() == bytes, "nothing is changed");
+    fs::write(doctor.path("damaged"), &bytes).unwrap();
+    at(&doctor.path("damaged"), "damaged");
+    assert!(fs::read(doctor.path("damaged")).unwrap() == bytes, "nothing is changed");
 }
 
 #[test]
 fn google_and_the_clock() {
-    let clinic = Clinic::open();
-    clinic.says(&[], "tokeninfo", "ok", "refused a bad token, as it should");
-    assert_eq!(clinic.google.calls(), ["/tokeninfo?id_token=hallpass.doctor.asks"]);
+    let doctor = DoctorTest::open();
+    doctor.says(&[], "tokeninfo", "ok", "refused a bad token, as it should");
+    assert_eq!(doctor.google.calls(), ["/tokeninfo?id_token=hallpass.doctor.asks"]);
     for (ahead, verdict, text) in [
         (-3700, "failure", "seem to have expired"),
         (-60, "warning", "ahead of Google's"),
@@ -312,26 +312,26 @@ fn google_and_the_clock() {
         (60, "warning", "behind Google's"),
         (310, "failure", "tokens come from the future"),
     ] {
-        clinic.set_clock(ahead);
-        clinic.says(&[], "clock", verdict, text);
+        doctor.set_clock(ahead);
+        doctor.says(&[], "clock", verdict, text);
     }
-    clinic.google.always(Answer::Status(400, "", Vec::new()));
-    clinic.says(&[], "clock", "warning", "told no time");
-    clinic.google.always(Answer::Claims);
-    clinic.says(&[], "tokeninfo", "failure", "says yes to a token that is none");
-    clinic.google.always(Answer::Status(503, "", Vec::new()));
-    clinic.says(&[], "tokeninfo", "failure", "answered with status 503");
-    clinic.google.always(Answer::Hang);
+    doctor.google.always(Answer::Status(400, "", Vec::new()));
+    doctor.says(&[], "clock", "warning", "told no time");
+    doctor.google.always(Answer::Claims);
+    doctor.says(&[], "tokeninfo", "failure", "says yes to a token that is none");
+    doctor.google.always(Answer::Status(503, "", Vec::new()));
+    doctor.says(&[], "tokeninfo", "failure", "answered with status 503");
+    doctor.google.always(Answer::Hang);
     let start = Instant::now();
-    clinic.says(&["--tokeninfo-timeout", "1s"], "tokeninfo", "failure", "took too long");
+    doctor.says(&["--tokeninfo-timeout", "1s"], "tokeninfo", "failure", "took too long");
     assert!(start.elapsed() < Duration::from_secs(5));
     let elsewhere = ["--tokeninfo-url", "http://tokeninfo.invalid/"];
-    clinic.says(&elsewhere, "tokeninfo-url", "warning", "is not Google's");
+    doctor.says(&elsewhere, "tokeninfo-url", "warning", "is not Google's");
 }
 
 #[test]
 fn the_keys_are_looked_at_where_they_are_used() {
-    let (clinic, certs) = (Clinic::open(), Google::start());
+    let (doctor, certs) = (DoctorTest::open(), Google::start());
     let url = certs.url();
     let publish = |seconds_ahead| {
         let headers = format!("Cache-Control: max-age=7200\r\n{}", date(seconds_ahead));
@@ -340,19 +340,19 @@ fn the_keys_are_looked_at_where_they_are_used() {
     };
     let away = |google: &Google| google.always(Answer::Status(503, "", Vec::new()));
     let says = |way, check, verdict, text| {
-        clinic.says(&["--verify", way, "--keys-url", &url], check, verdict, text);
+        doctor.says(&["--verify", way, "--keys-url", &url], check, verdict, text);
     };
     let checks = |way| {
-        clinic.findings(&["--allow-domain", "example.com", "--verify", way, "--keys-url", &url])
+        doctor.findings(&["--allow-domain", "example.com", "--verify", way, "--keys-url", &url])
     };
 
     publish(0);
     assert!(!checks("tokeninfo").contains_key("keys") && certs.calls().is_empty());
-    let asked = clinic.google.calls().len();
-    away(&clinic.google);
+    let asked = doctor.google.calls().len();
+    away(&doctor.google);
     let findings = checks("keys");
     assert_eq!(not_ok(&findings), ["reach"], "{findings:?}");
-    assert!(!findings.contains_key("tokeninfo") && clinic.google.calls().len() == asked);
+    assert!(!findings.contains_key("tokeninfo") && doctor.google.calls().len() == asked);
     says("keys", "keys", "ok", "2 for 2h: first (2048 bits), second (2048 bits)");
     says("keys", "clock", "ok", "within");
     publish(60);
@@ -360,7 +360,7 @@ fn the_keys_are_looked_at_where_they_are_used() {
 
     says("fallback", "tokeninfo", "warning", "until then Google's keys step in");
     says("fallback", "clock", "warning", "behind Google's");
-    clinic.set_clock(0);
+    doctor.set_clock(0);
     let findings = checks("fallback");
     assert_eq!(not_ok(&findings), ["reach"], "{findings:?}");
     assert!(["keys", "tokeninfo"].iter().all(|check| findings.contains_key(*check)));
@@ -371,11 +371,11 @@ fn the_keys_are_looked_at_where_they_are_used() {
     says("fallback", "keys", "warning", "the key endpoint answered with status 503");
     says("fallback", "tokeninfo", "ok", "refused a bad token");
     says("fallback", "clock", "ok", "within");
-    away(&clinic.google);
+    away(&doctor.google);
     says("fallback", "tokeninfo", "failure", "until then nobody can sign in");
     certs.always(Answer::Hang);
     let start = Instant::now();
-    clinic.says(
+    doctor.says(
         &["--verify", "keys", "--keys-url", &url, "--tokeninfo-timeout", "1s"],
         "keys",
         "failure",
@@ -383,8 +383,8 @@ fn the_keys_are_looked_at_where_they_are_used() {
     );
     assert!(start.elapsed() < Duration::from_secs(5));
     let elsewhere = ["--verify", "keys", "--keys-url", "http://keys.invalid/"];
-    clinic.says(&elsewhere, "keys-url", "warning", "is not Google's");
-    clinic.says(
+    doctor.says(&elsewhere, "keys-url", "warning", "is not Google's");
+    doctor.says(
         &["--keys-url", "ftp://keys.invalid/"],
         "google-url",
         "failure",
@@ -431,12 +431,12 @@ fn proxies_are_named_without_their_password() {
 
 #[test]
 fn descriptors_are_counted() {
-    let clinic = Clinic::open();
+    let doctor = DoctorTest::open();
     let line = format!(
         "ulimit -n 1000 && exec {} doctor --json --client-id {CLIENT_ID} --allow-anyone --tokeninfo-url {} --database {}",
         env!("CARGO_BIN_EXE_hallpass"),
-        clinic.google.url(),
-        clinic.path("none").display()
+        doctor.google.url(),
+        doctor.path("none").display()
     );
     let findings = read(&Command::new("sh").args(["-c", &line]).output().unwrap());
     let (verdict, said) = &findings["descriptors"];
@@ -445,10 +445,10 @@ fn descriptors_are_counted() {
 
 #[test]
 fn certificates() {
-    let clinic = Clinic::open();
+    let doctor = DoctorTest::open();
     let key = KeyPair::generate().unwrap();
-    fs::write(clinic.path("key"), key.serialize_pem()).unwrap();
-    fs::write(clinic.path("other-key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    fs::write(doctor.path("key"), key.serialize_pem()).unwrap();
+    fs::write(doctor.path("other-key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
     let check = |host: &str, days: [i64; 2], key_file: &str, verdict, text| {
         let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
         let day = |days: i64| {
@@ -460,12 +460,12 @@ fn certificates() {
             rcgen::date_time_ymd(parts[0], parts[1] as u8, parts[2] as u8)
         };
         (params.not_before, params.not_after) = (day(days[0]), day(days[1]));
-        fs::write(clinic.path("cert"), params.self_signed(&key).unwrap().pem()).unwrap();
-        let (cert, key) = (clinic.path("cert"), clinic.path(key_file));
+        fs::write(doctor.path("cert"), params.self_signed(&key).unwrap().pem()).unwrap();
+        let (cert, key) = (doctor.path("cert"), doctor.path(key_file));
         let files = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
         let url = ["--public-url", "https://auth.example.invalid"];
-        clinic.says(&[&files[..], &url].concat(), "certificate", verdict, text);
-        clinic.says(
+        doctor.says(&[&files[..], &url].concat(), "certificate", verdict, text);
+        doctor.says(
             &[&files[..], &["--public-url", "http://localhost"]].concat(),
             "public-url",
             "failure",
@@ -484,21 +484,21 @@ fn certificates() {
 
 #[test]
 fn what_the_public_url_leads_to() {
-    let (clinic, program, another) = (Clinic::open(), Program::serve(&[]), Program::serve(&[]));
+    let (doctor, program, another) = (DoctorTest::open(), Program::serve(&[]), Program::serve(&[]));
     program.session_of(ada());
     let flags = beside(&program);
     let beside = flags.each_ref().map(String::as_str);
     let leads = |url: &str, verdict: &str, text: &str| {
         let mut flags = beside;
         flags[3] = url;
-        let findings = clinic.findings(&flags);
+        let findings = doctor.findings(&flags);
         assert_eq!(findings["server"].0, "ok");
         assert_eq!(findings["reach"].0, verdict, "{findings:?}");
         assert!(findings["reach"].1.contains(text), "{findings:?}");
     };
     leads(&format!("http://{}", another.address), "failure", "leads to another Hallpass");
     leads(
-        &clinic.google.url().replace("/tokeninfo", ""),
+        &doctor.google.url().replace("/tokeninfo", ""),
         "failure",
         "something else answers, with status 400",
     );
@@ -508,12 +508,12 @@ fn what_the_public_url_leads_to() {
 
 #[test]
 fn who_answers_where_the_server_is_to_listen() {
-    let (clinic, program) = (Clinic::open(), Program::serve(&[]));
+    let (doctor, program) = (DoctorTest::open(), Program::serve(&[]));
     let at =
-        |address: &str, verdict, text| clinic.says(&["--listen", address], "server", verdict, text);
+        |address: &str, verdict, text| doctor.says(&["--listen", address], "server", verdict, text);
     at(&program.address.to_string(), "failure", "uses another database");
     at(
-        clinic.google.url().trim_start_matches("http://").trim_end_matches("/tokeninfo"),
+        doctor.google.url().trim_start_matches("http://").trim_end_matches("/tokeninfo"),
         "failure",
         "something else",
     );
@@ -528,13 +528,13 @@ fn who_answers_where_the_server_is_to_listen() {
     let flags =
         ["--listen", &unix, "--public-url", &format!("http://{}", program.address), "--database"];
     let flags = [&flags[..], &[database.to_str().unwrap()]].concat();
-    clinic.says(&flags, "server", "ok", &format!("one runs at {unix}, on this database"));
-    clinic.says(&flags, "reach", "ok", "leads to this server");
+    doctor.says(&flags, "server", "ok", &format!("one runs at {unix}, on this database"));
+    doctor.says(&flags, "reach", "ok", "leads to this server");
 }
 
 #[test]
 fn a_certificate_of_ones_own_is_told_from_another_server() {
-    let (clinic, folder) = (Clinic::open(), tempfile::tempdir().unwrap());
+    let (doctor, folder) = (DoctorTest::open(), tempfile::tempdir().unwrap());
     let key = KeyPair::generate().unwrap();
     let certificate =
         CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
@@ -546,8 +546,8 @@ fn a_certificate_of_ones_own_is_told_from_another_server() {
     let (database, address) = (program.database(), program.address.to_string());
     let flags = ["--listen", &address, "--database", database.to_str().unwrap()];
     let flags = [&tls[..], &flags].concat();
-    clinic.says(&flags, "server", "ok", "one runs at");
-    clinic.says(&flags, "reach", "warning", "no public authority vouches for");
+    doctor.says(&flags, "server", "ok", "one runs at");
+    doctor.says(&flags, "reach", "warning", "no public authority vouches for");
     let google = format!("https://{address}/tokeninfo");
-    clinic.says(&["--tokeninfo-url", &google], "tokeninfo", "failure", "has no valid certificate");
+    doctor.says(&["--tokeninfo-url", &google], "tokeninfo", "failure", "has no valid certificate");
 }

@@ -10,7 +10,7 @@ use super::{ada, bob, error};
 use crate::google::{Answer, Google, token_of};
 use crate::program::{Program, hallpass, token};
 use crate::signing::{FIRST, SECOND, Signer, jwk_set};
-use crate::world::{CLIENT_ID, HOUR, claims};
+use crate::test_app::{CLIENT_ID, HOUR, claims};
 
 impl Program {
     /// Verifies with the server's own settings; the token goes through standard input.

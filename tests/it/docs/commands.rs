@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::document::{document, documents};
 use crate::google::Answer;
 use crate::program::{Program, hallpass, session_token, token};
-use crate::world::CLIENT_ID;
+use crate::test_app::CLIENT_ID;
 
 /// What is not run because of what a line holds, and why; it is parsed all the same.
 const NOT_RUN: [(&str, &str); 9] = [
@@ -100,26 +100,27 @@ fn every_command_line_parses() {
 }
 
 /// A server with the people and the files that the documents speak of.
-struct Stage {
+struct DocsSandbox {
     program: Program,
     folder: TempDir,
 }
 
-impl Stage {
-    fn open() -> Stage {
-        let stage = Stage { program: Program::serve(&[]), folder: tempfile::tempdir().unwrap() };
-        symlink(env!("CARGO_BIN_EXE_hallpass"), stage.path("hallpass")).unwrap();
+impl DocsSandbox {
+    fn open() -> DocsSandbox {
+        let sandbox =
+            DocsSandbox { program: Program::serve(&[]), folder: tempfile::tempdir().unwrap() };
+        symlink(env!("CARGO_BIN_EXE_hallpass"), sandbox.path("hallpass")).unwrap();
         let claims = |sub, name| json!({"sub": sub, "email": format!("{name}@example.com"), "hd": "example.com"});
         for (sub, name) in [("1", "ada"), ("2", "eve"), ("3", "old")] {
-            session_token(&stage.program.sign_in(&token(claims(sub, name))).unwrap());
+            session_token(&sandbox.program.sign_in(&token(claims(sub, name))).unwrap());
         }
         let sql = "UPDATE sessions SET id = 'fU8PGZJz1TYiiB_3' WHERE sub = '1'";
-        rusqlite::Connection::open(stage.program.database()).unwrap().execute_batch(sql).unwrap();
-        fs::write(stage.path("token"), token(claims("1", "ada"))).unwrap();
+        rusqlite::Connection::open(sandbox.program.database()).unwrap().execute_batch(sql).unwrap();
+        fs::write(sandbox.path("token"), token(claims("1", "ada"))).unwrap();
         let mut with_nonce = claims("1", "ada");
         with_nonce["nonce"] = "n-0S6".into();
-        fs::write(stage.path("token_with_nonce"), token(with_nonce)).unwrap();
-        stage
+        fs::write(sandbox.path("token_with_nonce"), token(with_nonce)).unwrap();
+        sandbox
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -160,7 +161,7 @@ impl Stage {
 
 #[track_caller]
 fn works(name: &str) {
-    let (document, stage) = (document(name), Stage::open());
+    let (document, sandbox) = (document(name), DocsSandbox::open());
     let mut run = 0;
     let blocks = document
         .blocks
@@ -168,14 +169,14 @@ fn works(name: &str) {
         .filter(|block| block.language == "sh" && !block.text.contains("curl"));
     for line in blocks.flat_map(|block| block.lines()) {
         if line.starts_with("sqlite3 ") {
-            let database = rusqlite::Connection::open(stage.program.database()).unwrap();
+            let database = rusqlite::Connection::open(sandbox.program.database()).unwrap();
             let mut sql = database.prepare(line.split('"').nth(1).unwrap()).unwrap();
             assert!(sql.exists([]).unwrap(), "{line}");
         }
         if NOT_RUN.iter().any(|(part, _)| line.contains(part)) {
             continue;
         }
-        let output = stage.run(&line);
+        let output = sandbox.run(&line);
         let is_endless = output.status.code() == Some(STOPPED_BY_TIMEOUT)
             && ENDLESS.iter().any(|e| line.contains(e));
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

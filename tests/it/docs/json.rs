@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::document::documents;
-use crate::world::{RequestExt, World, document, get, post_token, token};
+use crate::test_app::{RequestExt, TestApp, document, get, post_token, token};
 
 /// What clients send.
 const SENT: [&str; 2] = ["credential", "nonce"];
@@ -46,13 +46,13 @@ fn fields(value: &Value, found: &mut BTreeSet<String>) {
 
 /// Every field of every answer.
 fn contract() -> BTreeSet<String> {
-    let world = World::open();
-    let signed_in = document(&world.send(post_token(&token(json!({})))));
+    let test = TestApp::open();
+    let signed_in = document(&test.send(post_token(&token(json!({})))));
     let session = signed_in["session"]["token"].as_str().unwrap();
     let mut found: BTreeSet<String> = SENT.iter().map(|&name| name.to_owned()).collect();
     fields(&signed_in, &mut found);
     for path in ["/auth/me", "/auth/sessions", "/readyz", "/nowhere"] {
-        fields(&document(&world.send(get(path).bearer(session))), &mut found);
+        fields(&document(&test.send(get(path).bearer(session))), &mut found);
     }
     found
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::document::{document, documents, root, target};
 use super::{arguments, words};
 use crate::program::{Program, token};
-use crate::world::{World, request};
+use crate::test_app::{TestApp, request};
 
 /// Flags of other programs that the documents show.
 const OTHERS_FLAGS: [&str; 11] = [
@@ -92,11 +92,11 @@ fn every_variable_exists() {
 
 #[test]
 fn every_endpoint_exists() {
-    let world = World::with(&["--allow-anyone", "--admin-email", "ada@example.com"]);
+    let test = TestApp::with(&["--allow-anyone", "--admin-email", "ada@example.com"]);
     let status = |method: &str, path: &str| {
         let mut request = request(method, path);
         request.peer = Some([127, 0, 0, 1].into());
-        world.send(request).status
+        test.send(request).status
     };
     let mut wrong = Vec::new();
     for document in documents() {

@@ -3,8 +3,8 @@
 use super::*;
 
 /// Answers `/known` at once, naming the method and who asks.
-fn knowing() -> Front {
-    front(|settings| {
+fn knowing() -> TestDoor {
+    door(|settings| {
         settings.fast_path = Box::new(|request| {
             if request.target != "/known" {
                 return None;
@@ -22,8 +22,8 @@ fn knowing() -> Front {
 
 #[test]
 fn what_is_known_does_not_go_inside_and_the_rest_does() {
-    let front = knowing();
-    let mut stream = front.connect();
+    let door = knowing();
+    let mut stream = door.connect();
     for (method, text) in [("GET", "known"), ("HEAD", ""), ("GET", "known")] {
         stream
             .write_all(format!("{method} /known HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
@@ -43,19 +43,19 @@ fn what_is_known_does_not_go_inside_and_the_rest_does() {
 
 #[test]
 fn the_last_answer_of_a_connection_says_so_and_closes_it() {
-    let front = knowing();
+    let door = knowing();
     for head in ["HTTP/1.0\r\nHost: a\r\n\r\n", "HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"]
     {
-        let text = front.tell(format!("GET /known {head}"));
+        let text = door.tell(format!("GET /known {head}"));
         assert_eq!((body(&text), header(&text, "connection")), ("known", Some("close")));
     }
-    eventually(|| front.counters.open() == 0);
+    eventually(|| door.counters.open() == 0);
 }
 
 #[test]
 fn a_request_with_a_body_goes_inside() {
-    let front = knowing();
-    let text = front
+    let door = knowing();
+    let text = door
         .tell("GET /known HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nab");
     assert!(body(&text).starts_with("GET /known\n"), "{text}");
 }
@@ -63,8 +63,8 @@ fn a_request_with_a_body_goes_inside() {
 /// It waits behind those who wait for their answers, and its answers keep their order.
 #[test]
 fn who_pipelines_goes_inside() {
-    let front = knowing();
-    let text = front.tell(
+    let door = knowing();
+    let text = door.tell(
         "GET /known HTTP/1.1\r\nHost: a\r\n\r\nGET /known HTTP/1.1\r\nHost: a\r\n\r\n\
          GET /slow/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     );
@@ -76,15 +76,15 @@ fn who_pipelines_goes_inside() {
 
 #[test]
 fn it_is_answered_while_nothing_inside_is_free() {
-    let front = front(|settings| {
+    let door = door(|settings| {
         settings.capacity.inside = 1;
         settings.fast_path = Box::new(|request| {
             (request.target == "/known")
                 .then(|| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".into())
         });
     });
-    let mut slow = front.connect();
+    let mut slow = door.connect();
     slow.write_all(b"GET /slow/1000000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    eventually(|| front.inside.load(Relaxed) == 1);
-    assert_eq!(status(&front.tell("GET /known HTTP/1.0\r\n\r\n")), 200);
+    eventually(|| door.inside.load(Relaxed) == 1);
+    assert_eq!(status(&door.tell("GET /known HTTP/1.0\r\n\r\n")), 200);
 }

@@ -5,7 +5,7 @@ use super::*;
 /// Each is refused with one answer, and the connection closed; whatever follows is not a request.
 #[test]
 fn what_could_be_read_in_two_ways_is_refused() {
-    let front = front(|settings| settings.deadlines.linger = SHORT);
+    let door = door(|settings| settings.deadlines.linger = SHORT);
     let smuggled = GET;
     let many: String = (0..101).map(|n| format!("X-{n}: 1\r\n")).collect();
     let long = "a".repeat(17 * 1024);
@@ -96,7 +96,7 @@ fn what_could_be_read_in_two_ways_is_refused() {
         (431, &format!("GET /{long}")),
     ] {
         for pieces in [1, 3, usize::MAX] {
-            let mut stream = front.connect();
+            let mut stream = door.connect();
             stream.set_nodelay(true).unwrap();
             let whole = format!("{request}{smuggled}");
             let size = (whole.len() / pieces).max(1);
@@ -119,25 +119,25 @@ fn what_could_be_read_in_two_ways_is_refused() {
             assert!(body(&answer).starts_with("{\"error\":\""), "{answer}");
         }
     }
-    assert_eq!(front.inside.load(Relaxed), 0);
-    eventually(|| front.counters.open() == 0);
+    assert_eq!(door.inside.load(Relaxed), 0);
+    eventually(|| door.counters.open() == 0);
 }
 
 #[test]
 fn both_sides_of_every_limit() {
-    let front = front(|settings| settings.deadlines.linger = SHORT);
+    let door = door(|settings| settings.deadlines.linger = SHORT);
     let close = "Connection: close\r\n";
     let fixed = format!("GET /echo HTTP/1.1\r\nHost: a\r\n{close}X: \r\n\r\n").len();
     for (bytes, expected) in [(16 * 1024 - 1, 200), (16 * 1024, 200), (16 * 1024 + 1, 431)] {
         let value = "v".repeat(bytes - fixed);
         let answer =
-            front.tell(format!("GET /echo HTTP/1.1\r\nHost: a\r\n{close}X: {value}\r\n\r\n"));
+            door.tell(format!("GET /echo HTTP/1.1\r\nHost: a\r\n{close}X: {value}\r\n\r\n"));
         assert_eq!(status(&answer), expected, "{bytes}");
     }
     for (count, expected) in [(98, 200), (99, 431)] {
         let many: String = (0..count).map(|n| format!("X-{n}: 1\r\n")).collect();
         assert_eq!(
-            status(&front.tell(format!("GET /echo HTTP/1.1\r\nHost: a\r\n{close}{many}\r\n"))),
+            status(&door.tell(format!("GET /echo HTTP/1.1\r\nHost: a\r\n{close}{many}\r\n"))),
             expected
         );
     }
@@ -147,7 +147,7 @@ fn both_sides_of_every_limit() {
         let value = "b".repeat(bytes);
         let head =
             format!("POST /echo HTTP/1.1\r\nHost: a\r\n{close}Content-Length: {bytes}\r\n\r\n");
-        let answer = front.tell(format!("{head}{value}"));
+        let answer = door.tell(format!("{head}{value}"));
         assert_eq!(status(&answer), expected, "{bytes}");
         assert_eq!(body(&answer).ends_with(&value), expected == 200);
     }
@@ -155,15 +155,15 @@ fn both_sides_of_every_limit() {
 
 #[test]
 fn a_refusal_is_read_before_the_reset() {
-    let front = front(|_| ());
-    let mut stream = front.connect();
+    let door = door(|_| ());
+    let mut stream = door.connect();
     stream.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n").unwrap();
     stream.write_all(&[b'x'; 60000]).unwrap();
     thread::sleep(Duration::from_millis(50));
     let answer = rest(&mut stream);
     assert_eq!(status(&answer), 413);
     assert!(body(&answer).contains("payload_too_large"));
-    front.counted(Reason::TooLarge, 1);
+    door.counted(Reason::TooLarge, 1);
 }
 
 /// A generator of numbers that differ by seed and are the same in every run.
@@ -181,14 +181,14 @@ impl Dice {
 /// Whatever comes: one answer for each request that was let in, at most one refusal, which is the last, and an end.
 #[test]
 fn random_and_mutated_bytes_get_at_most_one_refusal() {
-    let front = front(|settings| {
+    let door = door(|settings| {
         settings.deadlines.request = Duration::from_millis(50);
         settings.deadlines.idle = Duration::from_millis(50);
         settings.deadlines.linger = SHORT;
     });
     thread::scope(|scope| {
         for seed in 1..=8 {
-            let front = &front;
+            let door = &door;
             scope.spawn(move || {
                 let mut dice = Dice(0x9E37_79B9_7F4A_7C15 ^ seed);
                 for _ in 0..150 {
@@ -206,7 +206,7 @@ fn random_and_mutated_bytes_get_at_most_one_refusal() {
                             _ => bytes.insert(at, b"\r\n\0 :,;\t\x7f\xff0"[dice.roll(11)]),
                         }
                     }
-                    let mut stream = front.connect();
+                    let mut stream = door.connect();
                     stream.write_all(&bytes).unwrap();
                     let mut text = Vec::new();
                     stream.read_to_end(&mut text).unwrap();
@@ -222,6 +222,6 @@ fn random_and_mutated_bytes_get_at_most_one_refusal() {
             });
         }
     });
-    eventually(|| front.counters.open() == 0);
-    assert_eq!(status(&front.tell("GET /echo HTTP/1.0\r\n\r\n")), 200);
+    eventually(|| door.counters.open() == 0);
+    assert_eq!(status(&door.tell("GET /echo HTTP/1.0\r\n\r\n")), 200);
 }

@@ -4,19 +4,19 @@ use super::*;
 
 #[test]
 fn when_nothing_is_inside_the_client_is_told_so() {
-    let front = front(|settings| {
+    let door = door(|settings| {
         settings.inner = std::os::unix::net::SocketAddr::from_pathname("/nowhere/at-all").unwrap();
     });
-    let answer = front.tell(GET);
+    let answer = door.tell(GET);
     assert_eq!(status(&answer), 503);
     assert_eq!(header(&answer, "retry-after"), Some("1"));
     assert!(body(&answer).contains("temporarily_unavailable"));
-    front.counted(Reason::InnerUnavailable, 1);
+    door.counted(Reason::InnerUnavailable, 1);
 }
 
 /// An inside that greets as it should, and then answers every request with these bytes and closes if told to.
-fn front_before(script: &'static [&'static str]) -> Front {
-    front(|settings| {
+fn front_before(script: &'static [&'static str]) -> TestDoor {
+    door(|settings| {
         let path = settings.inner.as_pathname().unwrap().with_file_name("scripted");
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         settings.inner = listener.local_addr().unwrap();
@@ -68,8 +68,8 @@ fn an_answer_that_has_no_certain_end_is_none() {
 
 #[test]
 fn a_request_that_found_a_closed_connection_is_asked_again_once() {
-    let front = front_before(&["!", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]);
-    let mut stream = front.connect();
+    let door = front_before(&["!", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]);
+    let mut stream = door.connect();
     for _ in 0..3 {
         stream.write_all(GET.as_bytes()).unwrap();
         assert_eq!(body(&answer(&mut stream)), "ok");
@@ -78,33 +78,33 @@ fn a_request_that_found_a_closed_connection_is_asked_again_once() {
 
 #[test]
 fn an_answer_that_never_comes_is_given_up() {
-    let front = front(|settings| settings.deadlines.inner = SHORT);
-    let answer = front.tell("GET /slow/2000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let door = door(|settings| settings.deadlines.inner = SHORT);
+    let answer = door.tell("GET /slow/2000 HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(status(&answer), 503);
 }
 
 #[test]
 fn more_requests_than_fit_inside_are_told_to_come_back() {
-    let front = front(|settings| {
+    let door = door(|settings| {
         settings.capacity.inside = 4;
         settings.deadlines.queue = SHORT;
     });
-    let mut busy: Vec<TcpStream> = (0..4).map(|_| front.connect()).collect();
+    let mut busy: Vec<TcpStream> = (0..4).map(|_| door.connect()).collect();
     for stream in &mut busy {
         stream.write_all(b"GET /slow/500 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     }
-    eventually(|| front.inside.load(Relaxed) == 4);
-    assert_eq!(status(&front.tell(GET)), 503);
+    eventually(|| door.inside.load(Relaxed) == 4);
+    assert_eq!(status(&door.tell(GET)), 503);
     for stream in &mut busy {
         assert_eq!(body(&answer(stream)), "slow 500");
     }
-    assert_eq!(status(&front.tell("GET /echo HTTP/1.0\r\n\r\n")), 200);
+    assert_eq!(status(&door.tell("GET /echo HTTP/1.0\r\n\r\n")), 200);
 }
 
 #[test]
 fn requests_that_do_not_fit_inside_take_turns() {
-    let front = front(|settings| settings.capacity.inside = 4);
-    let mut streams: Vec<TcpStream> = (0..40).map(|_| front.connect()).collect();
+    let door = door(|settings| settings.capacity.inside = 4);
+    let mut streams: Vec<TcpStream> = (0..40).map(|_| door.connect()).collect();
     for (n, stream) in streams.iter_mut().enumerate() {
         stream
             .write_all(format!("GET /slow/{} HTTP/1.1\r\nHost: a\r\n\r\n", 10 + n % 7).as_bytes())
@@ -114,6 +114,6 @@ fn requests_that_do_not_fit_inside_take_turns() {
     streams.drain(20..25);
     for (n, stream) in streams.iter_mut().enumerate().take(20) {
         assert_eq!(body(&answer(stream)), format!("slow {}", 10 + n % 7));
-        assert!(front.inside.load(Relaxed) <= 4);
+        assert!(door.inside.load(Relaxed) <= 4);
     }
 }

@@ -1,4 +1,4 @@
-//! The door through real sockets, in front of a tiny_http that tells what it got.
+//! The door through real sockets, in door of a tiny_http that tells what it got.
 
 mod through;
 mod fast_path;
@@ -27,8 +27,8 @@ const LONG: Duration = Duration::from_secs(20);
 
 const GET: &str = "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// A door in front of an echo on port 0.
-struct Front {
+/// A door in door of an echo on port 0.
+struct TestDoor {
     address: SocketAddr,
     redirect: SocketAddr,
     door: Option<Door>,
@@ -38,7 +38,7 @@ struct Front {
     folder: PathBuf,
 }
 
-impl Drop for Front {
+impl Drop for TestDoor {
     fn drop(&mut self) {
         // It would show a panic of the door, unless the test itself has failed.
         if let Some(door) = self.door.take()
@@ -71,7 +71,7 @@ fn settings() -> Settings {
     }
 }
 
-fn front(change: impl FnOnce(&mut Settings)) -> Front {
+fn door(change: impl FnOnce(&mut Settings)) -> TestDoor {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let folder = std::env::temp_dir().join(format!(
         "door-{}-{}",
@@ -104,7 +104,7 @@ fn front(change: impl FnOnce(&mut Settings)) -> Front {
         service: Service::RedirectTo("https://auth.example.org".to_owned()),
     });
     let door = Door::start(settings).unwrap();
-    Front { address, redirect, counters: door.counters(), door: Some(door), inside, folder }
+    TestDoor { address, redirect, counters: door.counters(), door: Some(door), inside, folder }
 }
 
 /// Answers with what came in: the request line, the headers in order, and the body.
@@ -143,7 +143,7 @@ fn echo(mut request: tiny_http::Request, inside: &AtomicUsize) {
     }
 }
 
-impl Front {
+impl TestDoor {
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(LONG)).unwrap();

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn half_a_request_has_its_time() {
-    let front = front(|settings| {
+    let door = door(|settings| {
         settings.deadlines.request = SHORT;
         settings.deadlines.linger = SHORT;
     });
@@ -14,12 +14,12 @@ fn half_a_request_has_its_time() {
         "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1234",
     ] {
         let began = Instant::now();
-        let answer = front.tell(half);
+        let answer = door.tell(half);
         assert_eq!((status(&answer), answers(&answer)), (408, 1), "{half}");
         assert!(began.elapsed() >= SHORT && began.elapsed() < LONG / 2);
     }
     // Bytes that keep coming do not renew it.
-    let mut stream = front.connect();
+    let mut stream = door.connect();
     let mut reader = stream.try_clone().unwrap();
     let writer = thread::spawn(move || {
         stream.write_all(b"GET /echo HTTP/1.1\r\nX: ").unwrap();
@@ -31,14 +31,14 @@ fn half_a_request_has_its_time() {
     drop(reader);
     writer.join().unwrap();
     // Who said nothing is told nothing.
-    assert_eq!(front.tell(""), "");
-    front.counted(Reason::Timeout, 4);
+    assert_eq!(door.tell(""), "");
+    door.counted(Reason::Timeout, 4);
 }
 
 #[test]
 fn a_later_request_has_its_time_from_its_first_byte() {
-    let front = front(|settings| settings.deadlines.request = SHORT);
-    let mut stream = front.connect();
+    let door = door(|settings| settings.deadlines.request = SHORT);
+    let mut stream = door.connect();
     stream.write_all(GET.as_bytes()).unwrap();
     answer(&mut stream);
     thread::sleep(SHORT * 2);
@@ -50,8 +50,8 @@ fn a_later_request_has_its_time_from_its_first_byte() {
 
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
-    let front = front(|settings| settings.deadlines.idle = SHORT);
-    let mut stream = front.connect();
+    let door = door(|settings| settings.deadlines.idle = SHORT);
+    let mut stream = door.connect();
     stream.write_all(GET.as_bytes()).unwrap();
     answer(&mut stream);
     assert_eq!(rest(&mut stream), "");
@@ -59,48 +59,48 @@ fn an_idle_connection_is_closed_without_a_word() {
 
 #[test]
 fn who_does_not_take_the_answer_is_closed_and_nothing_is_mixed_up() {
-    let front = front(|settings| settings.deadlines.answer = SHORT);
-    let mut stuck: Vec<TcpStream> = (0..10).map(|_| front.connect()).collect();
+    let door = door(|settings| settings.deadlines.answer = SHORT);
+    let mut stuck: Vec<TcpStream> = (0..10).map(|_| door.connect()).collect();
     for stream in &mut stuck {
         stream.write_all(b"GET /big/20000000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     }
-    eventually(|| front.counters.open() == 10);
-    eventually(|| front.counters.open() == 0);
-    let answer = front.tell("GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    eventually(|| door.counters.open() == 10);
+    eventually(|| door.counters.open() == 0);
+    let answer = door.tell("GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(body(&answer).starts_with("GET /echo\n"));
     // What they asked for is read to the end inside.
-    eventually(|| front.inside.load(Relaxed) == 0);
+    eventually(|| door.inside.load(Relaxed) == 0);
 }
 
 #[test]
 fn stopping_lets_those_finish_who_have_begun() {
-    let mut front = front(|_| ());
-    let mut idle = front.connect();
+    let mut door = door(|_| ());
+    let mut idle = door.connect();
     idle.write_all(GET.as_bytes()).unwrap();
     answer(&mut idle);
-    let mut answered = front.connect();
+    let mut answered = door.connect();
     answered.write_all(b"GET /slow/300 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    let mut begun = front.connect();
+    let mut begun = door.connect();
     begun.write_all(b"GET /echo HTTP/1.1\r\nHost").unwrap();
-    eventually(|| front.inside.load(Relaxed) == 1 && front.counters.open() == 3);
-    let door = front.door.take().unwrap();
-    let stopping = thread::spawn(move || door.stop(LONG));
+    eventually(|| door.inside.load(Relaxed) == 1 && door.counters.open() == 3);
+    let running = door.door.take().unwrap();
+    let stopping = thread::spawn(move || running.stop(LONG));
     assert_eq!(rest(&mut idle), "");
     begun.write_all(b": a\r\n\r\n").unwrap();
     let last = rest(&mut begun);
     assert_eq!((status(&last), header(&last, "connection")), (200, Some("close")));
     assert_eq!(body(&rest(&mut answered)), "slow 300");
     stopping.join().unwrap();
-    assert_eq!(TcpStream::connect(front.address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(TcpStream::connect(door.address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
 
 #[test]
 fn stopping_does_not_wait_longer_than_its_grace() {
-    let mut front = front(|_| ());
-    let mut stream = front.connect();
+    let mut door = door(|_| ());
+    let mut stream = door.connect();
     stream.write_all(b"GET /slow/5000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    eventually(|| front.inside.load(Relaxed) == 1);
+    eventually(|| door.inside.load(Relaxed) == 1);
     let began = Instant::now();
-    front.door.take().unwrap().stop(SHORT);
+    door.door.take().unwrap().stop(SHORT);
     assert!(began.elapsed() < Duration::from_secs(4));
 }

@@ -4,76 +4,76 @@ use super::*;
 
 #[test]
 fn the_longest_without_a_request_makes_room() {
-    let front = front(|settings| settings.capacity.connections = 4);
-    let mut first = front.connect();
+    let door = door(|settings| settings.capacity.connections = 4);
+    let mut first = door.connect();
     first.write_all(GET.as_bytes()).unwrap();
     answer(&mut first);
-    let mut idle = front.connect();
-    eventually(|| front.counters.open() == 2);
-    let mut slow = front.connect();
+    let mut idle = door.connect();
+    eventually(|| door.counters.open() == 2);
+    let mut slow = door.connect();
     slow.write_all(b"GET /echo HTTP/1.1\r\nX: ").unwrap();
-    eventually(|| front.counters.open() == 3);
-    let mut answered = front.connect();
+    eventually(|| door.counters.open() == 3);
+    let mut answered = door.connect();
     answered.write_all(b"GET /slow/600 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    eventually(|| front.inside.load(Relaxed) == 1);
+    eventually(|| door.inside.load(Relaxed) == 1);
     // The first asks again, so that it is the last to go.
     first.write_all(GET.as_bytes()).unwrap();
     answer(&mut first);
 
-    let mut fifth = front.connect();
+    let mut fifth = door.connect();
     assert_eq!(rest(&mut idle), "");
-    let mut sixth = front.connect();
+    let mut sixth = door.connect();
     assert_eq!(rest(&mut slow), "");
-    let _seventh = front.connect();
+    let _seventh = door.connect();
     assert_eq!(rest(&mut first), "");
-    let _eighth = front.connect();
+    let _eighth = door.connect();
     assert_eq!(rest(&mut fifth), "");
     assert_eq!(body(&answer(&mut answered)), "slow 600");
-    front.counted(Reason::Evicted, 4);
-    assert_eq!(front.counters.open(), 4);
+    door.counted(Reason::Evicted, 4);
+    assert_eq!(door.counters.open(), 4);
     sixth.write_all(GET.as_bytes()).unwrap();
     assert_eq!(status(&answer(&mut sixth)), 200);
 }
 
 #[test]
 fn who_does_not_take_the_answer_makes_room_too() {
-    let front = front(|settings| settings.capacity.connections = 4);
-    let mut stuck: Vec<TcpStream> = (0..4).map(|_| front.connect()).collect();
+    let door = door(|settings| settings.capacity.connections = 4);
+    let mut stuck: Vec<TcpStream> = (0..4).map(|_| door.connect()).collect();
     for stream in &mut stuck {
         stream
             .write_all("GET /big/60000 HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100).as_bytes())
             .unwrap();
     }
-    eventually(|| front.counters.open() == 4);
+    eventually(|| door.counters.open() == 4);
     thread::sleep(SHORT);
     for _ in 0..4 {
-        assert_eq!(status(&front.tell("GET /echo HTTP/1.0\r\n\r\n")), 200);
+        assert_eq!(status(&door.tell("GET /echo HTTP/1.0\r\n\r\n")), 200);
     }
 }
 
 #[test]
 fn one_address_has_its_share() {
-    let front = front(|settings| settings.connections_per_address_max = 3);
-    let mut three: Vec<TcpStream> = (0..3).map(|_| front.connect()).collect();
-    eventually(|| front.counters.open() == 3);
-    let mut one_too_many = front.connect();
+    let door = door(|settings| settings.connections_per_address_max = 3);
+    let mut three: Vec<TcpStream> = (0..3).map(|_| door.connect()).collect();
+    eventually(|| door.counters.open() == 3);
+    let mut one_too_many = door.connect();
     assert_eq!(rest(&mut one_too_many), "");
-    front.counted(Reason::PerAddress, 1);
+    door.counted(Reason::PerAddress, 1);
     drop(three.pop());
-    eventually(|| front.counters.open() == 2);
-    assert_eq!(status(&front.tell("GET /echo HTTP/1.0\r\n\r\n")), 200);
+    eventually(|| door.counters.open() == 2);
+    assert_eq!(status(&door.tell("GET /echo HTTP/1.0\r\n\r\n")), 200);
 }
 
 #[test]
 fn a_trusted_proxy_has_more_than_its_share() {
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let front = front(|settings| {
+    let door = door(|settings| {
         settings.connections_per_address_max = 1;
         settings.unlimited = Box::new(move |address| address == loopback);
     });
-    let _many: Vec<TcpStream> = (0..20).map(|_| front.connect()).collect();
-    eventually(|| front.counters.open() == 20);
-    assert_eq!(front.counters.turned_away(Reason::PerAddress), 0);
+    let _many: Vec<TcpStream> = (0..20).map(|_| door.connect()).collect();
+    eventually(|| door.counters.open() == 20);
+    assert_eq!(door.counters.turned_away(Reason::PerAddress), 0);
 }
 
 #[test]
@@ -92,8 +92,8 @@ fn what_fits_into_the_descriptors() {
 
 #[test]
 fn http_is_sent_to_https() {
-    let front = front(|_| ());
-    let mut stream = TcpStream::connect(front.redirect).unwrap();
+    let door = door(|_| ());
+    let mut stream = TcpStream::connect(door.redirect).unwrap();
     stream.write_all(b"GET /auth/signin?rd=%2F HTTP/1.1\r\nHost: evil\r\n\r\n").unwrap();
     let answer = rest(&mut stream);
     assert_eq!(status(&answer), 308);

@@ -4,8 +4,8 @@ use super::*;
 
 #[test]
 fn a_request_goes_through_and_the_connection_stays() {
-    let front = front(|_| ());
-    let mut stream = front.connect();
+    let door = door(|_| ());
+    let mut stream = door.connect();
     for _ in 0..3 {
         stream
             .write_all(
@@ -21,16 +21,16 @@ fn a_request_goes_through_and_the_connection_stays() {
             "POST /echo?a=b\nConnection: keep-alive\nX-Hallpass-Peer: 127.0.0.1\nHost: a\nX-One: 1\nContent-Length: 4\nbody"
         );
     }
-    assert_eq!(front.counters.accepted(), 1);
-    assert_eq!(front.counters.open(), 1);
+    assert_eq!(door.counters.accepted(), 1);
+    assert_eq!(door.counters.open(), 1);
     drop(stream);
-    eventually(|| front.counters.open() == 0);
+    eventually(|| door.counters.open() == 0);
 }
 
 #[test]
 fn the_client_cannot_speak_in_the_doors_name() {
-    let front = front(|_| ());
-    let answer = front.tell(
+    let door = door(|_| ());
+    let answer = door.tell(
         "GET /echo HTTP/1.1\r\nHost: a\r\nX-Hallpass-Peer: 6.6.6.6\r\nx-hallpass-peer: 6.6.6.6\r\n\
          X_Hallpass_Peer: 6.6.6.6\r\nX-Hallpass_Scheme: https\r\nConnection: close, X-Hallpass-Peer\r\n\r\n",
     );
@@ -42,8 +42,8 @@ fn the_client_cannot_speak_in_the_doors_name() {
 
 #[test]
 fn headers_of_one_connection_end_at_the_door() {
-    let front = front(|_| ());
-    let answer = front.tell(
+    let door = door(|_| ());
+    let answer = door.tell(
         "GET /echo HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\nTE: trailers\r\n\
          Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nTrailer: x\r\n\r\n",
     );
@@ -56,8 +56,8 @@ fn headers_of_one_connection_end_at_the_door() {
 
 #[test]
 fn only_the_headers_asked_for_go_inside() {
-    let front = front(|settings| settings.headers = Some(&["cookie", "x-hallpass-peer"]));
-    let mut stream = front.connect();
+    let door = door(|settings| settings.headers = Some(&["cookie", "x-hallpass-peer"]));
+    let mut stream = door.connect();
     for _ in 0..2 {
         let head = "POST /echo HTTP/1.1\r\nHost: a\r\nCOOKIE: a=b\r\nX-Hallpass-Peer: x\r\nUser-Agent: u\r\n";
         stream.write_all(format!("{head}Content-Length: 3\r\n\r\nabc").as_bytes()).unwrap();
@@ -70,15 +70,15 @@ fn only_the_headers_asked_for_go_inside() {
 
 #[test]
 fn bytes_that_are_not_ascii_go_inside_escaped() {
-    let front = front(|_| ());
+    let door = door(|_| ());
     let answer =
-        front.tell("GET /echo HTTP/1.1\r\nHost: a\r\nCookie: a=\u{fc}; hallpass=x\r\nConnection: close\r\n\r\n");
+        door.tell("GET /echo HTTP/1.1\r\nHost: a\r\nCookie: a=\u{fc}; hallpass=x\r\nConnection: close\r\n\r\n");
     assert!(body(&answer).ends_with("Cookie: a=%C3%BC; hallpass=x\n"), "{answer}");
 }
 
 #[test]
 fn who_says_close_or_speaks_http_1_0_is_closed() {
-    let front = front(|_| ());
+    let door = door(|_| ());
     for (head, connection) in [
         ("GET /echo HTTP/1.0\r\n\r\n", "close"),
         ("GET /echo HTTP/1.0\r\nHost: a\r\n\r\n", "close"),
@@ -89,7 +89,7 @@ fn who_says_close_or_speaks_http_1_0_is_closed() {
             "keep-alive",
         ),
     ] {
-        let answer = front.tell(head);
+        let answer = door.tell(head);
         assert_eq!(status(&answer), 200, "{head}");
         assert_eq!(header(&answer, "connection"), Some(connection), "{head}");
         assert_eq!(answers(&answer), head.matches("GET").count(), "{head}");
@@ -98,8 +98,8 @@ fn who_says_close_or_speaks_http_1_0_is_closed() {
 
 #[test]
 fn answers_without_a_body_leave_the_connection_usable() {
-    let front = front(|_| ());
-    let mut stream = front.connect();
+    let door = door(|_| ());
+    let mut stream = door.connect();
     for (request, expected) in [
         ("HEAD /big/1000 HTTP/1.1\r\nHost: a\r\n\r\n", "200"),
         ("GET /status/204 HTTP/1.1\r\nHost: a\r\n\r\n", "204"),
@@ -126,10 +126,10 @@ fn answers_without_a_body_leave_the_connection_usable() {
 
 #[test]
 fn big_answers_arrive_whole() {
-    let front = front(|_| ());
+    let door = door(|_| ());
     for size in [1023, 1024, 16 * 1024, 32 * 1024, 64 * 1024, 100_000, 3_000_000] {
         let request = format!("GET /big/{size} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-        let answer = front.tell(request);
+        let answer = door.tell(request);
         assert_eq!(header(&answer, "transfer-encoding"), None);
         assert_eq!(body(&answer).len(), size);
     }
@@ -137,21 +137,21 @@ fn big_answers_arrive_whole() {
 
 #[test]
 fn a_pipelining_client_is_served_one_request_at_a_time() {
-    let front = front(|_| ());
-    let mut stream = front.connect();
+    let door = door(|_| ());
+    let mut stream = door.connect();
     let requests: String =
         (0..50).map(|n| format!("GET /echo/{n} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
     stream.write_all(requests.as_bytes()).unwrap();
     for n in 0..50 {
         assert!(body(&answer(&mut stream)).starts_with(&format!("GET /echo/{n}\n")));
-        assert!(front.inside.load(Relaxed) <= 1);
+        assert!(door.inside.load(Relaxed) <= 1);
     }
 }
 
 #[test]
 fn endless_pipelining_is_held_back() {
-    let front = front(|_| ());
-    let mut stream = front.connect();
+    let door = door(|_| ());
+    let mut stream = door.connect();
     stream.write_all(b"GET /slow/300 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
     let mut sent = 0;
@@ -164,8 +164,8 @@ fn endless_pipelining_is_held_back() {
 
 #[test]
 fn a_body_that_waits_for_100_continue_is_asked_for() {
-    let front = front(|_| ());
-    let mut stream = front.connect();
+    let door = door(|_| ());
+    let mut stream = door.connect();
     for _ in 0..2 {
         stream
             .write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-Continue\r\n\r\n")
@@ -178,7 +178,7 @@ fn a_body_that_waits_for_100_continue_is_asked_for() {
         assert!(body(&answer).ends_with("Content-Length: 3\nabc"), "{answer}");
         assert!(!answer.to_lowercase().contains("expect"));
     }
-    let refused = front.tell(
+    let refused = door.tell(
         "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\nExpect: 100-continue\r\n\r\n",
     );
     assert_eq!((status(&refused), answers(&refused)), (413, 1));
@@ -186,8 +186,8 @@ fn a_body_that_waits_for_100_continue_is_asked_for() {
 
 #[test]
 fn a_client_that_only_closed_its_side_is_answered() {
-    let front = front(|_| ());
-    let mut stream = front.connect();
+    let door = door(|_| ());
+    let mut stream = door.connect();
     stream.write_all(b"GET /slow/50 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(body(&rest(&mut stream)), "slow 50");
@@ -195,12 +195,12 @@ fn a_client_that_only_closed_its_side_is_answered() {
 
 #[test]
 fn many_at_once_each_get_their_own_answer() {
-    let front = front(|settings| settings.unlimited = Box::new(|_| true));
+    let door = door(|settings| settings.unlimited = Box::new(|_| true));
     thread::scope(|scope| {
         for client in 0..32 {
-            let front = &front;
+            let door = &door;
             scope.spawn(move || {
-                let mut stream = front.connect();
+                let mut stream = door.connect();
                 for n in 0..100 {
                     let size = (client * 97 + n * 31) % 5000;
                     let mark = format!("{client}.{n}.").repeat(size / 10 + 1);
@@ -218,9 +218,9 @@ fn many_at_once_each_get_their_own_answer() {
 
 #[test]
 fn nobody_gets_the_answer_of_one_who_left() {
-    let front = front(|_| ());
+    let door = door(|_| ());
     for round in 0..20 {
-        let mut leaving: Vec<TcpStream> = (0..10).map(|_| front.connect()).collect();
+        let mut leaving: Vec<TcpStream> = (0..10).map(|_| door.connect()).collect();
         for stream in &mut leaving {
             stream.write_all(b"GET /slow/30 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         }
@@ -229,7 +229,7 @@ fn nobody_gets_the_answer_of_one_who_left() {
         }
         drop(leaving);
         for n in 0..10 {
-            let answer = front.tell(format!(
+            let answer = door.tell(format!(
                 "GET /echo/{round}.{n} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
             ));
             assert_eq!(answers(&answer), 1);

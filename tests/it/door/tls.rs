@@ -11,24 +11,24 @@ fn write_pair(files: &TlsFiles, name: &str) -> CertificateDer<'static> {
     pair.cert.der().clone()
 }
 
-fn files(front: &std::path::Path) -> TlsFiles {
-    TlsFiles { certificate: front.with_file_name("cert.pem"), key: front.with_file_name("key.pem") }
+fn files(door: &std::path::Path) -> TlsFiles {
+    TlsFiles { certificate: door.with_file_name("cert.pem"), key: door.with_file_name("key.pem") }
 }
 
-fn tls_front(change: impl FnOnce(&mut Settings)) -> (Front, TlsFiles, CertificateDer<'static>) {
+fn tls_door(change: impl FnOnce(&mut Settings)) -> (TestDoor, TlsFiles, CertificateDer<'static>) {
     let mut made = None;
-    let front = front(|settings| {
+    let door = door(|settings| {
         let files = files(settings.inner.as_pathname().unwrap());
         made = Some((files.clone(), write_pair(&files, "localhost")));
         settings.tls = Some(files);
         change(settings);
     });
     let (files, certificate) = made.unwrap();
-    (front, files, certificate)
+    (door, files, certificate)
 }
 
 fn connect(
-    front: &Front,
+    door: &TestDoor,
     root: &CertificateDer<'static>,
     versions: &[&'static rustls::SupportedProtocolVersion],
 ) -> StreamOwned<ClientConnection, TcpStream> {
@@ -42,7 +42,7 @@ fn connect(
             .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let name = ServerName::try_from("localhost").unwrap();
-    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), front.connect())
+    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), door.connect())
 }
 
 const BOTH: &[&rustls::SupportedProtocolVersion] =
@@ -50,9 +50,9 @@ const BOTH: &[&rustls::SupportedProtocolVersion] =
 
 #[test]
 fn both_versions_are_spoken() {
-    let (front, _, root) = tls_front(|_| ());
+    let (door, _, root) = tls_door(|_| ());
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
-        let mut stream = connect(&front, &root, &[version]);
+        let mut stream = connect(&door, &root, &[version]);
         for _ in 0..3 {
             stream.write_all(GET.as_bytes()).unwrap();
             let answer = answer(&mut stream);
@@ -67,8 +67,8 @@ fn both_versions_are_spoken() {
 
 #[test]
 fn big_answers_and_pipelining_and_refusals() {
-    let (front, _, root) = tls_front(|settings| settings.deadlines.linger = SHORT);
-    let mut stream = connect(&front, &root, BOTH);
+    let (door, _, root) = tls_door(|settings| settings.deadlines.linger = SHORT);
+    let mut stream = connect(&door, &root, BOTH);
     stream.write_all(b"GET /big/3000000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     stream.write_all(GET.repeat(20).as_bytes()).unwrap();
     assert_eq!(body(&answer(&mut stream)).len(), 3_000_000);
@@ -82,8 +82,8 @@ fn big_answers_and_pipelining_and_refusals() {
 
 #[test]
 fn a_body_in_many_records() {
-    let (front, _, root) = tls_front(|_| ());
-    let mut stream = connect(&front, &root, BOTH);
+    let (door, _, root) = tls_door(|_| ());
+    let mut stream = connect(&door, &root, BOTH);
     for piece in b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n123456789".chunks(7) {
         stream.write_all(piece).unwrap();
         stream.flush().unwrap();
@@ -94,41 +94,40 @@ fn a_body_in_many_records() {
 
 #[test]
 fn a_handshake_that_stops_half_way_is_closed() {
-    let (front, _, _) = tls_front(|settings| settings.deadlines.request = SHORT);
-    let mut stream = front.connect();
+    let (door, _, _) = tls_door(|settings| settings.deadlines.request = SHORT);
+    let mut stream = door.connect();
     stream.write_all(b"\x16\x03\x01\x02\x00\x01").unwrap();
     assert_eq!(rest(&mut stream), "");
-    front.counted(Reason::Tls, 1);
+    door.counted(Reason::Tls, 1);
     // Plain HTTP is no handshake at all.
-    let mut stream = front.connect();
+    let mut stream = door.connect();
     stream.write_all(GET.as_bytes()).unwrap();
     let mut alert = Vec::new();
     let _ = stream.read_to_end(&mut alert);
-    front.counted(Reason::Tls, 2);
+    door.counted(Reason::Tls, 2);
 }
 
 #[test]
 fn a_new_certificate_is_served_and_a_broken_one_is_not() {
-    let (front, files, old) = tls_front(|_| ());
-    let door = front.door.as_ref().unwrap();
-    let mut before = connect(&front, &old, BOTH);
+    let (door, files, old) = tls_door(|_| ());
+    let mut before = connect(&door, &old, BOTH);
     before.write_all(GET.as_bytes()).unwrap();
     assert_eq!(status(&answer(&mut before)), 200);
 
     std::fs::write(&files.key, "no key").unwrap();
-    assert!(door.reload_tls().is_err());
-    let mut still = connect(&front, &old, BOTH);
+    assert!(door.door.as_ref().unwrap().reload_tls().is_err());
+    let mut still = connect(&door, &old, BOTH);
     still.write_all(GET.as_bytes()).unwrap();
     assert_eq!(status(&answer(&mut still)), 200);
 
     // A key of another certificate.
     let other = files.certificate.with_file_name("other.pem");
     write_pair(&TlsFiles { certificate: other, key: files.key.clone() }, "localhost");
-    assert!(door.reload_tls().is_err());
+    assert!(door.door.as_ref().unwrap().reload_tls().is_err());
 
     let new = write_pair(&files, "localhost");
-    door.reload_tls().unwrap();
-    let mut after = connect(&front, &new, BOTH);
+    door.door.as_ref().unwrap().reload_tls().unwrap();
+    let mut after = connect(&door, &new, BOTH);
     after.write_all(GET.as_bytes()).unwrap();
     assert_eq!(status(&answer(&mut after)), 200);
     // Who came before keeps the old one.
@@ -138,10 +137,10 @@ fn a_new_certificate_is_served_and_a_broken_one_is_not() {
 
 #[test]
 fn changed_files_are_seen() {
-    let (front, files, _) = tls_front(|_| ());
+    let (door, files, _) = tls_door(|_| ());
     let new = write_pair(&files, "localhost");
     eventually(|| {
-        let mut stream = connect(&front, &new, BOTH);
+        let mut stream = connect(&door, &new, BOTH);
         stream.write_all(GET.as_bytes()).is_ok()
     });
 }
@@ -149,8 +148,8 @@ fn changed_files_are_seen() {
 /// Those who pipeline share few places inside; whoever waits for each answer has one of their own.
 #[test]
 fn who_waits_for_answers_is_served_beside_others() {
-    let (front, _, root) = tls_front(|_| ());
-    let mut streams: Vec<_> = (0..8).map(|_| connect(&front, &root, BOTH)).collect();
+    let (door, _, root) = tls_door(|_| ());
+    let mut streams: Vec<_> = (0..8).map(|_| connect(&door, &root, BOTH)).collect();
     for stream in &mut streams {
         stream.write_all(GET.as_bytes()).unwrap();
         assert_eq!(status(&answer(stream)), 200);
@@ -158,5 +157,5 @@ fn who_waits_for_answers_is_served_beside_others() {
     for stream in &mut streams {
         stream.write_all(b"GET /slow/2000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     }
-    eventually(|| front.inside.load(Relaxed) == 8);
+    eventually(|| door.inside.load(Relaxed) == 8);
 }

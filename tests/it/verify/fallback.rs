@@ -5,25 +5,25 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{SLACK, TIMEOUT, answer, published, status, world};
+use super::{SLACK, TIMEOUT, answer, published, status, test};
 use crate::google::{Answer, Google};
 use crate::program::{self, Program};
 use crate::signing::{FIRST, SECOND, jwk_set};
-use crate::world::{HOUR, NOW, World, document, get, post_token, refused, usual_claims};
+use crate::test_app::{HOUR, NOW, TestApp, document, get, post_token, refused, usual_claims};
 
 /// Where tokeninfo answers so, it alone is a 503, and with the keys behind it a sign-in; both within the deadline.
 #[track_caller]
 fn steps_in(fault: &Answer) {
-    let alone = World::with(&["--allow-anyone", "--tokeninfo-timeout", "1s"]);
+    let alone = TestApp::with(&["--allow-anyone", "--tokeninfo-timeout", "1s"]);
     alone.google.always(fault.clone());
     refused(&alone.send(post_token(&FIRST.token(json!({})))), 503, "temporarily_unavailable");
 
-    let (world, certs) = world("fallback");
-    world.google.always(fault.clone());
+    let (test, certs) = test("fallback");
+    test.google.always(fault.clone());
     let start = Instant::now();
-    assert_eq!(world.send(post_token(&FIRST.token(json!({})))).status, 200);
+    assert_eq!(test.send(post_token(&FIRST.token(json!({})))).status, 200);
     assert!(start.elapsed() < TIMEOUT + SLACK, "{:?}", start.elapsed());
-    assert!(!world.google.calls().is_empty() && certs.calls().len() == 1);
+    assert!(!test.google.calls().is_empty() && certs.calls().len() == 1);
 }
 
 #[test]
@@ -60,43 +60,43 @@ fn a_tokeninfo_that_hangs() {
 
 #[test]
 fn both_away_are_done_within_the_deadline() {
-    let (world, certs) = world("fallback");
-    world.google.always(Answer::Hang);
+    let (test, certs) = test("fallback");
+    test.google.always(Answer::Hang);
     certs.always(Answer::Hang);
     let start = Instant::now();
-    refused(&world.send(post_token(&FIRST.token(json!({})))), 503, "temporarily_unavailable");
+    refused(&test.send(post_token(&FIRST.token(json!({})))), 503, "temporarily_unavailable");
     assert!(start.elapsed() < TIMEOUT + SLACK, "{:?}", start.elapsed());
 }
 
 #[test]
 fn a_no_of_tokeninfos_is_final() {
-    let (world, certs) = world("fallback");
-    world.google.always(status(400));
+    let (test, certs) = test("fallback");
+    test.google.always(status(400));
     let token = FIRST.token(json!({}));
-    refused(&world.send(post_token(&token)), 401, "invalid_token");
-    world.google.always(status(503));
-    refused(&world.send(post_token(&token)), 401, "invalid_token");
-    world.google.always(answer("", &usual_claims().to_string().replace("1008719970978", "2")));
-    refused(&world.send(post_token(&FIRST.token(json!({})))), 401, "invalid_token");
+    refused(&test.send(post_token(&token)), 401, "invalid_token");
+    test.google.always(status(503));
+    refused(&test.send(post_token(&token)), 401, "invalid_token");
+    test.google.always(answer("", &usual_claims().to_string().replace("1008719970978", "2")));
+    refused(&test.send(post_token(&FIRST.token(json!({})))), 401, "invalid_token");
     assert_eq!(certs.calls().len(), 0, "nor are the keys asked");
 }
 
 #[test]
 fn what_the_keys_refuse_tokeninfo_may_still_take() {
-    let (world, _certs) = world("fallback");
-    world.google.always(status(503));
+    let (test, _certs) = test("fallback");
+    test.google.always(status(503));
     let token = SECOND.token(json!({}));
-    refused(&world.send(post_token(&token)), 401, "invalid_token");
-    world.google.always(Answer::Claims);
-    assert_eq!(world.send(post_token(&token)).status, 200, "no verdict of the keys is remembered");
+    refused(&test.send(post_token(&token)), 401, "invalid_token");
+    test.google.always(Answer::Claims);
+    assert_eq!(test.send(post_token(&token)).status, 200, "no verdict of the keys is remembered");
 }
 
 #[test]
 fn without_keys_the_503_stands_with_tokeninfos_patience() {
-    let (world, certs) = world("fallback");
-    world.google.always(Answer::Status(429, "Retry-After: 30\r\n", Vec::new()));
+    let (test, certs) = test("fallback");
+    test.google.always(Answer::Status(429, "Retry-After: 30\r\n", Vec::new()));
     certs.always(status(404));
-    let response = world.send(post_token(&FIRST.token(json!({}))));
+    let response = test.send(post_token(&FIRST.token(json!({}))));
     refused(&response, 503, "temporarily_unavailable");
     assert_eq!(response.header("Retry-After"), Some("30"));
 }
@@ -106,7 +106,7 @@ fn who_finds_no_room_at_tokeninfo_goes_to_the_keys() {
     let certs = Google::start();
     certs.always(published(&jwk_set(&[FIRST.jwk()]), 3600));
     let url = certs.url();
-    let world = World::with(&[
+    let test = TestApp::with(&[
         "--allow-anyone",
         "--tokeninfo-concurrency",
         "1",
@@ -117,14 +117,14 @@ fn who_finds_no_room_at_tokeninfo_goes_to_the_keys() {
         "--keys-url",
         &url,
     ]);
-    world.google.always(Answer::Late(Duration::from_millis(500)));
+    test.google.always(Answer::Late(Duration::from_millis(500)));
     thread::scope(|scope| {
         for _ in 0..9 {
-            scope.spawn(|| assert_eq!(world.send(post_token(&FIRST.token(json!({})))).status, 200));
+            scope.spawn(|| assert_eq!(test.send(post_token(&FIRST.token(json!({})))).status, 200));
         }
     });
     let by =
-        |way: &str| world.count(&format!("events WHERE kind = 'signin' AND verified_by = '{way}'"));
+        |way: &str| test.count(&format!("events WHERE kind = 'signin' AND verified_by = '{way}'"));
     let (tokeninfo, keys) = (by("tokeninfo"), by("keys"));
     assert!(tokeninfo >= 3 && keys >= 1 && tokeninfo + keys == 9, "{tokeninfo} {keys}");
 }
@@ -155,18 +155,18 @@ fn a_line_marks_each_change_and_not_each_request() {
 #[test]
 fn tokeninfo_is_back_once_it_has_answered_for_a_minute() {
     // What is logged is seen through the binary above; here, that a change back takes a minute of quiet.
-    let (world, _certs) = world("fallback");
+    let (test, _certs) = test("fallback");
     let send = |at: i64| {
         let token = FIRST.token(json!({"iat": at, "exp": at + HOUR}));
-        assert_eq!(world.send_at(post_token(&token), at).status, 200);
+        assert_eq!(test.send_at(post_token(&token), at).status, 200);
     };
-    let away = || document(&world.send(get("/readyz")))["keys"]["in_use"] == true;
+    let away = || document(&test.send(get("/readyz")))["keys"]["in_use"] == true;
     send(NOW);
     assert!(!away());
-    world.google.always(status(403));
+    test.google.always(status(403));
     send(NOW);
     assert!(away());
-    world.google.always(Answer::Claims);
+    test.google.always(Answer::Claims);
     send(NOW + 59);
     assert!(away(), "one that fails now and then would fill the log");
     send(NOW + 60);

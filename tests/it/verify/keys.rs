@@ -10,12 +10,12 @@ use hallpass::published_keys::PublishedKeys;
 use hallpass::web::App;
 use serde_json::json;
 
-use super::{TIMEOUT, published, status, world};
+use super::{TIMEOUT, published, status, test};
 use crate::google::{Answer, Google};
 use crate::program::{self, Program, session_token};
 use crate::signing::{FIRST, SECOND, Signer, jwk_set};
-use crate::world::{
-    CLIENT_ID, DAY, HOUR, NOW, RequestExt, World, get, post_token, refused, serve_options,
+use crate::test_app::{
+    CLIENT_ID, DAY, HOUR, NOW, RequestExt, TestApp, get, post_token, refused, serve_options,
 };
 
 fn token_at(signer: &Signer, now: i64) -> String {
@@ -25,24 +25,24 @@ fn token_at(signer: &Signer, now: i64) -> String {
 /// A token that names a key nobody has.
 fn of_no_key() -> String {
     let header = json!({"alg": "RS256", "kid": "nobody's", "typ": "JWT"});
-    FIRST.sign(&header, &crate::world::claims(json!({})).to_string())
+    FIRST.sign(&header, &crate::test_app::claims(json!({})).to_string())
 }
 
 #[test]
 fn no_call_a_sign_in() {
-    let (world, certs) = world("keys");
-    world.google.always(Answer::Hang);
+    let (test, certs) = test("keys");
+    test.google.always(Answer::Hang);
     for _ in 0..5 {
-        assert_eq!(world.send(post_token(&FIRST.token(json!({})))).status, 200);
-        assert_eq!(world.send(get("/auth/check").bearer(&FIRST.token(json!({})))).status, 200);
+        assert_eq!(test.send(post_token(&FIRST.token(json!({})))).status, 200);
+        assert_eq!(test.send(get("/auth/check").bearer(&FIRST.token(json!({})))).status, 200);
     }
-    assert_eq!((world.google.calls().len(), certs.calls().len()), (0, 1));
+    assert_eq!((test.google.calls().len(), certs.calls().len()), (0, 1));
 }
 
 #[test]
 fn keys_are_fetched_ahead_of_time_and_not_before() {
-    let (world, certs) = world("keys");
-    let keys = world.app.keys().unwrap();
+    let (test, certs) = test("keys");
+    let keys = test.app.keys().unwrap();
     for (at, calls) in
         [(0, 1), (1, 1), (2699, 1), (2700, 2), (2701, 2), (2700 + 2699, 2), (2700 + 2700, 3)]
     {
@@ -56,8 +56,8 @@ fn keys_are_fetched_ahead_of_time_and_not_before() {
 
 #[test]
 fn a_failed_fetch_is_tried_again_after_a_minute() {
-    let (world, certs) = world("keys");
-    let keys = world.app.keys().unwrap();
+    let (test, certs) = test("keys");
+    let keys = test.app.keys().unwrap();
     keys.refresh(NOW);
     certs.always(status(503));
     for (at, calls) in [(2700, 2), (2701, 2), (2759, 2), (2760, 3), (2819, 3), (2820, 4)] {
@@ -68,10 +68,10 @@ fn a_failed_fetch_is_tried_again_after_a_minute() {
 
 #[test]
 fn while_there_are_no_keys_at_all_it_is_tried_again_after_seconds_but_for_no_client() {
-    let (world, certs) = world("keys");
+    let (test, certs) = test("keys");
     certs.always(status(503));
-    let keys = world.app.keys().unwrap();
-    let client_at = |at| world.send_at(post_token(&token_at(&FIRST, NOW + at)), NOW + at).status;
+    let keys = test.app.keys().unwrap();
+    let client_at = |at| test.send_at(post_token(&token_at(&FIRST, NOW + at)), NOW + at).status;
     for (at, calls) in [(0, 1), (4, 1), (5, 2), (9, 2), (10, 3)] {
         keys.refresh(NOW + at);
         assert_eq!(client_at(at), 503);
@@ -96,57 +96,57 @@ fn while_there_are_no_keys_at_all_it_is_tried_again_after_seconds_but_for_no_cli
 
 #[test]
 fn old_keys_count_until_a_day_after_they_ran_out() {
-    let (world, certs) = world("keys");
-    world.app.keys().unwrap().refresh(NOW);
+    let (test, certs) = test("keys");
+    test.app.keys().unwrap().refresh(NOW);
     certs.always(Answer::Close);
     let last = NOW + HOUR + DAY - 1;
-    assert_eq!(world.send_at(post_token(&token_at(&FIRST, last)), last).status, 200);
-    assert_eq!(world.send_at(get("/readyz"), last).status, 200);
+    assert_eq!(test.send_at(post_token(&token_at(&FIRST, last)), last).status, 200);
+    assert_eq!(test.send_at(get("/readyz"), last).status, 200);
     refused(
-        &world.send_at(post_token(&token_at(&FIRST, last + 1)), last + 1),
+        &test.send_at(post_token(&token_at(&FIRST, last + 1)), last + 1),
         503,
         "temporarily_unavailable",
     );
-    refused(&world.send_at(get("/readyz"), last + 1), 503, "temporarily_unavailable");
+    refused(&test.send_at(get("/readyz"), last + 1), 503, "temporarily_unavailable");
 
     certs.always(published(&jwk_set(&[FIRST.jwk()]), 3600));
-    assert_eq!(world.send_at(post_token(&token_at(&FIRST, last + 61)), last + 61).status, 200);
+    assert_eq!(test.send_at(post_token(&token_at(&FIRST, last + 61)), last + 61).status, 200);
 }
 
 #[test]
 fn a_flood_of_unknown_keys_costs_one_call_a_minute() {
-    let (world, certs) = world("keys");
-    world.app.keys().unwrap().refresh(NOW);
+    let (test, certs) = test("keys");
+    test.app.keys().unwrap().refresh(NOW);
     for second in 0..180 {
         for _ in 0..3 {
-            refused(&world.send_at(post_token(&of_no_key()), NOW + second), 401, "invalid_token");
+            refused(&test.send_at(post_token(&of_no_key()), NOW + second), 401, "invalid_token");
         }
-        assert_eq!(world.send_at(post_token(&FIRST.token(json!({}))), NOW + second).status, 200);
+        assert_eq!(test.send_at(post_token(&FIRST.token(json!({}))), NOW + second).status, 200);
     }
     assert_eq!(certs.calls().len(), 3, "the first, and one after each whole minute");
 }
 
 #[test]
 fn a_key_that_cannot_be_asked_about_is_not_called_unknown() {
-    let (world, certs) = world("keys");
-    world.app.keys().unwrap().refresh(NOW);
+    let (test, certs) = test("keys");
+    test.app.keys().unwrap().refresh(NOW);
     certs.always(status(503));
     // Within the minute the last answer holds; then Google is asked, and cannot say.
-    refused(&world.send_at(post_token(&token_at(&SECOND, NOW)), NOW + 59), 401, "invalid_token");
+    refused(&test.send_at(post_token(&token_at(&SECOND, NOW)), NOW + 59), 401, "invalid_token");
     refused(
-        &world.send_at(post_token(&token_at(&SECOND, NOW)), NOW + 60),
+        &test.send_at(post_token(&token_at(&SECOND, NOW)), NOW + 60),
         503,
         "temporarily_unavailable",
     );
     refused(
-        &world.send_at(post_token(&token_at(&SECOND, NOW)), NOW + 61),
+        &test.send_at(post_token(&token_at(&SECOND, NOW)), NOW + 61),
         503,
         "temporarily_unavailable",
     );
     certs.always(published(&jwk_set(&[FIRST.jwk(), SECOND.jwk()]), 3600));
     let token = token_at(&SECOND, NOW);
     assert_eq!(
-        world.send_at(post_token(&token), NOW + 120).status,
+        test.send_at(post_token(&token), NOW + 120).status,
         200,
         "and nothing of it is remembered"
     );
@@ -154,13 +154,13 @@ fn a_key_that_cannot_be_asked_about_is_not_called_unknown() {
 
 #[test]
 fn many_who_meet_an_unknown_key_share_one_fetch() {
-    let (world, certs) = world("keys");
-    world.app.keys().unwrap().refresh(NOW);
+    let (test, certs) = test("keys");
+    test.app.keys().unwrap().refresh(NOW);
     let both = published(&jwk_set(&[FIRST.jwk(), SECOND.jwk()]), 3600);
     certs.always(Answer::After(Duration::from_millis(300), Box::new(both)));
     thread::scope(|scope| {
         for _ in 0..16 {
-            let send = || world.send_at(post_token(&token_at(&SECOND, NOW)), NOW + 60);
+            let send = || test.send_at(post_token(&token_at(&SECOND, NOW)), NOW + 60);
             scope.spawn(move || assert_eq!(send().status, 200));
         }
     });
@@ -169,19 +169,16 @@ fn many_who_meet_an_unknown_key_share_one_fetch() {
 
 #[test]
 fn a_slow_fetch_holds_up_only_those_who_need_it() {
-    let (world, certs) = world("keys");
-    world.app.keys().unwrap().refresh(NOW);
+    let (test, certs) = test("keys");
+    test.app.keys().unwrap().refresh(NOW);
     certs.always(Answer::Hang);
     let begin = std::time::Instant::now();
     thread::scope(|scope| {
-        scope.spawn(|| world.app.keys().unwrap().refresh(NOW + HOUR));
+        scope.spawn(|| test.app.keys().unwrap().refresh(NOW + HOUR));
         while certs.calls().len() < 2 {
             thread::yield_now();
         }
-        assert_eq!(
-            world.send_at(post_token(&token_at(&FIRST, NOW + HOUR)), NOW + HOUR).status,
-            200
-        );
+        assert_eq!(test.send_at(post_token(&token_at(&FIRST, NOW + HOUR)), NOW + HOUR).status, 200);
         assert!(begin.elapsed() < TIMEOUT / 2, "{:?}", begin.elapsed());
     });
 }
@@ -190,18 +187,18 @@ fn a_slow_fetch_holds_up_only_those_who_need_it() {
 /// second takes a millisecond.
 #[test]
 fn keys_rotate_under_load_without_a_failed_sign_in() {
-    let (world, certs) = world("keys");
+    let (test, certs) = test("keys");
     let (first, second) = (jwk_set(&[FIRST.jwk()]), jwk_set(&[SECOND.jwk()]));
     let both = jwk_set(&[FIRST.jwk(), SECOND.jwk()]);
     certs.always(published(&first, 600));
-    world.app.keys().unwrap().refresh(NOW);
+    test.app.keys().unwrap().refresh(NOW);
     let (now, ended) = (AtomicI64::new(NOW), AtomicBool::new(false));
     let signs_with_second = AtomicBool::new(false);
     let signed_in = AtomicI64::new(0);
     thread::scope(|scope| {
         scope.spawn(|| {
             while !ended.load(Ordering::SeqCst) {
-                world.app.keys().unwrap().refresh(now.load(Ordering::SeqCst));
+                test.app.keys().unwrap().refresh(now.load(Ordering::SeqCst));
             }
         });
         for _ in 0..4 {
@@ -210,8 +207,8 @@ fn keys_rotate_under_load_without_a_failed_sign_in() {
                     let signer =
                         if signs_with_second.load(Ordering::SeqCst) { &SECOND } else { &FIRST };
                     let at = now.load(Ordering::SeqCst);
-                    let response = world.send_at(post_token(&token_at(signer, at)), at);
-                    assert_eq!(response.status, 200, "{}", crate::world::body(&response));
+                    let response = test.send_at(post_token(&token_at(signer, at)), at);
+                    assert_eq!(response.status, 200, "{}", crate::test_app::body(&response));
                     signed_in.fetch_add(1, Ordering::SeqCst);
                 }
             });
@@ -234,7 +231,7 @@ fn keys_rotate_under_load_without_a_failed_sign_in() {
     });
     assert!(signed_in.load(Ordering::SeqCst) > 50, "{signed_in:?}");
     refused(
-        &world.send_at(post_token(&token_at(&FIRST, NOW)), now.into_inner()),
+        &test.send_at(post_token(&token_at(&FIRST, NOW)), now.into_inner()),
         401,
         "invalid_token",
     );
@@ -327,7 +324,7 @@ fn an_https_proxy_is_asked_for_the_keys_at_the_start() {
 
 #[test]
 fn tokeninfo_alone_needs_no_keys() {
-    let world = World::open();
-    assert!(world.app.keys().is_none());
-    assert_eq!(world.count("google_keys"), 0);
+    let test = TestApp::open();
+    assert!(test.app.keys().is_none());
+    assert_eq!(test.count("google_keys"), 0);
 }

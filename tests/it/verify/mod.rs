@@ -10,18 +10,18 @@ use std::time::Duration;
 
 use crate::google::{Answer, Google};
 use crate::signing::{FIRST, jwk_set};
-use crate::world::World;
+use crate::test_app::TestApp;
 
 /// Short enough for a test that waits for it, long enough for a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(3);
 const SLACK: Duration = Duration::from_millis(700);
 
-/// A world that verifies that way, with the first key published for an hour.
-pub fn world(way: &str) -> (World, Google) {
+/// A test that verifies that way, with the first key published for an hour.
+pub fn test(way: &str) -> (TestApp, Google) {
     let certs = Google::start();
     certs.always(published(&jwk_set(&[FIRST.jwk()]), 3600));
     (
-        World::with(&[
+        TestApp::with(&[
             "--allow-anyone",
             "--verify",
             way,

@@ -2,48 +2,48 @@
 
 use serde_json::{Value, json};
 
-use super::{answer, published, world};
+use super::{answer, published, test};
 use crate::google::{Answer, Google};
 use crate::signing::{
     ELLIPTIC_CERTIFICATE, FIRST, FIRST_CERTIFICATE, PSS_CERTIFICATE, SECOND, WEAK_CERTIFICATE,
     WEAK_TOKEN, jwk_set, weak_jwk,
 };
-use crate::world::{DAY, HOUR, NOW, World, document, get, post_token, refused};
+use crate::test_app::{DAY, HOUR, NOW, TestApp, document, get, post_token, refused};
 
-fn keys(world: &World, now: i64) -> Value {
-    document(&world.send_at(get("/readyz"), now))["keys"].clone()
+fn keys(test: &TestApp, now: i64) -> Value {
+    document(&test.send_at(get("/readyz"), now))["keys"].clone()
 }
 
-/// A world of keys alone whose endpoint says that.
-fn with(document: &str) -> (World, Google) {
-    let (world, certs) = world("keys");
+/// A test of keys alone whose endpoint says that.
+fn with(document: &str) -> (TestApp, Google) {
+    let (test, certs) = test("keys");
     certs.always(published(document, 3600));
-    (world, certs)
+    (test, certs)
 }
 
 #[track_caller]
 fn is_good(document: &str) {
-    let (world, _certs) = with(document);
-    assert_eq!(world.send(post_token(&FIRST.token(json!({})))).status, 200, "{document}");
+    let (test, _certs) = with(document);
+    assert_eq!(test.send(post_token(&FIRST.token(json!({})))).status, 200, "{document}");
 }
 
 /// Without a good key in it, nobody can be told who they are; and keys known before stay.
 #[track_caller]
 fn is_no_answer(say: Answer) {
-    let (world, certs) = world("keys");
+    let (test, certs) = test("keys");
     certs.always(say.clone());
-    refused(&world.send(post_token(&FIRST.token(json!({})))), 503, "temporarily_unavailable");
-    refused(&world.send(get("/readyz")), 503, "temporarily_unavailable");
+    refused(&test.send(post_token(&FIRST.token(json!({})))), 503, "temporarily_unavailable");
+    refused(&test.send(get("/readyz")), 503, "temporarily_unavailable");
 
     certs.always(published(&jwk_set(&[FIRST.jwk()]), 3600));
     let later = NOW + 60;
-    assert_eq!(world.send_at(post_token(&FIRST.token(json!({}))), later).status, 200);
+    assert_eq!(test.send_at(post_token(&FIRST.token(json!({}))), later).status, 200);
     certs.always(say);
     let much_later = later + HOUR;
-    world.app.keys().unwrap().refresh(much_later);
-    assert_eq!(keys(&world, much_later)["last_fetch"], "failed");
+    test.app.keys().unwrap().refresh(much_later);
+    assert_eq!(keys(&test, much_later)["last_fetch"], "failed");
     let token = FIRST.token(json!({"exp": much_later + HOUR}));
-    assert_eq!(world.send_at(post_token(&token), much_later).status, 200);
+    assert_eq!(test.send_at(post_token(&token), much_later).status, 200);
 }
 
 #[test]
@@ -130,8 +130,8 @@ fn a_key_of_1024_bits_signs_for_nobody() {
         jwk_set(&[weak_jwk(), FIRST.jwk()]),
         json!({"first": FIRST_CERTIFICATE, "weak": WEAK_CERTIFICATE}).to_string(),
     ] {
-        let (world, _certs) = with(&document);
-        refused(&world.send(post_token(WEAK_TOKEN)), 401, "invalid_token");
+        let (test, _certs) = with(&document);
+        refused(&test.send(post_token(WEAK_TOKEN)), 401, "invalid_token");
     }
 }
 
@@ -139,10 +139,10 @@ fn a_key_of_1024_bits_signs_for_nobody() {
 fn how_long_an_answer_holds() {
     #[track_caller]
     fn check(headers: &str, seconds: i64) {
-        let (world, certs) = world("keys");
+        let (test, certs) = test("keys");
         certs.always(answer(headers, &jwk_set(&[FIRST.jwk()])));
-        world.app.keys().unwrap().refresh(NOW);
-        assert_eq!(keys(&world, NOW)["expires_at"], NOW + seconds, "{headers}");
+        test.app.keys().unwrap().refresh(NOW);
+        assert_eq!(keys(&test, NOW)["expires_at"], NOW + seconds, "{headers}");
     }
     check("Cache-Control: public, max-age=19834, must-revalidate, no-transform\r\n", 19_834);
     check("Cache-Control: public, max-age=19834\r\nAge: 834\r\n", 19_000);

@@ -5,23 +5,23 @@ use std::time::{Duration, Instant};
 use hallpass::google::find_keys;
 use serde_json::{Value, json};
 
-use super::{answer, status, world};
+use super::{answer, status, test};
 use crate::google::{Answer, Google};
 use crate::program::{Program, run};
 use crate::signing::{FIRST, SECOND, jwk_set};
-use crate::world::{HOUR, NOW, World, body, document, get, post_token, try_serve_options};
+use crate::test_app::{HOUR, NOW, TestApp, body, document, get, post_token, try_serve_options};
 
 #[test]
 fn events_say_what_verified_a_token() {
-    let (world, _certs) = world("fallback");
+    let (test, _certs) = test("fallback");
     let last = || {
-        world.text(
+        test.text(
             "SELECT kind || ' ' || ifnull(verified_by, '-') FROM events ORDER BY id DESC LIMIT 1",
         )
     };
-    let sign_in = |claims: Value| world.send(post_token(&FIRST.token(claims))).status;
+    let sign_in = |claims: Value| test.send(post_token(&FIRST.token(claims))).status;
     assert_eq!((sign_in(json!({})), last().as_deref()), (200, Some("signin tokeninfo")));
-    world.google.always(status(403));
+    test.google.always(status(403));
     assert_eq!((sign_in(json!({})), last().as_deref()), (200, Some("signin keys")));
     assert_eq!((sign_in(json!({"azp": "1"})), last().as_deref()), (403, Some("refusal keys")));
     assert_eq!((sign_in(json!({"aud": "x"})), last().as_deref()), (401, Some("refusal -")));
@@ -49,18 +49,18 @@ fn the_operator_sees_it() {
 
 #[test]
 fn metrics_count_ways_and_fetches() {
-    let (world, certs) = world("fallback");
+    let (test, certs) = test("fallback");
     let metrics = |now| {
         let mut request = get("/metrics");
         request.peer = Some([127, 0, 0, 1].into());
-        body(&world.send_at(request, now))
+        body(&test.send_at(request, now))
     };
     assert!(!metrics(NOW).contains("hallpass_keys_age_seconds"), "there are none");
-    assert_eq!(world.send(post_token(&FIRST.token(json!({})))).status, 200);
-    world.google.always(status(403));
-    (0..2).for_each(|_| assert_eq!(world.send(post_token(&FIRST.token(json!({})))).status, 200));
+    assert_eq!(test.send(post_token(&FIRST.token(json!({})))).status, 200);
+    test.google.always(status(403));
+    (0..2).for_each(|_| assert_eq!(test.send(post_token(&FIRST.token(json!({})))).status, 200));
     certs.always(status(503));
-    world.app.keys().unwrap().refresh(NOW + HOUR);
+    test.app.keys().unwrap().refresh(NOW + HOUR);
     let text = metrics(NOW + HOUR);
     for line in [
         r#"hallpass_signins_verified_total{by="tokeninfo"} 1"#,
@@ -76,8 +76,8 @@ fn metrics_count_ways_and_fetches() {
 
 #[test]
 fn readiness_tells_of_the_keys_and_fails_only_where_there_is_nothing_else() {
-    let keys = |world: &World| document(&world.send(get("/readyz")))["keys"].clone();
-    let (fallback, certs) = world("fallback");
+    let keys = |test: &TestApp| document(&test.send(get("/readyz")))["keys"].clone();
+    let (fallback, certs) = test("fallback");
     let none = json!({"count": 0, "fetched_at": null, "expires_at": null, "last_fetch": null, "in_use": false});
     assert_eq!(keys(&fallback), none);
     fallback.app.keys().unwrap().refresh(NOW);
@@ -85,12 +85,12 @@ fn readiness_tells_of_the_keys_and_fails_only_where_there_is_nothing_else() {
     assert_eq!(keys(&fallback), fresh);
     drop(certs);
 
-    let (alone, _certs) = world("keys");
+    let (alone, _certs) = test("keys");
     assert_eq!(alone.send(get("/readyz")).status, 503);
     alone.app.keys().unwrap().refresh(NOW);
     assert_eq!(alone.send(get("/readyz")).status, 200);
     assert_eq!(keys(&alone)["in_use"], true);
-    assert_eq!(keys(&World::open()), Value::Null);
+    assert_eq!(keys(&TestApp::open()), Value::Null);
 }
 
 #[test]

@@ -2,22 +2,22 @@
 
 use serde_json::{Value, json};
 
-use super::{status, world};
+use super::{status, test};
 use crate::google::{Answer, Google};
 use crate::signing::{FIRST, SECOND, WEAK_TOKEN, jwk_set, segment};
-use crate::world::{CLIENT_ID, DAY, FORM, NOW, World, claims, document, post, usual_claims};
+use crate::test_app::{CLIENT_ID, DAY, FORM, NOW, TestApp, claims, document, post, usual_claims};
 
 /// What a token comes to: a status, and an error code if it is none of success.
 type Verdict = (u16, Option<String>);
 
-fn verdict(world: &World, token: &str, nonce: Option<&str>) -> Verdict {
+fn verdict(test: &TestApp, token: &str, nonce: Option<&str>) -> Verdict {
     let nonce = nonce.map_or(String::new(), |nonce| format!("&nonce={nonce}"));
-    let response = world.send(post("/auth/signin", FORM, &format!("id_token={token}{nonce}")));
+    let response = test.send(post("/auth/signin", FORM, &format!("id_token={token}{nonce}")));
     (response.status, document(&response)["error"].as_str().map(str::to_owned))
 }
 
-/// One world a way; in the third, tokeninfo is away, and so the keys decide.
-struct Ways(Vec<(&'static str, World, Google)>);
+/// One test a way; in the third, tokeninfo is away, and so the keys decide.
+struct Ways(Vec<(&'static str, TestApp, Google)>);
 
 impl Ways {
     fn open() -> Ways {
@@ -25,9 +25,9 @@ impl Ways {
         Ways(
             ways.into_iter()
                 .map(|(way, tokeninfo)| {
-                    let (world, certs) = world(way);
-                    world.google.always(if tokeninfo { Answer::Judged(NOW) } else { status(403) });
-                    (way, world, certs)
+                    let (test, certs) = test(way);
+                    test.google.always(if tokeninfo { Answer::Judged(NOW) } else { status(403) });
+                    (way, test, certs)
                 })
                 .collect(),
         )
@@ -35,8 +35,8 @@ impl Ways {
 
     #[track_caller]
     fn agree(&self, what: &str, token: &str, nonce: Option<&str>, expected: (u16, Option<&str>)) {
-        for (way, world, _) in &self.0 {
-            let (status, code) = verdict(world, token, nonce);
+        for (way, test, _) in &self.0 {
+            let (status, code) = verdict(test, token, nonce);
             assert_eq!((status, code.as_deref()), expected, "{what}, by {way}");
         }
     }
@@ -197,7 +197,7 @@ fn headers_and_signatures_get_the_same_verdict() {
 
 #[test]
 fn what_tokeninfo_may_overlook_the_keys_refuse() {
-    let (world, _certs) = world("keys");
+    let (test, _certs) = test("keys");
     let usual = claims(json!({})).to_string();
     let doubled = FIRST.header().to_string().replacen('}', ",\"alg\":\"none\"}", 1);
     for token in [
@@ -205,10 +205,10 @@ fn what_tokeninfo_may_overlook_the_keys_refuse() {
         FIRST.sign(&json!({"alg": "RS256", "kid": "first", "typ": "secevent+jwt"}), &usual),
         FIRST.token(json!({"sub": 1})),
     ] {
-        assert_eq!(verdict(&world, &token, None), (401, Some("invalid_token".to_owned())));
+        assert_eq!(verdict(&test, &token, None), (401, Some("invalid_token".to_owned())));
     }
     let without_typ = FIRST.sign(&json!({"alg": "RS256", "kid": "first"}), &usual);
-    assert_eq!(verdict(&world, &without_typ, None).0, 200);
+    assert_eq!(verdict(&test, &without_typ, None).0, 200);
 }
 
 /// The classic confusion: HS256, keyed with what everybody knows.

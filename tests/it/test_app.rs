@@ -19,20 +19,20 @@ pub const DAY: i64 = 24 * HOUR;
 pub const CLIENT_ID: &str = "1008719970978-hb24.apps.googleusercontent.com";
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
-pub struct World {
+pub struct TestApp {
     pub app: App,
     pub google: Google,
     pub folder: TempDir,
 }
 
-impl World {
+impl TestApp {
     /// Everybody may sign in, as often as they like.
-    pub fn open() -> World {
-        World::with(&["--allow-anyone"])
+    pub fn open() -> TestApp {
+        TestApp::with(&["--allow-anyone"])
     }
 
     /// With those flags, and no limit of attempts unless they set one.
-    pub fn with(flags: &[&str]) -> World {
+    pub fn with(flags: &[&str]) -> TestApp {
         let google = Google::start();
         let folder = tempfile::tempdir().unwrap();
         let mut all = vec!["--client-id", CLIENT_ID, "--public-url", "https://auth.example.com"];
@@ -44,7 +44,7 @@ impl World {
         all.extend(["--tokeninfo-url", &url]);
         let settings = Settings::new(&serve_options(&all), Some(8080)).unwrap();
         let store = Store::open(&folder.path().join("hallpass.db")).unwrap();
-        World { app: App::new(settings, store), google, folder }
+        TestApp { app: App::new(settings, store), google, folder }
     }
 
     pub fn database(&self) -> PathBuf {
