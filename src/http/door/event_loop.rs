@@ -9,13 +9,13 @@ use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
+use super::certificate::Certificate;
 use super::connection::{Client, Phase};
 use super::counters::Counters;
 use super::eviction::Eviction;
 use super::fast_path::FastPath;
 use super::listener::Listening;
 use super::reject::Reason;
-use super::tls::Tls;
 use super::upstream::Upstreams;
 use super::{Deadlines, Service, Settings};
 
@@ -55,7 +55,7 @@ pub(super) struct EventLoop {
     pub(super) accept_warned_at: Option<Instant>,
     /// Since when, and until when at most, the door is being closed.
     pub(super) stopping: Option<Instant>,
-    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) tls: Option<Arc<Certificate>>,
     pub(super) counters: Arc<Counters>,
     pub(super) buffer: Box<[u8]>,
     /// The time of this turn.
@@ -65,7 +65,7 @@ pub(super) struct EventLoop {
 impl EventLoop {
     pub(super) fn new(
         settings: Settings,
-        tls: Option<Arc<Tls>>,
+        tls: Option<Arc<Certificate>>,
         counters: Arc<Counters>,
         orders: mpsc::Receiver<Order>,
     ) -> io::Result<EventLoop> {

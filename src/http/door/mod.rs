@@ -20,7 +20,7 @@ mod fast_path;
 mod close;
 mod connection;
 mod transport;
-mod tls;
+mod certificate;
 mod eviction;
 mod request_head;
 mod upstream;
@@ -35,13 +35,13 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub use certificate::{Chain, TlsFiles};
 pub use counters::Counters;
 pub use fast_path::FastPath;
 pub use reject::Reason;
 pub use request_head::{
     BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, Head, HeaderPolicy, parse_request,
 };
-pub use tls::{Chain, TlsFiles};
 
 /// The most requests inside at a time. A sign-in may wait for Google for seconds, and checks must not wait for it.
 const INNER_MAX: usize = 512;
@@ -144,13 +144,14 @@ pub struct Door {
     waker: Arc<mio::Waker>,
     thread: JoinHandle<()>,
     counters: Arc<Counters>,
-    tls: Option<Arc<tls::Tls>>,
+    tls: Option<Arc<certificate::Certificate>>,
 }
 
 impl Door {
     /// Opens the door: reads the certificate, and starts the thread.
     pub fn start(settings: Settings) -> io::Result<Door> {
-        let tls = settings.tls.clone().map(tls::Tls::load).transpose()?.map(Arc::new);
+        let tls =
+            settings.tls.clone().map(certificate::Certificate::load).transpose()?.map(Arc::new);
         let counters = Arc::new(Counters::default());
         let (orders, received) = mpsc::channel();
         let mut event_loop =

@@ -54,7 +54,7 @@ impl TlsFiles {
 
 /// The certificate in use.
 #[derive(Debug)]
-pub(super) struct Tls {
+pub(super) struct Certificate {
     files: TlsFiles,
     state: Mutex<State>,
 }
@@ -67,11 +67,14 @@ struct State {
     looked: Instant,
 }
 
-impl Tls {
-    pub(super) fn load(files: TlsFiles) -> io::Result<Tls> {
+impl Certificate {
+    pub(super) fn load(files: TlsFiles) -> io::Result<Certificate> {
         let changed = changed(&files);
         let (_, config) = read(&files)?;
-        Ok(Tls { files, state: Mutex::new(State { config, changed, looked: Instant::now() }) })
+        Ok(Certificate {
+            files,
+            state: Mutex::new(State { config, changed, looked: Instant::now() }),
+        })
     }
 
     /// Reads the files again. If they are of no use, the certificate stays as it was.
