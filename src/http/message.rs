@@ -1,5 +1,6 @@
 //! Requests and answers as plain values, whatever carries them.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -55,12 +56,15 @@ impl Request {
         self.target.split(['?', '#']).next().unwrap_or_default()
     }
 
-    /// The decoded values of that query parameter.
-    pub fn query(&self, name: &str) -> impl Iterator<Item = String> {
+    /// The decoded names and values of the query.
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         let query = self.target.split_once('?').map_or("", |(_, query)| query);
         url::form_urlencoded::parse(query.as_bytes())
-            .filter(move |(n, _)| n == name)
-            .map(|(_, v)| v.into_owned())
+    }
+
+    /// The decoded values of that query parameter.
+    pub fn query(&self, name: &str) -> impl Iterator<Item = String> {
+        self.query_pairs().filter(move |(n, _)| n == name).map(|(_, value)| value.into_owned())
     }
 
     /// Every value of that header.

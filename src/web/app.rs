@@ -337,7 +337,7 @@ fn route_name(path: &str) -> &'static str {
 }
 
 /// A client's text for the log: bounded, and without parts so long that they may be tokens.
-fn loggable(text: &str) -> Cow<'_, str> {
+pub(super) fn loggable(text: &str) -> Cow<'_, str> {
     if text.len() <= PATH_SEGMENT_LOGGED_MAX {
         return text.into();
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
-use super::app::App;
+use super::app::{App, loggable};
 use super::return_to;
 use super::signin::account_name;
 use crate::error::Error;
@@ -17,6 +17,8 @@ use crate::profile::Profile;
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
 const NOT_ON_THE_APPS_LIST: &str = "this account is not on the list of those who may use this app";
+const UNKNOWN_LIST: &str =
+    "nobody may use this app: its proxy asks with an allow-list that this server does not know";
 
 /// GET /auth/check, for nginx's auth_request and for APIs: 200, 401 or 403 and no redirect.
 ///
@@ -53,30 +55,64 @@ fn pass(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
         }
         other => other,
     })?;
-    if let Some(list) = app_list(request)
-        && !list.permits(&caller.user.profile)
-    {
+    let list = AppList::of(request);
+    if !list.permits(&caller.user.profile) {
         let account = Some(account_name(&caller.user.profile));
-        return Err(Error::AccessDenied { reason: NOT_ON_THE_APPS_LIST, account });
+        return Err(Error::AccessDenied { reason: list.reason(), account });
     }
     Ok(identify(Response::empty(200), &caller.user.profile))
 }
 
-/// The list of the app behind the proxy, if the request names one. One that is there but empty lets nobody in.
-fn app_list(request: &Request) -> Option<AllowList> {
-    let values = |name| -> Option<Vec<String>> {
-        let mut parameters = request.query(name).peekable();
-        parameters.peek()?;
-        let items = parameters.flat_map(|list| {
-            list.split(',').map(|item| item.trim().to_owned()).collect::<Vec<_>>()
-        });
-        Some(items.filter(|item| !item.is_empty()).collect())
-    };
-    let (emails, domains) = (values("allowed_emails"), values("allowed_domains"));
-    if emails.is_none() && domains.is_none() {
-        return None;
+/// The allow-list of one app, from the query of the address that its proxy calls.
+enum AppList {
+    /// No list: everyone whom the server lets in.
+    Absent,
+    /// Present; an empty list lets nobody in.
+    Listed(AllowList),
+    /// A parameter that looks like an allow-list and is not one of ours. An address copied from another server must not
+    /// let everybody in.
+    Unknown,
+}
+
+impl AppList {
+    fn of(request: &Request) -> AppList {
+        let mut list = None::<AllowList>;
+        let is_list =
+            |name: &str| name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("allowed_"));
+        for (name, value) in request.query_pairs().filter(|(name, _)| is_list(name)) {
+            let list = list.get_or_insert_default();
+            let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
+            let items = items.map(str::to_owned);
+            match &*name {
+                "allowed_emails" => list.emails.extend(items),
+                "allowed_domains" => list.domains.extend(items),
+                other => {
+                    log::warn!(
+                        "nobody may pass: the proxy asks with {}, but the only allow-lists are allowed_emails and \
+                         allowed_domains",
+                        loggable(&other.escape_default().to_string())
+                    );
+                    return AppList::Unknown;
+                }
+            }
+        }
+        list.map_or(AppList::Absent, AppList::Listed)
     }
-    Some(AllowList { emails: emails.unwrap_or_default(), domains: domains.unwrap_or_default() })
+
+    fn permits(&self, profile: &Profile) -> bool {
+        match self {
+            AppList::Absent => true,
+            AppList::Listed(list) => list.permits(profile),
+            AppList::Unknown => false,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            AppList::Unknown => UNKNOWN_LIST,
+            AppList::Absent | AppList::Listed(_) => NOT_ON_THE_APPS_LIST,
+        }
+    }
 }
 
 /// Every identity header, always: one that we left out would let the client's own copy through.

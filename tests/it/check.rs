@@ -160,6 +160,15 @@ fn the_list_of_the_app() {
     check("?allowed_emails=&allowed_domains=example.com", true);
     check("?allowed_emails=ada@example.com&allowed_domains=", true);
     check("?allowed_emails=&allowed_domains=", false);
+    check("?allowed_groups=admins", false);
+    check("?allowed_email_domains=example.com", false);
+    check("?allowed_email=ada@example.com", false);
+    check("?allowed_=", false);
+    check("?Allowed_Emails=ada@example.com", false);
+    check("?allowed%5Fgroups=admins", false);
+    check("?allowed_domains=example.com&allowed_groups=admins", false);
+    check("?allowed_groups=admins&allowed_emails=ada@example.com", false);
+    check("?allowed=x&not_allowed_groups=x&allow_groups=x", true);
 }
 
 #[test]

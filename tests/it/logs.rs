@@ -110,3 +110,18 @@ fn nothing_a_client_sends_can_forge_a_line() {
     let (_, log) = program.end();
     assert!(!log.contains('\u{1b}'), "{log:?}");
 }
+
+#[test]
+fn an_unknown_allow_list_is_named() {
+    let program = Program::serve(&[]);
+    let session = session_token(&program.sign_in(&token(json!({}))).unwrap());
+    let cookie = format!("Cookie: hallpass={session}\r\n");
+    let long = "x".repeat(100);
+    program.get("/auth/check?allowed_groups%0a=secret-query", &cookie);
+    program.get(&format!("/auth/forward?allowed_{long}=1"), &cookie);
+    program.signal("-TERM");
+    let (_, log) = program.end();
+    assert!(log.contains(r"the proxy asks with allowed_groups\n, but"), "{log}");
+    assert!(log.contains("the proxy asks with [long], but"), "{log}");
+    assert!(!log.contains("secret-query") && !log.contains(&long), "{log}");
+}
