@@ -16,6 +16,7 @@ pub mod profile;
 pub mod published_keys;
 pub mod token;
 pub mod json;
+pub mod address;
 pub mod clock;
 pub mod logging;
 pub mod metrics;
