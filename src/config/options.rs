@@ -114,7 +114,7 @@ pub struct ServeOptions {
         help_heading = "Serving")]
     pub socket_mode: u32,
 
-    /// Serve HTTPS on every TCP address with this certificate chain (PEM); read again when it changes
+    /// Serve HTTPS on every TCP address with this certificate chain (PEM); changed files are read again
     #[arg(
         long,
         env = "HALLPASS_TLS_CERT",
@@ -124,7 +124,7 @@ pub struct ServeOptions {
     )]
     pub tls_cert: Option<PathBuf>,
 
-    /// Its private key (PEM)
+    /// Its private key (PEM, not encrypted): RSA with 2048 to 4096 bits, ECDSA with P-256 or P-384, or Ed25519
     #[arg(
         long,
         env = "HALLPASS_TLS_KEY",

@@ -1,7 +1,5 @@
 //! What the machine gives us: descriptors, and a certificate.
 
-use spki::der::asn1::{AnyRef, GeneralizedTime, UtcTime};
-use spki::der::{self, Decode, Reader, SliceReader, Tag, TagMode, TagNumber};
 use url::Url;
 
 use crate::cli::output::report::Finding;
@@ -49,23 +47,18 @@ pub fn certificate(serve: &ServeOptions, public_url: &Url) -> Option<Finding> {
     const RENEW: &str = "renew it; the server takes up the new files by itself";
     let files = TlsFiles { certificate: serve.tls_cert.clone()?, key: serve.tls_key.clone()? };
     let host = public_url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let chain = match files.examine(host) {
-        Ok(chain) => chain,
-        Err(error) => {
+    let identity = match files.load() {
+        Ok(identity) => identity,
+        Err(why) => {
             return Some(Finding::failure(
                 CHECK,
-                error.to_string(),
+                why,
                 "give the certificate's chain and its key, in PEM",
             ));
         }
     };
-    let validities = chain.certificates.iter().map(|certificate| validity(certificate));
-    let Ok(validities) = validities.collect::<Result<Vec<_>, _>>() else {
-        return Some(Finding::failure(CHECK, "its dates cannot be read", RENEW));
-    };
     let now = clock::now();
-    let from = validities.iter().map(|[from, _]| *from).max().unwrap_or(now);
-    let until = validities.iter().map(|[_, until]| *until).min().unwrap_or(now);
+    let (from, until) = (identity.valid_from, identity.valid_until);
     let shown = format!("{} ({})", local(until), span(until, now));
     Some(if until <= now {
         Finding::failure(CHECK, format!("expired {shown}"), RENEW)
@@ -75,7 +68,7 @@ pub fn certificate(serve: &ServeOptions, public_url: &Url) -> Option<Finding> {
             format!("good only from {} on", local(from)),
             "wait, or look at this machine's clock",
         )
-    } else if !chain.is_for_host {
+    } else if !identity.is_for(host) {
         Finding::failure(
             CHECK,
             format!("is not for {host}"),
@@ -86,26 +79,4 @@ pub fn certificate(serve: &ServeOptions, public_url: &Url) -> Option<Finding> {
     } else {
         Finding::ok(CHECK, format!("for {host}, good until {shown}"))
     })
-}
-
-/// From when to when a certificate is good, in unix seconds (RFC 5280, section 4.1).
-fn validity(certificate: &[u8]) -> der::Result<[i64; 2]> {
-    let mut fields = inside(&mut inside(&mut SliceReader::new(certificate)?)?)?;
-    let _version: Option<u8> = fields.context_specific(TagNumber(0), TagMode::Explicit)?;
-    let [_serial_number, _signature, _issuer] =
-        [AnyRef::decode(&mut fields)?, AnyRef::decode(&mut fields)?, AnyRef::decode(&mut fields)?];
-    let mut times = inside(&mut fields)?;
-    Ok([time(&mut times)?, time(&mut times)?])
-}
-
-fn inside<'a>(reader: &mut SliceReader<'a>) -> der::Result<SliceReader<'a>> {
-    SliceReader::new(AnyRef::decode(reader)?.value())
-}
-
-fn time(reader: &mut SliceReader) -> der::Result<i64> {
-    let since_1970 = match Tag::peek(reader)? {
-        Tag::UtcTime => UtcTime::decode(reader)?.to_unix_duration(),
-        _ => GeneralizedTime::decode(reader)?.to_unix_duration(),
-    };
-    Ok(since_1970.as_secs() as i64)
 }

@@ -1,20 +1,29 @@
 //! The certificate the door shows, read again when its files change.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use rustls::client::verify_server_name;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::ParsedCertificate;
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection};
+use webpki::EndEntityCert;
+
+use super::certificate_der::{key_kind, validity};
+use crate::clock;
 
 /// How often the files are looked at, and only when somebody connects.
 const LOOK_PERIOD: Duration = Duration::from_secs(2);
+/// How encrypted keys are marked (RFC 7468, section 11, and RFC 1421, section 4.6.1.1).
+const ENCRYPTED_PKCS8: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
+const ENCRYPTED_HEADER: &str = "Proc-Type: 4,ENCRYPTED";
 
 /// The files of a certificate, both in PEM.
 #[derive(Clone, Debug)]
@@ -25,30 +34,82 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// A certificate that a server would show.
+/// A certificate that a server can show, with its key.
 #[derive(Debug)]
-pub struct Chain {
-    /// The server's own, and those of its issuers, in DER.
-    pub certificates: Vec<Vec<u8>>,
-    /// Whether the server's own is for the host that was asked for.
-    pub is_for_host: bool,
+pub struct LoadedCertificate {
+    chain: Vec<CertificateDer<'static>>,
+    key: Arc<dyn SigningKey>,
+    /// The DNS names that it is for.
+    pub names: Vec<String>,
+    /// When the whole chain has become valid, in unix seconds.
+    pub valid_from: i64,
+    /// When the first of the chain expires, in unix seconds.
+    pub valid_until: i64,
 }
 
 impl TlsFiles {
-    /// Reads the files as a server does.
+    /// Reads the files.
     ///
     /// # Errors
-    /// What is wrong with the files, a key of another certificate included.
-    pub fn examine(&self, host: &str) -> io::Result<Chain> {
-        let (certificates, _) = read(self)?;
-        let is_for_host = certificates.first().is_some_and(|own| {
-            let certificate = ParsedCertificate::try_from(own);
-            let name = ServerName::try_from(host);
-            certificate
-                .is_ok_and(|own| name.is_ok_and(|name| verify_server_name(&own, &name).is_ok()))
-        });
-        let certificates = certificates.iter().map(|certificate| certificate.to_vec()).collect();
-        Ok(Chain { certificates, is_for_host })
+    /// One sentence that names the file and says what is wrong with it. It holds no byte of either file.
+    pub fn load(&self) -> Result<LoadedCertificate, String> {
+        let chain = certificates(&self.certificate)
+            .map_err(|e| named("--tls-cert", &self.certificate, &e))?;
+        let of_key = |why: String| named("--tls-key", &self.key, &why);
+        let key = private_key(&self.key).map_err(of_key)?;
+        let key = ring::sign::any_supported_type(&key).map_err(|_| of_key(unsupported(&key)))?;
+        let of_chain = |why: &str| named("--tls-cert", &self.certificate, why);
+        let belongs = |certificate: &CertificateDer<'static>| {
+            CertifiedKey::new(vec![certificate.clone()], key.clone()).keys_match().is_ok()
+        };
+        let own = &chain[0];
+        let certificate = EndEntityCert::try_from(own).map_err(|_| {
+            of_chain("the first certificate cannot be read; get it again from whoever issued it")
+        })?;
+        match chain.iter().position(belongs) {
+            Some(0) => {}
+            Some(_) => {
+                return Err(of_chain(
+                    "the chain is in the wrong order: put the server's own certificate first, then its issuers",
+                ));
+            }
+            None => {
+                return Err(format!(
+                    "{} (--tls-key) is the key of another certificate than {} (--tls-cert)",
+                    self.key.display(),
+                    self.certificate.display()
+                ));
+            }
+        }
+        let names = certificate.valid_dns_names().map(str::to_owned).collect();
+        let validities: Vec<[i64; 2]> = chain
+            .iter()
+            .map(|certificate| validity(certificate))
+            .collect::<Result<_, _>>()
+            .map_err(|_| of_chain("the dates of a certificate cannot be read; get it again from whoever issued it"))?;
+        let valid_from = validities.iter().map(|[from, _]| *from).max().unwrap_or_default();
+        let valid_until = validities.iter().map(|[_, until]| *until).min().unwrap_or_default();
+        Ok(LoadedCertificate { chain, key, names, valid_from, valid_until })
+    }
+}
+
+impl LoadedCertificate {
+    /// Whether browsers accept it for that host.
+    pub fn is_for(&self, host: &str) -> bool {
+        let certificate = ParsedCertificate::try_from(&self.chain[0]);
+        let name = ServerName::try_from(host);
+        certificate.is_ok_and(|own| name.is_ok_and(|name| verify_server_name(&own, &name).is_ok()))
+    }
+
+    fn config(self) -> Arc<ServerConfig> {
+        let certified = SingleCertAndKey::from(CertifiedKey::new(self.chain, self.key));
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring speaks TLS 1.2 and 1.3")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(certified));
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Arc::new(config)
     }
 }
 
@@ -62,19 +123,39 @@ pub(super) struct Certificate {
 #[derive(Debug)]
 struct State {
     config: Arc<ServerConfig>,
-    /// When the files were last changed, as of the last attempt to read them.
-    changed: [Option<SystemTime>; 2],
+    /// The files as of the last attempt to read them.
+    versions: [Option<FileVersion>; 2],
+    /// Why that attempt failed. It is repeated until one succeeds, and logged once.
+    failure: Option<String>,
     looked: Instant,
+}
+
+/// What changes when a file is replaced, written or made readable, even if a copy has kept its time.
+#[derive(Debug, PartialEq, Eq)]
+struct FileVersion {
+    inode: [u64; 2],
+    size: u64,
+    modified: [i64; 2],
+    changed: [i64; 2],
+}
+
+impl From<Metadata> for FileVersion {
+    fn from(file: Metadata) -> FileVersion {
+        FileVersion {
+            inode: [file.dev(), file.ino()],
+            size: file.size(),
+            modified: [file.mtime(), file.mtime_nsec()],
+            changed: [file.ctime(), file.ctime_nsec()],
+        }
+    }
 }
 
 impl Certificate {
     pub(super) fn load(files: TlsFiles) -> io::Result<Certificate> {
-        let changed = changed(&files);
-        let (_, config) = read(&files)?;
-        Ok(Certificate {
-            files,
-            state: Mutex::new(State { config, changed, looked: Instant::now() }),
-        })
+        let versions = versions(&files);
+        let config = read(&files)?;
+        let state = State { config, versions, failure: None, looked: Instant::now() };
+        Ok(Certificate { files, state: Mutex::new(state) })
     }
 
     /// Reads the files again. If they are of no use, the certificate stays as it was.
@@ -87,10 +168,13 @@ impl Certificate {
         let mut state = self.state();
         if now.saturating_duration_since(state.looked) >= LOOK_PERIOD {
             state.looked = now;
-            if state.changed != changed(&self.files)
-                && let Err(error) = self.renew(&mut state)
-            {
-                log::error!("the changed certificate is not used: {error}");
+            if state.failure.is_some() || state.versions != versions(&self.files) {
+                let known = state.failure.clone();
+                if let Err(error) = self.renew(&mut state)
+                    && state.failure != known
+                {
+                    log::error!("the certificate stays as it was: {error}");
+                }
             }
         }
         ServerConnection::new(state.config.clone())
@@ -98,9 +182,10 @@ impl Certificate {
 
     fn renew(&self, state: &mut State) -> io::Result<()> {
         // Noted before reading, so that a change while reading is seen the next time.
-        state.changed = changed(&self.files);
-        (_, state.config) = read(&self.files)?;
-        log::info!("serving the certificate of {}", self.files.certificate.display());
+        state.versions = versions(&self.files);
+        let read = read(&self.files);
+        state.failure = read.as_ref().err().map(io::Error::to_string);
+        state.config = read?;
         Ok(())
     }
 
@@ -110,27 +195,123 @@ impl Certificate {
     }
 }
 
-fn changed(files: &TlsFiles) -> [Option<SystemTime>; 2] {
-    [&files.certificate, &files.key]
-        .map(|path| fs::metadata(path).and_then(|file| file.modified()).ok())
+fn versions(files: &TlsFiles) -> [Option<FileVersion>; 2] {
+    [&files.certificate, &files.key].map(|path| fs::metadata(path).ok().map(FileVersion::from))
 }
 
-fn read(files: &TlsFiles) -> io::Result<(Vec<CertificateDer<'static>>, Arc<ServerConfig>)> {
-    let unusable = |path: &PathBuf, error: &dyn std::fmt::Display| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
+fn read(files: &TlsFiles) -> io::Result<Arc<ServerConfig>> {
+    let identity =
+        files.load().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    let names = match identity.names.as_slice() {
+        [] => "no name".to_owned(),
+        names => names.join(", "),
     };
-    let certificates = CertificateDer::pem_file_iter(&files.certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| unusable(&files.certificate, &error))?;
-    let key =
-        PrivateKeyDer::from_pem_file(&files.key).map_err(|error| unusable(&files.key, &error))?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring speaks TLS 1.2 and 1.3")
-        .with_no_client_auth()
-        // Refuses a key that does not belong to the certificate.
-        .with_single_cert(certificates.clone(), key)
-        .map_err(|error| unusable(&files.certificate, &error))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok((certificates, Arc::new(config)))
+    let until = UNIX_EPOCH + Duration::from_secs(identity.valid_until.max(0).unsigned_abs());
+    let (path, until_shown) =
+        (files.certificate.display(), humantime::format_rfc3339_seconds(until));
+    if identity.valid_until <= clock::now() {
+        log::warn!("the certificate of {path} for {names} expired at {until_shown}; renew it");
+    } else {
+        log::info!("serving the certificate of {path} for {names}, valid until {until_shown}");
+    }
+    Ok(identity.config())
+}
+
+fn named(flag: &str, path: &Path, why: &str) -> String {
+    // Somebody may have given the text in place of the file's name.
+    if holds(path.as_os_str().as_encoded_bytes(), "-----BEGIN") {
+        return format!("{flag} takes the path of a PEM file, not its text");
+    }
+    format!("{} ({flag}): {why}", path.display())
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let sections = sections(&read_file(path)?, "openssl x509 -inform der -in FILE -out cert.pem")?;
+    let certificates: Vec<_> = sections
+        .iter()
+        .filter(|(kind, _)| *kind == SectionKind::Certificate)
+        .map(|(_, der)| CertificateDer::from(der.clone()))
+        .collect();
+    match certificates.as_slice() {
+        [] if sections.iter().any(|(kind, _)| is_private_key(*kind)) => {
+            Err("it holds a private key and no certificate; are --tls-cert and --tls-key swapped?"
+                .into())
+        }
+        [] => Err("it holds no certificate: expected -----BEGIN CERTIFICATE-----".into()),
+        _ => Ok(certificates),
+    }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let bytes = read_file(path)?;
+    if [ENCRYPTED_PKCS8, ENCRYPTED_HEADER].iter().any(|mark| holds(&bytes, mark)) {
+        return Err(
+            "it is encrypted, and nobody is there to type its passphrase: decrypt it with \
+                    openssl pkey -in FILE -out key.pem"
+                .into(),
+        );
+    }
+    let sections = sections(&bytes, "openssl pkey -inform der -in FILE -out key.pem")?;
+    let has_certificate = sections.iter().any(|(kind, _)| *kind == SectionKind::Certificate);
+    let has_public_key = sections.iter().any(|(kind, _)| *kind == SectionKind::PublicKey);
+    let key = sections
+        .into_iter()
+        .find_map(|(kind, der)| <PrivateKeyDer as pem::PemObject>::from_pem(kind, der));
+    key.ok_or_else(|| {
+        if has_certificate {
+            "it holds a certificate and no private key; are --tls-cert and --tls-key swapped?"
+                .into()
+        } else if has_public_key {
+            "it holds a public key: expected the private one".into()
+        } else {
+            "it holds no private key: expected -----BEGIN PRIVATE KEY-----".into()
+        }
+    })
+}
+
+fn is_private_key(kind: SectionKind) -> bool {
+    matches!(kind, SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey)
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| format!("it cannot be read: {error}"))
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|part| part == text.as_bytes())
+}
+
+/// The sections of a PEM file. The errors of the parser are not shown: they quote the file.
+fn sections(bytes: &[u8], conversion: &str) -> Result<Vec<(SectionKind, Vec<u8>)>, String> {
+    if bytes.trim_ascii().is_empty() {
+        return Err("it is empty".into());
+    }
+    if [&b"\xef\xbb\xbf"[..], b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| bytes.starts_with(mark)) {
+        return Err("it begins with a byte order mark: save it as plain ASCII text".into());
+    }
+    if !holds(bytes, "-----BEGIN ") {
+        let is_der = bytes[0] == 0x30 && bytes.len() > 1 && bytes[1] >= 0x80;
+        return Err(if is_der {
+            format!("it is DER or PKCS #12, not PEM: convert it, for example with {conversion}")
+        } else {
+            "it is not PEM: expected a line such as -----BEGIN CERTIFICATE-----".into()
+        });
+    }
+    let sections: Result<Vec<_>, _> =
+        pem::SliceIter::<(SectionKind, Vec<u8>)>::new(bytes).collect();
+    match sections {
+        Ok(sections) if !sections.is_empty() || holds(bytes, "\n-----END ") => Ok(sections),
+        _ => Err("its PEM is damaged: each BEGIN line, each END line and each 64 characters between them belong on a \
+                  line of their own, and spaces or \\n may have replaced the line breaks"
+            .into()),
+    }
+}
+
+fn unsupported(key: &PrivateKeyDer<'_>) -> String {
+    const SUPPORTED: &str =
+        "RSA with 2048 to 4096 bits, ECDSA with P-256 or P-384, and Ed25519 work";
+    match key_kind(key) {
+        Some(kind) => format!("its key is {kind}, which does not work here: {SUPPORTED}"),
+        None => format!("its key cannot be read: {SUPPORTED}"),
+    }
 }

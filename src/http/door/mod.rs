@@ -21,6 +21,7 @@ mod close;
 mod connection;
 mod transport;
 mod certificate;
+mod certificate_der;
 mod eviction;
 mod request_head;
 mod upstream;
@@ -35,7 +36,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use certificate::{Chain, TlsFiles};
+pub use certificate::TlsFiles;
 pub use counters::Counters;
 pub use fast_path::FastPath;
 pub use reject::Reason;

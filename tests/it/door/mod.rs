@@ -7,6 +7,7 @@ mod patience;
 mod room;
 mod inside;
 mod tls;
+mod certificates;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -145,6 +145,30 @@ fn changed_files_are_seen() {
     });
 }
 
+/// Tools that turn a symlink, or copy with the time kept, leave the time as it was.
+#[test]
+fn changed_files_are_seen_even_with_the_same_time() {
+    let (door, files, old) = tls_door(|_| ());
+    let time = |path: &std::path::Path| std::fs::metadata(path).unwrap().modified().unwrap();
+    let times = [&files.certificate, &files.key].map(|path| time(path));
+    let renewed = TlsFiles {
+        certificate: files.certificate.with_extension("new"),
+        key: files.key.with_extension("new"),
+    };
+    let new = write_pair(&renewed, "localhost");
+    let mut before = connect(&door, &old, BOTH);
+    before.write_all(GET.as_bytes()).unwrap();
+    assert_eq!(status(&answer(&mut before)), 200);
+    for ((from, to), time) in
+        [(renewed.certificate, files.certificate), (renewed.key, files.key)].into_iter().zip(times)
+    {
+        std::fs::File::options().write(true).open(&from).unwrap().set_modified(time).unwrap();
+        std::fs::rename(from, &to).unwrap();
+        assert_eq!(std::fs::metadata(to).unwrap().modified().unwrap(), time);
+    }
+    eventually(|| connect(&door, &new, BOTH).write_all(GET.as_bytes()).is_ok());
+}
+
 /// Those who pipeline share few places inside; whoever waits for each answer has one of their own.
 #[test]
 fn who_waits_for_answers_is_served_beside_others() {
