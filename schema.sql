@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS users (
     blocked_at          INTEGER             -- NULL unless the operator blocked this person
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS users_by_last_signin ON users (last_signin_at);
+CREATE INDEX IF NOT EXISTS users_by_creation ON users (created_at);
 CREATE INDEX IF NOT EXISTS users_by_email ON users (email COLLATE NOCASE);
 
 -- One row a session, and one a Google ID token that was presented as a bearer. Tokens themselves are nowhere.
@@ -66,31 +67,12 @@ CREATE TABLE IF NOT EXISTS days (
     refusals            INTEGER NOT NULL
 ) STRICT;
 
--- The users in the order they came in, for paging, and what they are searched by. Triggers keep both in step with users.
-CREATE TABLE IF NOT EXISTS directory (
-    id                  INTEGER PRIMARY KEY,
-    sub                 TEXT NOT NULL UNIQUE, -- users.sub
-    words               TEXT NOT NULL       -- name and e-mail, each after a space, so that a space begins a word
-) STRICT;
-CREATE VIRTUAL TABLE IF NOT EXISTS directory_search USING fts5 (
-    words, content = 'directory', content_rowid = 'id', tokenize = 'trigram', columnsize = 0, detail = none
-);
-CREATE TRIGGER IF NOT EXISTS directory_add AFTER INSERT ON users BEGIN
-    INSERT INTO directory (sub, words) VALUES (new.sub, coalesce(' ' || new.name, '') || coalesce(' ' || new.email, ''));
-    INSERT INTO directory_search (rowid, words) SELECT id, words FROM directory WHERE sub = new.sub;
-END;
-CREATE TRIGGER IF NOT EXISTS directory_change AFTER UPDATE OF name, email ON users
-WHEN old.name IS NOT new.name OR old.email IS NOT new.email BEGIN
-    INSERT INTO directory_search (directory_search, rowid, words)
-        SELECT 'delete', id, words FROM directory WHERE sub = new.sub;
-    UPDATE directory SET words = coalesce(' ' || new.name, '') || coalesce(' ' || new.email, '') WHERE sub = new.sub;
-    INSERT INTO directory_search (rowid, words) SELECT id, words FROM directory WHERE sub = new.sub;
-END;
-CREATE TRIGGER IF NOT EXISTS directory_remove AFTER DELETE ON users BEGIN
-    INSERT INTO directory_search (directory_search, rowid, words)
-        SELECT 'delete', id, words FROM directory WHERE sub = old.sub;
-    DELETE FROM directory WHERE sub = old.sub;
-END;
+-- Earlier versions kept an index of the words that users are searched by.
+DROP TRIGGER IF EXISTS directory_add;
+DROP TRIGGER IF EXISTS directory_change;
+DROP TRIGGER IF EXISTS directory_remove;
+DROP TABLE IF EXISTS directory_search;
+DROP TABLE IF EXISTS directory;
 
 -- One row: another id after every change of a user or a session, whoever makes it, but for a last_seen_at that grows. As
 -- long as it stays, what a server has read stays true.

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hallpass::clock;
+
 use super::answering;
 use super::google::{Answers, Google};
 use super::load::{Connection, Connections, closed_loop};
@@ -54,23 +56,19 @@ fn size(file: &Path) -> f64 {
 
 fn pages(server: &Server, admin: &str) {
     let mut connection = Connection::open_served(server.address);
-    let middle = population::USERS / 2;
-    for (what, path) in [
-        ("the overview", "/auth/admin".to_owned()),
-        ("the newest users", "/auth/admin/users".to_owned()),
-        ("users, in the middle", format!("/auth/admin/users?from={middle}")),
-        ("a search that finds all", "/auth/admin/users?q=example.com".to_owned()),
-        ("a search that finds many", "/auth/admin/users?q=lovelace+ada".to_owned()),
-        ("a search that finds one", "/auth/admin/users?q=lovelace.654326%40".to_owned()),
-        ("a search that finds nobody", "/auth/admin/users?q=quentin".to_owned()),
-        ("a user", format!("/auth/admin/users/{}", population::ADMIN_SUBJECT)),
-        // What costs the most: each word is in more than 100,000 names, or everybody's, and nobody has all of them.
-        ("a search for three common names", "/auth/admin/users?q=ada+hopper+okafor".to_owned()),
-        (
-            "a search for a host and two names",
-            "/auth/admin/users?q=example.com+hopper+okafor".to_owned(),
-        ),
-        ("a search for parts of three words", "/auth/admin/users?q=9%40example+hop+for".to_owned()),
+    // Half of the 400 days that the users came in.
+    let middle = format!("/auth/admin/users?from={}.0", clock::now() - 200 * 86_400);
+    let user = format!("/auth/admin/users/{}", population::ADMIN_SUBJECT);
+    // A search reads every user.
+    const SEARCH_MS_MAX: f64 = 600.0;
+    for (what, path, ms_max) in [
+        ("the overview", "/auth/admin", 20.0),
+        ("the newest users", "/auth/admin/users", 20.0),
+        ("users, in the middle", &middle, 20.0),
+        ("a user", &user, 20.0),
+        ("a search that finds all", "/auth/admin/users?q=example.com", SEARCH_MS_MAX),
+        ("a search that finds one", "/auth/admin/users?q=lovelace.654326%40", SEARCH_MS_MAX),
+        ("a search that finds nobody", "/auth/admin/users?q=ada+hopper+okafor", SEARCH_MS_MAX),
     ] {
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: hallpass={admin}\r\n\r\n");
@@ -86,7 +84,7 @@ fn pages(server: &Server, admin: &str) {
             &format!("{p95:.1}"),
             "",
             p95,
-            Target::AtMost(20.0),
+            Target::AtMost(ms_max),
         );
     }
 }

@@ -39,7 +39,8 @@ pub fn users(options: &UsersOptions) -> Result<(), String> {
                 SortOption::LastSignin => UserSort::LastSignIn,
                 SortOption::Created => UserSort::Created,
             };
-            list(&store.accounts(search.as_deref(), sort, *limit).map_err(text)?, *json)
+            let search = search.as_deref().unwrap_or_default();
+            list(&store.list_users(search, sort, None, *limit).map_err(text)?, *json)
         }
         UsersCommand::Show { who, json } => {
             show(&store, &one_account(&store, &who.who)?, *json, now)

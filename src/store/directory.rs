@@ -1,6 +1,9 @@
-//! The users as the operator looks through them.
+//! Users looked up, listed and searched for the operator.
 
-use rusqlite::{Row, params};
+use std::fmt;
+use std::str::FromStr;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::users::{USER_COLUMNS, User};
 use super::{Store, StoreError};
@@ -48,36 +51,81 @@ impl UserSort {
     }
 }
 
+/// A place in the list of users by [`UserSort::Created`]: after this user. Written as `CREATED_AT.SUB`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserCursor {
+    created_at: i64,
+    subject: String,
+}
+
+impl UserCursor {
+    /// The place after that user.
+    pub fn after(user: &User) -> UserCursor {
+        UserCursor { created_at: user.created_at, subject: user.profile.subject.clone() }
+    }
+}
+
+impl FromStr for UserCursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<UserCursor, ()> {
+        let (created_at, subject) = text.split_once('.').ok_or(())?;
+        Ok(UserCursor { created_at: created_at.parse().map_err(|_| ())?, subject: subject.into() })
+    }
+}
+
+impl fmt::Display for UserCursor {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        write!(formatter, "{}.{}", self.created_at, self.subject)
+    }
+}
+
 impl Store {
-    /// The first users in that order, of those with the text in their e-mail, name or `sub` if one is given. Only ASCII
-    /// letters are compared without case.
+    /// The first users in that order, of those whose name, e-mail or `sub` contains every word of `search`, ignoring
+    /// case. `after` continues a list by [`UserSort::Created`]. A search reads every user: 0.5 s among a million.
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn accounts(
+    pub fn list_users(
         &self,
-        search: Option<&str>,
+        search: &str,
         sort: UserSort,
+        after: Option<&UserCursor>,
         limit: u32,
     ) -> Result<Vec<UserRecord>, StoreError> {
         let order = sort.order();
-        let all =
-            format!("SELECT {USER_COLUMNS}, u.pinned_email FROM users u ORDER BY {order} LIMIT ?1");
-        // The plus keeps from walking an index: to read every row in its order is many times slower than as they lie.
-        let found = format!(
+        let is_search = !search.trim().is_empty();
+        // A condition that is not needed would keep SQLite from using an index.
+        let after_condition =
+            if after.is_some() { "(u.created_at, u.sub) < (?2, ?3)" } else { "?2 IS ?3" };
+        // The plus keeps it from using one: a search reads every row, and that is fastest as they lie.
+        let (search_condition, plus) = if is_search {
+            ("contains_words(?4, u.name, u.email, u.sub)", "+")
+        } else {
+            ("?4 IS ?4", "")
+        };
+        let sql = format!(
             "SELECT {USER_COLUMNS}, u.pinned_email FROM users u
-             WHERE u.email LIKE ?2 ESCAPE '!' OR u.name LIKE ?2 ESCAPE '!' OR u.sub LIKE ?2 ESCAPE '!'
-             ORDER BY +{order} LIMIT ?1"
+             WHERE {search_condition} AND {after_condition} ORDER BY {plus}{order} LIMIT ?1"
         );
-        self.readers.read(|db| match search {
-            None => db.prepare_cached(&all)?.query_map([limit], UserRecord::from_row)?.collect(),
-            Some(text) => {
-                let text = text.replace('!', "!!").replace('%', "!%").replace('_', "!_");
-                let mut statement = db.prepare_cached(&found)?;
-                statement
-                    .query_map(params![limit, format!("%{text}%")], UserRecord::from_row)?
-                    .collect()
-            }
+        let (created_at, subject) =
+            after.map(|after| (after.created_at, after.subject.as_str())).unzip();
+        let query = |db: &Connection| {
+            db.prepare_cached(&sql)?
+                .query_map(params![limit, created_at, subject, search], UserRecord::from_row)?
+                .collect()
+        };
+        if is_search { self.searchers.read(query) } else { self.readers.read(query) }
+    }
+
+    /// The user of that `sub`.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn user(&self, subject: &str) -> Result<Option<UserRecord>, StoreError> {
+        let sql = format!("SELECT {USER_COLUMNS}, u.pinned_email FROM users u WHERE u.sub = ?1");
+        self.readers.read(|db| {
+            db.prepare_cached(&sql)?.query_row([subject], UserRecord::from_row).optional()
         })
     }
 

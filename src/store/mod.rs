@@ -14,7 +14,6 @@ mod sessions;
 mod packed;
 mod events;
 mod directory;
-mod people;
 mod search;
 mod stats;
 mod levers;
@@ -30,15 +29,13 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use directory::{UserRecord, UserSort};
+pub use directory::{UserCursor, UserRecord, UserSort};
 pub use events::{DAY_SECONDS, Event, EventKind};
 pub use history::{About, EventFilter, EventRow};
 pub use import::{ImportFailure, ImportedUser};
 pub use integrity_check::{Inspection, Soundness, instance};
 pub use levers::Actor;
-pub use people::People;
 pub use revocations::SessionSelector;
-pub use search::SEARCH_CHARACTERS_MIN;
 pub use sessions::{Authenticated, Client, Ending, Session, SessionKind};
 pub use stats::{Day, Seen};
 pub use users::{NewSession, Refusal, SignIn, SignedIn, User};
@@ -48,10 +45,17 @@ use readers::Readers;
 use session_cache::Known;
 use writer::Writer;
 
+/// A read takes some 10 microseconds, so a few connections serve any number of threads and bound the descriptors.
+const READERS_MAX: usize = 8;
+/// A search may take half a second.
+const SEARCHERS_MAX: usize = 1;
+
 /// A Hallpass database.
 pub struct Store {
     writer: Writer,
     readers: Readers,
+    /// Apart, so that no check waits for a search.
+    searchers: Readers,
     touches: Arc<LastSeen>,
     /// Last, as its [`pulse::WalIndex`] wants.
     known: Known,
@@ -71,7 +75,8 @@ impl Store {
         let known = Known::new(connection.path().map(Path::new).unwrap_or(path));
         Ok(Store {
             writer: Writer::start(connection),
-            readers: Readers::new(path.to_owned()),
+            readers: Readers::new(path.to_owned(), READERS_MAX),
+            searchers: Readers::new(path.to_owned(), SEARCHERS_MAX),
             touches: Arc::default(),
             known,
         })

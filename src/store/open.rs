@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::StoreError;
+use super::{StoreError, search};
 
 /// `Hall` in ASCII: marks a SQLite file as ours.
 const APPLICATION_ID: i32 = 0x4861_6c6c;
@@ -63,6 +63,7 @@ pub fn reading(path: &Path) -> rusqlite::Result<Connection> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "query_only", true)?;
     connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    search::define(&connection)?;
     keep_plans(&connection)?;
     Ok(connection)
 }

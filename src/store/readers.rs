@@ -7,12 +7,10 @@ use rusqlite::Connection;
 
 use super::{StoreError, open};
 
-/// A read takes some 10 microseconds, so a few connections serve any number of threads and bound the descriptors.
-const CONNECTIONS_MAX: usize = 8;
-
 /// A small pool; connections are opened as they are first needed.
 pub struct Readers {
     path: PathBuf,
+    connections_max: usize,
     pool: Mutex<Pool>,
     returned: Condvar,
 }
@@ -24,9 +22,9 @@ struct Pool {
 }
 
 impl Readers {
-    /// A pool on the database at that path.
-    pub fn new(path: PathBuf) -> Readers {
-        Readers { path, pool: Mutex::default(), returned: Condvar::new() }
+    /// A pool of at most so many connections to the database at that path.
+    pub fn new(path: PathBuf, connections_max: usize) -> Readers {
+        Readers { path, connections_max, pool: Mutex::default(), returned: Condvar::new() }
     }
 
     /// Where the database is.
@@ -47,7 +45,7 @@ impl Readers {
     }
 
     fn take(&self) -> rusqlite::Result<Connection> {
-        let all_busy = |pool: &mut Pool| pool.idle.is_empty() && pool.open >= CONNECTIONS_MAX;
+        let all_busy = |pool: &mut Pool| pool.idle.is_empty() && pool.open >= self.connections_max;
         let mut pool =
             self.returned.wait_while(self.lock(), all_busy).unwrap_or_else(PoisonError::into_inner);
         if let Some(connection) = pool.idle.pop() {

@@ -293,7 +293,9 @@ impl Handler for App {
 
     fn may_block(&self, request: &Request, now: i64) -> bool {
         let reads = matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS");
-        !reads || request.path() == "/metrics" || self.needs_exchange(request, now)
+        // A search for users reads all of them.
+        let searches = request.path() == pages::USERS_PATH;
+        !reads || request.path() == "/metrics" || searches || self.needs_exchange(request, now)
     }
 
     fn fast_path(&self, request: &Request, now: i64) -> Option<Response> {

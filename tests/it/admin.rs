@@ -360,7 +360,7 @@ fn paging_shows_everybody_once_while_users_sign_in() {
 }
 
 #[test]
-fn a_search_finds_parts_of_names_and_emails_and_whole_subs() {
+fn a_search_finds_parts_of_names_emails_and_subs() {
     let (test, ada, _) = test();
     test.sign_in(json!({"sub": "33", "email": "li.wei@gmail.com", "name": "王伟"}));
     test.sign_in(json!({"sub": "44", "email": null, "name": "Sofía Núñez \"So\" O'Hara"}));
@@ -375,17 +375,17 @@ fn a_search_finds_parts_of_names_and_emails_and_whole_subs() {
         ("example.com", "1"),
         ("gmail", "33 2"),
         ("li", "33"),
-        ("ei", ""),
+        ("ei", "33"),
         ("王伟", "33"),
         ("NÚÑEZ", "44"),
         ("\"so\"", "44"),
         ("o'hara", "44"),
         ("2", "2"),
-        ("44", "44"),
-        ("4", ""),
-        ("x", ""),
+        ("4", "44"),
+        ("3 wei", "33"),
+        ("x", "1"),
         ("\" OR words : *", ""),
-        ("ada\0lace", "1"),
+        ("ada\0lace", ""),
         ("%", ""),
         ("  ", "44 33 2 1"),
     ] {
@@ -401,9 +401,6 @@ fn a_search_follows_changed_names_and_forgets_the_deleted() {
     assert_eq!((found("robert"), found("bob@")), (vec!["2".to_owned()], vec![]));
     test.app.store().delete_user("2", NOW).unwrap();
     assert_eq!((found("robert"), found("")), (vec![], vec!["1".to_owned()]));
-    let sound =
-        "INSERT INTO directory_search (directory_search, rank) VALUES ('integrity-check', 1)";
-    test.other_process().execute_batch(sound).unwrap();
 }
 
 #[test]

@@ -1,93 +1,65 @@
-//! The search for users, beside one that reads them all.
+//! The search for users, compared with a scan in plain Rust.
 
 use std::sync::LazyLock;
 
-use hallpass::store::{SEARCH_CHARACTERS_MIN, Store};
+use hallpass::store::{Store, UserCursor, UserSort};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-/// More than the search takes a sample of.
-const PEOPLE: usize = 600;
-const PAGE_ROWS: usize = 7;
+const USERS: usize = 300;
+const PAGE_ROWS: u32 = 7;
 
-/// The index as databases have it that were made before it became smaller.
-const LARGER_INDEX: &str = "DROP TABLE directory_search;
-CREATE VIRTUAL TABLE directory_search USING fts5 (
-    words, content = 'directory', content_rowid = 'id', tokenize = 'trigram', columnsize = 0
-);
-INSERT INTO directory_search (directory_search) VALUES ('rebuild');";
-
-struct Eviction {
+struct Directory {
     store: Store,
-    /// The newest first.
-    people: Vec<Person>,
+    /// The newest first: `sub`, and name, e-mail and `sub` in lower case.
+    users: Vec<(String, [String; 3])>,
     _folder: TempDir,
 }
 
-struct Person {
-    sub: String,
-    /// In lower case.
-    words: String,
-}
+static DIRECTORY: LazyLock<Directory> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    drop(Store::open(&path).unwrap());
+    let database = Connection::open(&path).unwrap();
+    let mut runner = TestRunner::deterministic();
+    let mut any = |pattern: &str| pattern.new_tree(&mut runner).unwrap().current();
+    let sql =
+        "INSERT INTO users (sub, name, email, email_authoritative, created_at, last_signin_at)
+        VALUES (?1, ?2, ?3, 0, ?4, 1)";
+    // Several users of each second, so that pages must break between them.
+    let mut users: Vec<_> = (0..USERS)
+        .map(|number| {
+            let sub = format!("sub-{number:03}");
+            let (name, email) = (any("[aAéÉжЖ'\" %_]{1,20}"), any("[aé]{0,4}@[aé\"]{1,5}"));
+            database.execute(sql, (&sub, &name, &email, number as i64 / 10)).unwrap();
+            (sub.clone(), [name.to_lowercase(), email.to_lowercase(), sub])
+        })
+        .collect();
+    users.reverse();
+    Directory { store: Store::open(&path).unwrap(), users, _folder: folder }
+});
 
-static NEW: LazyLock<Eviction> = LazyLock::new(|| Eviction::new(""));
-static OLD: LazyLock<Eviction> = LazyLock::new(|| Eviction::new(LARGER_INDEX));
-
-impl Eviction {
-    /// Names of so few letters that most trigrams are common and most words are not.
-    fn new(index: &str) -> Eviction {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("db");
-        drop(Store::open(&path).unwrap());
-        let database = Connection::open(&path).unwrap();
-        let mut runner = TestRunner::deterministic();
-        let mut any = |pattern: &str| pattern.new_tree(&mut runner).unwrap().current();
-        let sql =
-            "INSERT INTO users (sub, name, email, email_authoritative, created_at, last_signin_at)
-            VALUES (?1, ?2, ?3, 0, 1, 1)";
-        let mut people: Vec<Person> = (0..PEOPLE)
-            .map(|number| {
-                let sub = format!("sub-{number}");
-                let (name, email) = (any("[aAéÉжЖ'\" ]{1,20}"), any("[aé]{0,4}@[aé\"]{1,5}"));
-                database.execute(sql, [&sub, &name, &email]).unwrap();
-                Person { sub, words: format!(" {name} {email}").to_lowercase() }
-            })
-            .collect();
-        people.reverse();
-        database.execute_batch(index).unwrap();
-        Eviction { store: Store::open(&path).unwrap(), people, _folder: folder }
+impl Directory {
+    fn scan(&self, search: &str) -> Vec<&str> {
+        let words: Vec<String> = search.split_whitespace().map(str::to_lowercase).collect();
+        let contains =
+            |texts: &[String; 3], word: &String| texts.iter().any(|text| text.contains(word));
+        let matches = |texts| words.iter().all(|word| contains(texts, word));
+        self.users.iter().filter(|(_, texts)| matches(texts)).map(|(sub, _)| sub.as_str()).collect()
     }
 
-    fn found_by_reading(&self, search: &str) -> Vec<&str> {
-        let words: Vec<String> = search
-            .split_whitespace()
-            .filter(|word| word.chars().count() >= SEARCH_CHARACTERS_MIN)
-            .map(|word| {
-                if word.chars().count() == SEARCH_CHARACTERS_MIN {
-                    format!(" {word}")
-                } else {
-                    word.into()
-                }
-            })
-            .map(|word| word.to_lowercase())
-            .collect();
-        let none = words.is_empty() && !search.is_empty();
-        let found =
-            |person: &&Person| !none && words.iter().all(|word| person.words.contains(word));
-        self.people.iter().filter(found).map(|person| person.sub.as_str()).collect()
-    }
-
-    fn found_page_by_page(&self, search: &str) -> Vec<String> {
-        let (mut all, mut from) = (Vec::new(), None);
+    fn page_by_page(&self, search: &str) -> Vec<String> {
+        let (mut all, mut after) = (Vec::new(), None::<UserCursor>);
         loop {
-            let people = self.store.people(search, from, PAGE_ROWS).unwrap();
-            assert!(people.next.is_none() || people.accounts.len() == PAGE_ROWS, "{search:?}");
-            all.extend(people.accounts.into_iter().map(|account| account.user.profile.subject));
-            from = people.next;
-            if from.is_none() {
+            let page = self.store.list_users(search, UserSort::Created, after.as_ref(), PAGE_ROWS);
+            let page = page.unwrap();
+            after =
+                page.last().map(|last| UserCursor::after(&last.user).to_string().parse().unwrap());
+            all.extend(page.into_iter().map(|record| record.user.profile.subject));
+            if after.is_none() {
                 return all;
             }
         }
@@ -98,26 +70,41 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn it_finds_whom_reading_all_finds(words in prop::collection::vec("[aAéÉжЖ'\"@]{1,6}", 0..4)) {
+    fn it_finds_what_a_scan_finds(words in prop::collection::vec("[aAéÉжЖ'\"@%_1-]{1,4}", 0..4)) {
         let search = words.join(" ");
-        let expected = NEW.found_by_reading(&search);
-        prop_assert_eq!(&NEW.found_page_by_page(&search), &expected);
-        prop_assert_eq!(&OLD.found_page_by_page(&search), &expected);
+        prop_assert_eq!(&DIRECTORY.page_by_page(&search), &DIRECTORY.scan(&search));
     }
 }
 
 #[test]
-fn it_finds_a_sub_that_is_whole() {
-    assert_eq!(NEW.found_page_by_page("sub-7"), ["sub-7"]);
-    assert_eq!(NEW.found_page_by_page("ub-7"), [""; 0]);
+fn every_order_lists_the_same_users() {
+    for sort in [UserSort::Name, UserSort::Email, UserSort::LastSignIn, UserSort::Created] {
+        let found = DIRECTORY.store.list_users("É", sort, None, 1000).unwrap();
+        assert_eq!(found.len(), DIRECTORY.scan("É").len(), "{sort:?}");
+    }
 }
 
 #[test]
-fn nobody_is_found_where_nobody_is() {
+fn an_empty_database_has_no_users() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("db")).unwrap();
     for search in ["", "a", "ada", "ada lovelace"] {
-        let people = store.people(search, None, PAGE_ROWS).unwrap();
-        assert!(people.accounts.is_empty() && people.next.is_none(), "{search:?}");
+        assert!(store.list_users(search, UserSort::Created, None, 1).unwrap().is_empty());
     }
+}
+
+#[test]
+fn the_index_of_earlier_versions_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    drop(Store::open(&path).unwrap());
+    let database = Connection::open(&path).unwrap();
+    let earlier = "CREATE TABLE directory (id INTEGER PRIMARY KEY, sub TEXT, words TEXT);
+        CREATE VIRTUAL TABLE directory_search USING fts5 (words, content = 'directory', tokenize = 'trigram');
+        CREATE TRIGGER directory_add AFTER INSERT ON users BEGIN
+            INSERT INTO directory (sub, words) VALUES (new.sub, new.name); END;";
+    database.execute_batch(earlier).unwrap();
+    drop(Store::open(&path).unwrap());
+    let count = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'directory%'";
+    assert_eq!(database.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
 }

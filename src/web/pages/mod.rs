@@ -10,7 +10,9 @@ mod time;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 pub use account::{account, change_account};
-pub use admin::{ADMIN_PATH, ADMIN_USER_PATH, admin, admin_user, admin_users, change_user};
+pub use admin::{
+    ADMIN_PATH, ADMIN_USER_PATH, USERS_PATH, admin, admin_user, admin_users, change_user,
+};
 pub use error::error;
 pub use signin::signin;
 

@@ -26,7 +26,7 @@ use crate::web::signin::{ACCOUNT_PATH, account_name};
 pub const ADMIN_PATH: &str = "/auth/admin";
 /// A user's page, without the `sub` that ends its path.
 pub const ADMIN_USER_PATH: &str = "/auth/admin/users/";
-const USERS_PATH: &str = "/auth/admin/users";
+pub const USERS_PATH: &str = "/auth/admin/users";
 
 const NO_ADMIN: &str = "this account is not one of the admins (--admin-email)";
 

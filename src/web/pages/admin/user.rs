@@ -41,7 +41,7 @@ pub fn admin_user(
 ) -> Result<Response, Error> {
     for_admin(app, request, now, |caller| {
         let subject = decoded(subject)?;
-        let account = app.store.account(&subject)?.ok_or(Error::NotFound)?;
+        let account = app.store.user(&subject)?.ok_or(Error::NotFound)?;
         let sessions = app.store.sessions_of(&subject, now, app.settings.session_idle)?;
         let about = Some(About::Subject(subject.into_owned()));
         let events =
@@ -85,7 +85,7 @@ pub fn change_user(
     for_admin(app, request, now, |caller| {
         origin::guard_admin(request, &app.settings)?;
         let subject = decoded(subject)?;
-        app.store.account(&subject)?.ok_or(Error::NotFound)?;
+        app.store.user(&subject)?.ok_or(Error::NotFound)?;
         let fields = signin_request::body_fields(request)?;
         let text = |name| fields.first(name).and_then(|value| value.as_str()).unwrap_or_default();
         let action = text("action");

@@ -6,12 +6,12 @@ use url::form_urlencoded::Serializer;
 use super::{USERS_PATH, admin_page, for_admin, person};
 use crate::error::Error;
 use crate::http::{Request, Response};
-use crate::store::SEARCH_CHARACTERS_MIN;
+use crate::store::{UserCursor, UserSort};
 use crate::web::app::App;
 use crate::web::pages::time::ago;
 
 /// Users on a page.
-const PAGE_ROWS: usize = 50;
+const PAGE_ROWS: u32 = 50;
 /// What is read of a search.
 const SEARCH_CHARACTERS_MAX: usize = 200;
 
@@ -23,12 +23,17 @@ pub fn admin_users(app: &App, request: &Request, now: i64) -> Result<Response, E
     for_admin(app, request, now, |_| {
         let search: String = request.query("q").next().unwrap_or_default();
         let search: String = search.trim().chars().take(SEARCH_CHARACTERS_MAX).collect();
-        let from = request.query("from").next().map(|from| from.parse::<i64>()).transpose();
-        let from = from.map_err(|_| {
-            Error::InvalidRequest("from must be a number, as the page before gives it")
+        let from = request.query("from").next().map(|from| from.parse::<UserCursor>()).transpose();
+        let from = from.map_err(|()| {
+            Error::InvalidRequest("from must be a place that the page before gave")
         })?;
-        let people = app.store.people(&search, from, PAGE_ROWS)?;
-        let address = |from: Option<i64>| {
+        // One more tells whether there is another page.
+        let mut accounts =
+            app.store.list_users(&search, UserSort::Created, from.as_ref(), PAGE_ROWS + 1)?;
+        let has_more = accounts.len() > PAGE_ROWS as usize;
+        accounts.truncate(PAGE_ROWS as usize);
+        let next = accounts.last().filter(|_| has_more).map(|last| UserCursor::after(&last.user));
+        let address = |from: Option<&UserCursor>| {
             let mut query = Serializer::new(String::new());
             if !search.is_empty() {
                 query.append_pair("q", &search);
@@ -48,21 +53,19 @@ pub fn admin_users(app: &App, request: &Request, now: i64) -> Result<Response, E
                     button.primary { "Search" }
                 }
                 p #how.small.quiet {
-                    "Any part of a name or e-mail; of several words, all must be there. Two letters find beginnings."
+                    "Finds parts of names, e-mails and subs. With several words, all must occur."
                 }
             }
-            @if people.accounts.is_empty() {
+            @if accounts.is_empty() {
                 p role="status" {
                     @if search.is_empty() { "Nobody has signed in yet." }
-                    @else {
-                        "Nobody was found. A word must have " (SEARCH_CHARACTERS_MIN) " letters or more, a sub must be whole."
-                    }
+                    @else { "No user matches." }
                 }
             } @else {
                 p.small.quiet { "The newest users come first" @if from.is_some() { "; these are older ones" } "." }
             }
             ul.rows {
-                @for account in &people.accounts {
+                @for account in &accounts {
                     @let user = &account.user;
                     li {
                         div {
@@ -74,10 +77,10 @@ pub fn admin_users(app: &App, request: &Request, now: i64) -> Result<Response, E
                     }
                 }
             }
-            @if from.is_some() || people.next.is_some() {
+            @if from.is_some() || next.is_some() {
                 nav.actions aria-label="Pages" {
                     @if from.is_some() { a.button href=(address(None)) { "First page" } }
-                    @if people.next.is_some() { a.button href=(address(people.next)) rel="next" { "Next page" } }
+                    @if next.is_some() { a.button href=(address(next.as_ref())) rel="next" { "Next page" } }
                 }
             }
         };
