@@ -1,6 +1,7 @@
 //! Google's public keys, as its endpoints publish them: RSA keys by their `kid`.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use base64::Engine;
@@ -8,7 +9,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use spki::der::asn1::UintRef;
 use spki::der::{Decode, Reader, SliceReader};
 use spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
@@ -26,45 +29,48 @@ const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.1
 pub struct KeySet(HashMap<String, Arc<RsaKey>>);
 
 /// An RSA public key that is strong enough.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct RsaKey {
     modulus: Vec<u8>,
     exponent: Vec<u8>,
 }
 
 impl KeySet {
-    /// Reads a JWK set (RFC 7517) or an object of PEM certificates by `kid`, told apart by content. A key that is of
-    /// no use here is left out, with a line in the log.
+    /// Reads a JWK set (RFC 7517) or an object of PEM certificates by `kid`, told apart by content. A key that cannot be
+    /// used here is left out, with a line in the log.
     ///
     /// # Errors
-    /// Why there is not a single good key in it.
+    /// Why it is not a key set, or has no usable key.
     pub fn parse(document: &[u8]) -> Result<KeySet, String> {
         let fields =
             Fields::parse(document).map_err(|_| "the answer is not a JSON object".to_owned())?;
-        let published: Vec<(&str, Result<RsaKey, String>)> =
-            match fields.first("keys").and_then(Value::as_array) {
-                Some(keys) => keys
-                    .iter()
-                    .map(|key| (key["kid"].as_str().unwrap_or_default(), from_jwk(key)))
-                    .collect(),
-                None => fields
-                    .iter()
-                    .map(|(kid, certificate)| (kid, from_certificate(certificate)))
-                    .collect(),
-            };
-        let count = published.len();
-        let mut keys = HashMap::new();
-        for (kid, key) in published {
-            match key {
-                Ok(key) if !kid.is_empty() => {
-                    if keys.insert(kid.to_owned(), Arc::new(key)).is_some() {
-                        return Err("the answer has two keys of one kid".into());
-                    }
-                }
-                Ok(_) => log::warn!("a key of Google's is left out: it has no kid"),
-                Err(reason) => log::warn!("the key {kid:?} of Google's is left out: {reason}"),
-            }
+        if fields.iter().filter(|(name, _)| *name == "keys").count() > 1 {
+            return Err("the answer has two lists of keys".into());
         }
+        let published: Vec<Published> = match fields.first("keys") {
+            Some(Value::Array(_)) => from_jwk_set(document)?,
+            _ => fields.iter().map(|(kid, pem)| (kid.to_owned(), from_certificate(pem))).collect(),
+        };
+        let count = published.len();
+        let (mut keys, mut ambiguous) = (HashMap::new(), HashSet::new());
+        for (kid, key) in published {
+            let reason = match (key, keys.entry(kid.clone())) {
+                (Err(reason), _) => reason,
+                (Ok(_), _) if kid.is_empty() => "it has no kid".into(),
+                (Ok(key), Entry::Vacant(place)) => {
+                    place.insert(Arc::new(key));
+                    continue;
+                }
+                // Listed twice.
+                (Ok(key), Entry::Occupied(known)) if **known.get() == key => continue,
+                (Ok(_), Entry::Occupied(_)) => {
+                    ambiguous.insert(kid.clone());
+                    "another key has the same kid".into()
+                }
+            };
+            log::warn!("Google's key {kid:?} is left out: {reason}");
+        }
+        keys.retain(|kid, _| !ambiguous.contains(kid));
         if keys.is_empty() {
             Err(format!("there is no usable key among {count}"))
         } else {
@@ -112,21 +118,57 @@ impl RsaKey {
     }
 }
 
-fn from_jwk(key: &Value) -> Result<RsaKey, String> {
-    let says = |name: &str, expected: &str| key[name].is_null() || key[name] == expected;
-    if key["kty"] != "RSA" || !says("use", "sig") || !says("alg", "RS256") {
+/// A `kid`, and the key of that name or why it cannot be used.
+type Published = (String, Result<RsaKey, String>);
+
+fn from_jwk_set(document: &[u8]) -> Result<Vec<Published>, String> {
+    #[derive(Deserialize)]
+    struct JwkSet<'a> {
+        #[serde(borrow)]
+        keys: Vec<&'a RawValue>,
+    }
+    let set: JwkSet =
+        serde_json::from_slice(document).map_err(|_| "the answer is not a JWK set".to_owned())?;
+    Ok(set.keys.into_iter().map(|key| published_jwk(key.get())).collect())
+}
+
+fn published_jwk(text: &str) -> Published {
+    match Fields::parse(text.as_bytes()) {
+        Ok(key) => {
+            let kid = key.first("kid").and_then(Value::as_str).unwrap_or_default();
+            (kid.to_owned(), from_jwk(&key))
+        }
+        Err(_) => (String::new(), Err("it is not a JSON object".into())),
+    }
+}
+
+fn from_jwk(key: &Fields) -> Result<RsaKey, String> {
+    if key.has_duplicates() {
+        return Err("it repeats a member".into());
+    }
+    let value = |name: &str| key.first(name).filter(|value| !value.is_null());
+    let says = |name: &str, expected: &str| value(name).is_none_or(|value| value == expected);
+    // RFC 7517, section 4.3.
+    let may_verify = value("key_ops").is_none_or(|operations| {
+        operations.as_array().is_some_and(|list| list.iter().any(|name| name == "verify"))
+    });
+    let is_rsa = value("kty").is_some_and(|kty| kty == "RSA");
+    if !is_rsa || !says("use", "sig") || !says("alg", "RS256") || !may_verify {
         return Err("it is not an RSA key for RS256 signatures".into());
     }
     let number = |name: &str| {
-        let text = key[name].as_str().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
-        text.ok_or_else(|| format!("its {name} is not a number in base64url"))
+        let text = value(name).and_then(Value::as_str);
+        let number = text.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+        number.ok_or_else(|| format!("its {name} is not a number in base64url"))
     };
     RsaKey::new(&number("n")?, &number("e")?)
 }
 
 fn from_certificate(pem: &Value) -> Result<RsaKey, String> {
     let unreadable = || "it is not a PEM certificate with an RSA key".to_owned();
-    let pem = pem.as_str().ok_or_else(unreadable)?;
+    // RFC 7468, section 2: white space around the lines does not count.
+    let pem: Vec<&str> = pem.as_str().ok_or_else(unreadable)?.lines().map(str::trim).collect();
+    let pem = pem.join("\n");
     let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| unreadable())?;
     let info =
         EndEntityCert::try_from(&certificate).map_err(|_| unreadable())?.subject_public_key_info();

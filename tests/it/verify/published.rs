@@ -68,7 +68,11 @@ fn answers_that_bring_no_key() {
     let good = jwk_set(&[FIRST.jwk()]);
     is_no_answer(answer("", &good[..good.len() - 2]));
     is_no_answer(answer("", &format!("{good}{}", " ".repeat(64 * 1024))));
-    is_no_answer(answer("", &jwk_set(&[FIRST.jwk(), FIRST.jwk()])));
+    let repeated = jwk_set(&[FIRST.jwk()]).replacen('{', "{\"keys\":[],", 1);
+    is_no_answer(answer("", &repeated));
+    is_no_answer(answer("", &repeated.replacen("[]", "1", 1)));
+    is_no_answer(answer("", &good.replacen("\"kty\"", "\"kty\":\"RSA\",\"kty\"", 1)));
+    is_no_answer(answer("", &jwk_set(&[FIRST.jwk(), of_second_named("first")])));
     is_no_answer(answer("", &jwk_set(&[weak_jwk()])));
     is_no_answer(answer(
         "",
@@ -101,6 +105,9 @@ fn keys_of_other_kinds_are_left_out() {
     without("kty", Value::Null);
     without("use", json!("enc"));
     without("alg", json!("RS512"));
+    without("key_ops", json!(["encrypt"]));
+    without("key_ops", json!([]));
+    without("key_ops", json!("verify"));
     without("kid", Value::Null);
     without("kid", json!(""));
     without("n", json!("+/"));
@@ -117,11 +124,47 @@ fn one_good_key_is_enough() {
     is_good(&jwk_set(&[FIRST.jwk()]));
     is_good(&jwk_set(&[json!({"kty": "EC", "kid": "e"}), weak_jwk(), FIRST.jwk(), SECOND.jwk()]));
     is_good(&json!({"first": FIRST_CERTIFICATE, "weak": WEAK_CERTIFICATE, "x": 1}).to_string());
+    is_good(&jwk_set(&[FIRST.jwk(), FIRST.jwk()]));
+    is_good(&jwk_set(&[
+        FIRST.jwk(),
+        of_second_named("other"),
+        SECOND.jwk(),
+        of_second_named("other"),
+    ]));
+    let mut first = FIRST.jwk();
+    (first["kid"], first["use"]) = (json!("second"), json!("enc"));
+    is_good(&jwk_set(&[first, SECOND.jwk(), FIRST.jwk()]));
+    let with_space = |before: &str| {
+        let spaced = FIRST_CERTIFICATE.replace("-----BEGIN", &format!("{before}-----BEGIN"));
+        is_good(&json!({"first": spaced}).to_string());
+    };
+    ["", " ", "\t", "\n", "\r\n \n  "].into_iter().for_each(with_space);
+    is_good(&json!({"first": FIRST_CERTIFICATE.replace('\n', " \r\n  ")}).to_string());
+    for operations in [json!(["verify"]), json!(["sign", "verify"]), Value::Null] {
+        let mut key = FIRST.jwk();
+        key["key_ops"] = operations;
+        is_good(&jwk_set(&[key]));
+    }
     let mut plain = FIRST.jwk();
     for optional in ["use", "alg"] {
         plain.as_object_mut().unwrap().remove(optional);
     }
     is_good(&jwk_set(&[plain]));
+}
+
+/// The second key under another name.
+fn of_second_named(kid: &str) -> Value {
+    let mut key = SECOND.jwk();
+    key["kid"] = json!(kid);
+    key
+}
+
+#[test]
+fn two_keys_of_one_name_are_left_out_and_the_others_stay() {
+    let (test, _certs) =
+        with(&jwk_set(&[SECOND.jwk(), FIRST.jwk(), of_second_named("first"), FIRST.jwk()]));
+    refused(&test.send(post_token(&FIRST.token(json!({})))), 401, "invalid_token");
+    assert_eq!(test.send(post_token(&SECOND.token(json!({})))).status, 200);
 }
 
 #[test]
@@ -144,20 +187,54 @@ fn how_long_an_answer_holds() {
         test.app.keys().unwrap().refresh(NOW);
         assert_eq!(keys(&test, NOW)["expires_at"], NOW + seconds, "{headers}");
     }
+    // The usual answer, and the age it has already.
     check("Cache-Control: public, max-age=19834, must-revalidate, no-transform\r\n", 19_834);
     check("Cache-Control: public, max-age=19834\r\nAge: 834\r\n", 19_000);
-    check("Cache-Control: PUBLIC,MAX-AGE=7200\r\n", 7200);
     check("Cache-Control: max-age=7200\r\nAge: soon\r\n", 7200);
+    check("Cache-Control: max-age=7200\r\nAge: -1\r\n", 7200);
+    check("Cache-Control: max-age=7200\r\nAge: 200, 7000\r\n", 7000);
+    check("Cache-Control: max-age=7200\r\nAge: 200\r\nAge: 7000\r\n", 7000);
+    check("Cache-Control: max-age=7200\r\nAge: 99999999999999999999\r\n", 60);
+    // How a directive may be written.
+    check("Cache-Control: PUBLIC,MAX-AGE=7200\r\n", 7200);
+    check("Cache-Control: max-age=\"7200\"\r\n", 7200);
     check("Cache-Control: public\r\nCache-Control: max-age=7200\r\n", 7200);
+    check("Cache-Control: max-age=7200, max-age=9000\r\n", 7200);
+    check("Cache-Control: x=\"a, max-age=90, \\\" b\", max-age=7200\r\n", 7200);
+    check("Cache-Control: s-maxage=90, x-max-age=90, max-age=7200\r\n", 7200);
+    // Nothing is said.
     check("Cache-Control: public\r\n", HOUR);
-    check("Cache-Control: max-age=soon\r\n", HOUR);
-    check("Cache-Control: max-age=-1\r\n", HOUR);
     check("Cache-Control: s-maxage=90, x-max-age=90\r\n", HOUR);
-    check("Cache-Control: max-age=99999999999999999999\r\n", HOUR);
+    check("Cache-Control: public\r\nAge: 600\r\n", HOUR - 600);
+    // What cannot be read is stale.
+    check("Cache-Control: max-age=soon\r\n", 60);
+    check("Cache-Control: max-age=-1\r\n", 60);
+    check("Cache-Control: max-age=\r\n", 60);
+    check("Cache-Control: max-age\r\n", 60);
+    check("Cache-Control: max-age=7200.5\r\n", 60);
+    // An answer that must not be kept.
+    check("Cache-Control: no-store\r\n", 60);
+    check("Cache-Control: no-cache, max-age=5000\r\n", 60);
+    check("Cache-Control: max-age=5000, No-Store\r\n", 60);
+    check("Cache-Control: no-cache=\"Set-Cookie\", max-age=5000\r\n", 60);
+    // Expires, where there is no max-age. NOW is Fri, 15 Jan 2027 08:00:00 GMT.
+    check("Cache-Control: public\r\nExpires: Fri, 15 Jan 2027 10:00:00 GMT\r\n", 7200);
+    check("Cache-Control: public\r\nExpires: Friday, 15-Jan-27 10:00:00 GMT\r\n", 7200);
+    check("Cache-Control: public\r\nExpires: Fri Jan 15 10:00:00 2027\r\n", 7200);
+    check("Cache-Control: max-age=90\r\nExpires: Fri, 15 Jan 2027 10:00:00 GMT\r\n", 90);
+    check("Cache-Control: public\r\nExpires: Fri, 15 Jan 2027 07:00:00 GMT\r\n", 60);
+    check("Cache-Control: public\r\nExpires: 0\r\n", 60);
+    let noon = "Cache-Control: public\r\nExpires: Fri, 15 Jan 2027 12:00:00 GMT\r\n";
+    check(&format!("{noon}Date: Fri, 15 Jan 2027 09:00:00 GMT\r\n"), 3 * HOUR);
+    check(&format!("{noon}Date: Fri, 15 Jan 2027 07:00:00 GMT\r\n"), 4 * HOUR);
+    check("Cache-Control: max-age=7200\r\nDate: Fri, 15 Jan 2027 07:00:00 GMT\r\n", HOUR);
+    check("Cache-Control: max-age=7200\r\nDate: Fri, 15 Jan 2027 08:30:00 GMT\r\n", 7200);
+    check("Cache-Control: max-age=7200\r\nDate: soon\r\n", 7200);
+    // The floor and the ceiling.
     check("Cache-Control: max-age=59\r\n", 60);
     check("Cache-Control: max-age=61\r\n", 61);
-    check("Cache-Control: no-store, max-age=0\r\n", 60);
     check("Cache-Control: max-age=100\r\nAge: 7000\r\n", 60);
     check("Cache-Control: max-age=86401\r\n", DAY);
     check("Cache-Control: max-age=86399\r\n", DAY - 1);
+    check("Cache-Control: max-age=99999999999999999999\r\n", DAY);
 }
