@@ -7,6 +7,10 @@ use ureq::Agent;
 use ureq::http::HeaderMap;
 use url::Url;
 
+use super::freshness::{delta_seconds, http_date};
+
+/// Longest wait that an answer may ask for.
+const RETRY_AFTER_SECONDS_MAX: u64 = 60 * 60;
 /// Real answers have 1 to 4 kB.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 /// Google closes an idle connection after minutes; ours end first.
@@ -101,6 +105,19 @@ impl Answer {
     /// The header fields of that name that are text, in their order.
     pub fn fields(&self, name: &str) -> impl Iterator<Item = &str> {
         self.headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
+    }
+
+    /// `Date`: when it was made, in unix seconds.
+    pub fn date(&self) -> Option<i64> {
+        self.fields("Date").next().and_then(http_date)
+    }
+
+    /// `Retry-After` (RFC 9110, section 10.2.3), at most an hour.
+    pub fn retry_after(&self, now: i64) -> Option<Duration> {
+        let text = self.fields("Retry-After").next()?;
+        let seconds = delta_seconds(text)
+            .or_else(|| http_date(text).map(|at| at.saturating_sub(now).max(0).unsigned_abs()))?;
+        Some(Duration::from_secs(seconds.min(RETRY_AFTER_SECONDS_MAX)))
     }
 }
 

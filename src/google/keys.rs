@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::client::{Answer, Client};
+use super::client::Client;
+use super::freshness::fresh_seconds;
 use super::jwks::{KeySet, RsaKey};
 use crate::metrics::{Metrics, Reading};
 use crate::published_keys::PublishedKeys;
@@ -51,7 +52,7 @@ struct Current {
 /// A fetch that has ended.
 struct Fetch {
     at: i64,
-    succeeded: bool,
+    failure: Option<String>,
 }
 
 /// Why there is no key.
@@ -59,8 +60,13 @@ struct Fetch {
 pub enum KeyError {
     /// Google has no key of that name.
     Unknown,
-    /// Google's keys of today are not known, for that reason. Says nothing about the token.
-    Unavailable(String),
+    /// Google's current keys are not known. Says nothing about the token.
+    Unavailable {
+        /// What is missing.
+        cause: String,
+        /// Seconds until the keys may be fetched again, if that is what is waited for.
+        retry_after: Option<u64>,
+    },
 }
 
 impl Keys {
@@ -73,7 +79,9 @@ impl Keys {
         metrics: Arc<Metrics>,
     ) -> Keys {
         let saved = saved.filter(|saved| saved.url == url.as_str());
-        let current = saved.and_then(|published| {
+        let current = saved.and_then(|mut published| {
+            let latest = published.fetched_at.saturating_add(LIFETIME_SECONDS_MAX as i64);
+            published.expires_at = published.expires_at.min(latest);
             let set = KeySet::parse(published.document.as_bytes());
             set.inspect_err(|error| log::warn!("the keys in the database are of no use: {error}"))
                 .map(|set| Current { set, published })
@@ -89,30 +97,38 @@ impl Keys {
         }
     }
 
-    /// The key of that name. One never heard of brings a fetch, at most one a minute, which all who wait for it share.
+    /// The key of that name. An unknown name causes a fetch, at most one a minute, which all who wait for it share.
     ///
     /// # Errors
-    /// `KeyError::Unknown` if Google has none of that name, `KeyError::Unavailable` if nobody can tell.
+    /// `KeyError::Unknown` if Google has no such key, which only a fetch that began after the question can tell;
+    /// otherwise `KeyError::Unavailable`.
     pub fn find(&self, kid: &str, now: i64, deadline: Instant) -> Result<Arc<RsaKey>, KeyError> {
         let mut state = self.lock();
-        if let Some(key) = state.usable(now).and_then(|current| current.set.find(kid)) {
-            return Ok(key);
+        let mut is_answered = false;
+        if state.usable(now).and_then(|current| current.set.find(kid)).is_none() {
+            if state.fetching {
+                let patience = deadline.saturating_duration_since(Instant::now());
+                let waited =
+                    self.fetched.wait_timeout_while(state, patience, |state| state.fetching);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            } else if state.may_fetch(now, LIFETIME_SECONDS_MIN) {
+                state = self.fetch(state, now, deadline);
+                is_answered = true;
+            }
         }
-        if state.fetching {
-            let patience = deadline.saturating_duration_since(Instant::now());
-            let waited = self.fetched.wait_timeout_while(state, patience, |state| state.fetching);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        } else if state.may_fetch(now, LIFETIME_SECONDS_MIN) {
-            state = self.fetch(state, now, deadline);
-        }
-        let current =
-            state.usable(now).ok_or(KeyError::Unavailable("Google's keys are not known".into()))?;
+        let failure = state.last_fetch.as_ref().and_then(|fetch| fetch.failure.as_deref());
+        let failure = failure.map(|failure| format!(": {failure}")).unwrap_or_default();
+        let Some(current) = state.usable(now) else {
+            let cause = format!("Google's keys are not known{failure}");
+            return Err(KeyError::Unavailable { cause, retry_after: None });
+        };
         match current.set.find(kid) {
             Some(key) => Ok(key),
-            None if state.knows_of_today() => Err(KeyError::Unknown),
-            None => Err(KeyError::Unavailable(
-                "the token names a key not heard of, and Google's keys cannot be fetched".into(),
-            )),
+            None if is_answered && failure.is_empty() => Err(KeyError::Unknown),
+            None => {
+                let cause = format!("the token names a key that is not known yet{failure}");
+                Err(KeyError::Unavailable { cause, retry_after: state.seconds_to_fetch(now) })
+            }
         }
     }
 
@@ -145,7 +161,7 @@ impl Keys {
             "count": state.usable(now).map_or(0, |current| current.set.sizes().len()),
             "fetched_at": published.map(|published| published.fetched_at),
             "expires_at": published.map(|published| published.expires_at),
-            "last_fetch": state.last_fetch.as_ref().map(|fetch| if fetch.succeeded { "ok" } else { "failed" }),
+            "last_fetch": state.last_fetch.as_ref().map(|fetch| if fetch.failure.is_none() { "ok" } else { "failed" }),
         })
     }
 
@@ -153,7 +169,8 @@ impl Keys {
     pub fn readings(&self, now: i64) -> Vec<Reading> {
         let state = self.lock();
         let count = state.usable(now).map_or(0, |current| current.set.sizes().len());
-        let age = state.current.as_ref().map(|current| now - current.published.fetched_at);
+        let age =
+            state.current.as_ref().map(|current| now.saturating_sub(current.published.fetched_at));
         let age = age.map(|age| {
             Reading::gauge(
                 "hallpass_keys_age_seconds",
@@ -176,18 +193,18 @@ impl Keys {
     ) -> MutexGuard<'a, State> {
         state.fetching = true;
         drop(state);
-        let outcome = ask(&self.client, deadline);
+        let outcome = ask(&self.client, now, deadline);
         self.metrics.count_keys_fetch(if outcome.is_ok() { "ok" } else { "failed" });
         let mut state = self.lock();
         state.fetching = false;
-        state.last_fetch = Some(Fetch { at: now, succeeded: outcome.is_ok() });
+        state.last_fetch = Some(Fetch { at: now, failure: outcome.as_ref().err().cloned() });
         match outcome {
             Ok(found) => {
                 let published = PublishedKeys {
                     url: self.url.clone(),
                     document: found.document,
                     fetched_at: now,
-                    expires_at: now + found.lifetime_seconds as i64,
+                    expires_at: now.saturating_add(found.lifetime_seconds as i64),
                 };
                 log::debug!(
                     "{} keys of Google's, for {} s",
@@ -215,7 +232,8 @@ impl Keys {
 
 impl State {
     fn usable(&self, now: i64) -> Option<&Current> {
-        self.current.as_ref().filter(|current| now < current.published.expires_at + GRACE_SECONDS)
+        let last = |current: &Current| current.published.expires_at.saturating_add(GRACE_SECONDS);
+        self.current.as_ref().filter(|current| now < last(current))
     }
 
     /// A clock that was set back or forth by more than the pause does not keep us from fetching.
@@ -223,9 +241,10 @@ impl State {
         self.last_fetch.as_ref().is_none_or(|fetch| now.abs_diff(fetch.at) >= pause_seconds)
     }
 
-    /// Whether what is not among the keys is no key of Google's: nobody waits for an answer, and the last was good.
-    fn knows_of_today(&self) -> bool {
-        !self.fetching && self.last_fetch.as_ref().is_some_and(|fetch| fetch.succeeded)
+    /// Seconds until an unknown name may cause a fetch.
+    fn seconds_to_fetch(&self, now: i64) -> Option<u64> {
+        let since = now.abs_diff(self.last_fetch.as_ref()?.at);
+        Some(LIFETIME_SECONDS_MIN.saturating_sub(since).max(1))
     }
 }
 
@@ -233,7 +252,9 @@ impl Current {
     /// From when to when no other keys are needed; a clock that was set back leaves it.
     fn fresh(&self) -> Range<i64> {
         let PublishedKeys { fetched_at, expires_at, .. } = self.published;
-        fetched_at - LIFETIME_SECONDS_MIN as i64..fetched_at + (expires_at - fetched_at) * 3 / 4
+        let lifetime = expires_at.saturating_sub(fetched_at);
+        fetched_at.saturating_sub(LIFETIME_SECONDS_MIN as i64)
+            ..fetched_at.saturating_add(lifetime.saturating_mul(3) / 4)
     }
 }
 
@@ -244,23 +265,23 @@ pub struct FetchedKeys {
     pub set: KeySet,
     /// Seconds until they should be fetched again.
     pub lifetime_seconds: u64,
-    /// The `Date` of the answer, as sent.
-    pub date: Option<String>,
+    /// The `Date` of the answer, in unix seconds.
+    pub date: Option<i64>,
     document: String,
 }
 
-/// Fetches the keys at that address once, is done by the deadline, and says what came.
+/// Fetches the keys at that address once, by the deadline.
 ///
 /// # Errors
 /// What is wrong, in one sentence.
-pub fn find_keys(url: &Url, deadline: Instant) -> Result<FetchedKeys, String> {
-    ask(&Client::new(url, NAME, CONNECTIONS), deadline)
+pub fn find_keys(url: &Url, now: i64, deadline: Instant) -> Result<FetchedKeys, String> {
+    ask(&Client::new(url, NAME, CONNECTIONS), now, deadline)
 }
 
 /// What errors call the endpoint.
 const NAME: &str = "the key endpoint";
 
-fn ask(client: &Client, deadline: Instant) -> Result<FetchedKeys, String> {
+fn ask(client: &Client, now: i64, deadline: Instant) -> Result<FetchedKeys, String> {
     let mut answer = client.get(&[], deadline)?;
     if answer.status != 200 {
         return Err(format!("{NAME} answered with status {}", answer.status));
@@ -269,20 +290,7 @@ fn ask(client: &Client, deadline: Instant) -> Result<FetchedKeys, String> {
     let set = KeySet::parse(&body).map_err(|error| format!("{NAME}: {error}"))?;
     let document =
         String::from_utf8(body).map_err(|_| format!("{NAME} answered with what is not UTF-8"))?;
-    let date = answer.fields("Date").next().map(str::to_owned);
-    Ok(FetchedKeys { set, lifetime_seconds: lifetime_seconds(&answer), date, document })
-}
-
-/// How long an answer holds: max-age of Cache-Control less Age, RFC 9111, section 4.2.
-fn lifetime_seconds(answer: &Answer) -> u64 {
-    let seconds = |text: &str| text.trim().parse::<u64>().ok();
-    let max_age =
-        answer.fields("Cache-Control").flat_map(|field| field.split(',')).find_map(|directive| {
-            let (name, value) = directive.trim().split_once('=')?;
-            name.eq_ignore_ascii_case("max-age").then(|| seconds(value))?
-        });
-    let age = answer.fields("Age").find_map(seconds).unwrap_or(0);
-    let lifetime =
-        max_age.map_or(LIFETIME_SECONDS_OTHERWISE, |max_age| max_age.saturating_sub(age));
-    lifetime.clamp(LIFETIME_SECONDS_MIN, LIFETIME_SECONDS_MAX)
+    let lifetime = fresh_seconds(&answer, LIFETIME_SECONDS_OTHERWISE, now);
+    let lifetime_seconds = lifetime.clamp(LIFETIME_SECONDS_MIN, LIFETIME_SECONDS_MAX);
+    Ok(FetchedKeys { set, lifetime_seconds, date: answer.date(), document })
 }

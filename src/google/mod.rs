@@ -3,6 +3,7 @@
 mod verifier;
 mod tokeninfo;
 mod client;
+mod freshness;
 mod call_limiter;
 mod rejected_tokens;
 mod keys;

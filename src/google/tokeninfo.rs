@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use url::Url;
 
 use super::call_limiter::CallLimiter;
-use super::client::{Answer, Client};
+use super::client::Client;
 use super::rejected_tokens::RejectedTokens;
 use super::verifier::Failure;
 use crate::clock;
@@ -35,8 +35,8 @@ pub struct TokeninfoSettings {
 pub struct Exchange {
     /// The body of a 200, unread, or why there is none.
     pub outcome: Result<Vec<u8>, Failure>,
-    /// The `Date` of the answer, as sent.
-    pub date: Option<String>,
+    /// The `Date` of the answer, in unix seconds.
+    pub date: Option<i64>,
     /// From the beginning to the end, waiting and retry included.
     pub took: Duration,
 }
@@ -154,14 +154,14 @@ impl Tokeninfo {
     fn attempt(&self, token: &IdToken, deadline: Instant) -> Result<Judged, Attempt> {
         let answer =
             self.client.get(&[("id_token", token.expose())], deadline).map_err(Attempt::broken)?;
-        let date = answer.fields("Date").next().map(str::to_owned);
+        let date = answer.date();
         match answer.status {
             200 => Ok(Judged { body: Some(answer.body.map_err(Attempt::broken)?), date }),
             400 => Ok(Judged { body: None, date }),
             status => Err(Attempt {
                 cause: format!("tokeninfo answered with status {status}"),
                 retryable: status == 429 || status >= 500,
-                retry_after: retry_after(&answer),
+                retry_after: answer.retry_after(clock::now()),
             }),
         }
     }
@@ -170,7 +170,7 @@ impl Tokeninfo {
 /// An attempt that brought an answer: the body of a 200, or a refusal.
 struct Judged {
     body: Option<Vec<u8>>,
-    date: Option<String>,
+    date: Option<i64>,
 }
 
 /// An attempt that brought no answer.
@@ -188,11 +188,7 @@ impl Attempt {
     /// How long to wait before the one retry, if it makes sense and ends before the deadline.
     fn retry_pause(&self, deadline: Instant) -> Option<Duration> {
         let pause = self.retry_after.unwrap_or(RETRY_PAUSE);
-        (self.retryable && Instant::now() + pause < deadline).then_some(pause)
+        let left = deadline.saturating_duration_since(Instant::now());
+        (self.retryable && pause < left).then_some(pause)
     }
-}
-
-/// Seconds, as Google's front ends send them; the form with a date is not used there.
-fn retry_after(answer: &Answer) -> Option<Duration> {
-    answer.fields("Retry-After").next()?.parse().ok().map(Duration::from_secs)
 }

@@ -141,10 +141,14 @@ impl Verifier {
             KeyMode::Alone(keys) => by_keys(keys),
             KeyMode::Fallback(keys) => match by_tokeninfo(start + self.timeout / 2) {
                 Err(Failure::Unavailable { cause, retry_after }) => match by_keys(keys) {
-                    Err(Failure::Unavailable { cause: other, .. }) => Err(Failure::Unavailable {
-                        cause: format!("{cause}; {other}"),
-                        retry_after,
-                    }),
+                    Err(Failure::Unavailable { cause: other, retry_after: others }) => {
+                        Err(Failure::Unavailable {
+                            cause: format!("{cause}; {other}"),
+                            // Either suffices, so the sooner of the two counts.
+                            retry_after: retry_after
+                                .map(|seconds| seconds.min(others.unwrap_or(seconds))),
+                        })
+                    }
                     verdict => {
                         self.note_replaced(&cause, now);
                         verdict
@@ -234,7 +238,7 @@ fn signed_payload(
         KeyError::Unknown => {
             Failure::Refused("the token is signed with a key that Google does not have")
         }
-        KeyError::Unavailable(cause) => unavailable(cause),
+        KeyError::Unavailable { cause, retry_after } => Failure::Unavailable { cause, retry_after },
     })?;
     jws.payload(&key).ok_or(Failure::Refused("the token's signature is wrong"))
 }
@@ -265,8 +269,8 @@ pub fn hear(settings: &VerifierSettings, token: &IdToken) -> Vec<Statement> {
     let by_keys = || {
         let asked = Instant::now();
         let find = |kid: &str| {
-            let found =
-                find_keys(&settings.keys_url, start + timeout).map_err(KeyError::Unavailable)?;
+            let found = find_keys(&settings.keys_url, crate::clock::now(), start + timeout)
+                .map_err(|cause| KeyError::Unavailable { cause, retry_after: None })?;
             found.set.find(kid).ok_or(KeyError::Unknown)
         };
         let outcome = signed_payload(token, find).and_then(|claims| {

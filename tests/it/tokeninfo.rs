@@ -83,6 +83,9 @@ fn answers_that_are_none() {
     let mut headless = usual_claims();
     headless["exp"] = json!(null);
     cannot_say(status(200, "", &headless.to_string()));
+    let mut undated = usual_claims();
+    undated["iat"] = json!(null);
+    cannot_say(status(200, "", &undated.to_string()));
 }
 
 #[test]
@@ -165,6 +168,26 @@ fn googles_own_patience_is_passed_on() {
     let test = impatient();
     test.google.always(status(429, "Retry-After: 30\r\n", ""));
     assert_eq!(test.send(post_token(&token(json!({})))).header("Retry-After"), Some("30"));
+}
+
+#[test]
+fn no_wait_is_longer_than_an_hour() {
+    #[track_caller]
+    fn check(headers: &'static str, expected: &str) {
+        let test = impatient();
+        test.google.always(status(503, headers, ""));
+        let response = test.send(post_token(&token(json!({}))));
+        refused(&response, 503, "temporarily_unavailable");
+        assert_eq!(response.header("Retry-After"), Some(expected), "{headers}");
+    }
+    check("Retry-After: 3600\r\n", "3600");
+    check("Retry-After: 3601\r\n", "3600");
+    check("Retry-After: 9223372036854775807\r\n", "3600");
+    check("Retry-After: 18446744073709551615\r\n", "3600");
+    check("Retry-After: 99999999999999999999\r\n", "3600");
+    check("Retry-After: Fri, 31 Dec 9999 23:59:59 GMT\r\n", "3600");
+    check("Retry-After: -1\r\n", "5");
+    check("Retry-After: soon\r\n", "5");
 }
 
 #[test]

@@ -7,7 +7,6 @@ use url::Url;
 
 use super::settings;
 use crate::cli::output::report::Finding;
-use crate::cli::output::time::from_http_date;
 use crate::clock;
 use crate::google::{
     CLOCK_SKEW_SECONDS_MAX, Exchange, Failure, FetchedKeys, Tokeninfo, VerifierSettings, Verify,
@@ -68,7 +67,7 @@ pub fn endpoints(settings: &VerifierSettings) -> Vec<Finding> {
     let mut findings = Vec::new();
     let keys = (*verify != Verify::Tokeninfo).then(|| {
         findings.extend(stranger("keys-url", keys_url));
-        let keys = find_keys(keys_url, Instant::now() + tokeninfo.timeout);
+        let keys = find_keys(keys_url, clock::now(), Instant::now() + tokeninfo.timeout);
         findings.push(told_of_keys(settings, &keys));
         keys
     });
@@ -84,7 +83,7 @@ pub fn endpoints(settings: &VerifierSettings) -> Vec<Finding> {
     });
     let now = clock::now();
     let date = exchange.and_then(|exchange| exchange.date).or_else(|| keys?.ok()?.date);
-    findings.push(clock(date.as_deref(), now));
+    findings.push(clock(date, now));
     findings
 }
 
@@ -158,17 +157,17 @@ fn answer(url: &Url, exchange: &Exchange, has_keys: bool) -> Finding {
     }
 }
 
-fn clock(date: Option<&str>, now: i64) -> Finding {
+fn clock(date: Option<i64>, now: i64) -> Finding {
     const CHECK: &str = "clock";
     const ADVICE: &str = "set it, and keep it with NTP (timedatectl set-ntp true)";
-    let Some(theirs) = date.and_then(from_http_date) else {
+    let Some(theirs) = date else {
         return Finding::warning(
             CHECK,
             "could not be compared: Google told no time",
             "see what Google answered above",
         );
     };
-    let ahead = now - theirs;
+    let ahead = now.saturating_sub(theirs);
     let distance = humantime::format_duration(Duration::from_secs(ahead.unsigned_abs()));
     if ahead < -CLOCK_SKEW_SECONDS_MAX {
         return Finding::failure(

@@ -19,8 +19,3 @@ pub fn span(at: i64, now: i64) -> String {
     let distance = humantime::format_duration(Duration::from_secs(at.abs_diff(now)));
     if at > now { format!("in {distance}") } else { format!("{distance} ago") }
 }
-
-/// The time in a `Date` header (RFC 9110, 5.6.7), in unix seconds.
-pub fn from_http_date(text: &str) -> Option<i64> {
-    jiff::fmt::rfc2822::parse(text).ok().map(|date| date.timestamp().as_second())
-}

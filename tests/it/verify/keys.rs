@@ -118,8 +118,16 @@ fn a_flood_of_unknown_keys_costs_one_call_a_minute() {
     let (test, certs) = test("keys");
     test.app.keys().unwrap().refresh(NOW);
     for second in 0..180 {
-        for _ in 0..3 {
-            refused(&test.send_at(post_token(&of_no_key()), NOW + second), 401, "invalid_token");
+        for number in 0..3 {
+            let response = test.send_at(post_token(&of_no_key()), NOW + second);
+            // Only a fetch of its own tells a token that its key does not exist.
+            if second > 0 && second % 60 == 0 && number == 0 {
+                refused(&response, 401, "invalid_token");
+            } else {
+                refused(&response, 503, "temporarily_unavailable");
+                let seconds = (60 - second % 60).to_string();
+                assert_eq!(response.header("Retry-After"), Some(seconds.as_str()));
+            }
         }
         assert_eq!(test.send_at(post_token(&FIRST.token(json!({}))), NOW + second).status, 200);
     }
@@ -131,8 +139,12 @@ fn a_key_that_cannot_be_asked_about_is_not_called_unknown() {
     let (test, certs) = test("keys");
     test.app.keys().unwrap().refresh(NOW);
     certs.always(status(503));
-    // Within the minute the last answer holds; then Google is asked, and cannot say.
-    refused(&test.send_at(post_token(&token_at(&SECOND, NOW)), NOW + 59), 401, "invalid_token");
+    // Within the minute Google is not asked again; then it is, and cannot say.
+    refused(
+        &test.send_at(post_token(&token_at(&SECOND, NOW)), NOW + 59),
+        503,
+        "temporarily_unavailable",
+    );
     refused(
         &test.send_at(post_token(&token_at(&SECOND, NOW)), NOW + 60),
         503,
@@ -150,6 +162,39 @@ fn a_key_that_cannot_be_asked_about_is_not_called_unknown() {
         200,
         "and nothing of it is remembered"
     );
+}
+
+#[test]
+fn a_key_published_just_after_a_fetch_costs_a_wait_and_no_refusal() {
+    let (test, certs) = test("keys");
+    test.app.keys().unwrap().refresh(NOW);
+    certs.always(published(&jwk_set(&[FIRST.jwk(), SECOND.jwk()]), 3600));
+    let token = token_at(&SECOND, NOW);
+    for (second, wait) in [(1, "59"), (30, "30"), (59, "1")] {
+        let response = test.send_at(post_token(&token), NOW + second);
+        refused(&response, 503, "temporarily_unavailable");
+        assert_eq!(response.header("Retry-After"), Some(wait));
+    }
+    assert_eq!(certs.calls().len(), 1);
+    assert_eq!(test.send_at(post_token(&token), NOW + 60).status, 200);
+}
+
+#[test]
+fn a_fetch_that_began_before_the_token_came_does_not_refuse_it() {
+    let (test, certs) = test("keys");
+    test.app.keys().unwrap().refresh(NOW);
+    let first = published(&jwk_set(&[FIRST.jwk()]), 3600);
+    certs.always(Answer::After(Duration::from_millis(300), Box::new(first)));
+    thread::scope(|scope| {
+        let asker = scope.spawn(|| test.send_at(post_token(&of_no_key()), NOW + 60));
+        while certs.calls().len() < 2 {
+            thread::yield_now();
+        }
+        let response = test.send_at(post_token(&token_at(&SECOND, NOW)), NOW + 60);
+        refused(&response, 503, "temporarily_unavailable");
+        assert_eq!(response.header("Retry-After"), Some("60"));
+        refused(&asker.join().unwrap(), 401, "invalid_token");
+    });
 }
 
 #[test]
@@ -308,6 +353,7 @@ fn saved_keys_are_no_better_than_others() {
     assert_eq!(saved(&good, HOUR + DAY - 1), 200);
     assert_eq!(saved(&good, HOUR + DAY), 503);
     assert_eq!(saved("{}", 0), 503);
+    assert_eq!(saved(&good, i64::MAX - HOUR), 503);
 }
 
 #[test]

@@ -65,13 +65,18 @@ fn claims_get_the_same_verdict() {
         ("long expired", json!({"exp": NOW - DAY}), BAD),
         ("a day", json!({"exp": NOW + DAY}), GOOD),
         ("more than a day", json!({"exp": NOW + DAY + 1}), BAD),
-        ("exp as a string", json!({"exp": (NOW + 60).to_string()}), GOOD),
         ("exp as a fraction", json!({"exp": NOW as f64 + 60.5}), BAD),
         ("exp as a list", json!({"exp": [NOW + 60]}), BAD),
         ("no exp", json!({"exp": null}), BAD),
         ("a clock that is ahead", json!({"iat": NOW + 300}), GOOD),
         ("issued tomorrow", json!({"iat": NOW + 301}), BAD),
-        ("no iat", json!({"iat": null}), GOOD),
+        ("no iat", json!({"iat": null}), BAD),
+        ("an iat of 0", json!({"iat": 0}), BAD),
+        ("an iat of 1", json!({"iat": 1}), GOOD),
+        ("valid in five minutes", json!({"nbf": NOW + 300}), GOOD),
+        ("valid later", json!({"nbf": NOW + 301}), BAD),
+        ("no nbf", json!({"nbf": null}), GOOD),
+        ("nbf as a list", json!({"nbf": [NOW]}), BAD),
         ("a sub of 255", json!({"sub": long, "email": null}), GOOD),
         ("a sub of 256", json!({"sub": format!("{long}1")}), BAD),
         ("a sub that is not ASCII", json!({"sub": "1é"}), BAD),
@@ -160,8 +165,6 @@ fn headers_and_signatures_get_the_same_verdict() {
             "a certificate named by its address",
             attacker(json!({"x5u": elsewhere.url(), "x5c": ["MIIB"]})),
         ),
-        ("a kid of its own", attacker(json!({"kid": "second"}))),
-        ("a key of 1024 bits", WEAK_TOKEN.to_owned()),
         ("alg none", format!("{}.{payload}.", segment(r#"{"alg":"none","kid":"first"}"#))),
         (
             "alg none with a signature",
@@ -179,7 +182,6 @@ fn headers_and_signatures_get_the_same_verdict() {
         ("no alg", with("alg", Value::Null)),
         ("no kid", with("kid", Value::Null)),
         ("a kid that is a number", with("kid", json!(1))),
-        ("an empty kid", with("kid", json!(""))),
         ("crit", with("crit", json!(["exp"]))),
         ("an unencoded payload", with("crit", json!(["b64"]))),
         ("a header that is no object", FIRST.sign(&json!([]), &claims(json!({})).to_string())),
@@ -192,6 +194,11 @@ fn headers_and_signatures_get_the_same_verdict() {
         ways.agree(what, &token, None, BAD);
     }
     ways.agree("what they were made of", &good, None, GOOD);
+    let unknown = ["second", ""].map(|kid| attacker(json!({"kid": kid})));
+    for token in unknown.iter().map(String::as_str).chain([WEAK_TOKEN]) {
+        // Only keys fetched after the question tell that there is none of that name.
+        Ways::open().agree("a key that does not count", token, None, BAD);
+    }
     assert_eq!(elsewhere.calls().len(), 0, "nobody goes where a token points");
 }
 
@@ -204,6 +211,9 @@ fn what_tokeninfo_may_overlook_the_keys_refuse() {
         FIRST.sign_segments(&format!("{}.{}", segment(&doubled), segment(&usual))),
         FIRST.sign(&json!({"alg": "RS256", "kid": "first", "typ": "secevent+jwt"}), &usual),
         FIRST.token(json!({"sub": 1})),
+        FIRST.token(json!({"exp": (NOW + 60).to_string()})),
+        FIRST.token(json!({"iat": NOW.to_string()})),
+        FIRST.token(json!({"nbf": NOW.to_string()})),
     ] {
         assert_eq!(verdict(&test, &token, None), (401, Some("invalid_token".to_owned())));
     }

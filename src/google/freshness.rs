@@ -1,0 +1,74 @@
+//! How long an answer may be used without asking again: RFC 9111, as a private cache reads it.
+
+use std::time::UNIX_EPOCH;
+
+use super::client::Answer;
+
+/// Seconds for which an answer that came at `now` stays fresh; `heuristic` less its age if it does not say (4.2.2).
+pub fn fresh_seconds(answer: &Answer, heuristic: u64, now: i64) -> u64 {
+    let directives: Vec<_> =
+        answer.fields("Cache-Control").flat_map(list_items).map(directive).collect();
+    let first = |name: &str| {
+        directives.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|found| found.1)
+    };
+    if first("no-store").is_some() || first("no-cache").is_some() {
+        return 0;
+    }
+    let date = answer.date();
+    // 4.2.1: what cannot be read counts as stale, and of several values the first counts.
+    let lifetime = match (first("max-age"), answer.fields("Expires").next()) {
+        (Some(argument), _) => argument.and_then(delta_seconds).unwrap_or(0),
+        (None, Some(expires)) => {
+            http_date(expires).map_or(0, |at| elapsed(date.unwrap_or(now), at))
+        }
+        (None, None) => heuristic,
+    };
+    // 4.2.3. The delay of the answer is counted, for `now` is when it was asked for.
+    let apparent_age = date.map_or(0, |date| elapsed(date, now));
+    let age = answer.fields("Age").flat_map(list_items).next().and_then(delta_seconds).unwrap_or(0);
+    lifetime.saturating_sub(age.max(apparent_age))
+}
+
+/// Seconds in a header (1.2.2). A number too large for us is the largest we have.
+pub fn delta_seconds(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+/// A time in a header (RFC 9110, section 5.6.7), in unix seconds.
+pub fn http_date(text: &str) -> Option<i64> {
+    let time = httpdate::parse_http_date(text.trim()).ok()?;
+    i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
+}
+
+/// Seconds from one time to another, and 0 if that is earlier.
+fn elapsed(from: i64, to: i64) -> u64 {
+    to.saturating_sub(from).max(0).unsigned_abs()
+}
+
+/// The items of a list (RFC 9110, section 5.6.1). A comma in quotes belongs to its item.
+fn list_items(field: &str) -> impl Iterator<Item = &str> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    field.split(move |character| {
+        let was_escaped = std::mem::take(&mut is_escaped);
+        match character {
+            '\\' if is_quoted && !was_escaped => is_escaped = true,
+            '"' if !was_escaped => is_quoted = !is_quoted,
+            _ => {}
+        }
+        character == ',' && !is_quoted
+    })
+}
+
+/// The name of a directive and its argument, which may be in quotes (5.2).
+fn directive(item: &str) -> (&str, Option<&str>) {
+    match item.split_once('=') {
+        Some((name, argument)) => {
+            let argument = argument.trim();
+            let unquoted = argument.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+            (name.trim(), Some(unquoted.unwrap_or(argument)))
+        }
+        None => (item.trim(), None),
+    }
+}
