@@ -93,12 +93,12 @@ impl Session {
 
     /// Whether it ended because nobody used it for so long.
     pub fn is_idle(&self, now: i64, idle_seconds: i64) -> bool {
-        self.kind == SessionKind::Session && now - self.last_seen_at >= idle_seconds
+        self.kind == SessionKind::Session && now.saturating_sub(self.last_seen_at) >= idle_seconds
     }
 
     /// Whether its use at that time is to be written down.
     pub fn is_touch_due(&self, now: i64) -> bool {
-        now - self.last_seen_at >= TOUCH_SECONDS
+        now.saturating_sub(self.last_seen_at) >= TOUCH_SECONDS
     }
 
     /// Reads `SESSION_COLUMNS`, which begin the row.

@@ -4,6 +4,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use maud::{Markup, html};
 
+/// The end of the year 9999, after which RFC 3339 has no times. Other programs write to the database, too.
+const SECONDS_MAX: i64 = 253_402_300_799;
+
 /// That time (unix seconds) for people and programs.
 pub fn moment(seconds: i64) -> Markup {
     html! { time datetime=(rfc3339(seconds)) { (minute(seconds)) } }
@@ -16,7 +19,7 @@ pub fn minute(seconds: i64) -> String {
 
 /// How long ago that time was, for people; the time itself for programs, and for whoever points at it.
 pub fn ago(seconds: i64, now: i64) -> Markup {
-    let text = match now - seconds {
+    let text = match now.saturating_sub(seconds) {
         ..60 => "just now".to_owned(),
         elapsed @ 60..3_600 => format!("{} min ago", elapsed / 60),
         elapsed @ 3_600..86_400 => format!("{} h ago", elapsed / 3_600),
@@ -37,6 +40,22 @@ pub fn day_of(seconds: i64) -> String {
 }
 
 fn rfc3339(seconds: i64) -> String {
-    let time = UNIX_EPOCH + Duration::from_secs(seconds.max(0).unsigned_abs());
+    let time = UNIX_EPOCH + Duration::from_secs(seconds.clamp(0, SECONDS_MAX).unsigned_abs());
     humantime::format_rfc3339_seconds(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_number_is_shown() {
+        assert_eq!(minute(1_800_000_000), "2027-01-15 08:00 UTC");
+        for (seconds, day) in
+            [(SECONDS_MAX, "9999-12-31"), (i64::MAX, "9999-12-31"), (i64::MIN, "1970-01-01")]
+        {
+            assert_eq!(day_of(seconds), day);
+            assert!(ago(seconds, 0).0.contains(day));
+        }
+    }
 }
