@@ -2,13 +2,17 @@
 
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::stop::Stop;
 use crate::cli::output::report::{Finding, Report, Verdict};
 use crate::cli::output::time::{local, span};
 use crate::clock;
 use crate::config::{self, VerifyOptions};
-use crate::google::{self, Claimed, Failure, Identity, Policy, Rejection, Statement, VerifiedBy};
+use crate::google::{
+    self, Claimed, Expected, Failure, Identity, Policy, Question, Rejection, Statement, VerifiedBy,
+    Verifier,
+};
 use crate::store::{Inspection, Refusal};
 use crate::token::{ID_TOKEN_BYTES_MAX, IdToken, PastedToken};
 
@@ -54,25 +58,26 @@ pub fn verify(options: &VerifyOptions) -> Result<(), Stop> {
     };
     report.add(finding("shape", Verdict::Ok, format!("{} bytes in {segments}", text.len())))?;
 
-    let mut statements = google::hear(&verifier, &token);
-    let last = statements.pop();
-    for statement in &statements {
-        // Others were asked in its place, so it decides nothing.
-        report.add(Finding { verdict: Verdict::Warning, ..heard(statement) })?;
+    let now = clock::now();
+    let expected =
+        Expected { audiences: &options.serve.client_id, nonce: options.nonce.as_deref(), now };
+    // It has fetched nothing yet, and remembers nothing.
+    let verifier = Verifier::new(&verifier, None, &Arc::default());
+    let decision = verifier.decide(&Question { token: &token, expected, client: None });
+    if let Some(statement) = &decision.unanswered {
+        // The keys were asked in its place, so it decides nothing.
+        report.add(Finding { verdict: Verdict::Warning, ..unavailable(statement) })?;
     }
-    last.as_ref().map_or(Ok(()), |statement| report.add(heard(statement)))?;
-    // Without Google's word, what the token says of itself may still tell why.
-    let vouched = last.and_then(|statement| statement.outcome.ok());
-    let is_vouched = vouched.is_some();
-    let Some(document) = vouched.or_else(|| token.payload()) else {
+    let Statement { by, claims, .. } = &decision.decisive;
+    report.add(heard(&decision.decisive))?;
+    // If nothing vouches for the token, what it says of itself may still tell why.
+    let Some(document) = claims.clone().or_else(|| token.payload()) else {
         report.add(finding("claims", Verdict::Unknown, "there are none to look at"))?;
         return conclude(report, None);
     };
-    let now = clock::now();
-    let (rules, claimed) =
-        Identity::explain(&document, &options.serve.client_id, options.nonce.as_deref(), now);
+    let (rules, claimed) = Identity::explain(&document, *by, &expected);
     for rule in rules {
-        report.add(explained(&rule, is_vouched, claimed.as_ref(), now))?;
+        report.add(explained(&rule, claims.is_some(), claimed.as_ref(), now))?;
     }
     if let Some(claimed) = &claimed {
         report.add(admitted(&policy, claimed))?;
@@ -105,25 +110,32 @@ fn heard(statement: &Statement) -> Finding {
     let took = statement.took.as_millis();
     let key =
         statement.kid.as_ref().map(|kid| format!(" (RS256, key {kid:?})")).unwrap_or_default();
-    let (verdict, detail) = match (&statement.outcome, statement.by) {
-        (Ok(_), VerifiedBy::Tokeninfo) => {
+    let (verdict, detail) = match (&statement.claims, &statement.verdict, statement.by) {
+        (Some(_), _, VerifiedBy::Tokeninfo) => {
             (Verdict::Ok, format!("Google vouches for it, after {took} ms"))
         }
-        (Ok(_), VerifiedBy::Keys) => {
+        (Some(_), _, VerifiedBy::Keys) => {
             (Verdict::Ok, format!("Google has signed it{key}, after {took} ms"))
         }
-        (Err(Failure::Refused(_)), VerifiedBy::Tokeninfo) => (
+        (None, Err(Failure::Refused(_)), VerifiedBy::Tokeninfo) => (
             Verdict::Failure,
             format!("Google refuses it, after {took} ms: it is malformed, altered or expired"),
         ),
-        (Err(Failure::Refused(reason)), VerifiedBy::Keys) => {
+        (None, Err(Failure::Refused(reason)), VerifiedBy::Keys) => {
             (Verdict::Failure, format!("{reason}{key}"))
         }
-        (Err(Failure::Unavailable { cause, .. }), _) => {
-            (Verdict::Unknown, format!("{cause}, after {took} ms"))
-        }
+        (None, _, _) => return unavailable(statement),
     };
     finding(statement.by.as_str(), verdict, detail)
+}
+
+fn unavailable(statement: &Statement) -> Finding {
+    let cause = match &statement.verdict {
+        Err(Failure::Unavailable { cause, .. }) => cause,
+        _ => "no answer",
+    };
+    let detail = format!("{cause}, after {} ms", statement.took.as_millis());
+    finding(statement.by.as_str(), Verdict::Unknown, detail)
 }
 
 fn explained(
@@ -136,7 +148,7 @@ fn explained(
     let shown = match rule.rule {
         "claims" if is_vouched => "complete".into(),
         "claims" => "complete, but they are the token's own: Google does not vouch for them".into(),
-        "exp" | "iat" => claim
+        "exp" | "iat" | "nbf" => claim
             .parse()
             .map_or(claim.to_owned(), |at| format!("{} ({})", local(at), span(at, now))),
         "profile" => claimed.map(described).unwrap_or_default(),

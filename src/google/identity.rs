@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use serde_json::Value;
 
+use super::verifier::VerifiedBy;
 use crate::json::Fields;
 use crate::profile::{Profile, is_authoritative};
 
@@ -53,72 +54,74 @@ pub struct Finding {
 }
 
 /// What the rules compare claims with.
-struct Expected<'a> {
-    audiences: &'a [String],
-    nonce: Option<&'a str>,
-    now: i64,
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// Client IDs of ours, one of which `aud` must be.
+    pub audiences: &'a [String],
+    /// The `nonce` that came with the token.
+    pub nonce: Option<&'a str>,
+    /// Unix seconds.
+    pub now: i64,
 }
 
 type Rule = fn(&Claims, &Expected) -> Result<(), Rejection>;
 
 /// Every rule, in the order in which they are asked.
-const RULES: [(&str, Rule); 8] = [
+const RULES: [(&str, Rule); 9] = [
     ("claims", complete),
     ("iss", issuer),
     ("aud", audience),
     ("exp", expiry),
     ("iat", issued_at),
+    ("nbf", not_before),
     ("sub", subject),
     ("nonce", nonce),
     ("profile", |claims, _| claims.claimed().map(drop)),
 ];
 
 impl Identity {
-    /// Reads the claims in `document`, a JSON object whose values are strings (as tokeninfo writes them) or JSON
-    /// types (as the token itself has them), and asks every rule. `now` is in unix seconds.
+    /// Reads the claims in `document`, a JSON object, and applies every rule. In a signed token, times are numbers;
+    /// tokeninfo may write any value as a string.
     ///
     /// # Errors
-    /// [`Rejection::Unreadable`] if it is no object or `iss`, `sub`, `aud` or `exp` is absent or null;
-    /// [`Rejection::Invalid`] for any value or field that is not as it must be, a repeated field included.
+    /// [`Rejection::Unreadable`] if it is not an object or one of `iss`, `sub`, `aud`, `iat` and `exp` is absent or
+    /// null; [`Rejection::Invalid`] for any value that breaks a rule, and for a repeated field.
     pub fn verify(
         document: &[u8],
-        audiences: &[String],
-        nonce: Option<&str>,
-        now: i64,
+        by: VerifiedBy,
+        expected: &Expected,
     ) -> Result<Identity, Rejection> {
-        let claims = Claims::parse(document)?;
-        let expected = Expected { audiences, nonce, now };
-        RULES.iter().try_for_each(|(_, rule)| rule(&claims, &expected))?;
+        let claims = Claims::parse(document, by)?;
+        RULES.iter().try_for_each(|(_, rule)| rule(&claims, expected))?;
         claims.claimed().map(Identity)
     }
 
-    /// What every rule of [`Identity::verify`] finds, and whom the claims speak of if they can be read: for somebody
+    /// What every rule of [`Identity::verify`] finds, and whom the claims speak of if they can be read: for an operator
     /// who asks why. It proves nothing.
     pub fn explain(
         document: &[u8],
-        audiences: &[String],
-        nonce: Option<&str>,
-        now: i64,
+        by: VerifiedBy,
+        expected: &Expected,
     ) -> (Vec<Finding>, Option<Claimed>) {
-        let claims = match Claims::parse(document) {
+        let claims = match Claims::parse(document, by) {
             Ok(claims) => claims,
             Err(rejection) => {
                 let unread = Finding { rule: RULES[0].0, claim: None, verdict: Err(rejection) };
                 return (vec![unread], None);
             }
         };
-        let expected = Expected { audiences, nonce, now };
         let finding = |&(name, rule): &(_, Rule)| Finding {
             rule: name,
             claim: claims.shown(name),
-            verdict: rule(&claims, &expected),
+            verdict: rule(&claims, expected),
         };
         (RULES.iter().map(finding).collect(), claims.claimed().ok())
     }
 }
 
 fn complete(claims: &Claims, _: &Expected) -> Result<(), Rejection> {
-    let present = ["iss", "aud", "sub", "exp"].iter().all(|name| claims.value(name).is_some());
+    let required = ["iss", "aud", "sub", "iat", "exp"];
+    let present = required.iter().all(|name| claims.value(name).is_some());
     if present { Ok(()) } else { Err(ABSENT) }
 }
 
@@ -141,20 +144,32 @@ fn expiry(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
     if expires_at <= expected.now {
         return Err(Invalid("the token has expired"));
     }
-    if expires_at - expected.now > EXPIRY_SECONDS_MAX {
+    if expires_at.saturating_sub(expected.now) > EXPIRY_SECONDS_MAX {
         return Err(Invalid("the token expires more than a day ahead"));
     }
     Ok(())
 }
 
 fn issued_at(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
-    if claims
-        .seconds("iat")?
-        .is_some_and(|issued_at| issued_at - expected.now > CLOCK_SKEW_SECONDS_MAX)
-    {
+    let issued_at = claims.seconds("iat")?.ok_or(ABSENT)?;
+    if issued_at == 0 {
+        return Err(Invalid("the token's iat is 0"));
+    }
+    if is_too_far_ahead(issued_at, expected.now) {
         return Err(Invalid("the token was issued in the future (is this server's clock right?)"));
     }
     Ok(())
+}
+
+fn not_before(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
+    if claims.seconds("nbf")?.is_some_and(|from| is_too_far_ahead(from, expected.now)) {
+        return Err(Invalid("the token is not valid yet (is this server's clock right?)"));
+    }
+    Ok(())
+}
+
+fn is_too_far_ahead(at: i64, now: i64) -> bool {
+    at.saturating_sub(now) > CLOCK_SKEW_SECONDS_MAX
 }
 
 fn subject(claims: &Claims, _: &Expected) -> Result<(), Rejection> {
@@ -220,20 +235,23 @@ impl Deref for Claimed {
     }
 }
 
-const ABSENT: Rejection = Unreadable("the answer lacks iss, sub, aud or exp");
+const ABSENT: Rejection = Unreadable("the answer lacks iss, sub, aud, iat or exp");
 const WRONG_TYPE: Rejection = Invalid("a claim of the token is empty or has the wrong type");
 
 /// Claims by name: absent and null are the same, empty is wrong.
-struct Claims(Fields);
+struct Claims {
+    fields: Fields,
+    by: VerifiedBy,
+}
 
 impl Claims {
-    fn parse(document: &[u8]) -> Result<Claims, Rejection> {
+    fn parse(document: &[u8], by: VerifiedBy) -> Result<Claims, Rejection> {
         let fields =
             Fields::parse(document).map_err(|_| Unreadable("the answer is not a JSON object"))?;
         if fields.has_duplicates() {
             return Err(Invalid("the token's claims repeat a field"));
         }
-        Ok(Claims(fields))
+        Ok(Claims { fields, by })
     }
 
     fn claimed(&self) -> Result<Claimed, Rejection> {
@@ -267,7 +285,7 @@ impl Claims {
     }
 
     fn value(&self, name: &str) -> Option<&Value> {
-        self.0.first(name).filter(|value| !value.is_null())
+        self.fields.first(name).filter(|value| !value.is_null())
     }
 
     fn text(&self, name: &str) -> Result<Option<String>, Rejection> {
@@ -292,14 +310,17 @@ impl Claims {
         }
     }
 
+    /// RFC 7519, section 2: a time in a token is a number. Only tokeninfo writes it as a string.
     fn seconds(&self, name: &str) -> Result<Option<i64>, Rejection> {
-        let seconds = match self.value(name) {
-            None => return Ok(None),
-            Some(Value::Number(number)) => number.as_i64(),
-            Some(Value::String(text)) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+        let seconds = match (self.value(name), self.by) {
+            (None, _) => return Ok(None),
+            (Some(Value::Number(number)), _) => number.as_i64(),
+            (Some(Value::String(text)), VerifiedBy::Tokeninfo)
+                if text.bytes().all(|byte| byte.is_ascii_digit()) =>
+            {
                 text.parse().ok()
             }
-            Some(_) => None,
+            _ => None,
         };
         seconds.filter(|seconds| *seconds >= 0).map(Some).ok_or(WRONG_TYPE)
     }

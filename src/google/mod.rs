@@ -14,9 +14,13 @@ mod policy;
 pub mod demo;
 
 pub use client::proxy_for;
-pub use identity::{CLOCK_SKEW_SECONDS_MAX, Claimed, Finding, ISSUERS, Identity, Rejection};
+pub use identity::{
+    CLOCK_SKEW_SECONDS_MAX, Claimed, Expected, Finding, ISSUERS, Identity, Rejection,
+};
 pub use jwks::KeySet;
 pub use keys::{FetchedKeys, Keys, find_keys};
 pub use policy::{AllowList, NOT_ON_THE_LIST, Policy};
 pub use tokeninfo::{Exchange, Tokeninfo, TokeninfoSettings};
-pub use verifier::{Failure, Statement, VerifiedBy, Verifier, VerifierSettings, Verify, hear};
+pub use verifier::{
+    Decision, Failure, Question, Statement, VerifiedBy, Verifier, VerifierSettings, Verify,
+};

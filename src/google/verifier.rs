@@ -1,16 +1,16 @@
 //! The ways to one [`Identity`]: Google's word about a token, or its signature on it.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use url::Url;
 
-use super::identity::{Identity, Rejection};
-use super::jwks::RsaKey;
+use super::identity::{Expected, Identity, Rejection};
 use super::jws::Jws;
-use super::keys::{KeyError, Keys, find_keys};
-use super::tokeninfo::{Exchange, Tokeninfo, TokeninfoSettings};
+use super::keys::{KeyError, Keys};
+use super::tokeninfo::{Tokeninfo, TokeninfoSettings};
 use crate::metrics::{Metrics, Reading};
 use crate::published_keys::PublishedKeys;
 use crate::token::IdToken;
@@ -41,12 +41,12 @@ pub struct VerifierSettings {
     pub keys_url: Url,
 }
 
-/// What a verified token was verified by.
+/// What vouches for a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VerifiedBy {
     /// A 200 from tokeninfo.
     Tokeninfo,
-    /// A good signature by a current key of Google's.
+    /// A good signature by one of Google's current keys.
     Keys,
 }
 
@@ -60,6 +60,17 @@ impl VerifiedBy {
     }
 }
 
+/// A token, and who wants to know about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The token.
+    pub token: &'a IdToken,
+    /// What its claims must agree with.
+    pub expected: Expected<'a>,
+    /// The client's address. Clients take turns at Google by it.
+    pub client: Option<IpAddr>,
+}
+
 /// Why there is no identity.
 #[derive(Debug)]
 pub enum Failure {
@@ -69,9 +80,33 @@ pub enum Failure {
     Unavailable {
         /// What happened, without token and URL.
         cause: String,
-        /// Seconds that Google asked us to wait.
+        /// Seconds after which it may be known, if anything tells.
         retry_after: Option<u64>,
     },
+}
+
+/// How a token was judged.
+#[derive(Debug)]
+pub struct Decision {
+    /// What tokeninfo said, if it could not answer and the keys were asked in its place.
+    pub unanswered: Option<Statement>,
+    /// What counts.
+    pub decisive: Statement,
+}
+
+/// What tokeninfo or the keys say about a token.
+#[derive(Debug)]
+pub struct Statement {
+    /// What was asked.
+    pub by: VerifiedBy,
+    /// The claims that it vouches for, if it does.
+    pub claims: Option<Vec<u8>>,
+    /// What follows from them, or why there are none.
+    pub verdict: Result<Identity, Failure>,
+    /// The name of the key that the token says it is signed with, if that was looked at.
+    pub kid: Option<String>,
+    /// From the question to the answer.
+    pub took: Duration,
 }
 
 /// Verifies tokens the way the operator chose.
@@ -110,55 +145,51 @@ impl Verifier {
         }
     }
 
-    /// Whether Google vouches for the token, and it is for one of those audiences, at that time (unix seconds). Takes no
-    /// longer than the timeout.
+    /// Whether Google vouches for the token, and its claims are as expected. Takes no longer than the timeout.
     ///
     /// # Errors
     /// [`Failure`].
-    pub fn verify(
-        &self,
-        token: &IdToken,
-        audiences: &[String],
-        nonce: Option<&str>,
-        now: i64,
-    ) -> Result<(Identity, VerifiedBy), Failure> {
+    pub fn verify(&self, question: &Question) -> Result<(Identity, VerifiedBy), Failure> {
+        let Decision { unanswered, decisive } = self.decide(question);
+        let verdict = decisive.verdict.map(|identity| (identity, decisive.by));
+        match (unanswered.map(|statement| statement.verdict), verdict) {
+            (
+                Some(Err(Failure::Unavailable { cause, retry_after })),
+                Err(Failure::Unavailable { cause: other, retry_after: others }),
+            ) => Err(Failure::Unavailable {
+                cause: format!("{cause}; {other}"),
+                // Either suffices, so the sooner of the two counts.
+                retry_after: retry_after.map(|seconds| seconds.min(others.unwrap_or(seconds))),
+            }),
+            (Some(Err(Failure::Unavailable { cause, .. })), verdict) => {
+                self.note_replaced(&cause, question.expected.now);
+                verdict
+            }
+            (_, verdict) => {
+                self.note_answered(question.expected.now);
+                verdict
+            }
+        }
+    }
+
+    /// The same with its steps, for an operator who asks why. Nothing is noted or logged.
+    pub fn decide(&self, question: &Question) -> Decision {
         let start = Instant::now();
         let deadline = start + self.timeout;
-        let by_tokeninfo = |deadline| {
-            let claims = self.tokeninfo.ask(token, deadline)?;
-            Identity::verify(&claims, audiences, nonce, now).map_err(|rejection| match rejection {
-                Rejection::Unreadable(cause) => unavailable(format!("tokeninfo: {cause}")),
-                Rejection::Invalid(reason) => Failure::Refused(reason),
-            })
-        };
-        let by_keys = |keys| {
-            by_keys(keys, token, audiences, nonce, now, deadline).map(|id| (id, VerifiedBy::Keys))
-        };
+        let decided = |decisive| Decision { unanswered: None, decisive };
         match &self.keys {
-            KeyMode::Never => {
-                by_tokeninfo(deadline).map(|identity| (identity, VerifiedBy::Tokeninfo))
-            }
-            KeyMode::Alone(keys) => by_keys(keys),
-            KeyMode::Fallback(keys) => match by_tokeninfo(start + self.timeout / 2) {
-                Err(Failure::Unavailable { cause, retry_after }) => match by_keys(keys) {
-                    Err(Failure::Unavailable { cause: other, retry_after: others }) => {
-                        Err(Failure::Unavailable {
-                            cause: format!("{cause}; {other}"),
-                            // Either suffices, so the sooner of the two counts.
-                            retry_after: retry_after
-                                .map(|seconds| seconds.min(others.unwrap_or(seconds))),
-                        })
-                    }
-                    verdict => {
-                        self.note_replaced(&cause, now);
-                        verdict
-                    }
-                },
-                verdict => {
-                    self.note_answered(now);
-                    verdict.map(|identity| (identity, VerifiedBy::Tokeninfo))
+            KeyMode::Never => decided(by_tokeninfo(&self.tokeninfo, question, deadline)),
+            KeyMode::Alone(keys) => decided(by_keys(keys, question, deadline)),
+            KeyMode::Fallback(keys) => {
+                let first = by_tokeninfo(&self.tokeninfo, question, start + self.timeout / 2);
+                match first.verdict {
+                    Err(Failure::Unavailable { .. }) => Decision {
+                        unanswered: Some(first),
+                        decisive: by_keys(keys, question, deadline),
+                    },
+                    _ => decided(first),
                 }
-            },
+            }
         }
     }
 
@@ -209,97 +240,57 @@ impl Verifier {
     }
 }
 
-fn by_keys(
-    keys: &Keys,
-    token: &IdToken,
-    audiences: &[String],
-    nonce: Option<&str>,
-    now: i64,
-    deadline: Instant,
-) -> Result<Identity, Failure> {
-    let payload = signed_payload(token, |kid| keys.find(kid, now, deadline))?;
-    Identity::verify(&payload, audiences, nonce, now).map_err(|rejection| match rejection {
-        // What Google has signed is the token itself, and no failure on its way here.
-        Rejection::Unreadable(_) => NOT_CLAIMS,
-        Rejection::Invalid(reason) => Failure::Refused(reason),
-    })
+fn by_tokeninfo(tokeninfo: &Tokeninfo, question: &Question, deadline: Instant) -> Statement {
+    let start = Instant::now();
+    let by = VerifiedBy::Tokeninfo;
+    let (claims, verdict) = match tokeninfo.ask(question.token, deadline) {
+        Err(failure) => (None, Err(failure)),
+        Ok(claims) => {
+            let verdict = Identity::verify(&claims, by, &question.expected);
+            let failure = |rejection| match rejection {
+                Rejection::Unreadable(cause) => unavailable(format!("tokeninfo: {cause}")),
+                Rejection::Invalid(reason) => Failure::Refused(reason),
+            };
+            (Some(claims), verdict.map_err(failure))
+        }
+    };
+    Statement { by, claims, verdict, kid: None, took: start.elapsed() }
+}
+
+fn by_keys(keys: &Keys, question: &Question, deadline: Instant) -> Statement {
+    let start = Instant::now();
+    let by = VerifiedBy::Keys;
+    let jws = Jws::parse(question.token);
+    let kid = jws.as_ref().ok().map(|jws| jws.kid().to_owned());
+    let payload = jws.map_err(Failure::Refused).and_then(|jws| {
+        let key = keys.find(jws.kid(), question.expected.now, deadline)?;
+        jws.payload(&key).ok_or(Failure::Refused("the token's signature is wrong"))
+    });
+    let (claims, verdict) = match payload {
+        Err(failure) => (None, Err(failure)),
+        Ok(payload) => match Identity::verify(&payload, by, &question.expected) {
+            Ok(identity) => (Some(payload), Ok(identity)),
+            Err(Rejection::Invalid(reason)) => (Some(payload), Err(Failure::Refused(reason))),
+            // Google has signed the token itself; nothing was lost on its way here.
+            Err(Rejection::Unreadable(_)) => (None, Err(NOT_CLAIMS)),
+        },
+    };
+    Statement { by, claims, verdict, kid, took: start.elapsed() }
 }
 
 const NOT_CLAIMS: Failure =
-    Failure::Refused("the token's payload is no JSON object with iss, sub, aud and exp");
+    Failure::Refused("the token's payload is not a JSON object with iss, sub, aud, iat and exp");
 
-/// The token's payload, if the key that it names has signed it.
-fn signed_payload(
-    token: &IdToken,
-    find: impl FnOnce(&str) -> Result<Arc<RsaKey>, KeyError>,
-) -> Result<Vec<u8>, Failure> {
-    let jws = Jws::parse(token).map_err(Failure::Refused)?;
-    let key = find(jws.kid()).map_err(|no_key| match no_key {
-        KeyError::Unknown => {
-            Failure::Refused("the token is signed with a key that Google does not have")
-        }
-        KeyError::Unavailable { cause, retry_after } => Failure::Unavailable { cause, retry_after },
-    })?;
-    jws.payload(&key).ok_or(Failure::Refused("the token's signature is wrong"))
-}
-
-/// What one of those asked says about a token.
-#[derive(Debug)]
-pub struct Statement {
-    /// Who was asked.
-    pub by: VerifiedBy,
-    /// The claims that are vouched for, or why they are not.
-    pub outcome: Result<Vec<u8>, Failure>,
-    /// The name of the key that the token says it is signed with, if that was looked at.
-    pub kid: Option<String>,
-    /// From the question to the answer.
-    pub took: Duration,
-}
-
-/// What a [`Verifier`] that has not fetched anything yet is told about a token: one statement, or two if the keys had to
-/// be asked after tokeninfo. Nothing is remembered.
-pub fn hear(settings: &VerifierSettings, token: &IdToken) -> Vec<Statement> {
-    let start = Instant::now();
-    let timeout = settings.tokeninfo.timeout;
-    let by_tokeninfo = |patience| {
-        let tokeninfo = Tokeninfo::new(&settings.tokeninfo, Arc::default());
-        let Exchange { outcome, took, .. } = tokeninfo.exchange(token, start + patience);
-        Statement { by: VerifiedBy::Tokeninfo, outcome, kid: None, took }
-    };
-    let by_keys = || {
-        let asked = Instant::now();
-        let find = |kid: &str| {
-            let found = find_keys(&settings.keys_url, crate::clock::now(), start + timeout)
-                .map_err(|cause| KeyError::Unavailable { cause, retry_after: None })?;
-            found.set.find(kid).ok_or(KeyError::Unknown)
-        };
-        let outcome = signed_payload(token, find).and_then(|claims| {
-            if unreadable(&claims).is_some() { Err(NOT_CLAIMS) } else { Ok(claims) }
-        });
-        let kid = Jws::parse(token).ok().map(|jws| jws.kid().to_owned());
-        Statement { by: VerifiedBy::Keys, outcome, kid, took: asked.elapsed() }
-    };
-    match settings.verify {
-        Verify::Tokeninfo => vec![by_tokeninfo(timeout)],
-        Verify::Keys => vec![by_keys()],
-        Verify::Fallback => {
-            let mut first = by_tokeninfo(timeout / 2);
-            if let Some(cause) = first.outcome.as_ref().ok().and_then(|claims| unreadable(claims)) {
-                first.outcome = Err(unavailable(format!("tokeninfo: {cause}")));
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Failure {
+        match error {
+            KeyError::Unknown => {
+                Failure::Refused("the token is signed with a key that Google does not have")
             }
-            match first.outcome {
-                Err(Failure::Unavailable { .. }) => vec![first, by_keys()],
-                _ => vec![first],
+            KeyError::Unavailable { cause, retry_after } => {
+                Failure::Unavailable { cause, retry_after }
             }
         }
-    }
-}
-
-/// Why claims cannot be read, which does not depend on whom they are for.
-fn unreadable(claims: &[u8]) -> Option<&'static str> {
-    match Identity::verify(claims, &[], None, 0) {
-        Err(Rejection::Unreadable(cause)) => Some(cause),
-        _ => None,
     }
 }
 

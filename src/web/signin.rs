@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::app::App;
 use super::{origin, return_to, session_cookie, signin_request};
 use crate::error::Error;
-use crate::google::{Failure, Identity, VerifiedBy};
+use crate::google::{Expected, Failure, Identity, Question, VerifiedBy};
 use crate::http::{Request, Response};
 use crate::profile::Profile;
 use crate::store::{Event, EventKind, NewSession, Refusal, SessionKind, SignIn, SignedIn};
@@ -77,7 +77,7 @@ impl App {
         now: i64,
     ) -> Result<(SignedIn, SessionToken), Error> {
         let verified = self
-            .identify(token, nonce, now)
+            .identify(token, nonce, request, now)
             .inspect_err(|error| self.record_refusal(request, None, error, now))?;
         let (identity, verified_by) = &verified;
         let denied = |reason| Error::AccessDenied { reason, account: Some(account_name(identity)) };
@@ -127,16 +127,20 @@ impl App {
         &self,
         token: &IdToken,
         nonce: Option<&str>,
+        request: &Request,
         now: i64,
     ) -> Result<(Identity, VerifiedBy), Error> {
-        self.verifier.verify(token, &self.settings.client_ids, nonce, now).map_err(|failure| {
-            match failure {
-                Failure::Refused(reason) => Error::InvalidToken(reason),
-                Failure::Unavailable { cause, retry_after } => Error::Unavailable {
-                    cause,
-                    retry_after: retry_after.unwrap_or(Error::RETRY_AFTER_SECONDS),
-                },
-            }
+        let question = Question {
+            token,
+            expected: Expected { audiences: &self.settings.client_ids, nonce, now },
+            client: self.client_address(request),
+        };
+        self.verifier.verify(&question).map_err(|failure| match failure {
+            Failure::Refused(reason) => Error::InvalidToken(reason),
+            Failure::Unavailable { cause, retry_after } => Error::Unavailable {
+                cause,
+                retry_after: retry_after.unwrap_or(Error::RETRY_AFTER_SECONDS),
+            },
         })
     }
 

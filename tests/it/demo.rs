@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use hallpass::google::demo::{CLIENT_ID, DemoGoogle, PEOPLE};
-use hallpass::google::{Identity, Rejection};
+use hallpass::google::{Expected, Identity, Rejection, VerifiedBy};
 
 use crate::program::{hallpass, run};
 use crate::test_app::{HOUR, NOW};
@@ -129,14 +129,18 @@ fn its_tokens_expire_and_are_refused_when_altered_or_foreign() {
         document.contains(&format!("\"exp\":\"{}\"", NOW + HOUR)),
         "every value is a string: {document}"
     );
-    let identity =
-        Identity::verify(document.as_bytes(), &[CLIENT_ID.to_owned()], None, NOW).unwrap();
+    let judge = |audience: &str| {
+        let audiences = [audience.to_owned()];
+        let expected = Expected { audiences: &audiences, nonce: None, now: NOW };
+        Identity::verify(document.as_bytes(), VerifiedBy::Tokeninfo, &expected)
+    };
+    let identity = judge(CLIENT_ID).unwrap();
     assert_eq!(
         (identity.subject.as_str(), identity.email_authoritative),
         (PEOPLE[0].subject, true)
     );
     assert_eq!(
-        Identity::verify(document.as_bytes(), &["other".to_owned()], None, NOW).err(),
+        judge("other").err(),
         Some(Rejection::Invalid(
             "the token was issued for another app (its aud is no client id of this server)"
         ))

@@ -1,16 +1,23 @@
 //! What makes a token good, rule by rule, on both sides of every limit.
 
-use hallpass::google::{Identity, Rejection};
+use hallpass::google::{Expected, Identity, Rejection, VerifiedBy};
 use serde_json::{Value, json};
 
 use crate::test_app::{CLIENT_ID, DAY, NOW, usual_claims};
 
-/// Each time, what is explained and what is decided must agree.
+/// The verdict on claims that tokeninfo answered with.
 #[track_caller]
 fn verify(document: &str, nonce: Option<&str>) -> Result<Identity, Rejection> {
+    verify_by(VerifiedBy::Tokeninfo, document, nonce)
+}
+
+/// Each time, what is explained and what is decided must agree.
+#[track_caller]
+fn verify_by(by: VerifiedBy, document: &str, nonce: Option<&str>) -> Result<Identity, Rejection> {
     let audiences = [CLIENT_ID.to_owned(), "second".to_owned()];
-    let identity = Identity::verify(document.as_bytes(), &audiences, nonce, NOW);
-    let (findings, _) = Identity::explain(document.as_bytes(), &audiences, nonce, NOW);
+    let expected = Expected { audiences: &audiences, nonce, now: NOW };
+    let identity = Identity::verify(document.as_bytes(), by, &expected);
+    let (findings, _) = Identity::explain(document.as_bytes(), by, &expected);
     let explained = findings.iter().find_map(|finding| finding.verdict.err());
     assert_eq!(explained, identity.as_ref().err().copied(), "{document}");
     identity
@@ -67,7 +74,9 @@ fn audience_is_compared_whole() {
 
 #[test]
 fn no_audience_configured_is_not_any_audience() {
-    let verdict = Identity::verify(usual_claims().to_string().as_bytes(), &[], None, NOW);
+    let expected = Expected { audiences: &[], nonce: None, now: NOW };
+    let document = usual_claims().to_string();
+    let verdict = Identity::verify(document.as_bytes(), VerifiedBy::Tokeninfo, &expected);
     assert!(matches!(verdict, Err(Rejection::Invalid(_))));
 }
 
@@ -86,8 +95,38 @@ fn expiry() {
 fn issued_at() {
     good(with("iat", json!(NOW + 300)));
     wrong(with("iat", json!(NOW + 301)));
-    good(with("iat", json!(0)));
-    good(without("iat"));
+    good(with("iat", json!(1)));
+    wrong(with("iat", json!(0)));
+    wrong(with("iat", json!("0")));
+    wrong(with("iat", json!(-1)));
+    wrong(with("iat", json!(i64::MAX)));
+}
+
+#[test]
+fn not_before() {
+    good(without("nbf"));
+    good(with("nbf", Value::Null));
+    good(with("nbf", json!(0)));
+    good(with("nbf", json!(NOW + 300)));
+    good(with("nbf", json!((NOW + 300).to_string())));
+    wrong(with("nbf", json!(NOW + 301)));
+    wrong(with("nbf", json!((NOW + 301).to_string())));
+    wrong(with("nbf", json!(-1)));
+    wrong(with("nbf", json!(i64::MAX)));
+    wrong(with("nbf", json!("")));
+    wrong(with("nbf", json!([NOW])));
+}
+
+#[test]
+fn a_time_in_a_signed_token_is_a_number() {
+    for name in ["exp", "iat", "nbf"] {
+        let (number, text) =
+            (with(name, json!(NOW + 60)), with(name, json!((NOW + 60).to_string())));
+        good(text.clone());
+        assert!(verify_by(VerifiedBy::Keys, &number, None).is_ok());
+        let verdict = verify_by(VerifiedBy::Keys, &text, None);
+        assert!(matches!(verdict, Err(Rejection::Invalid(_))), "{name}");
+    }
 }
 
 #[test]
@@ -160,7 +199,7 @@ fn values_are_strings_or_json_types() {
 
 #[test]
 fn absent_and_null_are_the_same() {
-    for name in ["iss", "sub", "aud", "exp"] {
+    for name in ["iss", "sub", "aud", "iat", "exp"] {
         unreadable(&without(name));
         unreadable(&with(name, Value::Null));
     }
@@ -182,7 +221,7 @@ fn absent_and_null_are_the_same() {
 
 #[test]
 fn unknown_fields_are_ignored() {
-    good(with("nbf", json!([1, {"a": null}])));
+    good(with("auth_time", json!([1, {"a": null}])));
     good(with("at_hash", json!("")));
 }
 
@@ -272,8 +311,11 @@ fn service_accounts_are_told_by_email_or_azp() {
 fn an_explanation_goes_on_after_a_failure() {
     let mut claims = usual_claims();
     (claims["aud"], claims["exp"], claims["nonce"]) = (json!("another"), json!(NOW), json!("n1"));
+    let audiences = [CLIENT_ID.to_owned()];
+    let expected = Expected { audiences: &audiences, nonce: None, now: NOW };
+    let document = claims.to_string();
     let (findings, claimed) =
-        Identity::explain(claims.to_string().as_bytes(), &[CLIENT_ID.to_owned()], None, NOW);
+        Identity::explain(document.as_bytes(), VerifiedBy::Tokeninfo, &expected);
     let rules: Vec<_> =
         findings.iter().map(|finding| (finding.rule, finding.verdict.is_ok())).collect();
     let expected = [
@@ -282,6 +324,7 @@ fn an_explanation_goes_on_after_a_failure() {
         ("aud", false),
         ("exp", false),
         ("iat", true),
+        ("nbf", true),
         ("sub", true),
         ("nonce", false),
         ("profile", true),

@@ -63,7 +63,7 @@ impl Signer {
     }
 
     /// Tokeninfo's own part, done again: the claims of a token that this key has signed, from Google, not expired at
-    /// `now`. That Google refuses one without `sub` or `aud` is assumed.
+    /// `now`. That Google refuses one without `sub`, `aud` or `iat` is an assumption.
     pub fn judge(&self, token: &str, now: i64) -> Option<Fields> {
         let [header, payload, signature] = token.split('.').collect::<Vec<_>>().try_into().ok()?;
         let decode = |segment| URL_SAFE_NO_PAD.decode(segment).ok();
@@ -79,10 +79,11 @@ impl Signer {
         let issuer = claims.first("iss")?.as_str()?;
         let expires_at = claims.first("exp")?;
         let expires_at = expires_at.as_f64().or_else(|| expires_at.as_str()?.parse().ok())?;
-        let subject_and_audience =
-            ["sub", "aud"].iter().all(|name| claims.first(name).is_some_and(|v| !v.is_null()));
+        let is_complete = ["sub", "aud", "iat"]
+            .iter()
+            .all(|name| claims.first(name).is_some_and(|value| !value.is_null()));
         let google = ["https://accounts.google.com", "accounts.google.com"].contains(&issuer);
-        (google && subject_and_audience && expires_at > now as f64).then_some(claims)
+        (google && is_complete && expires_at > now as f64).then_some(claims)
     }
 }
 

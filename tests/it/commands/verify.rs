@@ -69,6 +69,7 @@ fn a_good_token_passes_every_check() {
         "aud",
         "exp",
         "iat",
+        "nbf",
         "sub",
         "nonce",
         "profile",
@@ -79,7 +80,7 @@ fn a_good_token_passes_every_check() {
         "sign-in",
     ];
     assert_eq!(names, expected);
-    assert_eq!((lines[4][2], lines[7][2], lines[14][2]), (CLIENT_ID, "1", "it would sign in Ada"));
+    assert_eq!((lines[4][2], lines[8][2], lines[15][2]), (CLIENT_ID, "1", "it would sign in Ada"));
     assert!(
         lines[5][2].contains("(in 59m 5") || lines[5][2].ends_with("(in 1h)"),
         "{}",
