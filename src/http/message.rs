@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 /// The headers that anything here reads. The door lets in no others.
-pub const HEADERS_READ: [&str; 15] = [
+pub const HEADERS_READ: [&str; 17] = [
     "Accept",
     "Access-Control-Request-Method",
     "Authorization",
@@ -19,8 +19,10 @@ pub const HEADERS_READ: [&str; 15] = [
     "User-Agent",
     "X-Forwarded-For",
     "X-Forwarded-Host",
+    "X-Forwarded-Method",
     "X-Forwarded-Proto",
     "X-Forwarded-Uri",
+    "X-Original-Method",
     "X-Requested-With",
 ];
 
@@ -94,26 +96,40 @@ impl Request {
         Some(value.split(';').next()?.trim().to_ascii_lowercase())
     }
 
-    /// Whether a browser is going somewhere, and can be sent elsewhere: mod_auth_openidc's rule.
-    pub fn is_navigation(&self) -> bool {
-        let accepts = |kind| self.headers_named("Accept").any(|value| value.contains(kind));
-        self.could_be_browser() && (accepts("text/html") || accepts("*/*"))
-    }
-
-    /// Whether whoever asks wants a page to look at. Programs that accept anything get JSON.
+    /// Whether a person is looking and can be shown a page, or sent to another. Everything else is a program, also one
+    /// that accepts anything (`*/*`), such as curl, git, WebDAV clients and cron jobs.
     pub fn wants_page(&self) -> bool {
-        self.could_be_browser()
-            && self.headers_named("Accept").any(|value| value.contains("text/html"))
+        let absent_or = |name, expected| self.header(name).is_none_or(|value| value == expected);
+        let is_script = self
+            .header("X-Requested-With")
+            .is_some_and(|value| value.eq_ignore_ascii_case("XMLHttpRequest"));
+        let navigates = self.header("Sec-Fetch-Mode") == Some("navigate");
+        absent_or("Sec-Fetch-Mode", "navigate")
+            && absent_or("Sec-Fetch-Dest", "document")
+            && !is_script
+            && !self.has_basic_credentials()
+            && (navigates || self.accepts_html())
     }
 
-    fn could_be_browser(&self) -> bool {
-        let absent_or = |name, expected| self.header(name).is_none_or(|value| value == expected);
-        let script = self
-            .header("X-Requested-With")
-            .is_some_and(|v| v.eq_ignore_ascii_case("XMLHttpRequest"));
-        !script
-            && absent_or("Sec-Fetch-Mode", "navigate")
-            && absent_or("Sec-Fetch-Dest", "document")
+    fn has_basic_credentials(&self) -> bool {
+        self.headers_named("Authorization").any(|value| {
+            value
+                .split_whitespace()
+                .next()
+                .is_some_and(|scheme| scheme.eq_ignore_ascii_case("Basic"))
+        })
+    }
+
+    fn accepts_html(&self) -> bool {
+        self.headers_named("Accept")
+            .flat_map(|value| value.split(','))
+            .filter_map(|range| range.split(';').next())
+            .map(str::trim)
+            .any(|kind| {
+                ["text/html", "application/xhtml+xml"]
+                    .iter()
+                    .any(|page| kind.eq_ignore_ascii_case(page))
+            })
     }
 }
 

@@ -26,21 +26,21 @@ const UNKNOWN_LIST: &str =
 /// 401 or 403; 503 only if the store cannot answer, or Google about an ID token never seen.
 pub fn check(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     Ok(match pass(app, request, now) {
-        Err(Error::Unauthenticated) if request.is_navigation() => app
+        Err(Error::Unauthenticated) if is_navigation(app, request) => app
             .refusal(request, &Error::Unauthenticated)
             .with("Location", signin_address(app, request)),
         other => other?,
     })
 }
 
-/// GET /auth/forward, for Caddy and Traefik, which hand our answer to the client: as [`check`], but a browser's
+/// GET /auth/forward, for Caddy and Traefik, which pass our answer on to the client: like [`check`], but a browser's
 /// navigation is sent to the sign-in page.
 ///
 /// # Errors
 /// As [`check`].
 pub fn forward(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     match pass(app, request, now) {
-        Err(Error::Unauthenticated) if request.is_navigation() => {
+        Err(Error::Unauthenticated) if is_navigation(app, request) => {
             Ok(Response::empty(302).with("Location", signin_address(app, request)))
         }
         other => other,
@@ -130,6 +130,21 @@ fn identify(response: Response, profile: &Profile) -> Response {
         .with("Remote-Email", email.clone())
         .with("Remote-Name", name)
         .with("X-Forwarded-User", email)
+}
+
+/// Whether the request that the proxy asks about is a browser on its way to a page. Nothing else is redirected: a
+/// program would take the sign-in page for the answer, and a POST would lose its body.
+fn is_navigation(app: &App, request: &Request) -> bool {
+    matches!(original_method(app, request), "GET" | "HEAD") && request.wants_page()
+}
+
+/// The method of the request that the proxy asks about; the check itself is usually a GET.
+fn original_method<'a>(app: &App, request: &'a Request) -> &'a str {
+    let named =
+        request.header("X-Forwarded-Method").or_else(|| request.header("X-Original-Method"));
+    named
+        .filter(|method| !method.is_empty() && app.settings.trusted_proxies.trusts(request.peer))
+        .unwrap_or(&request.method)
 }
 
 /// The absolute address of the sign-in page, with the way back to where the person was going.

@@ -79,28 +79,86 @@ fn a_navigation_learns_where_to_sign_in_and_how_to_come_back() {
     assert_eq!((forward.status, forward.header("Location")), (302, Some(location)));
 }
 
+const HTML: (&str, &str) = ("Accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+
 #[test]
-fn what_a_navigation_is() {
+fn only_navigations_are_redirected() {
     #[track_caller]
-    fn check(headers: &[(&str, &str)], expected: bool) {
-        let test = test();
-        let request = headers
-            .iter()
-            .fold(get("/auth/forward"), |request, (name, value)| request.header(name, value));
-        assert_eq!(test.send(request).status, if expected { 302 } else { 401 }, "{headers:?}");
+    fn check(headers: &[(&str, &str)], is_navigation: bool) {
+        let test = TestApp::with(&["--allow-anyone", "--admin-email", "ada@example.com"]);
+        for (target, redirect) in [
+            ("/auth/forward", 302),
+            ("/auth/check", 401),
+            ("/auth/account", 303),
+            ("/auth/admin", 303),
+            ("/auth/admin/users", 303),
+        ] {
+            let request = headers
+                .iter()
+                .fold(get(target), |request, (name, value)| request.header(name, value));
+            let response = test.send(request);
+            assert_eq!(
+                response.header("Location").is_some(),
+                is_navigation,
+                "{target} {headers:?}"
+            );
+            assert_eq!(response.status, if is_navigation { redirect } else { 401 }, "{target}");
+        }
     }
     check(&[("Accept", "text/html")], true);
-    check(&[("Accept", "*/*")], true);
+    check(&[HTML], true);
+    check(&[("Accept", "TEXT/HTML; q=0.9")], true);
+    check(&[("Accept", "application/xhtml+xml")], true);
+    check(&[("Accept", "image/png"), ("Accept", "text/html")], true);
     check(
         &[("Accept", "text/html"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")],
         true,
     );
+    check(&[("Accept", "*/*"), ("Sec-Fetch-Mode", "navigate")], true);
+    check(&[("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")], true);
+    check(&[HTML, ("Authorization", "Bearer of-the-app")], true);
     check(&[], false);
+    check(&[("Accept", "*/*")], false);
     check(&[("Accept", "application/json")], false);
     check(&[("Accept", "image/avif,image/*")], false);
-    check(&[("Accept", "*/*"), ("Sec-Fetch-Mode", "cors")], false);
-    check(&[("Accept", "*/*"), ("Sec-Fetch-Dest", "image")], false);
-    check(&[("Accept", "text/html"), ("X-Requested-With", "XMLHttpRequest")], false);
+    check(&[("Accept", "text/*")], false);
+    check(&[("Accept", "text/html-like")], false);
+    check(&[("Sec-Fetch-Dest", "document")], false);
+    check(&[HTML, ("Sec-Fetch-Mode", "cors")], false);
+    check(&[HTML, ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "iframe")], false);
+    check(&[HTML, ("Sec-Fetch-Dest", "image")], false);
+    check(&[HTML, ("X-Requested-With", "XMLHttpRequest")], false);
+    check(&[HTML, ("X-Requested-With", "xmlhttprequest")], false);
+    check(&[HTML, ("Authorization", "Basic YTpi")], false);
+    check(&[HTML, ("Authorization", "basic YTpi")], false);
+    check(&[("Sec-Fetch-Mode", "navigate"), ("Authorization", "Basic YTpi")], false);
+}
+
+#[test]
+fn only_a_get_or_head_of_the_original_request_is_redirected() {
+    #[track_caller]
+    fn check(headers: &[(&str, &str)], trusted: bool, redirects: bool) {
+        let test = test();
+        for target in ["/auth/forward", "/auth/check"] {
+            let mut request = headers
+                .iter()
+                .fold(get(target).browser(), |request, (name, value)| request.header(name, value));
+            if trusted {
+                request.peer = Some([127, 0, 0, 1].into());
+            }
+            let response = test.send(request);
+            assert_eq!(response.header("Location").is_some(), redirects, "{target} {headers:?}");
+        }
+    }
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "PROPFIND", "REPORT", "MKCOL", "get"] {
+        check(&[("X-Forwarded-Method", method)], true, false);
+        check(&[("X-Original-Method", method)], true, false);
+        check(&[("X-Forwarded-Method", method)], false, true);
+    }
+    for method in ["GET", "HEAD", ""] {
+        check(&[("X-Forwarded-Method", method)], true, true);
+        check(&[("X-Original-Method", method)], true, true);
+    }
 }
 
 #[test]
