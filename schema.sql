@@ -24,8 +24,8 @@ CREATE INDEX IF NOT EXISTS users_by_email ON users (email COLLATE NOCASE);
 
 -- One row a session, and one a Google ID token that was presented as a bearer. Tokens themselves are nowhere.
 CREATE TABLE IF NOT EXISTS sessions (
-    token_sha256        BLOB PRIMARY KEY,   -- 32 bytes
-    id                  TEXT NOT NULL UNIQUE, -- names the session where the token must not be shown
+    token_sha256        BLOB PRIMARY KEY,   -- 32 bytes; of an ID token, the hash of header.payload
+    id                  TEXT NOT NULL UNIQUE, -- names the session in public; of an id_token, a hash of the whole token
     sub                 TEXT NOT NULL REFERENCES users (sub) ON DELETE CASCADE,
     kind                TEXT NOT NULL CHECK (kind IN ('session', 'id_token')), -- an id_token row has no idle limit
     client_id           TEXT NOT NULL,      -- aud of the ID token behind it
@@ -37,9 +37,17 @@ CREATE TABLE IF NOT EXISTS sessions (
     client_address      TEXT,               -- at sign-in
     user_agent          TEXT                -- at sign-in
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS sessions_by_sub ON sessions (sub);
+CREATE INDEX IF NOT EXISTS sessions_of_user ON sessions (sub, ended_at, last_seen_at);
 CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires_at);
 CREATE INDEX IF NOT EXISTS sessions_by_last_seen ON sessions (last_seen_at) WHERE ended_at IS NULL;
+
+-- One row for each Google ID token that was presented as a bearer, until it expires. A token that has a row here and no
+-- open session has ended, even if its user was deleted.
+CREATE TABLE IF NOT EXISTS id_tokens (
+    token_sha256        BLOB PRIMARY KEY,   -- as in sessions
+    expires_at          INTEGER NOT NULL    -- the token's exp
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS id_tokens_by_expiry ON id_tokens (expires_at);
 
 -- What happened, newest last.
 CREATE TABLE IF NOT EXISTS events (
@@ -53,14 +61,15 @@ CREATE TABLE IF NOT EXISTS events (
     client_id           TEXT,               -- aud of the ID token
     user_agent          TEXT,
     reason              TEXT,               -- of a refusal: what the client was told; else by whom, if not by themselves
-    verified_by         TEXT                -- what said that the ID token is Google's: tokeninfo or keys; NULL where none was verified
+    verified_by         TEXT,               -- what said that the ID token is Google's: tokeninfo or keys; NULL where none was verified
+    host                TEXT                -- of a refusal by check or forward: the app's host, as the proxy named it
 ) STRICT;
 CREATE INDEX IF NOT EXISTS events_by_time ON events (at);
 CREATE INDEX IF NOT EXISTS events_by_sub ON events (sub, at);
 CREATE INDEX IF NOT EXISTS events_of_refusal ON events (at) WHERE kind = 'refusal';
 CREATE INDEX IF NOT EXISTS events_by_others ON events (reason) WHERE kind <> 'refusal' AND reason IS NOT NULL;
 
--- How many sign-ins and refusals a day had: to count millions of events for a chart would take too long.
+-- How many sign-ins and refusals each day had. Refusals beyond the budget are counted here and have no event.
 CREATE TABLE IF NOT EXISTS days (
     day                 INTEGER PRIMARY KEY, -- days since 1970-01-01, in UTC
     signins             INTEGER NOT NULL,
@@ -74,8 +83,8 @@ DROP TRIGGER IF EXISTS directory_remove;
 DROP TABLE IF EXISTS directory_search;
 DROP TABLE IF EXISTS directory;
 
--- One row: another id after every change of a user or a session, whoever makes it, but for a last_seen_at that grows. As
--- long as it stays, what a server has read stays true.
+-- One row: a new id after every change of a user or a session, by any statement of any program, except a last_seen_at
+-- that grows. While it stays the same, whatever a server has read is still true.
 CREATE TABLE IF NOT EXISTS revision (
     id                  INTEGER NOT NULL    -- random
 ) STRICT;
@@ -84,12 +93,27 @@ CREATE TRIGGER IF NOT EXISTS user_changed AFTER UPDATE ON users
     BEGIN UPDATE revision SET id = random(); END;
 CREATE TRIGGER IF NOT EXISTS user_deleted AFTER DELETE ON users
     BEGIN UPDATE revision SET id = random(); END;
-CREATE TRIGGER IF NOT EXISTS session_changed AFTER UPDATE OF token_sha256, id, sub, kind, created_at, expires_at, ended_at
-    ON sessions BEGIN UPDATE revision SET id = random(); END;
+CREATE TRIGGER IF NOT EXISTS session_updated AFTER UPDATE OF token_sha256, id, sub, kind, client_id, created_at,
+    expires_at, ended_at, client_address, user_agent ON sessions BEGIN UPDATE revision SET id = random(); END;
 CREATE TRIGGER IF NOT EXISTS session_set_back AFTER UPDATE OF last_seen_at ON sessions
     WHEN new.last_seen_at < old.last_seen_at BEGIN UPDATE revision SET id = random(); END;
 CREATE TRIGGER IF NOT EXISTS session_deleted AFTER DELETE ON sessions
     BEGIN UPDATE revision SET id = random(); END;
+-- INSERT OR REPLACE deletes rows without firing delete triggers. A new user or session changes nothing that was read.
+CREATE TRIGGER IF NOT EXISTS user_replaced BEFORE INSERT ON users
+    WHEN EXISTS (SELECT 1 FROM users WHERE sub = new.sub OR pinned_email = new.pinned_email)
+    BEGIN UPDATE revision SET id = random(); END;
+CREATE TRIGGER IF NOT EXISTS session_replaced BEFORE INSERT ON sessions
+    WHEN EXISTS (SELECT 1 FROM sessions WHERE token_sha256 = new.token_sha256 OR id = new.id)
+    BEGIN UPDATE revision SET id = random(); END;
+
+-- A session ends with its user. Foreign keys do this as well, but other programs may leave them off.
+CREATE TRIGGER IF NOT EXISTS user_deleted_sessions AFTER DELETE ON users
+    BEGIN DELETE FROM sessions WHERE sub = old.sub; END;
+CREATE TRIGGER IF NOT EXISTS user_created_sessions AFTER INSERT ON users
+    BEGIN DELETE FROM sessions WHERE sub = new.sub; END;
+CREATE TRIGGER IF NOT EXISTS user_renamed_sessions AFTER UPDATE OF sub ON users WHEN old.sub <> new.sub
+    BEGIN DELETE FROM sessions WHERE sub IN (old.sub, new.sub); END;
 
 -- Google's public keys as last fetched, so that a restart while Google is away signs people in. One row at most, and
 -- none unless --verify is fallback or keys.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::token::{TokenHash, fingerprint};
 const INTERRUPT_PERIOD: Duration = Duration::from_millis(5);
 
 /// A database that is read, and neither made nor written.
-pub struct Inspection(Connection);
+pub struct Inspection(Connection, PathBuf);
 
 /// What a check of the whole file came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Inspection {
     pub fn open(path: &Path) -> Result<Option<Inspection>, StoreError> {
         match fs::metadata(path) {
             Ok(file) if file.len() > 0 => {
-                open::ours(path).map(|connection| Some(Inspection(connection)))
+                open::ours(path).map(|connection| Some(Inspection(connection, path.to_owned())))
             }
             _ => Ok(None),
         }
@@ -87,6 +87,7 @@ impl Inspection {
         profile: &Profile,
         id_token: &TokenHash,
     ) -> Result<bool, StoreError> {
+        open::require_current(&self.0, &self.1)?;
         Ok(refusal.applies(&self.0, profile, id_token)?)
     }
 }

@@ -7,14 +7,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::{StoreError, search};
 
 /// `Hall` in ASCII: marks a SQLite file as ours.
 const APPLICATION_ID: i32 = 0x4861_6c6c;
-/// Raised with every change of schema.sql that needs a migration.
-const SCHEMA_VERSION: i32 = 1;
+/// What schema.sql alone cannot change in an older database: the first entry leads from version 1 to version 2.
+const MIGRATIONS: [&str; 1] = ["ALTER TABLE events ADD COLUMN host TEXT;
+    DROP INDEX IF EXISTS sessions_by_sub;
+    DROP TRIGGER IF EXISTS session_changed;"];
+const SCHEMA_VERSION: i32 = 1 + MIGRATIONS.len() as i32;
 /// How long a write waits for another process's.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A database up to this size is checked whole at start; that takes some 20 milliseconds.
@@ -47,13 +50,22 @@ pub fn require_there(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Opens for reading only, if there is a database of ours and of this version at that path.
+/// Opens for reading only, if there is a database of ours at that path, of this version or an older one.
 pub fn ours(path: &Path) -> Result<Connection, StoreError> {
     let identified = reading(path).map_err(Failure::from).and_then(|connection| {
-        require_ours(&connection)?;
+        version(&connection)?;
         Ok(connection)
     });
     identified.map_err(|failure| failure.of(path))
+}
+
+/// Refuses a database of an older version, whose tables a query may not find.
+pub fn require_current(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    match version(connection) {
+        Ok(SCHEMA_VERSION) => Ok(()),
+        Ok(_) => Err(Failure::Older.of(path)),
+        Err(failure) => Err(failure.of(path)),
+    }
 }
 
 /// Opens for reading only, beside the writer.
@@ -77,13 +89,14 @@ fn keep_plans(connection: &Connection) -> rusqlite::Result<bool> {
 enum Failure {
     Foreign,
     Newer,
+    Older,
     ReadOnly,
     Damaged,
     Engine(rusqlite::Error),
 }
 
 fn prepare(path: &Path) -> Result<Connection, Failure> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     if connection.is_readonly("main")? {
         return Err(Failure::ReadOnly);
@@ -91,7 +104,7 @@ fn prepare(path: &Path) -> Result<Connection, Failure> {
     let objects: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if objects > 0 {
-        require_ours(&connection)?;
+        version(&connection)?;
         if fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_BYTES_MAX) {
             let verdict: String =
                 connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
@@ -107,18 +120,30 @@ fn prepare(path: &Path) -> Result<Connection, Failure> {
     connection.pragma_update(None, "secure_delete", true)?;
     keep_plans(&connection)?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
-    // One transaction, so that two processes starting at once make one database. It also proves that we can write.
-    connection.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
-        include_str!("../../schema.sql")
-    ))?;
+    bring_up_to_date(&mut connection)?;
     Ok(connection)
 }
 
-fn require_ours(connection: &Connection) -> Result<(), Failure> {
+/// One transaction, so that two processes that start at once make one database. It also proves that we can write.
+fn bring_up_to_date(connection: &mut Connection) -> Result<(), Failure> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let objects: i64 =
+        transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let version = if objects > 0 { version(&transaction)? } else { SCHEMA_VERSION };
+    for migration in &MIGRATIONS[version as usize - 1..] {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.execute_batch(include_str!("../../schema.sql"))?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    Ok(transaction.commit()?)
+}
+
+/// The version of a database of ours, from 1 to `SCHEMA_VERSION`.
+fn version(connection: &Connection) -> Result<i32, Failure> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     match (pragma("application_id")?, pragma("user_version")?) {
-        (APPLICATION_ID, SCHEMA_VERSION) => Ok(()),
+        (APPLICATION_ID, version @ 1..=SCHEMA_VERSION) => Ok(version),
         (APPLICATION_ID, version) if version > SCHEMA_VERSION => Err(Failure::Newer),
         _ => Err(Failure::Foreign),
     }
@@ -131,6 +156,9 @@ impl Failure {
             Failure::Foreign => "is not Hallpass's; give --database another path",
             Failure::Newer => {
                 "was made by a newer version of Hallpass; run that one, or give another path"
+            }
+            Failure::Older => {
+                "was made by an older version of Hallpass; start the server once to bring it up to date"
             }
             Failure::ReadOnly => "is read-only; let this user write to it and to its folder",
             Failure::Damaged => "is damaged; restore a backup of it, or give another path",

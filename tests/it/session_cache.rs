@@ -30,11 +30,50 @@ fn changes_by_another_process_count_on_the_next_request() {
         "DELETE FROM sessions",
         "PRAGMA foreign_keys = ON; DELETE FROM users",
         "UPDATE sessions SET token_sha256 = randomblob(32)",
+        "PRAGMA foreign_keys = OFF; DELETE FROM users",
+        "PRAGMA foreign_keys = OFF; UPDATE users SET sub = '1'",
+        "INSERT OR REPLACE INTO sessions SELECT token_sha256, id, sub, kind, client_id, NULL, 1, 1, 1, 1, NULL, NULL
+            FROM sessions",
+        "INSERT OR REPLACE INTO sessions SELECT zeroblob(32), id, sub, kind, client_id, NULL, 1, 1, 1, 1, NULL, NULL
+            FROM sessions",
+        // A user in place of another is a new one.
+        "INSERT OR REPLACE INTO users SELECT * FROM users",
+        "PRAGMA foreign_keys = ON; INSERT OR REPLACE INTO users SELECT * FROM users",
+        "INSERT OR REPLACE INTO users (sub, email_authoritative, pinned_email, created_at, last_signin_at)
+            SELECT '1', 0, pinned_email, 1, 1 FROM users",
+        "UPDATE OR REPLACE sessions SET id = 'other', token_sha256 = zeroblob(32)",
     ] {
         refused(&me_after(gone), 401, "unauthenticated");
     }
     let renamed = document(&me_after("UPDATE users SET name = 'Another Name'"));
     assert_eq!(renamed["user"]["name"], "Another Name");
+}
+
+#[test]
+fn sessions_of_a_deleted_user_stay_ended_when_they_come_back() {
+    for gone in [
+        "DELETE FROM users",
+        "UPDATE users SET sub = '1', pinned_email = NULL",
+        "INSERT OR REPLACE INTO users (sub, email_authoritative, pinned_email, created_at, last_signin_at)
+            SELECT '1', 0, pinned_email, 1, 1 FROM users; UPDATE users SET pinned_email = NULL",
+    ] {
+        let test = TestApp::open();
+        let session = test.session();
+        let other = test.other_process();
+        other.execute_batch(&format!("PRAGMA foreign_keys = OFF; {gone}")).unwrap();
+        assert_eq!(test.sign_in(json!({}))["new_user"], true, "{gone}");
+        refused(&test.send(get("/auth/me").bearer(&session)), 401, "unauthenticated");
+    }
+}
+
+#[test]
+fn a_new_user_makes_nobody_search_again() {
+    let test = TestApp::open();
+    test.session();
+    let revision = || test.text("SELECT CAST(id AS TEXT) FROM revision");
+    let before = revision();
+    test.sign_in(json!({"sub": "2", "email": "b@gmail.com"}));
+    assert_eq!(revision(), before);
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn a_new_database_is_private_and_safe() {
     let pragma =
         |name: &str| test.text(&format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}")).unwrap();
     assert_eq!(pragma("journal_mode"), "wal");
-    assert_eq!(pragma("user_version"), "1");
+    assert_eq!(pragma("user_version"), "2");
 }
 
 #[test]
@@ -43,6 +43,33 @@ fn opening_again_keeps_everything() {
         .query_row("SELECT count(*) FROM users", [], |r| r.get(0))
         .unwrap();
     assert_eq!(users, 1);
+}
+
+#[test]
+fn a_database_of_version_1_becomes_like_a_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    let database = Connection::open(&old).unwrap();
+    database.execute_batch(include_str!("schemas/1.sql")).unwrap();
+    let rows = "INSERT INTO users (sub, email_authoritative, created_at, last_signin_at) VALUES ('1', 0, 1, 1);
+        INSERT INTO sessions VALUES (zeroblob(32), 'a', '1', 'session', 'c', NULL, 1, 1, 9, NULL, NULL, NULL);
+        INSERT INTO events (at, kind, sub) VALUES (1, 'signin', '1');
+        PRAGMA application_id = 1214344300; PRAGMA user_version = 1;";
+    database.execute_batch(rows).unwrap();
+    drop(Store::open(&old).unwrap());
+    drop(Store::open(&new).unwrap());
+    let schema = |path: &std::path::Path| -> Vec<String> {
+        let sql = "SELECT type || ' ' || name || ' ' || CASE type WHEN 'table' THEN '' ELSE ifnull(sql, '') END
+                FROM sqlite_schema
+            UNION ALL SELECT t.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\" || c.pk
+                FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table' ORDER BY 1";
+        let database = Connection::open(path).unwrap();
+        let mut statement = database.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    assert_eq!(schema(&old), schema(&new));
+    let kept = "SELECT (SELECT count(*) FROM users) || (SELECT count(*) FROM sessions) || (SELECT count(*) FROM events)";
+    assert_eq!(database.query_row(kept, [], |row| row.get::<_, String>(0)).unwrap(), "111");
 }
 
 #[test]
