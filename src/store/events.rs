@@ -107,13 +107,17 @@ impl Store {
         // No time is later than NULL.
         let oldest = events_kept.map(|seconds| now - seconds);
         self.writer.write(move |db| {
+            let expired_tokens = "DELETE FROM id_tokens WHERE token_sha256 IN
+                (SELECT token_sha256 FROM id_tokens WHERE expires_at <= ?1 LIMIT ?2)";
             let expired = "DELETE FROM sessions WHERE token_sha256 IN
                 (SELECT token_sha256 FROM sessions WHERE expires_at <= ?1 LIMIT ?2)";
             let old =
                 "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE at <= ?1 LIMIT ?2)";
             let sessions = db.prepare_cached(expired)?.execute(params![now, PURGE_STEP_ROWS])?;
             let events = db.prepare_cached(old)?.execute(params![oldest, PURGE_STEP_ROWS])?;
-            Ok(sessions.max(events) == PURGE_STEP_ROWS as usize)
+            let tokens =
+                db.prepare_cached(expired_tokens)?.execute(params![now, PURGE_STEP_ROWS])?;
+            Ok(sessions.max(events).max(tokens) == PURGE_STEP_ROWS as usize)
         })
     }
 }

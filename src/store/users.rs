@@ -1,6 +1,6 @@
 //! Users, and the one transaction that signs somebody in.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 
 use super::events::{self, Event, EventKind};
@@ -98,7 +98,8 @@ impl Refusal {
                 exists("SELECT 1 FROM users WHERE sub = ?1 AND blocked_at IS NOT NULL", &[subject])
             }
             Refusal::TokenEnded => exists(
-                "SELECT 1 FROM sessions WHERE token_sha256 = ?1 AND ended_at IS NOT NULL",
+                "SELECT 1 FROM id_tokens WHERE token_sha256 = ?1 AND NOT EXISTS
+                    (SELECT 1 FROM sessions WHERE token_sha256 = ?1 AND ended_at IS NULL)",
                 &[id_token.as_bytes()],
             ),
             Refusal::EmailHeld => exists(
@@ -194,39 +195,46 @@ fn pinned_email(profile: &Profile) -> Option<String> {
     profile.authoritative_email().map(str::to_ascii_lowercase)
 }
 
-/// Writes the profile as it is now; returns whether the user is new. A sign-in without an authoritative e-mail lets go
-/// of none.
+/// Writes the profile as it is now; returns whether the user is new. A sign-in without an authoritative e-mail releases
+/// none.
 fn upsert_user(db: &Connection, profile: &Profile, now: i64) -> rusqlite::Result<bool> {
-    let known = db
-        .prepare_cached("SELECT 1 FROM users WHERE sub = ?1")?
-        .query_row([&profile.subject], |_| Ok(()))
-        .optional()?;
-    let sql = "INSERT INTO users (sub, email, email_verified, email_authoritative, pinned_email, name, given_name,
-            family_name, picture, hosted_domain, locale, created_at, last_signin_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)
-        ON CONFLICT (sub) DO UPDATE SET email = ?2, email_verified = ?3, email_authoritative = ?4,
+    let update = "UPDATE users SET email = ?2, email_verified = ?3, email_authoritative = ?4,
             pinned_email = coalesce(?5, pinned_email), name = ?6, given_name = ?7, family_name = ?8, picture = ?9,
-            hosted_domain = ?10, locale = ?11, last_signin_at = ?12";
-    db.prepare_cached(sql)?.execute(params![
-        profile.subject,
-        profile.email,
-        profile.email_verified,
-        profile.email_authoritative,
-        pinned_email(profile),
-        profile.name,
-        profile.given_name,
-        profile.family_name,
-        profile.picture,
-        profile.hosted_domain,
-        profile.locale,
-        now
-    ])?;
-    Ok(known.is_none())
+            hosted_domain = ?10, locale = ?11, last_signin_at = ?12
+        WHERE sub = ?1";
+    let insert = "INSERT INTO users (sub, email, email_verified, email_authoritative, pinned_email, name, given_name,
+            family_name, picture, hosted_domain, locale, created_at, last_signin_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)";
+    let write = |sql| {
+        db.prepare_cached(sql)?.execute(params![
+            profile.subject,
+            profile.email,
+            profile.email_verified,
+            profile.email_authoritative,
+            pinned_email(profile),
+            profile.name,
+            profile.given_name,
+            profile.family_name,
+            profile.picture,
+            profile.hosted_domain,
+            profile.locale,
+            now
+        ])
+    };
+    let is_new = write(update)? == 0;
+    if is_new {
+        write(insert)?;
+    }
+    Ok(is_new)
 }
 
 /// An ID token that another process exchanged at the same moment has its row already, and keeps it.
 fn insert_session(db: &Connection, sign_in: &SignIn, now: i64) -> rusqlite::Result<()> {
     let session = &sign_in.session;
+    if session.kind == SessionKind::IdToken {
+        let sql = "INSERT INTO id_tokens (token_sha256, expires_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+        db.prepare_cached(sql)?.execute(params![session.token.as_bytes(), session.expires_at])?;
+    }
     let sql =
         "INSERT INTO sessions (token_sha256, id, sub, kind, client_id, authorized_party, created_at, last_seen_at,
             expires_at, client_address, user_agent)

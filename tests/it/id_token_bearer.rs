@@ -59,6 +59,44 @@ fn once_ended_it_cannot_come_back() {
 }
 
 #[test]
+fn it_ends_with_its_user_and_stays_ended_until_its_exp() {
+    for ended_before in [false, true] {
+        let test = TestApp::open();
+        let token = token(json!({}));
+        let id = document(&test.send(get("/auth/me").bearer(&token)))["user"]["sub"].clone();
+        if ended_before {
+            test.send(request("POST", "/auth/signout").bearer(&token));
+        }
+        assert!(test.app.store().delete_user(id.as_str().unwrap(), NOW).unwrap());
+        let stays_ended = || {
+            refused(&test.send(get("/auth/me").bearer(&token)), 401, "invalid_token");
+            refused(&test.send(post_token(&token)), 401, "invalid_token");
+            assert_eq!(test.count("users"), 0);
+        };
+        stays_ended();
+        test.app.store().purge(NOW + HOUR - 1, None).unwrap();
+        stays_ended();
+        test.app.store().purge(NOW + HOUR, None).unwrap();
+        assert_eq!(test.count("id_tokens"), 0);
+    }
+}
+
+#[test]
+fn it_stays_ended_whatever_another_program_does_to_its_row() {
+    for gone in [
+        "DELETE FROM sessions",
+        "DELETE FROM users",
+        "UPDATE sessions SET token_sha256 = zeroblob(32)",
+    ] {
+        let test = TestApp::open();
+        let token = token(json!({}));
+        assert_eq!(test.send(get("/auth/me").bearer(&token)).status, 200);
+        test.other_process().execute_batch(gone).unwrap();
+        refused(&test.send(get("/auth/me").bearer(&token)), 401, "invalid_token");
+    }
+}
+
+#[test]
 fn signing_out_with_one_never_seen_asks_nobody() {
     let test = TestApp::open();
     assert_eq!(test.send(request("POST", "/auth/signout").bearer(&token(json!({})))).status, 204);
