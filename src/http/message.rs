@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 /// The headers that anything here reads. The door lets in no others.
-pub const HEADERS_READ: [&str; 17] = [
+pub const HEADERS_READ: [&str; 18] = [
     "Accept",
     "Access-Control-Request-Method",
     "Authorization",
@@ -23,6 +23,7 @@ pub const HEADERS_READ: [&str; 17] = [
     "X-Forwarded-Proto",
     "X-Forwarded-Uri",
     "X-Original-Method",
+    "X-Original-URL",
     "X-Requested-With",
 ];
 

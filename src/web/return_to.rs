@@ -1,19 +1,22 @@
 //! The way back after sign-in: to a place of ours and nowhere else.
 
-use url::Url;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use url::{Url, form_urlencoded};
 
 use crate::config::{Settings, is_within};
 use crate::http::Request;
 
-/// Encoded once more it has at most three times as much, and still fits into the 8 KiB that proxies take.
-const LENGTH_MAX: usize = 2048;
+/// The longest place, as an argument of the sign-in page: proxies take request lines of 8 KiB.
+const ENCODED_BYTES_MAX: usize = 8000;
+/// Bytes that [`parse`] refuses and that browsers may send in a path or query.
+const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'\\');
 
 /// The place that `text` names, if it is a path of ours, a URL of ours, or one on a host under --cookie-domain.
 ///
 /// Only printable ASCII without backslashes is read at all, so that a browser cannot read it differently.
 pub fn parse(text: &str, settings: &Settings) -> Option<String> {
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-    if text.is_empty() || text.len() > LENGTH_MAX || !plain {
+    if text.is_empty() || !plain || encoded_length(text) > ENCODED_BYTES_MAX {
         return None;
     }
     let good = if text.starts_with('/') {
@@ -24,15 +27,28 @@ pub fn parse(text: &str, settings: &Settings) -> Option<String> {
     good.then(|| text.to_owned())
 }
 
-/// Where the request that a trusted proxy asks about was going; `None` without its three headers.
+/// Where the request that a trusted proxy asks about was going: by its three X-Forwarded headers or, without all of
+/// them, by X-Original-URL.
 pub fn forwarded(request: &Request, settings: &Settings) -> Option<String> {
     if !settings.trusted_proxies.trusts(request.peer) {
         return None;
     }
-    let header = |name| request.header(name);
-    let (scheme, host) = (header("X-Forwarded-Proto")?, header("X-Forwarded-Host")?);
-    let uri = header("X-Forwarded-Uri").filter(|uri| uri.starts_with('/'))?;
-    parse(&format!("{scheme}://{host}{uri}"), settings)
+    let header = |name| request.header(name).filter(|value| !value.is_empty());
+    // Proxies in a row each add their own; the first of them is the one that the browser reached.
+    let first = |name| header(name).and_then(|list| list.split(',').next()).map(str::trim);
+    let encode = |text| utf8_percent_encode(text, UNSAFE);
+    let parts = (first("X-Forwarded-Proto"), first("X-Forwarded-Host"), header("X-Forwarded-Uri"));
+    let place = match parts {
+        (Some(scheme), Some(host), Some(uri)) => {
+            format!("{scheme}://{host}{}", encode(uri.starts_with('/').then_some(uri)?))
+        }
+        _ => encode(header("X-Original-URL").filter(|url| !url.starts_with('/'))?).to_string(),
+    };
+    parse(&place, settings)
+}
+
+fn encoded_length(text: &str) -> usize {
+    form_urlencoded::byte_serialize(text.as_bytes()).map(str::len).sum()
 }
 
 /// `//evil` and `/..//evil` are paths to a parser and hosts to a browser.

@@ -161,6 +161,101 @@ fn only_a_get_or_head_of_the_original_request_is_redirected() {
     }
 }
 
+/// Where somebody comes back to whom a proxy asked about with those headers.
+#[track_caller]
+fn comes_back(headers: &[(&str, &str)], expected: Option<&str>) {
+    let test = test();
+    for target in ["/auth/check", "/auth/forward"] {
+        let mut request = headers
+            .iter()
+            .fold(get(target).browser(), |request, (name, value)| request.header(name, value));
+        request.peer = Some([127, 0, 0, 1].into());
+        let response = test.send(request);
+        let location = url::Url::parse(response.header("Location").unwrap()).unwrap();
+        assert!(location.as_str().starts_with("https://auth.example.com/auth/signin"));
+        let place = location.query_pairs().find(|(name, _)| name == "rd");
+        assert_eq!(place.map(|(_, place)| place.into_owned()).as_deref(), expected, "{headers:?}");
+    }
+}
+
+#[test]
+fn the_way_back_survives_what_browsers_and_proxies_send() {
+    let app = ("X-Forwarded-Host", "app.example.com");
+    let https = ("X-Forwarded-Proto", "https");
+    let with_uri = |uri: &str, place: &str| {
+        comes_back(
+            &[https, app, ("X-Forwarded-Uri", uri)],
+            Some(&format!("https://app.example.com{place}")),
+        );
+    };
+    with_uri("/x?path=C:\\a\\b", "/x?path=C:%5Ca%5Cb");
+    with_uri("/\\evil.example", "/%5Cevil.example");
+    with_uri("/a b", "/a%20b");
+    with_uri("/caf\u{e9}", "/caf%C3%A9");
+    with_uri("/100%?a=<\"'>|^`{}", "/100%?a=<\"'>|^`{}");
+    let long = format!("/{}", "x".repeat(7000));
+    with_uri(&long, &long);
+    comes_back(&[https, app, ("X-Forwarded-Uri", &format!("/{}", "=".repeat(7000)))], None);
+
+    let uri = ("X-Forwarded-Uri", "/p");
+    for proto in ["https,http", "https, http", "https ,http,http", "HTTPS"] {
+        let place = if proto == "HTTPS" {
+            "HTTPS://app.example.com/p"
+        } else {
+            "https://app.example.com/p"
+        };
+        comes_back(&[("X-Forwarded-Proto", proto), app, uri], Some(place));
+    }
+    comes_back(
+        &[https, ("X-Forwarded-Proto", "http"), app, uri],
+        Some("https://app.example.com/p"),
+    );
+    comes_back(
+        &[https, ("X-Forwarded-Host", "app.example.com, inner"), uri],
+        Some("https://app.example.com/p"),
+    );
+    comes_back(&[("X-Forwarded-Proto", "http,https"), app, uri], None);
+    comes_back(&[("X-Forwarded-Proto", ""), app, uri], None);
+}
+
+#[test]
+fn x_original_url_counts_without_all_three_forwarded_headers() {
+    let original = |url| ("X-Original-URL", url);
+    let place = "https://app.example.com/p?a=1&b=2";
+    comes_back(&[original(place)], Some(place));
+    comes_back(&[original(place), ("X-Forwarded-Proto", "https")], Some(place));
+    comes_back(
+        &[original("https://app.example.com/?a=\\b")],
+        Some("https://app.example.com/?a=%5Cb"),
+    );
+    comes_back(
+        &[
+            original(place),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "other.example.com"),
+            ("X-Forwarded-Uri", "/q"),
+        ],
+        Some("https://other.example.com/q"),
+    );
+    for url in [
+        "",
+        "/p",
+        "app.example.com/p",
+        "https://evil.example/p",
+        "https://evil.example\\@app.example.com/",
+        "https://app.example.com\\.evil.example/",
+        "https:\\\\app.example.com",
+        "https://evil.example, https://app.example.com/",
+        "javascript://app.example.com/%0aalert(1)",
+    ] {
+        comes_back(&[original(url)], None);
+    }
+    let mut stranger = get("/auth/forward").browser().header("X-Original-URL", place);
+    stranger.peer = Some([192, 0, 2, 1].into());
+    let response = test().send(stranger);
+    assert_eq!(response.header("Location"), Some("https://auth.example.com/auth/signin"));
+}
+
 #[test]
 fn the_way_back_needs_a_trusted_proxy_and_all_its_headers() {
     let test = test();
@@ -262,16 +357,52 @@ fn no_header_lets_anybody_through() {
 }
 
 #[test]
-fn head_is_answered_as_get_and_nothing_else_is() {
+fn a_check_of_any_method_is_answered_like_get() {
     let test = TestApp::open();
     let session = test.session();
-    assert_eq!(test.send(request("HEAD", "/auth/check").bearer(&session)).status, 200);
-    for method in ["POST", "PUT", "DELETE", "PATCH", "get"] {
-        refused(
-            &test.send(request(method, "/auth/check").bearer(&session)),
-            405,
-            "method_not_allowed",
-        );
+    for target in ["/auth/check", "/auth/forward"] {
+        for method in
+            ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "get"]
+        {
+            let known = test.send(request(method, target).bearer(&session));
+            assert_eq!(
+                (known.status, known.header("Remote-User")),
+                (200, Some("testuser@gmail.com"))
+            );
+            refused(&test.send(request(method, target)), 401, "unauthenticated");
+            let browser = test.send(request(method, target).browser());
+            assert_eq!(
+                browser.header("Location").is_some(),
+                matches!(method, "GET" | "HEAD"),
+                "{method}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_check_with_a_body_needs_the_header_of_a_proxy() {
+    let test = TestApp::open();
+    let session = test.session();
+    let with_body = || post("/auth/check", FORM, "x=1").bearer(&session);
+    refused(&test.send(with_body()), 405, "method_not_allowed");
+    for name in ["X-Forwarded-Method", "X-Original-Method"] {
+        assert_eq!(test.send(with_body().header(name, "POST")).status, 200);
+    }
+    refused(&test.send(request("POST", "/auth/me").bearer(&session)), 405, "method_not_allowed");
+}
+
+/// A proxy that keeps the method would take a 204 for leave to pass.
+#[test]
+fn a_preflight_passes_no_check() {
+    let test = TestApp::with(&["--allow-anyone", "--allow-origin", "https://spa.example.com"]);
+    for target in ["/auth/check", "/auth/forward"] {
+        for origin in ["https://auth.example.com", "https://spa.example.com"] {
+            let preflight = request("OPTIONS", target)
+                .header("Origin", origin)
+                .header("Access-Control-Request-Method", "POST");
+            refused(&test.send(preflight), 401, "unauthenticated");
+        }
     }
 }
 
