@@ -173,6 +173,7 @@ impl App {
 
     fn route(&self, request: &Request, now: i64) -> Result<Response, Error> {
         let method = match request.method.as_str() {
+            _ if forward_auth::is_check(request) => "GET",
             "HEAD" => "GET",
             "OPTIONS" => return origin::preflight(request, &self.settings),
             other => other,
@@ -292,16 +293,17 @@ impl Handler for App {
     }
 
     fn may_block(&self, request: &Request, now: i64) -> bool {
-        let reads = matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS");
+        let reads = matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS")
+            || forward_auth::is_check(request);
         // A search for users reads all of them.
         let searches = request.path() == pages::USERS_PATH;
         !reads || request.path() == "/metrics" || searches || self.needs_exchange(request, now)
     }
 
     fn fast_path(&self, request: &Request, now: i64) -> Option<Response> {
-        let asks_who = matches!(request.path(), "/auth/check" | "/auth/forward" | "/auth/me");
-        let reads = matches!(request.method.as_str(), "GET" | "HEAD");
-        (asks_who && reads && self.knows_caller(request, now))
+        let is_me =
+            request.path() == "/auth/me" && matches!(request.method.as_str(), "GET" | "HEAD");
+        ((is_me || forward_auth::is_check(request)) && self.knows_caller(request, now))
             .then(|| App::handle(self, request, now))
     }
 

@@ -20,6 +20,16 @@ const NOT_ON_THE_APPS_LIST: &str = "this account is not on the list of those who
 const UNKNOWN_LIST: &str =
     "nobody may use this app: its proxy asks with an allow-list that this server does not know";
 
+/// Whether the request asks about another one. Some proxies keep the original method when they ask, so any method does,
+/// unless it comes with a body and without the proxy's word for it. OPTIONS is not taken for a preflight here: the
+/// proxy would take our 204 for leave to pass.
+pub fn is_check(request: &Request) -> bool {
+    let from_proxy = request.header("X-Forwarded-Method").is_some()
+        || request.header("X-Original-Method").is_some();
+    matches!(request.path(), "/auth/check" | "/auth/forward")
+        && (request.body.is_empty() || from_proxy)
+}
+
 /// GET /auth/check, for nginx's auth_request and for APIs: 200, 401 or 403 and no redirect.
 ///
 /// # Errors
