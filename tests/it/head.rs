@@ -15,7 +15,8 @@ fn read(bytes: &[u8]) -> Result<Option<(Head, String)>, Reason> {
 
 #[track_caller]
 fn check(bytes: &str, expected: Head, inside: &str) {
-    let length = bytes.find("\r\n\r\n").unwrap() + 4;
+    let start = bytes.len() - bytes.trim_start().len();
+    let length = start + bytes[start..].find("\r\n\r\n").unwrap() + 4;
     assert_eq!(read(bytes.as_bytes()), Ok(Some((Head { length, ..expected }, inside.to_owned()))));
     // Nothing less is a request, and nothing less is refused.
     for end in 0..length {
@@ -47,6 +48,50 @@ fn what_goes_inside() {
         Head { body_length: 7, expects_continue: true, keep_alive: false, ..plain },
         "POST /a HTTP/1.0\r\nConnection: keep-alive\r\nX-Hallpass-Peer: 192.0.2.1\r\nHost: \r\nContent-Length: 007\r\n\r\n",
     );
+}
+
+/// RFC 9112, sections 2.2 and 3.2, and RFC 9110, section 2.5.
+#[test]
+fn forms_that_a_server_must_understand() {
+    #[track_caller]
+    fn inside(request: &str, target: &str, host: &str) {
+        let head = Head {
+            length: 0,
+            body_length: 0,
+            expects_continue: false,
+            keep_alive: true,
+            is_head: false,
+        };
+        let peer = "X-Hallpass-Peer: 192.0.2.1";
+        let lines = format!("{target} HTTP/1.0\r\nConnection: keep-alive\r\n{peer}\r\n");
+        check(&format!("{request}\r\n\r\n"), head, &format!("{lines}Host: {host}\r\n\r\n"));
+    }
+    inside("\r\nGET / HTTP/1.1\r\nHost: a", "GET /", "a");
+    inside("\r\n\r\nGET / HTTP/1.1\r\nHost: a", "GET /", "a");
+    inside("GET http://a.b:80/c?d=e HTTP/1.1\r\nHost: x", "GET /c?d=e", "a.b:80");
+    inside("GET HTTPS://[::1]/ HTTP/1.1\r\nHost: ", "GET /", "[::1]");
+    inside("GET http://a HTTP/1.1\r\nHost: a", "GET /", "a");
+    inside("GET http://a?b HTTP/1.1\r\nHost: a", "GET /?b", "a");
+    inside("GET http://a/?http://b/ HTTP/1.1\r\nHost: b", "GET /?http://b/", "a");
+    inside("GET http://a/ HTTP/1.0\r\nConnection: keep-alive", "GET /", "a");
+    inside("OPTIONS * HTTP/1.1\r\nHost: a", "OPTIONS *", "a");
+    inside("\r\nGET / HTTP/1.2\r\nHost: a", "GET /", "a");
+    inside("GET / HTTP/1.9\r\nHost: a", "GET /", "a");
+    for host in [
+        "",
+        "a",
+        "a:",
+        "a:80",
+        "a=b",
+        "a_b.-~",
+        "%61",
+        "!$&'()*+,;=",
+        "[::1]",
+        "[::1]:80",
+        "[v1.a:b]",
+    ] {
+        inside(&format!("GET / HTTP/1.1\r\nHost: {host}"), "GET /", host);
+    }
 }
 
 proptest! {

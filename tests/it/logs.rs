@@ -1,5 +1,7 @@
 //! The log: a line a request, and never a secret, whatever the level.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use crate::google::Answer;
@@ -99,6 +101,27 @@ fn a_line_a_request() {
         (&json!("198.51.100.9"), &json!(id), &json!("info"))
     );
     assert!(line["ms"].is_number() && line["time"].is_string());
+}
+
+#[test]
+fn rejections_at_the_door_are_logged_with_their_reason() {
+    let program = Program::serve(&[]);
+    let secret = "secret-cookie".repeat(2000);
+    let answer =
+        program.send(&format!("GET / HTTP/1.1\r\nHost: x\r\nCookie: {secret}\r\n\r\n")).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    let start = Instant::now();
+    for _ in 0..50 {
+        program.send("nonsense\r\n\r\n");
+    }
+    let seconds = start.elapsed().as_secs() as usize;
+    program.signal("-TERM");
+    let (_, log) = program.end();
+    let line = "INFO  rejected 127.0.0.1: the request line and headers are longer than 16384 bytes; \
+                the longest is the header Cookie\n";
+    assert!(log.contains(line) && !log.contains("secret-cookie"), "{log}");
+    let lines = log.matches("rejected 127.0.0.1: the request is not well-formed").count();
+    assert!((1..=seconds + 2).contains(&lines), "{lines} lines in {seconds} s");
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::io::ErrorKind;
 
 use super::connection::Phase;
 use super::event_loop::EventLoop;
-use super::reject::Reason;
 
 /// How much a lingering client may still send before it is cut.
 const LINGER_BYTES_MAX: usize = 64 * 1024;
@@ -49,16 +48,6 @@ impl EventLoop {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Ok(_) | Err(_) => self.close(key),
             }
-        }
-    }
-
-    /// Tells the client why its request is not answered, if it can be told, and hangs up.
-    pub(super) fn reject(&mut self, key: usize, reason: Reason) {
-        self.count_rejection(reason);
-        self.clients[key].unread = true;
-        match reason.answer() {
-            Some(answer) => self.send_and_close(key, &answer),
-            None => self.close(key),
         }
     }
 

@@ -100,6 +100,17 @@ impl Client {
         !self.inbound.is_empty()
     }
 
+    /// Whether a request begins here. Empty lines before it do not count, or a client that sends one after its request
+    /// would be told that its next request took too long.
+    pub(super) fn starts_request(&self, fresh: &[u8]) -> bool {
+        self.inbound.iter().chain(fresh).any(|byte| !b"\r\n".contains(byte))
+    }
+
+    /// Takes out what came and was not understood; nothing of it will be.
+    pub(super) fn take_inbound(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.inbound)
+    }
+
     /// Takes in what was read; true once a whole request is in `request`. `headers` are those that go inside.
     pub(super) fn take_in(
         &mut self,

@@ -15,7 +15,7 @@ use super::counters::Counters;
 use super::eviction::Eviction;
 use super::fast_path::FastPath;
 use super::listener::Listening;
-use super::reject::Reason;
+use super::reject::{Reason, RejectionLog};
 use super::upstream::Upstreams;
 use super::{Deadlines, Service, Settings};
 
@@ -57,6 +57,7 @@ pub(super) struct EventLoop {
     pub(super) stopping: Option<Instant>,
     pub(super) tls: Option<Arc<Certificate>>,
     pub(super) counters: Arc<Counters>,
+    pub(super) rejection_log: RejectionLog,
     pub(super) buffer: Box<[u8]>,
     /// The time of this turn.
     pub(super) now: Instant,
@@ -107,6 +108,7 @@ impl EventLoop {
             stopping: None,
             tls,
             counters,
+            rejection_log: RejectionLog::default(),
             buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
             now,
         })
@@ -183,11 +185,6 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn count_rejection(&self, reason: Reason) {
-        self.counters.count(reason);
-        log::debug!("turned away: {}", reason.label());
-    }
-
     fn expire(&mut self) {
         let overdue: Vec<usize> = self
             .clients
@@ -201,7 +198,8 @@ impl EventLoop {
             };
             match client.phase {
                 Phase::Reading { .. } if client.transport.is_handshaking() => {
-                    self.count_rejection(Reason::Tls);
+                    let address = client.address;
+                    self.count_rejection(Reason::Tls, address);
                     self.close(key);
                 }
                 Phase::Reading { .. } if client.request_started => {

@@ -136,7 +136,7 @@ impl EventLoop {
         self.counters.count(Reason::AcceptError);
         self.accept_again_at = Some(self.now + ACCEPT_PAUSE);
         if let Some(first) = self.eviction.first() {
-            self.count_rejection(Reason::Evicted);
+            self.count_rejection(Reason::Evicted, self.clients[first].address);
             self.close(first);
         }
         if self.accept_warned_at.is_none_or(|at| self.now - at >= ACCEPT_WARNING_PERIOD) {
@@ -149,11 +149,13 @@ impl EventLoop {
         let unlimited = address.is_none_or(|address| (self.unlimited)(address));
         let limit = if unlimited { usize::MAX } else { self.per_address_max };
         if !self.eviction.enter(address, limit) {
-            return self.count_rejection(Reason::PerAddress);
+            return self.count_rejection(Reason::PerAddress, address);
         }
         if self.clients.len() >= self.clients_max {
-            self.count_rejection(Reason::Evicted);
-            match self.eviction.first() {
+            let first = self.eviction.first();
+            let closed = first.map_or(address, |first| self.clients[first].address);
+            self.count_rejection(Reason::Evicted, closed);
+            match first {
                 Some(first) => self.close(first),
                 None => return self.eviction.leave(address, 0),
             }

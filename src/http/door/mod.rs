@@ -24,6 +24,7 @@ mod certificate;
 mod certificate_der;
 mod eviction;
 mod request_head;
+mod request_target;
 mod upstream;
 mod response_head;
 mod reject;

@@ -73,7 +73,8 @@ impl EventLoop {
                 }
                 Err(_) => {
                     if client.transport.is_handshaking() {
-                        self.count_rejection(Reason::Tls);
+                        let address = client.address;
+                        self.count_rejection(Reason::Tls, address);
                     }
                     return self.close(key);
                 }
@@ -84,7 +85,7 @@ impl EventLoop {
     /// Takes in the bytes at the start of the buffer.
     pub(super) fn take_in(&mut self, key: usize, bytes: usize) {
         let client = &mut self.clients[key];
-        if !client.request_started {
+        if !client.request_started && client.starts_request(&self.buffer[..bytes]) {
             client.request_started = true;
             // The first request has its time from the accept on.
             if !client.first_request {

@@ -1,6 +1,15 @@
-//! Why the door turned somebody away, and what it says to them.
+//! Why the door rejects a request or closes a connection, and how it says so to the client and in the log.
 
-/// Why a connection was closed by the door itself. Most are told so.
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::event_loop::EventLoop;
+use super::request_head::{self, BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX};
+
+/// Between two log lines with the same reason.
+const LOG_PERIOD: Duration = Duration::from_secs(1);
+
+/// Why the door rejected a request or closed a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Not one well-formed HTTP/1.0 or HTTP/1.1 request.
@@ -11,15 +20,17 @@ pub enum Reason {
     LengthRequired,
     /// A body above the limit.
     TooLarge,
-    /// A head with too many bytes or too many lines.
+    /// Request line and headers above the limit.
     HeadersTooLarge,
-    /// Another version of HTTP.
+    /// Too many header lines.
+    TooManyHeaders,
+    /// Another major version of HTTP.
     Version,
     /// An `Expect` other than `100-continue`.
     Expectation,
     /// Nothing inside can answer.
     InnerUnavailable,
-    /// Made room for a newer connection, or found none that could be asked to.
+    /// Closed to make room for a newer connection, or rejected because none could be closed.
     Evicted,
     /// Too many connections of one address.
     PerAddress,
@@ -31,12 +42,13 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Reason; 12] = [
+    pub const ALL: [Reason; 13] = [
         Reason::Malformed,
         Reason::Timeout,
         Reason::LengthRequired,
         Reason::TooLarge,
         Reason::HeadersTooLarge,
+        Reason::TooManyHeaders,
         Reason::Version,
         Reason::Expectation,
         Reason::InnerUnavailable,
@@ -46,7 +58,7 @@ impl Reason {
         Reason::AcceptError,
     ];
 
-    /// Its name in metrics and in the log.
+    /// Its name in metrics.
     pub fn label(self) -> &'static str {
         match self {
             Reason::Malformed => "malformed",
@@ -54,6 +66,7 @@ impl Reason {
             Reason::LengthRequired => "length_required",
             Reason::TooLarge => "too_large",
             Reason::HeadersTooLarge => "headers_too_large",
+            Reason::TooManyHeaders => "too_many_headers",
             Reason::Version => "version",
             Reason::Expectation => "expectation",
             Reason::InnerUnavailable => "inner_unavailable",
@@ -64,53 +77,118 @@ impl Reason {
         }
     }
 
-    /// The whole answer for the client; none where nobody would read it.
-    pub(super) fn answer(self) -> Option<String> {
-        let (status, code, text) = match self {
-            Reason::Malformed => {
-                ("400 Bad Request", "invalid_request", "the request is not well-formed HTTP/1.1")
+    /// One sentence for the log and the client. `received` is the beginning of the request.
+    fn describe(self, received: &[u8]) -> String {
+        match self {
+            Reason::Malformed => "the request is not well-formed HTTP/1.1".into(),
+            Reason::Timeout => "the request took too long to arrive".into(),
+            Reason::LengthRequired => {
+                "a body needs a Content-Length and no Transfer-Encoding".into()
             }
-            Reason::Timeout => {
-                ("408 Request Timeout", "request_timeout", "the request took too long to arrive")
+            Reason::TooLarge => format!("the body is longer than {BODY_BYTES_MAX} bytes"),
+            Reason::HeadersTooLarge => format!(
+                "the request line and headers are longer than {HEAD_BYTES_MAX} bytes; the longest is {}",
+                request_head::longest_line(received)
+            ),
+            Reason::TooManyHeaders => format!("there are more than {HEADERS_MAX} headers"),
+            Reason::Version => "only HTTP/1.0 and HTTP/1.1 are spoken here".into(),
+            Reason::Expectation => "the only expectation met is 100-continue".into(),
+            Reason::InnerUnavailable => "the server is busy, please try again".into(),
+            Reason::Evicted => "there was no room for another connection".into(),
+            Reason::PerAddress => "the address has too many connections".into(),
+            Reason::Tls => "the TLS handshake failed or took too long".into(),
+            Reason::AcceptError => "the connection could not be accepted".into(),
+        }
+    }
+
+    /// The status line and error code for the client; none where nobody would read it.
+    fn status(self) -> Option<(&'static str, &'static str)> {
+        Some(match self {
+            Reason::Malformed => ("400 Bad Request", "invalid_request"),
+            Reason::LengthRequired => ("411 Length Required", "length_required"),
+            Reason::Timeout => ("408 Request Timeout", "request_timeout"),
+            Reason::TooLarge => ("413 Content Too Large", "payload_too_large"),
+            Reason::HeadersTooLarge | Reason::TooManyHeaders => {
+                ("431 Request Header Fields Too Large", "headers_too_large")
             }
-            Reason::LengthRequired => (
-                "411 Length Required",
-                "length_required",
-                "a body needs a Content-Length and no Transfer-Encoding",
-            ),
-            Reason::TooLarge => {
-                ("413 Content Too Large", "payload_too_large", "the body is too large")
+            Reason::Version => ("505 HTTP Version Not Supported", "http_version_not_supported"),
+            Reason::Expectation => ("417 Expectation Failed", "invalid_request"),
+            Reason::InnerUnavailable => {
+                ("503 Service Unavailable\r\nRetry-After: 1", "temporarily_unavailable")
             }
-            Reason::HeadersTooLarge => (
-                "431 Request Header Fields Too Large",
-                "headers_too_large",
-                "the headers are too large or too many",
-            ),
-            Reason::Version => (
-                "505 HTTP Version Not Supported",
-                "http_version_not_supported",
-                "only HTTP/1.0 and HTTP/1.1 are spoken here",
-            ),
-            Reason::Expectation => (
-                "417 Expectation Failed",
-                "invalid_request",
-                "the only expectation met is 100-continue",
-            ),
-            Reason::InnerUnavailable => (
-                "503 Service Unavailable\r\nRetry-After: 1",
-                "temporarily_unavailable",
-                "the server is busy, please try again",
-            ),
             Reason::Evicted | Reason::PerAddress | Reason::Tls | Reason::AcceptError => {
                 return None;
             }
-        };
+        })
+    }
+
+    /// The whole answer for the client; none where nobody would read it.
+    fn answer(self, received: &[u8]) -> Option<String> {
+        let (status, code) = self.status()?;
+        let text = self.describe(received);
         let body = format!(r#"{{"error":"{code}","error_description":"{text}"}}"#);
         Some(format!(
             "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: {}\r\n\
              Connection: close\r\n\r\n{body}",
             body.len(),
         ))
+    }
+}
+
+/// When each reason was last logged, so that a flood of rejections is not a flood of lines, and one reason does not
+/// hide another.
+#[derive(Debug, Default)]
+pub(super) struct RejectionLog([Logged; Reason::ALL.len()]);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Logged {
+    last: Option<Instant>,
+    omitted: u64,
+}
+
+impl RejectionLog {
+    /// How many rejections for this reason were left out since its last line; `None` if this one is left out too.
+    fn next_line(&mut self, reason: Reason, now: Instant) -> Option<u64> {
+        let logged = &mut self.0[reason as usize];
+        if logged.last.is_some_and(|last| now.saturating_duration_since(last) < LOG_PERIOD) {
+            logged.omitted += 1;
+            return None;
+        }
+        logged.last = Some(now);
+        Some(std::mem::take(&mut logged.omitted))
+    }
+}
+
+impl EventLoop {
+    /// Counts a rejection and logs it.
+    pub(super) fn count_rejection(&mut self, reason: Reason, address: Option<IpAddr>) {
+        self.count_rejected_request(reason, address, &[]);
+    }
+
+    fn count_rejected_request(&mut self, reason: Reason, address: Option<IpAddr>, received: &[u8]) {
+        self.counters.count(reason);
+        let Some(omitted) = self.rejection_log.next_line(reason, self.now) else {
+            return;
+        };
+        let peer = address.map_or("a Unix socket".into(), |address| address.to_string());
+        let more = if omitted > 0 {
+            format!(" ({omitted} more since the last such line)")
+        } else {
+            String::new()
+        };
+        log::info!("rejected {peer}: {}{more}", reason.describe(received));
+    }
+
+    /// Tells the client why its request is not answered, if it can be told, and hangs up.
+    pub(super) fn reject(&mut self, key: usize, reason: Reason) {
+        let client = &mut self.clients[key];
+        client.unread = true;
+        let (address, received) = (client.address, client.take_inbound());
+        self.count_rejected_request(reason, address, &received);
+        match reason.answer(&received) {
+            Some(answer) => self.send_and_close(key, &answer),
+            None => self.close(key),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::mem::MaybeUninit;
 
 use super::reject::Reason;
+use super::request_target::{self, Target};
 
 /// The longest head, from the method to the empty line.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -55,17 +56,17 @@ pub fn parse_request(
     policy: HeaderPolicy<'_>,
     inside: &mut Vec<u8>,
 ) -> Result<Option<Head>, Reason> {
-    // httparse would skip empty lines here.
-    if matches!(bytes.first(), Some(b'\r' | b'\n')) {
-        return Err(Reason::Malformed);
-    }
     // Never more, so that the outcome does not depend on how many bytes happened to come together.
     let bytes = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut []);
-    let parsed = request
-        .parse_with_uninit_headers(bytes, &mut headers)
-        .map_err(|error| refusal(error, bytes))?;
+    // This skips empty lines before the request line (RFC 9112, section 2.2).
+    let parsed = match request.parse_with_uninit_headers(bytes, &mut headers) {
+        Ok(parsed) => parsed,
+        Err(httparse::Error::TooManyHeaders) => return Err(Reason::TooManyHeaders),
+        Err(httparse::Error::Version) => return parse_other_version(bytes, policy, inside),
+        Err(_) => return Err(Reason::Malformed),
+    };
     let length = match parsed {
         httparse::Status::Complete(length) => length,
         httparse::Status::Partial => bytes.len(),
@@ -82,31 +83,54 @@ pub fn parse_request(
     else {
         return Ok(None);
     };
-    if !(target.starts_with('/') || target == "*" && method == "OPTIONS")
-        || !target.is_ascii()
-        || target.contains('#')
-    {
-        return Err(Reason::Malformed);
-    }
+    let target = request_target::parse(method, target)?;
     if parsed.is_partial() {
         return Ok(None);
     }
     let mut head = frame(request.headers, version)?;
     head.length = length;
     head.is_head = method == "HEAD";
-    rebuild(method, target, request.headers, policy, inside);
+    rebuild(method, &target, request.headers, policy, inside);
     Ok(Some(head))
 }
 
-fn refusal(error: httparse::Error, bytes: &[u8]) -> Reason {
-    match error {
-        httparse::Error::TooManyHeaders => Reason::HeadersTooLarge,
-        // Two words and then a version: anything else that stands there is no HTTP at all.
-        httparse::Error::Version => {
-            let third = bytes.split(|byte| *byte == b' ').nth(2).unwrap_or_default();
-            if third.starts_with(b"HTTP/") { Reason::Version } else { Reason::Malformed }
+/// HTTP/1.2 to 1.9 are read as HTTP/1.1, the newest minor version known here (RFC 9110, section 2.5).
+fn parse_other_version(
+    bytes: &[u8],
+    policy: HeaderPolicy<'_>,
+    inside: &mut Vec<u8>,
+) -> Result<Option<Head>, Reason> {
+    // Two words and then a version: anything else is not HTTP at all.
+    let third = bytes.splitn(3, |byte| *byte == b' ').nth(2).unwrap_or_default();
+    if !third.starts_with(b"HTTP/") {
+        return Err(Reason::Malformed);
+    }
+    if !matches!(third, [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9', ..]) {
+        return Err(Reason::Version);
+    }
+    let minor = bytes.len() - third.len() + b"HTTP/1.".len();
+    let mut known = bytes.to_vec();
+    known[minor] = b'1';
+    parse_request(&known, policy, inside)
+}
+
+/// Names the longest line of a head that is too long: a header, never its value, or the request line.
+pub(super) fn longest_line(head: &[u8]) -> String {
+    /// Longer than any name in use, and shorter than any secret.
+    const NAME_BYTES_MAX: usize = 40;
+    let head = &head[..head.len().min(HEAD_BYTES_MAX)];
+    let first = head.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or_default();
+    let lines = head[first..].split(|byte| *byte == b'\n').enumerate();
+    let Some((at, line)) = lines.max_by_key(|(_, line)| line.len()).filter(|(at, _)| *at > 0)
+    else {
+        return "the request line".into();
+    };
+    let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+    match std::str::from_utf8(name) {
+        Ok(name) if name.len() <= NAME_BYTES_MAX && !name.is_empty() => {
+            format!("the header {name}")
         }
-        _ => Reason::Malformed,
+        _ => format!("header number {at}"),
     }
 }
 
@@ -134,11 +158,7 @@ fn frame(headers: &[httparse::Header<'_>], version: u8) -> Result<Head, Reason> 
             return Err(Reason::LengthRequired);
         } else if header.name.eq_ignore_ascii_case("host") {
             hosts += 1;
-            if !header
-                .value
-                .iter()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(byte))
-            {
+            if !request_target::is_host(header.value) {
                 return Err(Reason::Malformed);
             }
         } else if header.name.eq_ignore_ascii_case("expect") {
@@ -174,16 +194,27 @@ fn content_length(value: &[u8]) -> Result<usize, Reason> {
 
 fn rebuild(
     method: &str,
-    target: &str,
+    target: &Target<'_>,
     headers: &[httparse::Header<'_>],
     policy: HeaderPolicy<'_>,
     inside: &mut Vec<u8>,
 ) {
-    for part in [method, " ", target, " HTTP/1.0\r\nConnection: keep-alive\r\n", policy.peer_header]
-    {
+    for part in [method, " ", &target.origin_form, " HTTP/1.0\r\nConnection: keep-alive\r\n"] {
         inside.extend_from_slice(part.as_bytes());
     }
-    for header in headers.iter().filter(|header| goes_inside(header.name, policy.headers)) {
+    inside.extend_from_slice(policy.peer_header.as_bytes());
+    if let Some(authority) = target.authority
+        && goes_inside("host", policy.headers)
+    {
+        for part in ["Host: ", authority, "\r\n"] {
+            inside.extend_from_slice(part.as_bytes());
+        }
+    }
+    let is_replaced = |name: &str| target.authority.is_some() && name.eq_ignore_ascii_case("host");
+    for header in headers {
+        if is_replaced(header.name) || !goes_inside(header.name, policy.headers) {
+            continue;
+        }
         inside.extend_from_slice(header.name.as_bytes());
         inside.extend_from_slice(b": ");
         if header.value.is_ascii() {

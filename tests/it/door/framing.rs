@@ -69,7 +69,25 @@ fn what_could_be_read_in_two_ways_is_refused() {
         (400, "GET /echo HTTP/1.1\r\nHost: a b\r\n\r\n"),
         (400, "GET /echo HTTP/1.1\r\nHost: a@b\r\n\r\n"),
         (400, "GET /echo HTTP/1.1\r\nHost: a/b\r\n\r\n"),
-        (400, "GET http://a/echo HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1\r\nHost: [a\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1\r\nHost: [::1]a\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1\r\nHost: []\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1\r\nHost: ::1\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1\r\nHost: a:b\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1\r\nHost: a%4\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1\r\nHost: a\"b\r\n\r\n"),
+        (400, "GET /echo HTTP/1.1\r\nHost: a?b\r\n\r\n"),
+        (400, "GET http://a/echo HTTP/1.1\r\n\r\n"),
+        (400, "GET http://a/echo HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"),
+        (400, "GET http://a/echo HTTP/1.1\r\nHost: a b\r\n\r\n"),
+        (400, "GET http://user@a/echo HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "GET http:///echo HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "GET http://:80/echo HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "GET http://a:b/echo HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "GET http:/echo HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "GET http://a/echo#x HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "GET ftp://a/echo HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "GET a/echo?http://a HTTP/1.1\r\nHost: a\r\n\r\n"),
         (400, "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n"),
         (400, "GET * HTTP/1.1\r\nHost: a\r\n\r\n"),
         (400, "GET echo HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -80,7 +98,9 @@ fn what_could_be_read_in_two_ways_is_refused() {
         (400, "GET /echo HTTP/1.1 \r\nHost: a\r\n\r\n"),
         (400, "GET /echo a HTTP/1.1\r\nHost: a\r\n\r\n"),
         (400, " GET /echo HTTP/1.1\r\nHost: a\r\n\r\n"),
-        (400, "\r\nGET /echo HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "\r\n\nGET /echo HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "\r\r\nGET /echo HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "\r\n GET /echo HTTP/1.1\r\nHost: a\r\n\r\n"),
         (400, "\nGET /echo HTTP/1.1\r\nHost: a\r\n\r\n"),
         (400, "G(T /echo HTTP/1.1\r\nHost: a\r\n\r\n"),
         (400, "GET /echo\r\n"),
@@ -88,12 +108,17 @@ fn what_could_be_read_in_two_ways_is_refused() {
         (400, "\u{16}\u{3}\u{1}\u{2}"),
         (505, "GET /echo HTTP/0.9\r\nHost: a\r\n\r\n"),
         (505, "GET /echo HTTP/2.0\r\nHost: a\r\n\r\n"),
-        (505, "GET /echo HTTP/1.2\r\nHost: a\r\n\r\n"),
+        (505, "GET /echo HTTP/3.1\r\nHost: a\r\n\r\n"),
+        (505, "GET /echo HTTP/11.1\r\nHost: a\r\n\r\n"),
+        (400, "GET /echo HTTP/1.10\r\nHost: a\r\n\r\n"),
+        (400, "GET /echo HTTP/1.2 \r\nHost: a\r\n\r\n"),
+        (400, "GET /echo HTTP/1.2\r\n\r\n"),
         (505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
         (417, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 200-ok\r\n\r\na"),
         (431, &format!("GET /echo HTTP/1.1\r\nHost: a\r\n{many}\r\n")),
         (431, &format!("GET /echo HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n")),
         (431, &format!("GET /{long}")),
+        (431, &"\r\n".repeat(9 * 1024)),
     ] {
         for pieces in [1, 3, usize::MAX] {
             let mut stream = door.connect();
@@ -150,6 +175,36 @@ fn both_sides_of_every_limit() {
         let answer = door.tell(format!("{head}{value}"));
         assert_eq!(status(&answer), expected, "{bytes}");
         assert_eq!(body(&answer).ends_with(&value), expected == 200);
+    }
+}
+
+#[test]
+fn a_rejection_by_size_says_what_was_too_large() {
+    let door = door(|_| ());
+    let long = "a".repeat(17 * 1024);
+    let many = "X: 1\r\n".repeat(101);
+    for (request, expected) in [
+        (
+            format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: {long}\r\n\r\n"),
+            "the request line and headers are longer than 16384 bytes; the longest is the header Cookie",
+        ),
+        (
+            format!("GET / HTTP/1.1\r\nX: 1\r\n{long}: 1\r\n\r\n"),
+            "the request line and headers are longer than 16384 bytes; the longest is header number 2",
+        ),
+        (
+            format!("\r\nGET /{long} HTTP/1.1\r\n"),
+            "the request line and headers are longer than 16384 bytes; the longest is the request line",
+        ),
+        (format!("GET / HTTP/1.1\r\n{many}\r\n"), "there are more than 100 headers"),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 16385\r\n\r\n".to_owned(),
+            "the body is longer than 16384 bytes",
+        ),
+    ] {
+        let answer = door.tell(request);
+        let document: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
+        assert_eq!(document["error_description"], expected);
     }
 }
 

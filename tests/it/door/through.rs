@@ -237,3 +237,38 @@ fn nobody_gets_the_answer_of_one_who_left() {
         }
     }
 }
+
+/// RFC 9112, section 2.2: some clients send one after a body, without counting it.
+#[test]
+fn empty_lines_between_requests_are_skipped_and_start_nothing() {
+    let door = door(|settings| settings.deadlines.idle = Duration::from_secs(1));
+    let mut stream = door.connect();
+    for _ in 0..2 {
+        stream
+            .write_all(b"\r\nPOST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab\r\n")
+            .unwrap();
+        assert!(body(&answer(&mut stream)).ends_with("\nab"));
+    }
+    // The last one is followed by nothing, and nothing is answered to it.
+    assert_eq!(rest(&mut stream), "");
+    assert_eq!(Reason::ALL.map(|reason| door.counters.turned_away(reason)), [0; Reason::ALL.len()]);
+}
+
+#[test]
+fn the_host_of_an_absolute_target_replaces_the_header() {
+    let door = door(|_| ());
+    let answer =
+        door.tell("GET http://b/echo?c HTTP/1.1\r\nHost: a\r\nX: 1\r\nConnection: close\r\n\r\n");
+    assert_eq!(
+        body(&answer),
+        "GET /echo?c\nConnection: keep-alive\nX-Hallpass-Peer: 127.0.0.1\nHost: b\nX: 1\n"
+    );
+    let only = super::door(|settings| settings.headers = Some(&["x"]));
+    let answer = only.tell("GET http://b/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(!body(&answer).contains("Host"), "{answer}");
+    // The redirect to https goes to the public URL, whatever host was asked for.
+    let mut stream = TcpStream::connect(door.redirect).unwrap();
+    stream.write_all(b"GET http://b/echo?c HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let answer = rest(&mut stream);
+    assert_eq!(header(&answer, "location"), Some("https://auth.example.org/echo?c"));
+}
