@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::store::StoreError;
+use crate::profile::Profile;
+use crate::store::{Authenticated, Session, StoreError};
 
 /// A request that is not granted. [`fmt::Display`] is for the log; [`Error::description`] is for the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +18,8 @@ pub enum Error {
     AccessDenied {
         /// What is missing.
         reason: &'static str,
-        /// Which account was meant, for the page that offers another one; never logged.
-        account: Option<String>,
+        /// Who was denied, if anybody is known.
+        person: Option<Box<Denied>>,
     },
     /// 404.
     NotFound,
@@ -40,6 +41,15 @@ pub enum Error {
     },
 }
 
+/// Somebody who was denied access.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    /// The account.
+    pub profile: Profile,
+    /// Its live session; none at a sign-in.
+    pub session: Option<Session>,
+}
+
 impl Error {
     /// Seconds to wait where nobody said how long an outage lasts.
     pub const RETRY_AFTER_SECONDS: u64 = 5;
@@ -51,7 +61,28 @@ impl Error {
 
     /// Not allowed, whoever it is.
     pub fn denied(reason: &'static str) -> Error {
-        Error::AccessDenied { reason, account: None }
+        Error::AccessDenied { reason, person: None }
+    }
+
+    /// That person is not allowed to sign in.
+    pub fn denied_to(profile: &Profile, reason: &'static str) -> Error {
+        let person = Denied { profile: profile.clone(), session: None };
+        Error::AccessDenied { reason, person: Some(Box::new(person)) }
+    }
+
+    /// The user of that live session is not allowed.
+    pub fn denied_in_session(caller: &Authenticated, reason: &'static str) -> Error {
+        let person =
+            Denied { profile: caller.user.profile.clone(), session: Some(caller.session.clone()) };
+        Error::AccessDenied { reason, person: Some(Box::new(person)) }
+    }
+
+    /// Who was denied, if anybody is known.
+    pub fn person(&self) -> Option<&Denied> {
+        match self {
+            Error::AccessDenied { person, .. } => person.as_deref(),
+            _ => None,
+        }
     }
 
     /// The one table from error to HTTP status and `error` code.

@@ -33,6 +33,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     request_seconds: Family<RouteLabel, Histogram, fn() -> Histogram>,
     signins: Family<OutcomeLabel, Counter>,
+    unrecorded_refusals: Counter,
     verified: Family<ByLabel, Counter>,
     calls: Family<ResultLabel, Counter>,
     call_seconds: Histogram,
@@ -140,6 +141,7 @@ impl Default for Metrics {
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(request_seconds),
             signins: Family::default(),
+            unrecorded_refusals: Counter::default(),
             verified: Family::default(),
             calls: Family::default(),
             call_seconds: Histogram::new(CALL_SECONDS),
@@ -162,6 +164,11 @@ impl Metrics {
     /// Somebody tried to sign in, by a post or by a bearer never seen.
     pub fn count_signin(&self, outcome: &'static str) {
         self.signins.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// A refusal was beyond the budget for events.
+    pub fn count_unrecorded_refusal(&self) {
+        self.unrecorded_refusals.inc();
     }
 
     /// Somebody signed in, whose token that vouched for.
@@ -239,6 +246,11 @@ impl Metrics {
             self.request_seconds.clone(),
         );
         hallpass.register("signins", "Attempts to sign in", self.signins.clone());
+        hallpass.register(
+            "refusals_unrecorded",
+            "Refusals that were counted and not recorded as events",
+            self.unrecorded_refusals.clone(),
+        );
         hallpass.register(
             "signins_verified",
             "Sign-ins by what verified them",

@@ -87,6 +87,11 @@ fn cells(event: &EventRow) -> Vec<String> {
         event.email.as_ref().or(event.subject.as_ref()).cloned().unwrap_or_default(),
         event.client.address.clone().unwrap_or_default(),
         event.session_id.clone().unwrap_or_default(),
-        event.reason.clone().unwrap_or_default(),
+        reason(event),
     ]
+}
+
+fn reason(event: &EventRow) -> String {
+    let reason = event.reason.as_deref().unwrap_or_default();
+    event.host.as_ref().map_or_else(|| reason.to_owned(), |host| format!("{host}: {reason}"))
 }

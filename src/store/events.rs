@@ -49,6 +49,8 @@ pub struct Event {
     pub verified_by: Option<&'static str>,
     /// What the client was told, for a refusal; by whom, for a change by somebody else.
     pub reason: Option<String>,
+    /// Of a refusal by check or forward: the app's host, as the proxy named it.
+    pub host: Option<String>,
 }
 
 impl EventKind {
@@ -69,8 +71,9 @@ impl EventKind {
 /// Appends an event that happened at that time (unix seconds), and counts it to its day.
 pub fn insert(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<()> {
     let sql = "INSERT INTO events
-            (at, kind, sub, email, session_id, client_address, client_id, user_agent, reason, verified_by)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+            (at, kind, sub, email, session_id, client_address, client_id, user_agent, reason, verified_by,
+            host)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     db.prepare_cached(sql)?.execute(params![
         at,
         event.kind.as_str(),
@@ -81,15 +84,21 @@ pub fn insert(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<()> {
         event.client_id,
         event.client.user_agent,
         event.reason,
-        event.verified_by
+        event.verified_by,
+        event.host
     ])?;
     let (signin, refusal) = (event.kind == EventKind::SignIn, event.kind == EventKind::Refusal);
     if signin || refusal {
-        let sql = "INSERT INTO days (day, signins, refusals) VALUES (?1, ?2, ?3)
-            ON CONFLICT (day) DO UPDATE SET signins = signins + ?2, refusals = refusals + ?3";
-        db.prepare_cached(sql)?.execute(params![at.div_euclid(DAY_SECONDS), signin, refusal])?;
+        count(db, at.div_euclid(DAY_SECONDS), signin.into(), refusal.into())?;
     }
     Ok(())
+}
+
+/// Adds to the sign-ins and refusals of a day.
+pub fn count(db: &Connection, day: i64, signins: i64, refusals: i64) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO days (day, signins, refusals) VALUES (?1, ?2, ?3)
+        ON CONFLICT (day) DO UPDATE SET signins = signins + ?2, refusals = refusals + ?3";
+    db.prepare_cached(sql)?.execute(params![day, signins, refusals]).map(drop)
 }
 
 impl Store {

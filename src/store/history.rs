@@ -28,6 +28,8 @@ pub struct EventRow {
     pub reason: Option<String>,
     /// What said that the ID token is Google's.
     pub verified_by: Option<String>,
+    /// The app's host, of a refusal by check or forward.
+    pub host: Option<String>,
 }
 
 /// Which events. What is not given does not matter.
@@ -54,7 +56,7 @@ pub enum About {
 
 /// The columns that [`EventRow::from_row`] reads, in its order.
 pub const EVENT_COLUMNS: &str = "e.id, e.at, e.kind, e.sub, e.email, e.session_id, e.client_address, e.user_agent, e.client_id, e.reason, \
-     e.verified_by";
+     e.verified_by, e.host";
 
 impl EventRow {
     /// Reads `EVENT_COLUMNS`.
@@ -70,6 +72,7 @@ impl EventRow {
             client_id: row.get(8)?,
             reason: row.get(9)?,
             verified_by: row.get(10)?,
+            host: row.get(11)?,
         })
     }
 }

@@ -116,6 +116,7 @@ fn record(
         client_id: None,
         verified_by: None,
         reason: Some(author.by),
+        host: None,
     };
     events::insert(db, &event, now)?;
     Ok(true)

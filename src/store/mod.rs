@@ -13,6 +13,7 @@ mod users;
 mod sessions;
 mod packed;
 mod events;
+mod refusals;
 mod directory;
 mod search;
 mod stats;
@@ -35,6 +36,7 @@ pub use history::{About, EventFilter, EventRow};
 pub use import::{ImportFailure, ImportedUser};
 pub use integrity_check::{Inspection, Soundness, instance};
 pub use levers::Actor;
+pub use refusals::RefusedBy;
 pub use revocations::SessionSelector;
 pub use sessions::{Authenticated, Client, Ending, Session, SessionKind};
 pub use stats::{Day, Seen};
@@ -42,6 +44,7 @@ pub use users::{NewSession, Refusal, SignIn, SignedIn, User};
 
 use last_seen::LastSeen;
 use readers::Readers;
+use refusals::Refusals;
 use session_cache::Known;
 use writer::Writer;
 
@@ -57,6 +60,7 @@ pub struct Store {
     /// Apart, so that no check waits for a search.
     searchers: Readers,
     touches: Arc<LastSeen>,
+    refusals: Arc<Refusals>,
     /// Last, as its [`pulse::WalIndex`] wants.
     known: Known,
 }
@@ -78,6 +82,7 @@ impl Store {
             readers: Readers::new(path.to_owned(), READERS_MAX),
             searchers: Readers::new(path.to_owned(), SEARCHERS_MAX),
             touches: Arc::default(),
+            refusals: Arc::default(),
             known,
         })
     }

@@ -28,6 +28,7 @@ impl Packed {
 pub struct WholeSession {
     id: String,
     kind: SessionKind,
+    client_id: String,
     created_at: i64,
     last_seen_at: i64,
     expires_at: i64,

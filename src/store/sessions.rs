@@ -36,13 +36,16 @@ pub struct Client {
 }
 
 /// One session, in JSON as the contract shows it. Times are unix seconds.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Session {
     /// Names the session in public; proves nothing.
     pub id: String,
     /// What its token is.
     #[serde(skip)]
     pub kind: SessionKind,
+    /// `aud` of the ID token behind it.
+    #[serde(skip)]
+    pub client_id: String,
     /// When it was established.
     pub created_at: i64,
     /// When it was last used, to the minute.
@@ -81,9 +84,9 @@ pub enum Ending {
 
 /// The columns that [`Session::from_row`] reads, in its order.
 pub const SESSION_COLUMNS: &str = "s.id, s.kind, s.created_at, s.last_seen_at, s.expires_at, s.ended_at, \
-    s.client_address, s.user_agent";
+    s.client_address, s.user_agent, s.client_id";
 /// How many they are.
-pub const SESSION_COLUMN_COUNT: usize = 8;
+pub const SESSION_COLUMN_COUNT: usize = 9;
 
 impl Session {
     /// Whether it still counts at that time, with that idle limit in seconds.
@@ -111,6 +114,7 @@ impl Session {
         Ok(Session {
             id: row.get(0)?,
             kind,
+            client_id: row.get(8)?,
             created_at: row.get(2)?,
             last_seen_at: row.get(3)?,
             expires_at: row.get(4)?,
@@ -215,6 +219,7 @@ impl Store {
                     client_id: Some(client_id.clone()),
                     verified_by: None,
                     reason: None,
+                    host: None,
                 };
                 events::insert(db, &event, now)?;
             }

@@ -167,6 +167,7 @@ impl Store {
                 client_id: Some(sign_in.client_id.clone()),
                 verified_by: Some(sign_in.verified_by),
                 reason: refusal.map(|refusal| refusal.description().to_owned()),
+                host: None,
             };
             events::insert(db, &event, now)?;
             if let Some(refusal) = refusal {

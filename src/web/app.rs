@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use log::Record;
+use log::kv::Value;
 use serde_json::json;
 
 use super::rate_limit::SigninLimiter;
@@ -143,17 +145,10 @@ impl App {
         if let Err(error @ Error::Unavailable { .. }) = &outcome {
             log::warn!(id = id.as_str(); "cannot answer: {error}");
         }
+        let refused = outcome.as_ref().err().cloned();
         let response = outcome.unwrap_or_else(|error| self.refusal(request, &error));
         self.metrics.count_request(route_name(request.path()), response.status, started.elapsed());
-        log::info!(
-            method = loggable(&request.method).as_ref(),
-            path = loggable(request.path()).as_ref(),
-            status = response.status,
-            ms = started.elapsed().as_micros() as f64 / 1000.0,
-            client = self.client_address(request).map_or("-".to_owned(), |address| address.to_string()).as_str(),
-            id = id.as_str();
-            "request"
-        );
+        self.log_request(request, &response, refused.as_ref(), &id, started);
         let mut response = origin::share(response, request, &self.settings)
             .with("X-Request-Id", id)
             .with("X-Content-Type-Options", "nosniff");
@@ -164,6 +159,48 @@ impl App {
             response = response.with("Cache-Control", "no-store");
         }
         response
+    }
+
+    /// One line a request. For check and forward it names the app's host and, if somebody was refused, who and why.
+    fn log_request(
+        &self,
+        request: &Request,
+        response: &Response,
+        refused: Option<&Error>,
+        id: &str,
+        started: Instant,
+    ) {
+        if !log::log_enabled!(log::Level::Info) {
+            return;
+        }
+        let (method, path) = (loggable(&request.method), loggable(request.path()));
+        let client =
+            self.client_address(request).map_or("-".to_owned(), |address| address.to_string());
+        let host = forward_auth::host(self, request);
+        let mut fields: Vec<(&str, Value)> = vec![
+            ("method", Value::from(&*method)),
+            ("path", Value::from(&*path)),
+            ("status", Value::from(response.status)),
+            ("ms", Value::from(started.elapsed().as_micros() as f64 / 1000.0)),
+            ("client", Value::from(&*client)),
+            ("id", Value::from(id)),
+        ];
+        fields.extend(host.as_deref().map(|host| ("host", Value::from(host))));
+        if forward_auth::is_asked(request)
+            && let Some(error) = refused
+        {
+            let subject = error.person().map(|person| person.profile.subject.as_str());
+            fields.extend(subject.map(|subject| ("sub", Value::from(subject))));
+            fields.push(("reason", Value::from(error.description())));
+        }
+        log::logger().log(
+            &Record::builder()
+                .args(format_args!("request"))
+                .level(log::Level::Info)
+                .target(module_path!())
+                .key_values(&fields)
+                .build(),
+        );
     }
 
     /// Names a request: the same for every request of this process, and a number.

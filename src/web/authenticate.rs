@@ -1,7 +1,7 @@
 //! Who is asking: which credential of a request counts, and what it is worth now.
 
 use super::app::App;
-use super::{session_cookie, signin};
+use super::session_cookie;
 use crate::error::Error;
 use crate::google::NOT_ON_THE_LIST;
 use crate::http::Request;
@@ -107,15 +107,11 @@ impl App {
     }
 
     fn permit(&self, caller: &Authenticated) -> Result<(), Error> {
-        let account = || Some(signin::account_name(&caller.user.profile));
         if caller.user.blocked_at.is_some() {
-            return Err(Error::AccessDenied {
-                reason: Refusal::Blocked.description(),
-                account: account(),
-            });
+            return Err(Error::denied_in_session(caller, Refusal::Blocked.description()));
         }
         if !self.settings.policy.permits(&caller.user.profile) {
-            return Err(Error::AccessDenied { reason: NOT_ON_THE_LIST, account: account() });
+            return Err(Error::denied_in_session(caller, NOT_ON_THE_LIST));
         }
         Ok(())
     }

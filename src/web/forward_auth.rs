@@ -6,11 +6,11 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::app::{App, loggable};
 use super::return_to;
-use super::signin::account_name;
-use crate::error::Error;
+use crate::error::{Denied, Error};
 use crate::google::AllowList;
 use crate::http::{Request, Response};
 use crate::profile::Profile;
+use crate::store::{Event, EventKind, RefusedBy};
 
 /// Bytes of an identity header that are percent-encoded: control characters and everything beyond ASCII, and the
 /// percent sign itself, so that the value can be read back.
@@ -58,6 +58,10 @@ pub fn forward(app: &App, request: &Request, now: i64) -> Result<Response, Error
 }
 
 fn pass(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
+    permit(app, request, now).inspect_err(|error| record_refusal(app, request, error, now))
+}
+
+fn permit(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     let caller = app.authenticate(request, now).map_err(|error| match error {
         // Proxies know 2xx, 401 and 403; that we do not ask Google now says nothing about the token.
         Error::TooManyRequests { retry_after } => {
@@ -67,10 +71,50 @@ fn pass(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     })?;
     let list = AppList::of(request);
     if !list.permits(&caller.user.profile) {
-        let account = Some(account_name(&caller.user.profile));
-        return Err(Error::AccessDenied { reason: list.reason(), account });
+        return Err(Error::denied_in_session(&caller, list.reason()));
     }
     Ok(identify(Response::empty(200), &caller.user.profile))
+}
+
+/// Records that a live session was refused by an app's list, or at an app that the proxy names. The exchange of an ID
+/// token records its own refusals.
+fn record_refusal(app: &App, request: &Request, error: &Error, now: i64) {
+    let Some(Denied { profile, session: Some(session) }) = error.person() else { return };
+    let (host, reason) = (host(app, request), error.description());
+    if host.is_none() && !matches!(reason, NOT_ON_THE_APPS_LIST | UNKNOWN_LIST) {
+        return;
+    }
+    let event = Event {
+        kind: EventKind::Refusal,
+        subject: Some(profile.subject.clone()),
+        email: profile.email.clone(),
+        session_id: Some(session.id.clone()),
+        client: app.client(request),
+        client_id: Some(session.client_id.clone()),
+        verified_by: None,
+        reason: Some(reason.to_owned()),
+        host,
+    };
+    app.record_within_budget(event, RefusedBy::ForwardAuth, now);
+}
+
+/// Whether the request is a check.
+pub fn is_asked(request: &Request) -> bool {
+    matches!(request.path(), "/auth/check" | "/auth/forward")
+}
+
+/// The host of the app that a trusted proxy asks about; `None` for any other request.
+pub fn host(app: &App, request: &Request) -> Option<String> {
+    if !is_asked(request) || !app.settings.trusted_proxies.trusts(request.peer) {
+        return None;
+    }
+    let of_url = || {
+        let (_scheme, rest) = request.header("X-Original-URL")?.split_once("://")?;
+        let authority = rest.split(['/', '?', '#']).next()?;
+        authority.rsplit('@').next()
+    };
+    let host = request.header("X-Forwarded-Host").or_else(of_url)?;
+    (!host.is_empty()).then(|| loggable(host).into_owned())
 }
 
 /// The allow-list of one app, from the query of the address that its proxy calls.

@@ -3,12 +3,14 @@
 use serde_json::{Value, json};
 
 use super::app::App;
-use super::{origin, return_to, session_cookie, signin_request};
+use super::{forward_auth, origin, return_to, session_cookie, signin_request};
 use crate::error::Error;
 use crate::google::{Expected, Failure, Identity, Question, VerifiedBy};
 use crate::http::{Request, Response};
 use crate::profile::Profile;
-use crate::store::{Event, EventKind, NewSession, Refusal, SessionKind, SignIn, SignedIn};
+use crate::store::{
+    Event, EventKind, NewSession, Refusal, RefusedBy, SessionKind, SignIn, SignedIn,
+};
 use crate::token::{IdToken, SessionToken, random_name};
 
 const NOT_FROM_HERE: &str = "this sign-in did not begin in this browser, or its cookies are off (g_csrf_token must be \
@@ -80,7 +82,7 @@ impl App {
             .identify(token, nonce, request, now)
             .inspect_err(|error| self.record_refusal(request, None, error, now))?;
         let (identity, verified_by) = &verified;
-        let denied = |reason| Error::AccessDenied { reason, account: Some(account_name(identity)) };
+        let denied = |reason| Error::denied_to(identity, reason);
         self.settings
             .policy
             .admit(identity)
@@ -144,8 +146,8 @@ impl App {
         })
     }
 
-    /// Records that somebody was refused, for what the client did. That we cannot answer is no refusal, and a flood
-    /// that is limited shall not fill the disk.
+    /// Records that somebody was refused for what the client did. Not being able to answer is not a refusal, and neither
+    /// is a rate limit.
     fn record_refusal(
         &self,
         request: &Request,
@@ -166,8 +168,16 @@ impl App {
             client_id: identity.map(|identity| identity.audience().to_owned()),
             verified_by: verified.map(|(_, by)| by.as_str()),
             reason: Some(error.description().to_owned()),
+            host: forward_auth::host(self, request),
         };
-        self.store.record(event, now);
+        self.record_within_budget(event, RefusedBy::SignIn, now);
+    }
+
+    /// Records a refusal, or counts it in the metrics if there are too many.
+    pub(super) fn record_within_budget(&self, refusal: Event, by: RefusedBy, now: i64) {
+        if !self.store.record_refusal(refusal, by, now) {
+            self.metrics.count_unrecorded_refusal();
+        }
     }
 }
 

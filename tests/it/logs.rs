@@ -104,6 +104,30 @@ fn a_line_a_request() {
 }
 
 #[test]
+fn a_check_names_the_app_and_a_refusal_who_and_why() {
+    let program = Program::serve(&[]);
+    let session = session_token(&program.sign_in(&token(json!({}))).unwrap());
+    let headers =
+        format!("Authorization: Bearer {session}\r\nX-Forwarded-Host: wiki.example.com\r\n");
+    program.get("/auth/check?allowed_emails=ada@gmail.com", &headers);
+    program.get("/auth/check", &headers);
+    program.get("/auth/me?x", &headers);
+    program.signal("-TERM");
+    let (_, log) = program.end();
+    let ends_of = |path: &str| -> Vec<&str> {
+        let lines = log.lines().filter(|line| line.contains(&format!("path={path} ")));
+        lines
+            .map(|line| &line[line.find(" id=").unwrap() + 4..])
+            .map(|rest| rest.split_once(' ').map_or("", |(_, end)| end))
+            .collect()
+    };
+    let refused = "host=wiki.example.com sub=110169484474386276334 \
+        reason=\"this account is not on the list of those who may use this app\"";
+    assert_eq!(ends_of("/auth/check"), [refused, "host=wiki.example.com"], "{log}");
+    assert_eq!(ends_of("/auth/me"), [""], "{log}");
+}
+
+#[test]
 fn rejections_at_the_door_are_logged_with_their_reason() {
     let program = Program::serve(&[]);
     let secret = "secret-cookie".repeat(2000);

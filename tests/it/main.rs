@@ -22,6 +22,7 @@ mod admin;
 mod search;
 mod signals;
 mod limits;
+mod refusals;
 mod store;
 mod settings;
 mod server;

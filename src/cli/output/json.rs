@@ -41,5 +41,6 @@ pub fn event(event: &EventRow) -> Value {
         "user_agent": event.client.user_agent,
         "verified_by": event.verified_by,
         "reason": event.reason,
+        "host": event.host,
     })
 }

@@ -6,7 +6,7 @@ use super::{ADMIN_PATH, Scripts, page};
 use crate::error::Error;
 use crate::http::{Request, Response};
 use crate::web::app::App;
-use crate::web::signin::ACCOUNT_PATH;
+use crate::web::signin::{ACCOUNT_PATH, account_name};
 use crate::web::{return_to, signin_request};
 
 /// The page for that error. A 403 names the account, and offers another one and a way home.
@@ -21,10 +21,7 @@ pub fn error(app: &App, request: &Request, error: &Error) -> Response {
         Error::TooManyRequests { .. } => "Too many attempts",
         Error::Unavailable { .. } => "Sign-in is not available right now",
     };
-    let account = match error {
-        Error::AccessDenied { account, .. } => account.as_deref(),
-        _ => None,
-    };
+    let account = error.person().map(|person| account_name(&person.profile));
     let ours = |path| app.settings.url_of(path);
     let content = html! {
         h1 { (title) }

@@ -20,7 +20,7 @@ use crate::http::{Request, Response};
 use crate::profile::Profile;
 use crate::store::Authenticated;
 use crate::web::app::App;
-use crate::web::signin::{ACCOUNT_PATH, account_name};
+use crate::web::signin::ACCOUNT_PATH;
 
 /// Where admins begin. Everything of theirs is below.
 pub const ADMIN_PATH: &str = "/auth/admin";
@@ -48,8 +48,7 @@ fn for_admin(
             Ok(Response::see_other(app.settings.url_of(&format!("/auth/signin?{query}"))))
         }
         Ok(caller) if !app.settings.admins.permits(&caller.user.profile) => {
-            let account = Some(account_name(&caller.user.profile));
-            Err(Error::AccessDenied { reason: NO_ADMIN, account })
+            Err(Error::denied_in_session(&caller, NO_ADMIN))
         }
         caller => answer(&caller?),
     }

@@ -1,0 +1,124 @@
+//! Refusals: who was refused where and why, within a budget that a flood cannot exceed.
+
+use hallpass::http::Request;
+use serde_json::json;
+
+use crate::test_app::{DAY, NOW, RequestExt, TestApp, body, get, post_token, refused, token};
+
+const DIGITS: &str = "1234567890";
+const REFUSALS: &str = "events WHERE kind = 'refusal'";
+
+#[track_caller]
+fn refuse_nameless(test: &TestApp, times: usize, now: i64) {
+    for _ in 0..times {
+        let answer = test.send_at(post_token(DIGITS), now);
+        assert!(matches!(answer.status, 400 | 401), "{}", body(&answer));
+    }
+}
+
+fn unrecorded(test: &TestApp) -> String {
+    let mut request = get("/metrics");
+    request.peer = Some([127, 0, 0, 1].into());
+    let text = body(&test.send(request));
+    let line =
+        text.lines().find_map(|line| line.strip_prefix("hallpass_refusals_unrecorded_total "));
+    line.unwrap().to_owned()
+}
+
+#[test]
+fn refusals_that_name_nobody_are_recorded_within_a_budget_and_counted_beyond_it() {
+    let test = TestApp::open();
+    let refusals_of_the_day = || test.text("SELECT CAST(refusals AS TEXT) FROM days").unwrap();
+    refuse_nameless(&test, 60, NOW);
+    assert_eq!((test.count(REFUSALS), unrecorded(&test)), (60, "0".into()));
+    refuse_nameless(&test, 40, NOW);
+    assert_eq!((test.count(REFUSALS), unrecorded(&test)), (60, "40".into()));
+    assert_eq!(refusals_of_the_day(), "100");
+    refuse_nameless(&test, 20, NOW + 7);
+    assert_eq!((test.count(REFUSALS), unrecorded(&test)), (67, "53".into()));
+    assert_eq!(refusals_of_the_day(), "120");
+    refuse_nameless(&test, 1, NOW + DAY);
+    assert_eq!(test.count("days WHERE refusals = 1"), 1);
+}
+
+#[test]
+fn a_flood_hides_no_refusal_that_names_somebody() {
+    let test = TestApp::with(&["--allow-domain", "example.com"]);
+    refuse_nameless(&test, 100, NOW);
+    refused(&test.send(post_token(&token(json!({})))), 403, "access_denied");
+    assert_eq!(test.count("events WHERE sub IS NOT NULL"), 1);
+}
+
+fn ask(target: &str, session: &str) -> Request {
+    let mut request = get(target).bearer(session).header("X-Forwarded-Host", "wiki.example.com");
+    request.peer = Some([127, 0, 0, 1].into());
+    request
+}
+
+#[test]
+fn a_refusal_by_check_or_forward_names_the_person_the_app_and_the_reason() {
+    const ROW: &str =
+        "SELECT kind || ' ' || sub || ' ' || email || ' ' || ifnull(host, '-') || ' ' || reason ||
+        ' ' || (session_id IS NOT NULL) FROM events ORDER BY id DESC LIMIT 1";
+    #[track_caller]
+    fn check(sql: &str, request: impl Fn(&str) -> Request, host: &str, reason: &str) {
+        let test = TestApp::open();
+        let session = test.session();
+        test.other_process().execute_batch(sql).unwrap();
+        let answer = test.send(request(&session));
+        assert_eq!(answer.status, 403, "{}", body(&answer));
+        let expected =
+            format!("refusal 110169484474386276334 testuser@gmail.com {host} {reason} 1");
+        assert_eq!(test.text(ROW).unwrap(), expected);
+    }
+    let app_list = "this account is not on the list of those who may use this app";
+    for target in ["/auth/check", "/auth/forward"] {
+        let denied = format!("{target}?allowed_emails=ada@gmail.com");
+        check("", |session| ask(&denied, session), "wiki.example.com", app_list);
+    }
+    let blocked = "UPDATE users SET blocked_at = 1";
+    check(
+        blocked,
+        |session| ask("/auth/check", session),
+        "wiki.example.com",
+        "this account is blocked",
+    );
+    // What strangers say of a host does not count.
+    let stranger = |session: &str| Request {
+        peer: Some([192, 0, 2, 1].into()),
+        ..ask("/auth/check?allowed_emails=", session)
+    };
+    check("", stranger, "-", app_list);
+    // nginx names the address as a whole; its query may hold secrets.
+    let nginx = |session: &str| {
+        let url = "https://user:secret@wiki.example.com:8443/path?query=secret";
+        let mut request =
+            get("/auth/check?allowed_emails=").bearer(session).header("X-Original-URL", url);
+        request.peer = Some([127, 0, 0, 1].into());
+        request
+    };
+    check("", nginx, "wiki.example.com:8443", app_list);
+}
+
+#[test]
+fn refusals_by_check_have_a_budget_of_their_own() {
+    let test = TestApp::open();
+    let session = test.session();
+    refuse_nameless(&test, 60, NOW);
+    for _ in 0..100 {
+        assert_eq!(test.send(ask("/auth/check?allowed_emails=", &session)).status, 403);
+    }
+    assert_eq!((test.count("events WHERE host IS NOT NULL"), unrecorded(&test)), (60, "40".into()));
+    for anonymous in ["/auth/check", "/auth/forward?allowed_emails="] {
+        assert_eq!(test.send(get(anonymous)).status, 401);
+    }
+    assert_eq!(test.count(REFUSALS), 120, "a request without a session refuses nobody");
+}
+
+#[test]
+fn the_exchange_of_an_id_token_is_refused_once() {
+    let test = TestApp::with(&["--allow-domain", "example.com"]);
+    assert_eq!(test.send(ask("/auth/check", &token(json!({})))).status, 403);
+    assert_eq!(test.count(REFUSALS), 1);
+    assert_eq!(test.count("events WHERE host = 'wiki.example.com'"), 1);
+}
