@@ -2,18 +2,30 @@
 //!
 //! Only our own records are written, and warnings of the libraries: at finer levels those print URLs and headers, and
 //! with them tokens.
+//!
+//! No thread waits for the reader of standard error: see [`queue`].
 
+mod queue;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
+use std::panic;
+use std::thread;
 
+use env_logger::Target;
 use env_logger::fmt::Formatter;
 use log::kv::{self, VisitSource};
 use log::{Level, Record};
 use serde_json::{Map, Value};
 
 use crate::config::LogFormat;
+use crate::metrics::Reading;
 
-/// Starts logging. RUST_LOG sets the level; it is `info` otherwise.
+pub use queue::flush;
+
+/// Starts logging. RUST_LOG sets the level; it is `info` otherwise. A panic becomes a log line, too.
 pub fn start(format: LogFormat) {
+    queue::start();
     let environment = env_logger::Env::default().default_filter_or("info");
     env_logger::Builder::from_env(environment)
         .format(move |out, record| {
@@ -24,7 +36,38 @@ pub fn start(format: LogFormat) {
                 LogFormat::Json => json(out, record),
             }
         })
+        .target(Target::Pipe(Box::new(queue::Sink)))
         .init();
+    panic::set_hook(Box::new(|panic| {
+        let trace = Backtrace::capture();
+        let thread = thread::current();
+        let name = thread.name().unwrap_or("unnamed");
+        match trace.status() {
+            BacktraceStatus::Captured => log::error!("thread {name} {panic}\n{trace}"),
+            _ => log::error!("thread {name} {panic}"),
+        }
+        // In release builds the process is about to end.
+        flush();
+    }));
+}
+
+/// What is counted about the log.
+pub fn readings() -> [Reading; 1] {
+    [Reading::counter(
+        "hallpass_log_lines_dropped",
+        "Log lines dropped because standard error did not take them",
+        queue::dropped_ever(),
+    )]
+}
+
+/// The sentence that the process ends with, on standard error after the log.
+pub fn last_words(sentence: &str) {
+    if queue::is_started() {
+        let _ = queue::Sink.write(format!("{sentence}\n").as_bytes());
+        flush();
+    } else {
+        eprintln!("{sentence}");
+    }
 }
 
 fn text(out: &mut Formatter, record: &Record) -> io::Result<()> {

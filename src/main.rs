@@ -5,12 +5,16 @@ use std::process::ExitCode;
 use clap::Parser;
 use hallpass::cli::{self, Stop};
 use hallpass::config::{Command, Options};
+use hallpass::logging;
 
 fn main() -> ExitCode {
     match run(Options::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            logging::flush();
+            ExitCode::SUCCESS
+        }
         Err(stop) => {
-            eprintln!("hallpass: {}", stop.message);
+            logging::last_words(&format!("hallpass: {}", stop.message));
             ExitCode::from(stop.code)
         }
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::door::{BODY_BYTES_MAX, FastPath};
 use super::message::{Request, Response};
-use crate::clock;
+use crate::{clock, logging};
 
 /// The door's header with the client's address.
 const PEER_HEADER: &str = "X-Hallpass-Peer";
@@ -118,6 +118,7 @@ impl Shared {
                 Err(error) => {
                     // tiny_http accepts nothing after this; a supervisor can do better than a server that is deaf.
                     log::error!("cannot accept connections any more: {error}");
+                    logging::flush();
                     process::exit(1);
                 }
             }

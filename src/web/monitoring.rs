@@ -6,6 +6,7 @@ use super::app::App;
 use crate::error::Error;
 use crate::http::door::Reason;
 use crate::http::{Request, Response};
+use crate::logging;
 use crate::metrics::Reading;
 use crate::process;
 
@@ -75,6 +76,7 @@ pub fn exposition(app: &App, now: i64) -> Result<Response, Error> {
     }
     readings.push(app.metrics.start_time());
     readings.extend(app.metrics.last_backup());
+    readings.extend(logging::readings());
     readings.extend(process::readings());
     Ok(Response::text(200, "text/plain; version=0.0.4", app.metrics.exposition(readings)))
 }

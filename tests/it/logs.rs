@@ -1,12 +1,19 @@
 //! The log: a line a request, and never a secret, whatever the level.
 
+use std::cell::RefCell;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::google::Answer;
-use crate::program::token;
-use crate::program::{Program, session_token};
+use crate::program::{PATIENCE, Program, Started, eventually, hallpass, session_token, token};
+use crate::test_app::CLIENT_ID;
 
 /// Everything a client can do, with every secret it can have; returns the secrets.
 fn do_everything(program: &Program) -> Vec<String> {
@@ -171,4 +178,109 @@ fn an_unknown_allow_list_is_named() {
     assert!(log.contains(r"the proxy asks with allowed_groups\n, but"), "{log}");
     assert!(log.contains("the proxy asks with [long], but"), "{log}");
     assert!(!log.contains("secret-query") && !log.contains(&long), "{log}");
+}
+
+/// A server that nobody has read the log of so far.
+struct Unread {
+    server: Started,
+    folder: TempDir,
+}
+
+impl Unread {
+    fn start() -> Unread {
+        let folder = tempfile::tempdir().unwrap();
+        let listen = format!("unix:{}", folder.path().join("socket").display());
+        let mut command = hallpass(&["serve", "--client-id", CLIENT_ID, "--allow-anyone"]);
+        command
+            .args(["--public-url", "http://localhost", "--listen", &listen, "--database"])
+            .arg(folder.path().join("hallpass.db"));
+        let server = Started(command.stderr(Stdio::piped()).spawn().unwrap());
+        let unread = Unread { server, folder };
+        eventually(|| UnixStream::connect(unread.folder.path().join("socket")).is_ok());
+        unread
+    }
+
+    /// Answers to GET requests that all go through one connection.
+    fn get(&self, target: &str, times: usize) -> String {
+        let mut connection = UnixStream::connect(self.folder.path().join("socket")).unwrap();
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (mut answers, mut bytes) = (String::new(), [0; 65536]);
+        for number in 1..=times {
+            let close = if number == times { "Connection: close\r\n" } else { "" };
+            write!(connection, "GET {target} HTTP/1.1\r\nHost: x\r\n{close}\r\n").unwrap();
+            if number < times {
+                let read = connection.read(&mut bytes).unwrap();
+                assert!(read > 0, "it closed the connection after {number} requests");
+            }
+        }
+        connection.read_to_string(&mut answers).unwrap();
+        answers
+    }
+
+    fn stop(mut self) -> Option<i32> {
+        let stop = Command::new("kill").args(["-TERM", &self.server.0.id().to_string()]).status();
+        assert!(stop.unwrap().success());
+        let server = RefCell::new(&mut self.server.0);
+        eventually(|| server.borrow_mut().try_wait().unwrap().is_some());
+        self.server.0.wait().unwrap().code()
+    }
+}
+
+fn request_lines(log: &str) -> usize {
+    log.lines().filter(|line| line.contains(" request ")).count()
+}
+
+#[test]
+fn requests_and_the_end_wait_for_no_reader_of_the_log() {
+    let unread = Unread::start();
+    unread.get("/auth/check", 5000);
+    assert_eq!(unread.stop(), Some(0));
+}
+
+#[test]
+fn dropped_lines_are_counted_and_reported_once_the_reader_is_back() {
+    /// More than fit into the queue.
+    const REQUESTS: usize = 15_000;
+    let mut unread = Unread::start();
+    unread.get(&"/longer_than_usual".repeat(20), REQUESTS);
+    let metrics = unread.get("/metrics", 1);
+    let mut stderr = unread.server.0.stderr.take().unwrap();
+    let log = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut bytes = [0; 65536];
+            while let Ok(read @ 1..) = stderr.read(&mut bytes) {
+                log.lock().unwrap().extend_from_slice(&bytes[..read]);
+            }
+        });
+        eventually(|| String::from_utf8_lossy(&log.lock().unwrap()).contains("were dropped"));
+        unread.get("/auth/check", 1);
+        assert_eq!(unread.stop(), Some(0));
+    });
+    let log = String::from_utf8(log.into_inner().unwrap()).unwrap();
+    let reports: Vec<&str> = log
+        .lines()
+        .filter_map(|line| {
+            Some(line.split_once(" WARN  ")?.1.split_once(" log lines were dropped")?.0)
+        })
+        .collect();
+    let [reported] = reports[..] else { panic!("{reports:?}") };
+    let reported: usize = reported.parse().unwrap();
+    assert_eq!(request_lines(&log) + reported, REQUESTS + 2);
+    // The line of the request for the metrics follows it, and may be dropped as well.
+    let counted = |count| metrics.contains(&format!("hallpass_log_lines_dropped_total {count}\n"));
+    assert!(counted(reported) || counted(reported - 1), "{reported}: {metrics}");
+    assert!(log.ends_with("stopped\n"), "{log}");
+}
+
+#[test]
+fn no_line_is_lost_while_somebody_reads() {
+    let program = Program::serve(&[]);
+    for _ in 0..300 {
+        program.get("/auth/check", "");
+    }
+    program.signal("-TERM");
+    let (_, log) = program.end();
+    assert_eq!(request_lines(&log), 300);
+    assert!(!log.contains("dropped") && log.ends_with("stopped\n"), "{log}");
 }

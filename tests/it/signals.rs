@@ -62,6 +62,7 @@ fn metrics_count_what_happened() {
         "hallpass_tokeninfo_running 0",
         "hallpass_users 1",
         "hallpass_sessions_live 1",
+        "hallpass_log_lines_dropped_total 0",
         "# TYPE hallpass_signins_total counter",
         "# TYPE hallpass_build_info gauge",
     ] {

@@ -58,6 +58,8 @@ fn every_library_has_one_home() {
     lives_in("csv::", &["src/cli/export.rs", "src/cli/import.rs"]);
     lives_in("jiff::", &["src/cli/output/time.rs"]);
     lives_in("env_logger::", &["src/logging.rs"]);
+    lives_in("io::stderr()", &["src/logging/", "src/cli/output/progress.rs"]);
+    lives_in("process::exit", &["src/http/server.rs", "src/cli/output/table.rs"]);
     lives_in("signal_hook::", &["src/cli/serve.rs"]);
     lives_in(
         "ring::",
