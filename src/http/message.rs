@@ -71,7 +71,7 @@ impl Request {
     }
 
     /// Every value of that header.
-    pub fn headers_named(&self, name: &str) -> impl Iterator<Item = &str> {
+    pub fn headers_named(&self, name: &str) -> impl Iterator<Item = &str> + Clone {
         self.headers
             .iter()
             .filter(move |(n, _)| n.eq_ignore_ascii_case(name))

@@ -20,7 +20,7 @@ pub fn guard(request: &Request, settings: &Settings) -> Result<(), Error> {
         let cross_site = request.header("Sec-Fetch-Site") == Some("cross-site");
         return if cross_site { Err(Error::denied(FOREIGN)) } else { Ok(()) };
     }
-    if origins.all(|origin| is_ours(origin, settings)) {
+    if origins.all(|origin| is_ours(origin, settings) || is_own_null(origin, request)) {
         Ok(())
     } else {
         Err(Error::denied(FOREIGN))
@@ -34,20 +34,22 @@ pub fn guard(request: &Request, settings: &Settings) -> Result<(), Error> {
 pub fn guard_admin(request: &Request, settings: &Settings) -> Result<(), Error> {
     guard(request, settings)?;
     let own = settings.origin();
-    if request.headers_named("Origin").all(|origin| origin == own) {
-        Ok(())
-    } else {
-        Err(Error::denied(FOREIGN))
-    }
+    let is_own = |origin: &str| origin == own || is_own_null(origin, request);
+    if request.headers_named("Origin").all(is_own) { Ok(()) } else { Err(Error::denied(FOREIGN)) }
 }
 
-/// Lets Google's redirect post pass, which `g_csrf_token` guards besides: from Google, of unknown origin, or from us.
+/// Lets Google's redirect post pass, which `g_csrf_token` guards besides: from Google, from us, or of an unknown origin
+/// that is not on a sibling host.
 ///
 /// # Errors
 /// 403 for any other page.
 pub fn guard_redirect_post(request: &Request, settings: &Settings) -> Result<(), Error> {
     let known = |origin: &str| origin == GOOGLE || origin == "null" || is_ours(origin, settings);
-    if request.headers_named("Origin").all(known) { Ok(()) } else { Err(Error::denied(FOREIGN)) }
+    let mut origins = request.headers_named("Origin");
+    // A page on a sibling host can hide its origin and set the cookie.
+    let hidden_sibling = request.header("Sec-Fetch-Site") == Some("same-site")
+        && origins.clone().all(|origin| origin == "null");
+    if origins.all(known) && !hidden_sibling { Ok(()) } else { Err(Error::denied(FOREIGN)) }
 }
 
 /// Answers a preflight.
@@ -85,6 +87,11 @@ pub fn share(response: Response, request: &Request, settings: &Settings) -> Resp
         }
         _ => response,
     }
+}
+
+/// A page of ours under `Referrer-Policy: no-referrer`, whose origin browsers hide. No page can set Sec-Fetch-Site.
+fn is_own_null(origin: &str, request: &Request) -> bool {
+    origin == "null" && request.header("Sec-Fetch-Site") == Some("same-origin")
 }
 
 fn is_ours(origin: &str, settings: &Settings) -> bool {

@@ -96,3 +96,28 @@ fn preflights() {
     refused(&test.send(preflight("https://evil.example")), 403, "access_denied");
     refused(&test.send(request("OPTIONS", "/auth/me")), 405, "method_not_allowed");
 }
+
+#[test]
+fn a_page_of_ours_that_hides_its_origin_may() {
+    let test = test();
+    let hidden = |request: Request, site: &str| {
+        test.send(request.header("Origin", "null").header("Sec-Fetch-Site", site)).status
+    };
+    for change in changes() {
+        assert_ne!(hidden(change, "same-origin"), 403);
+    }
+    for site in ["same-site", "cross-site", "none", "", "Same-Origin"] {
+        for change in changes() {
+            assert_eq!(hidden(change, site), 403, "{site}");
+        }
+    }
+    let doubled = post_token(&token(json!({})))
+        .header("Origin", "https://evil.example")
+        .header("Origin", "null")
+        .header("Sec-Fetch-Site", "same-origin");
+    refused(&test.send(doubled), 403, "access_denied");
+    assert_eq!(hidden(get("/auth/me"), "same-origin"), 401);
+    let shared =
+        test.send(get("/auth/me").header("Origin", "null").header("Sec-Fetch-Site", "same-origin"));
+    assert_eq!(shared.header("Access-Control-Allow-Origin"), None);
+}

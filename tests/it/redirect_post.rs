@@ -84,6 +84,25 @@ fn it_may_come_from_google_or_from_nowhere_in_particular() {
 }
 
 #[test]
+fn a_sibling_host_cannot_hide_its_origin() {
+    let test = TestApp::open();
+    let status = |origin: &[&str], site: &str| {
+        let post =
+            post("/auth/signin", FORM, &format!("credential={}&g_csrf_token=s", token(json!({}))))
+                .header("Cookie", "g_csrf_token=s")
+                .header("Sec-Fetch-Site", site);
+        test.send(origin.iter().fold(post, |post, value| post.header("Origin", value))).status
+    };
+    for origin in [&[][..], &["null"], &["null", "null"]] {
+        assert_eq!(status(origin, "same-site"), 403, "{origin:?}");
+        assert_eq!(status(origin, "cross-site"), 303, "{origin:?}");
+        assert_eq!(status(origin, "same-origin"), 303, "{origin:?}");
+    }
+    assert_eq!(status(&["https://accounts.google.com"], "same-site"), 303);
+    assert_eq!(status(&["https://sibling.example.com"], "same-site"), 403);
+}
+
+#[test]
 fn a_foreign_origin_is_refused_before_anything_else_is_looked_at() {
     let test = TestApp::open();
     let request =
