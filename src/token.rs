@@ -14,6 +14,8 @@ pub const ID_TOKEN_BYTES_MAX: usize = 8192;
 /// What every session token begins with, so that people and scanners know one when they see it.
 const SESSION_PREFIX: &str = "hp_";
 const SESSION_BYTES: usize = 32;
+/// So many characters of base64url hold them.
+const SESSION_CHARACTERS: usize = 43;
 
 /// A Google ID token of possible shape: characters of base64url and dots, at most [`ID_TOKEN_BYTES_MAX`].
 #[derive(Clone, PartialEq, Eq)]
@@ -85,9 +87,17 @@ impl SessionToken {
         SessionToken(format!("{SESSION_PREFIX}{}", random_text::<SESSION_BYTES>()))
     }
 
-    /// Takes whatever has our prefix; only the store knows whether there is such a session.
+    /// Takes a token of our shape; only the store knows whether there is such a session.
     pub fn parse(text: &str) -> Option<SessionToken> {
-        text.starts_with(SESSION_PREFIX).then(|| SessionToken(text.to_owned()))
+        let random = text.strip_prefix(SESSION_PREFIX)?;
+        let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (random.len() == SESSION_CHARACTERS && random.bytes().all(is_base64url))
+            .then(|| SessionToken(text.to_owned()))
+    }
+
+    /// Whether somebody means it as one of ours. If it cannot be one, it is a bad one, and nothing of anybody else's.
+    pub fn has_prefix(text: &str) -> bool {
+        text.starts_with(SESSION_PREFIX)
     }
 
     /// The token itself, for the answer to sign-in and for nothing else.

@@ -76,58 +76,66 @@ impl Known {
         current.filter(|(then, _)| *then == beat).map(|(_, revision)| revision)
     }
 
-    /// Asks the database, and remembers what it says.
+    /// Asks the database, and remembers what it says. The revision is read once, however many tokens there are.
     fn read(
         &self,
         db: &Connection,
-        token: &TokenHash,
+        tokens: &[TokenHash],
         now: i64,
         idle_seconds: i64,
-    ) -> rusqlite::Result<Option<Authenticated>> {
+    ) -> rusqlite::Result<Vec<Option<Authenticated>>> {
         let beat = self.pulse.read();
         // In this order: whatever changes later has a later beat, and a later revision.
         let revision =
             db.prepare_cached("SELECT id FROM revision")?.query_row([], |row| row.get(0))?;
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) =
             beat.map(|beat| (beat, revision));
-        if let Some(holder) = self.find(token, revision, now, idle_seconds) {
-            return Ok(Some(holder));
-        }
-        let found = sessions::find(db, token)?;
-        if let Some(holder) = &found {
-            let (last_seen_at, holder) = (holder.session.last_seen_at, Packed::new(holder));
-            self.sessions.insert(*token, Entry { revision, last_seen_at, holder });
-        }
-        Ok(found)
+        let find = |token| {
+            if let Some(holder) = self.find(token, revision, now, idle_seconds) {
+                return Ok(Some(holder));
+            }
+            let found = sessions::find(db, token)?;
+            if let Some(holder) = &found {
+                let (last_seen_at, holder) = (holder.session.last_seen_at, Packed::new(holder));
+                self.sessions.insert(*token, Entry { revision, last_seen_at, holder });
+            }
+            Ok(found)
+        };
+        tokens.iter().map(find).collect()
     }
 }
 
 impl Store {
-    /// The session of that token, live or not, with its user, as it stands in the database now. Its `last_seen_at` may
-    /// be older than what the database has by then, if another process has seen the session, unless that makes it idle.
+    /// The session of each of those tokens, live or not, with its user, as it stands in the database now. Its
+    /// `last_seen_at` may be older than what the database has by then, if another process has seen the session, unless
+    /// that makes it idle.
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn session(
+    pub fn sessions(
         &self,
-        token: &TokenHash,
+        tokens: &[TokenHash],
         now: i64,
         idle_seconds: i64,
-    ) -> Result<Option<Authenticated>, StoreError> {
-        match self.known_session(token, now, idle_seconds) {
-            Some(holder) => Ok(Some(holder)),
-            None => self.readers.read(|db| self.known.read(db, token, now, idle_seconds)),
+    ) -> Result<Vec<Option<Authenticated>>, StoreError> {
+        match self.known_sessions(tokens, now, idle_seconds) {
+            Some(found) => Ok(found.into_iter().map(Some).collect()),
+            None => self.readers.read(|db| self.known.read(db, tokens, now, idle_seconds)),
         }
     }
 
-    /// The same if it can be told without asking the database.
-    pub fn known_session(
+    /// The same if all of them can be told without asking the database.
+    pub fn known_sessions(
         &self,
-        token: &TokenHash,
+        tokens: &[TokenHash],
         now: i64,
         idle_seconds: i64,
-    ) -> Option<Authenticated> {
-        self.known.find(token, self.known.revision()?, now, idle_seconds)
+    ) -> Option<Vec<Authenticated>> {
+        if tokens.is_empty() {
+            return Some(Vec::new());
+        }
+        let revision = self.known.revision()?;
+        tokens.iter().map(|token| self.known.find(token, revision, now, idle_seconds)).collect()
     }
 
     /// Lets go of the memory of sessions that were not seen lately, ended ones among them.

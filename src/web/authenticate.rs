@@ -8,10 +8,13 @@ use crate::http::Request;
 use crate::store::{Authenticated, Refusal, SessionKind};
 use crate::token::{IdToken, SessionToken, TokenHash};
 
+/// Session cookies that are looked at. A browser sends several only if they were set for several paths or domains.
+const COOKIES_MAX: usize = 8;
+
 /// The credential of a request that counts.
 enum Credential {
-    /// A bearer of ours decides alone.
-    Session(SessionToken),
+    /// A bearer of ours decides alone, even one that has our prefix and cannot be a token.
+    Session(Option<SessionToken>),
     /// A bearer that says Google issued it.
     IdToken(IdToken),
     /// Any other `Authorization` belongs to the app behind the proxy. Of several cookies, any good one will do.
@@ -21,22 +24,29 @@ enum Credential {
 impl Credential {
     fn of(app: &App, request: &Request) -> Credential {
         for bearer in request.bearers() {
-            if let Some(token) = SessionToken::parse(bearer) {
-                return Credential::Session(token);
+            if SessionToken::has_prefix(bearer) {
+                return Credential::Session(SessionToken::parse(bearer));
             }
             if let Some(token) = IdToken::from_bearer(bearer) {
                 return Credential::IdToken(token);
             }
         }
         let name = session_cookie::name(&app.settings);
-        Credential::Cookies(
-            session_cookie::values(request, name).filter_map(SessionToken::parse).collect(),
-        )
+        let mut tokens = Vec::new();
+        for token in session_cookie::values(request, name).filter_map(SessionToken::parse) {
+            if tokens.len() == COOKIES_MAX {
+                break;
+            }
+            if !tokens.contains(&token) {
+                tokens.push(token);
+            }
+        }
+        Credential::Cookies(tokens)
     }
 
     fn hashes(&self) -> Vec<TokenHash> {
         match self {
-            Credential::Session(token) => vec![token.hash()],
+            Credential::Session(token) => token.iter().map(SessionToken::hash).collect(),
             Credential::IdToken(token) => vec![token.hash()],
             Credential::Cookies(tokens) => tokens.iter().map(SessionToken::hash).collect(),
         }
@@ -51,21 +61,24 @@ impl App {
     /// 401 without a live session, 403 if the policy or a block forbids it, 503 if store or Google cannot answer.
     pub(super) fn authenticate(&self, request: &Request, now: i64) -> Result<Authenticated, Error> {
         let credential = Credential::of(self, request);
+        let hashes = credential.hashes();
+        let mut found = self.sessions(&hashes, now)?;
         if let Credential::IdToken(token) = &credential
-            && self.session(&token.hash(), now)?.is_none()
+            && found.iter().all(Option::is_none)
         {
             let outcome = self.exchange(token, request, now);
             self.count_signin(outcome.as_ref().err());
             outcome?;
+            found = self.sessions(&hashes, now)?;
         }
         let mut refusal = Error::Unauthenticated;
-        for token in credential.hashes() {
-            let Some(caller) = self.live(&token, now)? else {
+        for (token, caller) in hashes.iter().zip(found) {
+            let Some(caller) = caller.filter(|caller| self.is_live(caller, now)) else {
                 continue;
             };
             match self.permit(&caller) {
                 Ok(()) => {
-                    self.store.touch(&caller.session, &token, now);
+                    self.store.touch(&caller.session, token, now);
                     return Ok(caller);
                 }
                 Err(error) => refusal = error,
@@ -87,23 +100,27 @@ impl App {
     /// Whether the request brings an ID token that nobody has seen: then Google may be asked, and it may take seconds.
     pub fn needs_exchange(&self, request: &Request, now: i64) -> bool {
         let token = request.bearers().find_map(IdToken::from_bearer);
-        token.is_some_and(|token| !matches!(self.session(&token.hash(), now), Ok(Some(_))))
+        token.is_some_and(|token| {
+            !matches!(self.sessions(&[token.hash()], now).as_deref(), Ok([Some(_)]))
+        })
     }
 
     /// Whether it can be told without asking the database, or anybody else, who asks.
     pub fn knows_caller(&self, request: &Request, now: i64) -> bool {
-        let is_known =
-            |token| self.store.known_session(token, now, self.settings.session_idle).is_some();
-        Credential::of(self, request).hashes().iter().all(is_known)
+        let hashes = Credential::of(self, request).hashes();
+        self.store.known_sessions(&hashes, now, self.settings.session_idle).is_some()
     }
 
-    fn session(&self, token: &TokenHash, now: i64) -> Result<Option<Authenticated>, Error> {
-        Ok(self.store.session(token, now, self.settings.session_idle)?)
+    fn sessions(
+        &self,
+        tokens: &[TokenHash],
+        now: i64,
+    ) -> Result<Vec<Option<Authenticated>>, Error> {
+        Ok(self.store.sessions(tokens, now, self.settings.session_idle)?)
     }
 
-    fn live(&self, token: &TokenHash, now: i64) -> Result<Option<Authenticated>, Error> {
-        let found = self.session(token, now)?;
-        Ok(found.filter(|holder| holder.session.is_live(now, self.settings.session_idle)))
+    fn is_live(&self, caller: &Authenticated, now: i64) -> bool {
+        caller.session.is_live(now, self.settings.session_idle)
     }
 
     fn permit(&self, caller: &Authenticated) -> Result<(), Error> {
@@ -120,7 +137,7 @@ impl App {
     fn exchange(&self, token: &IdToken, request: &Request, now: i64) -> Result<(), Error> {
         self.signin_limiter.count(self.client_address(request))?;
         self.exchanges.share(token.hash(), || {
-            if self.session(&token.hash(), now)?.is_none() {
+            if self.sessions(&[token.hash()], now)?.iter().all(Option::is_none) {
                 self.sign_in(token, None, SessionKind::IdToken, request, now)?;
             }
             Ok(())

@@ -191,7 +191,8 @@ fn a_database_by_another_name_tells_as_much() {
     symlink(test.database(), &link).unwrap();
     fs::write(test.folder.path().join("link.db-shm"), [0; 32768]).unwrap();
     let store = Store::open(&link).unwrap();
-    let ended_at = || store.session(&token, NOW, HOUR).unwrap().unwrap().session.ended_at;
+    let ended_at =
+        || store.sessions(&[token], NOW, HOUR).unwrap()[0].as_ref().unwrap().session.ended_at;
     assert_eq!((ended_at(), ended_at()), (None, None));
     test.other_process().execute_batch("UPDATE sessions SET ended_at = 1").unwrap();
     assert_eq!(ended_at(), Some(1));

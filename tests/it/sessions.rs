@@ -79,6 +79,34 @@ fn of_several_cookies_any_good_one_will_do() {
 }
 
 #[test]
+fn only_eight_cookies_of_a_tokens_shape_are_looked_at() {
+    let test = TestApp::open();
+    let good = test.session();
+    let other = |number: usize| format!("hp_{number:043}");
+    let status = |cookies: &[String]| {
+        let cookies: Vec<String> =
+            cookies.iter().map(|value| format!("__Host-hallpass={value}")).collect();
+        test.send(get("/auth/me").header("Cookie", &cookies.join("; "))).status
+    };
+    let after = |others: Vec<String>| [others, vec![good.clone()]].concat();
+    assert_eq!(status(&after((0..7).map(other).collect())), 200);
+    assert_eq!(status(&after((0..8).map(other).collect())), 401);
+    assert_eq!(status(&after(vec![other(1); 100])), 200, "the same one is one");
+    for shapeless in [
+        "hp_x",
+        "hp_",
+        "",
+        &good[..45],
+        &format!("{good}A"),
+        &good.replace("hp_", "HP_"),
+        &format!("hp_{:!>43}", ""),
+    ] {
+        assert_eq!(status(&after(vec![shapeless.to_owned(); 20])), 200, "{shapeless}");
+        assert_eq!(status(&[shapeless.to_owned()]), 401, "{shapeless}");
+    }
+}
+
+#[test]
 fn cookies_of_another_scheme_are_not_ours() {
     let test = TestApp::open();
     let good = test.session();
