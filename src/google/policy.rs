@@ -41,6 +41,21 @@ impl Policy {
         }
     }
 
+    /// What Google's button is told about the accounts to offer: the Workspace domain if only one is let in, `*` for any
+    /// Workspace account if only domains are. A hint to people and never a check.
+    pub fn hosted_domain_hint(&self) -> Option<&str> {
+        match self {
+            Policy::Listed(AllowList { emails, domains }) if emails.is_empty() => {
+                match &domains[..] {
+                    [] => None,
+                    [domain] => Some(domain),
+                    _ => Some("*"),
+                }
+            }
+            Policy::Listed(_) | Policy::Anyone => None,
+        }
+    }
+
     /// Whether whom the claims speak of may sign in.
     ///
     /// # Errors

@@ -30,6 +30,10 @@ pub const INSTANCE_HEADER: &str = "X-Hallpass-Instance";
 const OTHER_SLOW_MAX: usize = 64;
 /// What goes into a log line or a row of what a client sent.
 const TEXT_LENGTH_MAX: usize = 256;
+/// What a 401 asks for.
+const CHALLENGE: &str = "Bearer realm=\"hallpass\"";
+/// There is nothing here to find.
+const ROBOTS: &str = "User-agent: *\nDisallow: /\n";
 /// Longer parts of a path may be tokens.
 const PATH_SEGMENT_LOGGED_MAX: usize = 40;
 
@@ -237,6 +241,7 @@ impl App {
             ("GET", "/auth/me") => sessions::me(self, request, now),
             ("GET", "/auth/signin") => pages::signin(self, request, now),
             ("POST", "/auth/signin") => signin::post(self, request, now),
+            ("GET", "/auth/signout") => pages::signout(self, request, now),
             ("POST", "/auth/signout") => sessions::sign_out(self, request, now),
             ("GET", "/auth/sessions") => sessions::list(self, request, now),
             ("GET", "/auth/account") => pages::account(self, request, now),
@@ -245,17 +250,19 @@ impl App {
             ("GET", "/auth/admin/users") => pages::admin_users(self, request, now),
             ("GET", "/auth/style.css") => Ok(pages::stylesheet()),
             ("GET", "/auth/other-account.js") => Ok(pages::other_account_script()),
+            ("GET", "/auth/signin.js") => Ok(pages::signin_script()),
             ("GET", "/auth/logo") => pages::logo(self),
+            ("GET", "/favicon.ico") => Ok(pages::icon()),
+            ("GET", "/robots.txt") => Ok(Response::text(200, "text/plain", ROBOTS.to_owned())),
             ("GET", "/healthz") => Ok(Response::json(200, &json!({"status": "ok"}))),
             ("GET", "/readyz") => monitoring::ready(self, now),
             ("GET", "/metrics") => monitoring::metrics(self, request, now),
             ("GET", "/") => Ok(Response::see_other("/auth/account".into())),
             (_, path) => match route_name(path) {
                 "other" => Err(Error::NotFound),
-                "/auth/signin" | "/auth/account" => {
+                "/auth/signin" | "/auth/signout" | "/auth/account" => {
                     Err(Error::MethodNotAllowed("GET, HEAD, POST, OPTIONS"))
                 }
-                "/auth/signout" => Err(Error::MethodNotAllowed("POST, OPTIONS")),
                 _ => Err(Error::MethodNotAllowed("GET, HEAD, OPTIONS")),
             },
         }
@@ -351,7 +358,7 @@ impl Handler for App {
 
 /// The route of a path: one of few names, whatever clients ask for.
 fn route_name(path: &str) -> &'static str {
-    const ROUTES: [&str; 16] = [
+    const ROUTES: [&str; 19] = [
         "/",
         "/auth/account",
         "/auth/admin",
@@ -363,11 +370,14 @@ fn route_name(path: &str) -> &'static str {
         "/auth/other-account.js",
         "/auth/sessions",
         "/auth/signin",
+        "/auth/signin.js",
         "/auth/signout",
         "/auth/style.css",
+        "/favicon.ico",
         "/healthz",
         "/metrics",
         "/readyz",
+        "/robots.txt",
     ];
     match ROUTES.iter().find(|route| **route == path) {
         Some(route) => route,

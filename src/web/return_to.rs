@@ -27,6 +27,11 @@ pub fn parse(text: &str, settings: &Settings) -> Option<String> {
     good.then(|| text.to_owned())
 }
 
+/// The place that the request's own `rd` names.
+pub fn requested(request: &Request, settings: &Settings) -> Option<String> {
+    request.query("rd").next().and_then(|place| parse(&place, settings))
+}
+
 /// Where the request that a trusted proxy asks about was going: by its three X-Forwarded headers or, without all of
 /// them, by X-Original-URL.
 pub fn forwarded(request: &Request, settings: &Settings) -> Option<String> {

@@ -4,10 +4,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::app::App;
-use super::{origin, session_cookie, signin_request};
+use super::{origin, return_to, session_cookie, signin_request};
 use crate::error::Error;
 use crate::http::{Request, Response};
+use crate::json::Fields;
 use crate::store::{Authenticated, Ending, EventKind, Session, User};
+
+/// By this the sign-in page knows that somebody has just signed out.
+pub const SIGNED_OUT: (&str, &str) = ("done", "signed-out");
 
 #[derive(Serialize)]
 struct Me<'a> {
@@ -72,21 +76,35 @@ pub fn delete(app: &App, request: &Request, id: &str, now: i64) -> Result<Respon
 /// 400 for a body that cannot be read, 403 for a foreign origin, 415, 503.
 pub fn sign_out(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     origin::guard(request, &app.settings)?;
-    let everywhere = wants_everywhere(request)?;
+    let fields = signin_request::body_fields(request)?;
+    let everywhere = wants_everywhere(request, &fields)?;
     for caller in app.live_sessions(request, now)? {
         let ending = if everywhere { Ending::All } else { Ending::One(caller.session.id.clone()) };
         app.store.end(&caller.user, ending, EventKind::SignOut, app.client(request), now)?;
     }
     let response = if request.wants_page() {
-        Response::see_other(app.settings.url_of("/auth/signin"))
+        let way_back = fields
+            .first("rd")
+            .and_then(|place| return_to::parse(place.as_str()?, &app.settings))
+            .or_else(|| return_to::requested(request, &app.settings));
+        Response::see_other(signed_out_address(app, way_back.as_deref()))
     } else {
         Response::empty(204)
     };
     Ok(response.with("Set-Cookie", session_cookie::clear(&app.settings)))
 }
 
-fn wants_everywhere(request: &Request) -> Result<bool, Error> {
-    let fields = signin_request::body_fields(request)?;
+/// The sign-in page, which then says that one is signed out, and leads back to that place.
+pub fn signed_out_address(app: &App, way_back: Option<&str>) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair(SIGNED_OUT.0, SIGNED_OUT.1);
+    if let Some(place) = way_back {
+        query.append_pair("rd", place);
+    }
+    app.settings.url_of(&format!("/auth/signin?{}", query.finish()))
+}
+
+fn wants_everywhere(request: &Request, fields: &Fields) -> Result<bool, Error> {
     let in_body = fields.first("everywhere").cloned();
     let value = in_body.or_else(|| request.query("everywhere").next().map(Value::from));
     match value {

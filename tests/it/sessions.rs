@@ -1,9 +1,10 @@
 //! Sessions: who am I, where am I signed in, and ending it.
 
+use hallpass::http::Request;
 use serde_json::{Value, json};
 
 use crate::test_app::{
-    DAY, FORM, HOUR, NOW, RequestExt, TestApp, document, get, post, refused, request, token,
+    DAY, FORM, HOUR, NOW, RequestExt, TestApp, body, document, get, post, refused, request, token,
 };
 
 fn ids(test: &TestApp, token: &str, now: i64) -> Vec<String> {
@@ -255,8 +256,60 @@ fn sign_out_by_a_browser_form_ends_on_the_sign_in_page() {
     let response = test.send(post("/auth/signout", FORM, "").browser().cookie(&test.session()));
     assert_eq!(
         (response.status, response.header("Location")),
-        (303, Some("https://auth.example.com/auth/signin"))
+        (303, Some("https://auth.example.com/auth/signin?done=signed-out"))
     );
+}
+
+#[test]
+fn signing_out_keeps_the_way_back() {
+    let test = TestApp::open();
+    let signed_out = "https://auth.example.com/auth/signin?done=signed-out";
+    let check = |target: &str, fields: &str, query: &str| {
+        let response = test.send(post(target, FORM, fields).browser().cookie(&test.session()));
+        assert_eq!(response.status, 303);
+        assert_eq!(response.header("Location"), Some(&*format!("{signed_out}{query}")));
+    };
+    check("/auth/signout", "rd=%2Fdeep%3Fa%3D1%23part", "&rd=%2Fdeep%3Fa%3D1%23part");
+    check("/auth/signout?rd=%2Fdeep", "", "&rd=%2Fdeep");
+    check("/auth/signout?rd=%2Fother", "rd=%2Fdeep", "&rd=%2Fdeep");
+    check("/auth/signout", "rd=https%3A%2F%2Fevil.example%2F", "");
+    check("/auth/signout", "rd=&everywhere=true", "");
+}
+
+#[test]
+fn apps_can_link_to_sign_out() {
+    let test = TestApp::open();
+    let session = test.session();
+    let page = test.send(get("/auth/signout?rd=%2Fdeep").browser().cookie(&session));
+    let text = body(&page);
+    for part in [
+        "<form class=\"actions\" method=\"post\" action=\"/auth/signout\">",
+        "<input type=\"hidden\" name=\"rd\" value=\"/deep\">",
+        "<a class=\"button\" href=\"/deep\">Stay signed in</a>",
+        "<bdi>testuser@gmail.com</bdi>",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert_eq!(page.status, 200);
+    assert_eq!(test.send(get("/auth/me").cookie(&session)).status, 200, "a link ends nothing");
+    let foreign = body(&test.send(get("/auth/signout?rd=//evil.example").cookie(&session)));
+    assert!(!foreign.contains("evil") && foreign.contains("href=\"/auth/account\""));
+
+    let nobody = test.send(get("/auth/signout?rd=%2Fdeep").browser());
+    let signed_out = "https://auth.example.com/auth/signin?done=signed-out&rd=%2Fdeep";
+    assert_eq!((nobody.status, nobody.header("Location")), (303, Some(signed_out)));
+}
+
+#[test]
+fn the_sign_in_page_says_that_one_is_signed_out() {
+    let test = TestApp::open();
+    let session = test.session();
+    let says =
+        |request: Request| body(&test.send(request.browser())).contains("You are signed out.");
+    assert!(says(get("/auth/signin?done=signed-out")));
+    assert!(!says(get("/auth/signin")));
+    assert!(!says(get("/auth/signin?done=other")));
+    assert!(!says(get("/auth/signin?done=signed-out").cookie(&session)));
 }
 
 #[test]

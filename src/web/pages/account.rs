@@ -99,8 +99,8 @@ pub(super) fn who(profile: &Profile) -> Markup {
                 None => span.initial aria-hidden="true" { (name.chars().next().unwrap_or('?').to_uppercase()) },
             }
             div {
-                h1 { (name) }
-                @if let Some(email) = &profile.email { p.quiet { (email) } }
+                h1 { bdi { (name) } }
+                @if let Some(email) = &profile.email { p.quiet { bdi { (email) } } }
                 @if let Some(domain) = &profile.hosted_domain { p.quiet.small { "Google Workspace: " (domain) } }
             }
         }

@@ -25,17 +25,17 @@ pub fn error(app: &App, request: &Request, error: &Error) -> Response {
     let ours = |path| app.settings.url_of(path);
     let content = html! {
         h1 { (title) }
-        @if let Some(account) = account { p { "You came as " strong { (account) } "." } }
+        @if let Some(account) = account { p { "You are signed in as " strong { bdi { (account) } } "." } }
         p { (sentence(error.description())) }
         @if let Some(seconds) = error.retry_after() { p.quiet { "Trying again in " (seconds) " seconds may help." } }
         div.actions {
             @match error {
                 Error::AccessDenied { .. } => {
-                    a.button.primary href=(other_account(app, request)) { "Use another account" }
+                    a.button.primary href=(signin_address(app, request, true)) { "Use another account" }
                     a.button href=(ours(ACCOUNT_PATH)) { "Your account" }
                 },
                 Error::NotFound | Error::MethodNotAllowed(_) => a.button href=(ours(ACCOUNT_PATH)) { "Your account" },
-                _ => a.button.primary href=(ours("/auth/signin")) { "Go to sign-in" },
+                _ => a.button.primary href=(signin_address(app, request, false)) { "Go to sign-in" },
             }
         }
     };
@@ -43,16 +43,21 @@ pub fn error(app: &App, request: &Request, error: &Error) -> Response {
 }
 
 /// The sign-in page, with the way back to where a proxy stopped the person, or to where a refused sign-in led.
-fn other_account(app: &App, request: &Request) -> String {
+fn signin_address(app: &App, request: &Request, other_account: bool) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query.append_pair("prompt", "select_account");
+    if other_account {
+        query.append_pair("prompt", "select_account");
+    }
     let place = return_to::forwarded(request, &app.settings)
         .or_else(|| return_to::parse(&signin_request::state(request)?, &app.settings))
+        .or_else(|| return_to::requested(request, &app.settings))
         .or_else(|| request.path().starts_with(ADMIN_PATH).then(|| ADMIN_PATH.to_owned()));
     if let Some(place) = place {
         query.append_pair("rd", &place);
     }
-    app.settings.url_of(&format!("/auth/signin?{}", query.finish()))
+    let query = query.finish();
+    let separator = if query.is_empty() { "" } else { "?" };
+    app.settings.url_of(&format!("/auth/signin{separator}{query}"))
 }
 
 /// Our messages are fragments, as logs want them; people read sentences.

@@ -1,6 +1,7 @@
-//! The pages: plain HTML and one small stylesheet. They work without scripts of ours.
+//! The pages: plain HTML and one small stylesheet. Scripts of ours only add comfort.
 
 mod signin;
+mod signout;
 mod account;
 mod admin;
 mod error;
@@ -15,6 +16,7 @@ pub use admin::{
 };
 pub use error::error;
 pub use signin::signin;
+pub use signout::signout;
 
 use super::app::App;
 use crate::error::Error;
@@ -27,7 +29,9 @@ const ASSET_CACHE: &str = "public, max-age=3600";
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scripts {
     None,
-    /// Google's button, as Google's page on Content Security Policy lists it.
+    /// Ours.
+    Own,
+    /// Ours and Google's button, as Google's page on Content Security Policy lists it.
     Google,
 }
 
@@ -42,6 +46,7 @@ fn page(app: &App, status: u16, title: &str, scripts: Scripts, content: &Markup)
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) " · " (name) }
+                link rel="icon" href=(app.settings.url_of(icon_path(app)));
                 link rel="stylesheet" href=(app.settings.url_of("/auth/style.css"));
             }
             body {
@@ -55,7 +60,7 @@ fn page(app: &App, status: u16, title: &str, scripts: Scripts, content: &Markup)
                         @if app.settings.site_logo.is_some() {
                             img src=(app.settings.url_of("/auth/logo")) alt="" height="40";
                         } @else { (mark()) }
-                        span { (name) }
+                        bdi { (name) }
                     }
                     (content)
                 }
@@ -81,6 +86,7 @@ fn content_security_policy(app: &App, scripts: Scripts) -> String {
     };
     let (script, style, more) = match scripts {
         Scripts::None => ("'none'", "", ""),
+        Scripts::Own => ("'self'", "", ""),
         Scripts::Google => (
             "'self' https://accounts.google.com/gsi/client",
             " https://accounts.google.com/gsi/style",
@@ -126,6 +132,25 @@ pub fn stylesheet() -> Response {
 pub fn other_account_script() -> Response {
     Response::text(200, "text/javascript", include_str!("other-account.js").to_owned())
         .with("Cache-Control", ASSET_CACHE)
+}
+
+/// GET /auth/signin.js: keeps the #fragment of the way back, and gives the demonstration its copy buttons.
+pub fn signin_script() -> Response {
+    Response::text(200, "text/javascript", include_str!("signin.js").to_owned())
+        .with("Cache-Control", ASSET_CACHE)
+}
+
+/// GET /favicon.ico: our mark. Pages name the operator's picture instead, if there is one.
+pub fn icon() -> Response {
+    let mut response = Response::empty(200)
+        .with("Content-Type", "image/x-icon")
+        .with("Cache-Control", ASSET_CACHE);
+    response.body = include_bytes!("favicon.ico").to_vec();
+    response
+}
+
+fn icon_path(app: &App) -> &'static str {
+    if app.settings.site_logo.is_some() { "/auth/logo" } else { "/favicon.ico" }
 }
 
 /// GET /auth/logo: the operator's picture.

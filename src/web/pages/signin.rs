@@ -9,6 +9,7 @@ use crate::google::demo::{DemoGoogle, PEOPLE};
 use crate::http::{Request, Response};
 use crate::token::random_text;
 use crate::web::app::App;
+use crate::web::sessions::SIGNED_OUT;
 use crate::web::signin::{ACCOUNT_PATH, account_name};
 use crate::web::{return_to, session_cookie};
 
@@ -17,21 +18,24 @@ use crate::web::{return_to, session_cookie};
 /// # Errors
 /// None; an unknown way back is the account page.
 pub fn signin(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    let way_back = request.query("rd").next().and_then(|rd| return_to::parse(&rd, &app.settings));
+    let way_back = return_to::requested(request, &app.settings);
     let signed_in = app.live_sessions(request, now).unwrap_or_default();
+    let signed_out =
+        signed_in.is_empty() && request.query(SIGNED_OUT.0).any(|done| done == SIGNED_OUT.1);
     let other_account = request.query("prompt").any(|prompt| prompt == "select_account");
     let destination =
         way_back.as_deref().and_then(|place| Url::parse(place).ok()).filter(|url| url.has_host());
     let content = html! {
+        @if signed_out { p.notice role="status" { "You are signed out." } }
         h1 { "Sign in" }
         @match destination.as_ref().and_then(Url::host_str) {
             Some(host) => p.quiet { "to continue to " strong { (host) } },
-            None => p.quiet { "to continue to " (app.settings.site_name) },
+            None => p.quiet { "to continue to " bdi { (app.settings.site_name) } },
         }
         @if let Some(caller) = signed_in.first() && !other_account {
-            p { "You are signed in as " strong { (account_name(&caller.user.profile)) } "." }
+            p { "You are signed in as " strong { bdi { (account_name(&caller.user.profile)) } } "." }
             div.actions {
-                a.button.primary href=(way_back.as_deref().unwrap_or(ACCOUNT_PATH)) { "Continue" }
+                a.button.primary.way-back href=(way_back.as_deref().unwrap_or(ACCOUNT_PATH)) { "Continue" }
             }
             h2 { "Use another account" }
         }
@@ -46,20 +50,29 @@ pub fn signin(app: &App, request: &Request, now: i64) -> Result<Response, Error>
     }
 }
 
-/// The button renders itself; it posts to `login_uri`, which must be registered with Google exactly as it stands here.
+/// The button renders itself; it posts to `login_uri`, which must be registered with Google exactly as written here. Our
+/// script must change `data-state` before Google's reads it.
 fn google_button(app: &App, way_back: Option<&str>, other_account: bool) -> Markup {
     html! {
         div #g_id_onload data-client_id=(app.settings.client_ids[0])
-            data-login_uri=(app.settings.url_of("/auth/signin")) data-ux_mode="redirect" data-auto_prompt="false" {}
+            data-login_uri=(app.settings.url_of("/auth/signin")) data-ux_mode="redirect" data-auto_prompt="false"
+            data-hd=[app.settings.policy.hosted_domain_hint()] {}
         div.google {
             div.g_id_signin data-type="standard" data-size="large" data-theme="outline" data-text="signin_with"
                 data-shape="rectangular" data-logo_alignment="left" data-state=[way_back] {}
+            p.no-button {
+                "Google's sign-in button has not appeared: your browser could not load it from "
+                strong { "accounts.google.com" } ". A content blocker, a DNS filter such as Pi-hole or a missing "
+                "internet connection can be the cause. Allow that address for this page, then "
+                a href="" { "reload it" } "."
+            }
         }
         noscript {
             p { "Google's sign-in button needs JavaScript. Please allow it for this page and for accounts.google.com." }
         }
-        p.quiet.small { "Google tells " (app.settings.site_name) " your name, e-mail address and picture." }
+        p.quiet.small { "Google tells " bdi { (app.settings.site_name) } " your name, e-mail address and picture." }
         @if other_account { script src="/auth/other-account.js" {} }
+        script src="/auth/signin.js" {}
         script src="https://accounts.google.com/gsi/client" async {}
     }
 }
@@ -91,20 +104,38 @@ fn demo_page(
                     @if let Some(place) = way_back { input type="hidden" name="state" value=(place); }
                     button {
                         span {
-                            (person.given_name) " " (person.family_name)
+                            bdi { (person.given_name) " " (person.family_name) }
                             @if is_admin(person.email) { " " span.badge { "admin" } }
                         }
-                        span.quiet { (person.email) }
+                        bdi.quiet { (person.email) }
                     }
                 }
             }
         }
         h2 { "The same from a shell" }
-        p.quiet.small { "Send a token, get a session. This token is " (PEOPLE[0].given_name) "'s and lives for an hour." }
-        pre tabindex="0" aria-label="Signing in with curl" { "curl -d id_token=" (token.expose()) " " (signin) }
+        p.quiet.small {
+            "Send a token, get a session. This token is " (PEOPLE[0].given_name) "'s and lives for an hour. "
+            (copy_button("Copy the token", token.expose()))
+        }
+        (shell_line("Signing in with curl", &format!("curl -d id_token={} {signin}", token.expose())))
         p.quiet.small { "Or present the token itself:" }
-        pre tabindex="0" aria-label="Asking who it is with curl" { "curl -H 'Authorization: Bearer " (token.expose()) "' " (me) }
+        (shell_line("Asking who it is with curl", &format!("curl -H 'Authorization: Bearer {}' {me}", token.expose())))
+        script src="/auth/signin.js" {}
     };
-    page(app, 200, "Sign in", Scripts::None, &content)
+    page(app, 200, "Sign in", Scripts::Own, &content)
         .with("Set-Cookie", format!("g_csrf_token={csrf_token}; Path=/; SameSite=Lax"))
+}
+
+fn shell_line(label: &str, line: &str) -> Markup {
+    html! {
+        div.shell {
+            pre tabindex="0" aria-label=(label) { (line) }
+            (copy_button("Copy", line))
+        }
+    }
+}
+
+/// Hidden until the script finds that the browser has a clipboard.
+fn copy_button(label: &str, text: &str) -> Markup {
+    html! { button.copy type="button" data-copy=(text) aria-live="polite" hidden { (label) } }
 }

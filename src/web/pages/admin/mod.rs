@@ -78,8 +78,8 @@ fn user_path(subject: &str) -> String {
 /// Somebody's name, which leads to their page, and their e-mail.
 fn person(profile: &Profile) -> Markup {
     html! {
-        a href=(user_path(&profile.subject)) { strong { (profile.display_name()) } }
-        @if let (Some(_), Some(email)) = (&profile.name, &profile.email) { br; span.small.quiet { (email) } }
+        a href=(user_path(&profile.subject)) { strong { bdi { (profile.display_name()) } } }
+        @if let (Some(_), Some(email)) = (&profile.name, &profile.email) { br; bdi.small.quiet { (email) } }
     }
 }
 

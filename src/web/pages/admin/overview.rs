@@ -73,11 +73,11 @@ fn refused(refusals: &[(EventRow, bool)], now: i64) -> Markup {
                     div {
                         @let who = event.email.as_ref().or(event.subject.as_ref()).map_or("somebody unknown", String::as_str);
                         @match &event.subject {
-                            Some(subject) if *is_user => a href=(user_path(subject)) { strong { (who) } },
-                            _ => strong { (who) },
+                            Some(subject) if *is_user => a href=(user_path(subject)) { strong { bdi { (who) } } },
+                            _ => strong { bdi { (who) } },
                         }
                         br;
-                        span.small { (event.reason.as_deref().unwrap_or_default()) }
+                        bdi.small { (event.reason.as_deref().unwrap_or_default()) }
                         @if let Some(address) = &event.client.address { br; span.small.quiet { "from " (address) } }
                     }
                     p.small.quiet { (ago(event.at, now)) }

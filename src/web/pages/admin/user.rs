@@ -68,7 +68,9 @@ pub fn admin_user(
             ul.rows { @for event in events.iter().rev() { (happened(event)) } }
             @if events.len() == EVENTS_MAX as usize { p.small.quiet { "These are the last " (EVENTS_MAX) "." } }
         };
-        Ok(admin_page(app, user.profile.display_name(), USERS_PATH, &content))
+        // No markup is possible in a title, so characters isolate the name there (Unicode, UAX #9).
+        let title = format!("\u{2068}{}\u{2069}", user.profile.display_name());
+        Ok(admin_page(app, &title, USERS_PATH, &content))
     })
 }
 
@@ -139,7 +141,7 @@ fn profile(account: &UserRecord) -> Markup {
             dt { "Sub" } dd { code { (user.profile.subject) } }
             @if user.profile.email.is_some() { dt { "Authority for the e-mail" } dd { (authority) } }
             dt { "E-mail held" }
-            dd { (account.pinned_email.as_deref().unwrap_or("none")) }
+            dd { bdi { (account.pinned_email.as_deref().unwrap_or("none")) } }
             dt { "First sign-in" } dd { (moment(user.created_at)) }
             dt { "Last sign-in" } dd { (moment(user.last_signin_at)) }
         }
@@ -150,17 +152,17 @@ fn profile(account: &UserRecord) -> Markup {
 fn levers(account: &UserRecord, oneself: bool) -> Markup {
     let profile = &account.user.profile;
     let name = account_name(profile);
-    let button = |action: &str, class: &str, label: &str| {
+    let button = |action: &str, class: &str, label: &str, name: &str| {
         html! {
             form method="post" action=(user_path(&profile.subject)) {
-                button class=(class) name="action" value=(action) { (label) }
+                button class=(class) name="action" value=(action) { (label) " " bdi { (name) } }
             }
         }
     };
     html! {
         div.levers {
             @if account.user.blocked_at.is_some() {
-                (button("unblock", "primary", &format!("Unblock {name}")))
+                (button("unblock", "primary", "Unblock", &name))
             } @else if !oneself {
                 details {
                     summary { "Block" }
@@ -168,17 +170,17 @@ fn levers(account: &UserRecord, oneself: bool) -> Markup {
                         "They can neither sign in nor use a session they have, from their next request on. Unblocking "
                         "lifts it."
                     }
-                    (button("block", "danger", &format!("Block {name}")))
+                    (button("block", "danger", "Block", &name))
                 }
             }
             @if let (Some(email), false) = (&account.pinned_email, oneself) {
                 details {
                     summary { "Release the e-mail" }
                     p {
-                        "No other account can sign in with " strong { (email) } " while this one holds it. Release it "
+                        "No other account can sign in with " strong { bdi { (email) } } " while this one holds it. Release it "
                         "when the address belongs to somebody else now."
                     }
-                    (button("release", "danger", &format!("Release {email}")))
+                    (button("release", "danger", "Release", email))
                 }
             }
         }
@@ -238,7 +240,7 @@ fn happened(event: &EventRow) -> Markup {
         li {
             div {
                 strong { (what) }
-                @if let Some(reason) = &event.reason { " " span { (reason) } }
+                @if let Some(reason) = &event.reason { " " bdi { (reason) } }
                 @if let Some(address) = &event.client.address { br; span.small.quiet { "from " (address) } }
             }
             p.small { (moment(event.at)) }

@@ -1,0 +1,34 @@
+//! The sign-out page, for apps that can only link to it.
+
+use maud::html;
+
+use super::{Scripts, page};
+use crate::error::Error;
+use crate::http::{Request, Response};
+use crate::web::app::App;
+use crate::web::return_to;
+use crate::web::sessions::signed_out_address;
+use crate::web::signin::{ACCOUNT_PATH, account_name};
+
+/// GET /auth/signout?rd=URL: asks first, because any page can link to it. Without a session there is nothing to ask.
+///
+/// # Errors
+/// 503 if the store cannot answer.
+pub fn signout(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
+    let way_back = return_to::requested(request, &app.settings);
+    let signed_in = app.live_sessions(request, now)?;
+    let Some(caller) = signed_in.first() else {
+        return Ok(Response::see_other(signed_out_address(app, way_back.as_deref())));
+    };
+    let content = html! {
+        h1 { "Sign out?" }
+        p { "You are signed in as " strong { bdi { (account_name(&caller.user.profile)) } } "." }
+        form.actions method="post" action="/auth/signout" {
+            @if let Some(place) = &way_back { input type="hidden" name="rd" value=(place); }
+            button.primary { "Sign out" }
+            button.danger name="everywhere" value="true" { "Sign out everywhere" }
+            a.button href=(way_back.as_deref().unwrap_or(ACCOUNT_PATH)) { "Stay signed in" }
+        }
+    };
+    Ok(page(app, 200, "Sign out", Scripts::None, &content))
+}
