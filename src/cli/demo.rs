@@ -1,12 +1,12 @@
 //! `hallpass demo`: the same server, with a stand-in for Google beside it.
 
-use std::net::ToSocketAddrs;
+use std::net::{TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;
 
 use url::Url;
 
-use super::serve::{catch_signals, run};
+use super::serve::{bind_others, catch_signals, run};
 use crate::config::{ServeOptions, Settings, VerifyOption};
 use crate::google::demo::{CLIENT_ID, DOMAINS, DemoGoogle, PEOPLE};
 use crate::http::ListenAddress;
@@ -64,15 +64,18 @@ pub fn demo(mut options: ServeOptions) -> Result<(), String> {
         options.database = folder.path().join(DEFAULT_DATABASE);
     }
 
-    let (sockets, port) = http::open(&options.listen, options.socket_mode)?;
+    let (mut sockets, port) = http::open(&options.listen, options.socket_mode)?;
     let settings = Settings::new(&options, port)?;
+    let metrics = bind_others(&options, &settings, &mut sockets)?;
+    let redirect = sockets.redirect.iter().map(|(socket, _)| socket);
+    sockets.tcp.iter().chain(redirect).chain(&metrics).try_for_each(require_bound_to_loopback)?;
     let store = Store::open(&options.database).map_err(|error| error.to_string())?;
     println!(
         "Demonstration: the people are invented, and Google is not asked. Open this address, end with Ctrl-C:"
     );
     println!("\n    {}\n", settings.url_of("/auth/signin"));
     log::info!("the database is {}", options.database.display());
-    run(sockets, &options, App::new(settings, store).with_demo(google), signals)?;
+    run(sockets, metrics, &options, App::new(settings, store).with_demo(google), signals)?;
     stand_in.stop();
     Ok(())
 }
@@ -95,7 +98,7 @@ impl Handler for StandIn {
     }
 }
 
-/// Invented people must not open a door to anything real.
+/// Whether --listen names loopback, before anything is bound.
 fn require_loopback(address: &ListenAddress) -> Result<(), String> {
     let ListenAddress::Tcp(text) = address else {
         return Ok(());
@@ -103,9 +106,23 @@ fn require_loopback(address: &ListenAddress) -> Result<(), String> {
     let mut addresses =
         text.to_socket_addrs().map_err(|error| format!("cannot listen on {text}: {error}"))?;
     if addresses.all(|address| address.ip().is_loopback()) {
-        return Ok(());
+        Ok(())
+    } else {
+        Err(open_to_all(text))
     }
-    Err(format!(
-        "the demonstration lets anybody in and so listens on loopback addresses only, not on {text}"
-    ))
+}
+
+/// Whether that is where a socket listens: systemd may have handed over any.
+fn require_bound_to_loopback(socket: &TcpListener) -> Result<(), String> {
+    match socket.local_addr() {
+        Ok(address) if address.ip().is_loopback() => Ok(()),
+        Ok(address) => Err(open_to_all(&address.to_string())),
+        Err(error) => Err(format!("cannot tell where a socket listens: {error}")),
+    }
+}
+
+fn open_to_all(address: &str) -> String {
+    format!(
+        "the demonstration lets anybody in and so listens on loopback addresses only, not on {address}"
+    )
 }

@@ -1,5 +1,6 @@
 //! `hallpass serve`: from the flags to a running server, and to its end.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -35,11 +36,12 @@ const KEYS_INTERVAL: Duration = Duration::from_secs(5);
 pub fn serve(options: &ServeOptions) -> Result<(), String> {
     logging::start(options.log_format);
     let signals = catch_signals()?;
-    let (sockets, port) = http::open(&options.listen, options.socket_mode)?;
+    let (mut sockets, port) = http::open(&options.listen, options.socket_mode)?;
     let settings = Settings::new(options, port)?;
+    let metrics = bind_others(options, &settings, &mut sockets)?;
     let store = Store::open(&options.database).map_err(|error| error.to_string())?;
     announce(&settings, &sockets, &options.database);
-    run(sockets, options, App::new(settings, store), signals)
+    run(sockets, metrics, options, App::new(settings, store), signals)
 }
 
 /// Catches the signals that [`run`] acts on, from here on: a stop that is asked for while starting is a clean one, too.
@@ -48,20 +50,35 @@ pub fn catch_signals() -> Result<Signals, String> {
         .map_err(|error| format!("cannot catch signals: {error}"))
 }
 
+/// Binds the sockets beside the main ones: for --http-redirect, and for --metrics-listen, which is returned.
+///
+/// # Errors
+/// One sentence that names the address.
+pub fn bind_others(
+    options: &ServeOptions,
+    settings: &Settings,
+    sockets: &mut Sockets,
+) -> Result<Option<TcpListener>, String> {
+    if let Some(address) = &options.http_redirect {
+        sockets.redirect = Some((bind_tcp(address)?, settings.origin()));
+    }
+    options.metrics_listen.as_deref().map(bind_tcp).transpose()
+}
+
 /// Serves until a signal asks to stop; SIGHUP reads the certificate again.
 pub fn run(
-    mut sockets: Sockets,
+    sockets: Sockets,
+    metrics: Option<TcpListener>,
     options: &ServeOptions,
     app: App,
     mut signals: Signals,
 ) -> Result<(), String> {
     let files = options.tls_cert.clone().zip(options.tls_key.clone());
     let tls = files.map(|(certificate, key)| TlsFiles { certificate, key });
-    if let Some(address) = &options.http_redirect {
-        let (socket, origin) = (bind_tcp(address)?, app.settings().origin());
-        let bound = socket.local_addr().map_or(address.clone(), |bound| bound.to_string());
+    if let Some((socket, origin)) = &sockets.redirect
+        && let Ok(bound) = socket.local_addr()
+    {
         log::info!("sending plain http on {bound} to {origin}");
-        sockets.redirect = Some((socket, origin));
     }
     let trusted = app.settings().trusted_proxies.clone();
     let limits = Limits {
@@ -76,11 +93,7 @@ pub fn run(
     }
     let backups = Backups::start(&options.keeping, &options.database, &app);
     let cannot = |error| format!("cannot start serving: {error}");
-    let metrics = options
-        .metrics_listen
-        .as_deref()
-        .map(|address| serve_metrics(address, app.clone()))
-        .transpose()?;
+    let metrics = metrics.map(|socket| serve_metrics(socket, app.clone())).transpose()?;
     let handler: Arc<dyn Handler> = app.clone();
     let serving = Service::start(sockets, tls, limits, &handler).map_err(cannot)?;
     app.watch_door(serving.door_counters());
@@ -104,7 +117,7 @@ pub fn run(
 }
 
 /// An address where whoever can reach it gets the metrics and nothing else.
-fn serve_metrics(address: &str, app: Arc<App>) -> Result<Service, String> {
+fn serve_metrics(socket: TcpListener, app: Arc<App>) -> Result<Service, String> {
     struct Metrics(Arc<App>);
     impl Handler for Metrics {
         fn handle(&self, request: &Request, now: i64) -> Response {
@@ -120,10 +133,10 @@ fn serve_metrics(address: &str, app: Arc<App>) -> Result<Service, String> {
         descriptors: DESCRIPTORS_BESIDE_CONNECTIONS as usize,
         unlimited: Box::new(|_| false),
     };
-    let sockets = Sockets { tcp: vec![bind_tcp(address)?], ..Sockets::default() };
+    let sockets = Sockets { tcp: vec![socket], ..Sockets::default() };
     let handler: Arc<dyn Handler> = Arc::new(Metrics(app));
     Service::start(sockets, None, limits, &handler)
-        .map_err(|error| format!("cannot serve metrics on {address}: {error}"))
+        .map_err(|error| format!("cannot serve metrics: {error}"))
 }
 
 fn announce(settings: &Settings, sockets: &Sockets, database: &Path) {

@@ -1,6 +1,8 @@
 //! `hallpass demo`: what a newcomer sees first.
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
 use hallpass::google::demo::{CLIENT_ID, DemoGoogle, PEOPLE};
@@ -71,6 +73,13 @@ fn the_lines_on_the_page_work_when_pasted() {
         .map(unescape)
         .collect();
     assert_eq!(lines.len(), 2);
+    let copied: Vec<String> = page
+        .split("data-copy=\"")
+        .skip(1)
+        .map(|rest| unescape(rest.split('"').next().unwrap()))
+        .collect();
+    let token = lines[0].split(['=', ' ']).nth(3).unwrap();
+    assert_eq!(copied, [token, &lines[0], &lines[1]]);
     for line in &lines {
         let answer = demo.curl(line);
         assert!(
@@ -116,6 +125,29 @@ fn it_listens_on_loopback_only() {
         assert!(!output.status.success());
         assert!(String::from_utf8(output.stderr).unwrap().contains("loopback"), "{address}");
     }
+}
+
+#[test]
+fn whatever_else_is_bound_is_loopback_too() {
+    let refused = |stdin: Stdio, line: &str| {
+        // It would run for ever if it did start.
+        let output = Command::new("timeout")
+            .args(["20", "sh", "-c", line, env!("CARGO_BIN_EXE_hallpass")])
+            .stdin(stdin)
+            .output()
+            .unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{line}: {error}");
+        assert!(error.contains("loopback") && output.stdout.is_empty(), "{line}: {error}");
+    };
+    for flag in ["--metrics-listen", "--http-redirect"] {
+        refused(Stdio::null(), &format!("exec \"$0\" demo --listen 127.0.0.1:0 {flag} 0.0.0.0:0"));
+    }
+    // As systemd does it: the socket is descriptor 3.
+    let socket = TcpListener::bind("0.0.0.0:0").unwrap();
+    let line =
+        "exec 3<&0; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$0\" demo --listen 127.0.0.1:0";
+    refused(OwnedFd::from(socket).into(), line);
 }
 
 #[test]
