@@ -6,12 +6,13 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 /// The headers that anything here reads. The door lets in no others.
-pub const HEADERS_READ: [&str; 18] = [
+pub const HEADERS_READ: [&str; 19] = [
     "Accept",
     "Access-Control-Request-Method",
     "Authorization",
     "Content-Type",
     "Cookie",
+    "Host",
     "Origin",
     "Sec-Fetch-Dest",
     "Sec-Fetch-Mode",

@@ -1,8 +1,6 @@
 //! The application: one request in, one answer out.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -10,6 +8,7 @@ use log::Record;
 use log::kv::Value;
 use serde_json::json;
 
+use super::client_address::ClientAddress;
 use super::rate_limit::SigninLimiter;
 use super::single_flight::SingleFlight;
 use super::{forward_auth, monitoring, origin, pages, sessions, signin};
@@ -22,7 +21,7 @@ use crate::http::door::Counters;
 use crate::http::{Request, Response};
 use crate::metrics::Metrics;
 use crate::store::{Client, Store};
-use crate::token::random_text;
+use crate::token::random_name;
 
 /// Names the database and the machine that answer at /auth/me, and says nothing else about them.
 pub const INSTANCE_HEADER: &str = "X-Hallpass-Instance";
@@ -47,9 +46,6 @@ pub struct App {
     pub(super) metrics: Arc<Metrics>,
     /// By this `hallpass doctor` knows that an answer comes from a server on the database it looks at.
     instance: String,
-    /// Begins the ids of this process's requests.
-    run_id: String,
-    requests: AtomicU64,
     /// The door in front, once it is open.
     pub(super) door: OnceLock<Arc<Counters>>,
     /// Present in a demonstration: its people stand on the sign-in page in place of Google's button.
@@ -69,8 +65,6 @@ impl App {
             metrics,
             door: OnceLock::new(),
             instance: store.instance(),
-            run_id: random_text::<6>(),
-            requests: AtomicU64::new(1),
             signin_limiter: SigninLimiter::new(settings.signin_limit),
             exchanges: SingleFlight::default(),
             demo: None,
@@ -145,7 +139,7 @@ impl App {
         outcome: Result<Response, Error>,
         started: Instant,
     ) -> Response {
-        let id = self.next_request_id();
+        let id = random_name();
         if let Err(error @ Error::Unavailable { .. }) = &outcome {
             log::warn!(id = id.as_str(); "cannot answer: {error}");
         }
@@ -155,6 +149,7 @@ impl App {
         self.log_request(request, &response, refused.as_ref(), &id, started);
         let mut response = origin::share(response, request, &self.settings)
             .with("X-Request-Id", id)
+            .with("X-Robots-Tag", "noindex")
             .with("X-Content-Type-Options", "nosniff");
         if request.path() == "/auth/me" {
             response = response.with(INSTANCE_HEADER, self.instance.clone());
@@ -178,8 +173,7 @@ impl App {
             return;
         }
         let (method, path) = (loggable(&request.method), loggable(request.path()));
-        let client =
-            self.client_address(request).map_or("-".to_owned(), |address| address.to_string());
+        let client = self.client_address(request).to_string();
         let host = forward_auth::host(self, request);
         let mut fields: Vec<(&str, Value)> = vec![
             ("method", Value::from(&*method)),
@@ -205,11 +199,6 @@ impl App {
                 .key_values(&fields)
                 .build(),
         );
-    }
-
-    /// Names a request: the same for every request of this process, and a number.
-    fn next_request_id(&self) -> String {
-        format!("{}-{}", self.run_id, self.requests.fetch_add(1, Ordering::Relaxed))
     }
 
     fn route(&self, request: &Request, now: i64) -> Result<Response, Error> {
@@ -255,7 +244,7 @@ impl App {
             ("GET", "/favicon.ico") => Ok(pages::icon()),
             ("GET", "/robots.txt") => Ok(Response::text(200, "text/plain", ROBOTS.to_owned())),
             ("GET", "/healthz") => Ok(Response::json(200, &json!({"status": "ok"}))),
-            ("GET", "/readyz") => monitoring::ready(self, now),
+            ("GET", "/readyz") => monitoring::ready(self, request, now),
             ("GET", "/metrics") => monitoring::metrics(self, request, now),
             ("GET", "/") => Ok(Response::see_other("/auth/account".into())),
             (_, path) => match route_name(path) {
@@ -280,7 +269,12 @@ impl App {
             )
         };
         if status == 401 {
-            response = response.with("WWW-Authenticate", format!("Bearer error=\"{code}\""));
+            // RFC 6750, 3.1: no error code for a request without credentials.
+            let challenge = match error {
+                Error::Unauthenticated if !self.has_credential(request) => CHALLENGE.to_owned(),
+                _ => format!("{CHALLENGE}, error=\"invalid_token\""),
+            };
+            response = response.with("WWW-Authenticate", challenge);
         }
         if let Error::MethodNotAllowed(methods) = error {
             response = response.with("Allow", *methods);
@@ -291,35 +285,14 @@ impl App {
         }
     }
 
-    /// The client's address: the peer's, or what trusted proxies say, read from the right up to the first address that
-    /// is none of theirs. What stands further left, anybody can write.
-    pub(super) fn client_address(&self, request: &Request) -> Option<IpAddr> {
-        let trusts = |address| self.settings.trusted_proxies.trusts(address);
-        if !trusts(request.peer) {
-            return request.peer;
-        }
-        let forwarded: Vec<&str> = request
-            .headers_named("X-Forwarded-For")
-            .flat_map(|value| value.split(','))
-            .map(str::trim)
-            .collect();
-        let mut nearest = request.peer;
-        for text in forwarded.into_iter().rev() {
-            let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() else {
-                break;
-            };
-            nearest = Some(address.to_canonical());
-            if !trusts(nearest) {
-                break;
-            }
-        }
-        nearest
+    pub(super) fn client_address(&self, request: &Request) -> ClientAddress {
+        ClientAddress::of(request, &self.settings.trusted_proxies)
     }
 
     /// Who asks, for a row of the store.
     pub(super) fn client(&self, request: &Request) -> Client {
         Client {
-            address: self.client_address(request).map(|address| address.to_string()),
+            address: self.client_address(request).ip().map(|address| address.to_string()),
             user_agent: request
                 .header("User-Agent")
                 .map(|text| text.chars().take(TEXT_LENGTH_MAX).collect()),

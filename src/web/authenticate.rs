@@ -93,8 +93,16 @@ impl App {
         request: &Request,
         now: i64,
     ) -> Result<Vec<Authenticated>, Error> {
-        let hashes = Credential::of(self, request).hashes();
-        hashes.iter().filter_map(|token| self.live(token, now).transpose()).collect()
+        let found = self.sessions(&Credential::of(self, request).hashes(), now)?;
+        Ok(found.into_iter().flatten().filter(|caller| self.is_live(caller, now)).collect())
+    }
+
+    /// Whether the request has a credential of ours or of Google's, good or bad.
+    pub(super) fn has_credential(&self, request: &Request) -> bool {
+        match Credential::of(self, request) {
+            Credential::Session(_) | Credential::IdToken(_) => true,
+            Credential::Cookies(tokens) => !tokens.is_empty(),
+        }
     }
 
     /// Whether the request brings an ID token that nobody has seen: then Google may be asked, and it may take seconds.
@@ -135,7 +143,7 @@ impl App {
 
     /// Makes the row of an ID token. Those who bring the same token meanwhile share the outcome.
     fn exchange(&self, token: &IdToken, request: &Request, now: i64) -> Result<(), Error> {
-        self.signin_limiter.count(self.client_address(request))?;
+        self.signin_limiter.count(self.client_address(request).rate_limit_key())?;
         self.exchanges.share(token.hash(), || {
             if self.sessions(&[token.hash()], now)?.iter().all(Option::is_none) {
                 self.sign_in(token, None, SessionKind::IdToken, request, now)?;

@@ -1,8 +1,10 @@
 //! What machines ask: can it serve, and what has it counted?
 
 use serde_json::json;
+use url::{Host, Url};
 
 use super::app::App;
+use crate::config::Settings;
 use crate::error::Error;
 use crate::http::door::Reason;
 use crate::http::{Request, Response};
@@ -10,15 +12,18 @@ use crate::logging;
 use crate::metrics::Reading;
 use crate::process;
 
-/// GET /readyz: whether the store answers. How Google last answered is told, and no reason to take us out of service:
-/// live sessions do not need it. Where tokens are verified by Google's keys, it tells what keys there are.
+/// GET /readyz: whether the store answers. Clients nearby also learn how Google last answered and which of its keys there
+/// are; neither makes the server unready, because live sessions do not need Google.
 ///
 /// # Errors
 /// 503 if the store cannot answer, or if nobody can sign in for want of keys.
-pub fn ready(app: &App, now: i64) -> Result<Response, Error> {
+pub fn ready(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     app.store.ping()?;
     if app.verifier.lacks_keys(now) {
         return Err(Error::unavailable("Google's keys are not known"));
+    }
+    if !is_near(app, request) {
+        return Ok(Response::json(200, &json!({"status": "ok"})));
     }
     let google = app
         .metrics
@@ -31,18 +36,38 @@ pub fn ready(app: &App, now: i64) -> Result<Response, Error> {
     Ok(Response::json(200, &document))
 }
 
-/// GET /metrics, for this host and for trusted proxies that ask in their own name.
+/// GET /metrics, for clients nearby.
 ///
 /// # Errors
 /// 404 for anybody else, and for everybody if there is an address of its own for it; 503 if the store cannot answer.
 pub fn metrics(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    let address = app.client_address(request);
-    let near = address.is_some_and(|address| address.is_loopback())
-        || app.settings.trusted_proxies.trusts(address);
-    if app.settings.metrics_elsewhere || !near {
+    if app.settings.metrics_elsewhere || !is_near(app, request) {
         return Err(Error::NotFound);
     }
     exposition(app, now)
+}
+
+/// Whether a program on this host asks, or a trusted proxy in its own name. A web page elsewhere can make a browser on
+/// this host ask by a name that it resolves to 127.0.0.1 (DNS rebinding); the Host header gives it away.
+fn is_near(app: &App, request: &Request) -> bool {
+    let settings = &app.settings;
+    app.client_address(request).is_near(&settings.trusted_proxies)
+        && request.header("Host").is_none_or(|host| is_own_host(host, settings))
+}
+
+/// Whether a Host header is an IP address, the host of the public URL, or a name without a dot such as `localhost` or
+/// that of a container: no page elsewhere has such a host.
+fn is_own_host(host: &str, settings: &Settings) -> bool {
+    if host.contains(['@', '/', '?', '#', '\\']) {
+        return false;
+    }
+    match Url::parse(&format!("http://{host}/")).as_ref().map(Url::host) {
+        Ok(Some(Host::Ipv4(_) | Host::Ipv6(_))) => true,
+        Ok(Some(Host::Domain(name))) => {
+            !name.contains('.') || Some(name) == settings.public_url.host_str()
+        }
+        Ok(None) | Err(_) => false,
+    }
 }
 
 /// The metrics, whoever asks.

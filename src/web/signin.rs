@@ -35,7 +35,7 @@ fn attempt(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     } else {
         origin::guard(request, &app.settings)?;
     }
-    app.signin_limiter.count(app.client_address(request))?;
+    app.signin_limiter.count(app.client_address(request).rate_limit_key())?;
 
     let refused = |error: &Error| app.record_refusal(request, None, error, now);
     let intake = signin_request::read(request).inspect_err(refused)?;
@@ -135,7 +135,7 @@ impl App {
         let question = Question {
             token,
             expected: Expected { audiences: &self.settings.client_ids, nonce, now },
-            client: self.client_address(request),
+            client: self.client_address(request).rate_limit_key(),
         };
         self.verifier.verify(&question).map_err(|failure| match failure {
             Failure::Refused(reason) => Error::InvalidToken(reason),

@@ -64,7 +64,7 @@ fn signed_out() {
         let response = test.send(get(target).header("Accept", "application/json"));
         refused(&response, 401, "unauthenticated");
         assert_eq!(response.header("Location"), None);
-        assert_eq!(response.header("WWW-Authenticate"), Some("Bearer error=\"unauthenticated\""));
+        assert_eq!(response.header("WWW-Authenticate"), Some("Bearer realm=\"hallpass\""));
     }
 }
 
@@ -429,10 +429,53 @@ fn the_clients_address_is_read_from_the_right() {
     check(proxy, &["6.6.6.6, 198.51.100.1"], Some("198.51.100.1"));
     check(proxy, &["6.6.6.6, 198.51.100.1, 10.1.2.3"], Some("198.51.100.1"));
     check(proxy, &["6.6.6.6", "198.51.100.1"], Some("198.51.100.1"));
-    check(proxy, &["6.6.6.6, nonsense"], Some("127.0.0.1"));
+    check(proxy, &["6.6.6.6, 198.51.100.1:51008"], Some("198.51.100.1"));
+    check(proxy, &["[2001:db8::7]:51008"], Some("2001:db8::7"));
+    check(proxy, &["fe80::1%eth0"], Some("fe80::1"));
+    check(proxy, &["198.51.100.1, 10.1.2.3:80"], Some("198.51.100.1"));
+    for unreadable in [
+        "unknown",
+        "6.6.6.6, nonsense",
+        "unix:",
+        "198.51.100.1,",
+        "",
+        ",",
+        "198.51.100.1, unix:, 10.1.2.3",
+    ] {
+        check(proxy, &[unreadable], None);
+    }
+    check(proxy, &["198.51.100.1", ""], None);
+    check(stranger, &["unknown"], Some("192.0.2.9"));
     check(proxy, &["2001:db8::1"], Some("2001:db8::1"));
     check(proxy, &["::ffff:198.51.100.1"], Some("198.51.100.1"));
     check(proxy, &["10.0.0.1, 10.0.0.2"], Some("10.0.0.1"));
     check(None, &["198.51.100.1"], Some("198.51.100.1"));
     check(None, &[], None);
+}
+
+#[test]
+fn a_401_says_whether_a_credential_was_bad() {
+    let test = TestApp::open();
+    let ended = test.session();
+    test.send(request("POST", "/auth/signout").bearer(&ended));
+    let (plain, bad) =
+        ("Bearer realm=\"hallpass\"", "Bearer realm=\"hallpass\", error=\"invalid_token\"");
+    let check = |request: Request, expected: &str| {
+        let response = test.send(request);
+        refused(&response, 401, "unauthenticated");
+        assert_eq!(response.header("WWW-Authenticate"), Some(expected));
+    };
+    for target in ["/auth/check", "/auth/forward", "/auth/me", "/auth/sessions"] {
+        check(get(target), plain);
+        check(get(target).cookie(""), plain);
+        check(get(target).cookie("hp_nonsense"), plain);
+        check(get(target).header("Authorization", "Basic YTpi"), plain);
+        check(get(target).bearer("of-the-app"), plain);
+        check(get(target).cookie(&ended), bad);
+        check(get(target).bearer(&ended), bad);
+        check(get(target).bearer("hp_nonsense"), bad);
+    }
+    let response = test.send(post("/auth/signin", FORM, "id_token=x!"));
+    refused(&response, 401, "invalid_token");
+    assert_eq!(response.header("WWW-Authenticate"), Some(bad));
 }

@@ -56,3 +56,21 @@ fn zero_is_no_limit() {
         assert_eq!(test.send(post("/auth/signin", FORM, "")).status, 400);
     }
 }
+
+#[test]
+fn clients_that_a_proxy_does_not_name_share_a_limit_of_their_own() {
+    let test = TestApp::with(&["--allow-anyone", "--signin-burst", "2"]);
+    let status = |forwarded: Option<&str>| {
+        let mut request = post("/auth/signin", FORM, "id_token=1");
+        request.peer = Some([127, 0, 0, 1].into());
+        test.send(forwarded.iter().fold(request, |r, value| r.header("X-Forwarded-For", value)))
+            .status
+    };
+    let unreadable = ["unknown", "unix:", "203.0.113.7,"];
+    // On a machine so slow that a second has passed, there is one more.
+    let mut attempts = (0..30).map(|number| status(Some(unreadable[number % unreadable.len()])));
+    assert_eq!(attempts.find(|status| *status != 400), Some(429));
+    for other in [None, Some("127.0.0.1"), Some("203.0.113.7:51008"), Some("::1")] {
+        assert_eq!(status(other), 400, "{other:?}");
+    }
+}

@@ -15,6 +15,7 @@ fn the_sign_in_page_has_googles_button_and_the_way_back() {
         "data-login_uri=\"https://auth.example.com/auth/signin\"",
         "data-ux_mode=\"redirect\"",
         "data-client_id=\"1008719970978-hb24.apps.googleusercontent.com\"",
+        "<script src=\"/auth/signin.js\"></script><script src=\"https://accounts.google.com",
         "data-state=\"/deep?a=1&amp;b=2&quot;&gt;\"",
         "The &lt;Lab&gt;",
         "<noscript>",
@@ -164,4 +165,92 @@ fn a_logo_is_served_as_what_it_is() {
             .contains("src=\"https://auth.example.com/auth/logo\"")
     );
     assert_eq!(TestApp::open().send(get("/auth/logo")).status, 404);
+}
+
+#[test]
+fn googles_button_is_told_the_domain() {
+    #[track_caller]
+    fn check(flags: &[&str], expected: Option<&str>) {
+        let page = body(&TestApp::with(flags).send(get("/auth/signin")));
+        let domain = page.split("data-hd=\"").nth(1).map(|rest| rest.split('"').next().unwrap());
+        assert_eq!(domain, expected, "{flags:?}");
+    }
+    check(&["--allow-domain", "example.com"], Some("example.com"));
+    check(&["--allow-domain", "example.com,example.org"], Some("*"));
+    check(&["--allow-domain", "example.com", "--allow-email", "ada@gmail.com"], None);
+    check(&["--allow-domain", "example.com,example.org", "--allow-email", "ada@gmail.com"], None);
+    check(&["--allow-email", "ada@gmail.com"], None);
+    check(&["--allow-anyone"], None);
+}
+
+#[test]
+fn names_cannot_turn_the_text_around_them() {
+    let test =
+        TestApp::with(&["--allow-domain", "example.com", "--admin-email", "ada@example.com"]);
+    let name = "\u{202e}Ada";
+    let claims = json!({"sub": "7", "name": name, "email": "ada@example.com", "email_verified": true, "hd": "example.com"});
+    let answer = test.sign_in(claims);
+    let session = answer["session"]["token"].as_str().unwrap();
+    let isolated = [
+        format!("<bdi>{name}</bdi>"),
+        "<bdi>ada@example.com</bdi>".to_owned(),
+        "<bdi class=\"small quiet\">ada@example.com</bdi>".to_owned(),
+        format!("\u{2068}{name}\u{2069}"),
+    ];
+    for target in [
+        "/auth/account",
+        "/auth/signin",
+        "/auth/signout",
+        "/auth/admin",
+        "/auth/admin/users",
+        "/auth/admin/users/7",
+    ] {
+        let mut page = body(&test.send(get(target).browser().cookie(session)));
+        for part in &isolated {
+            page = page.replace(part, "");
+        }
+        assert!(!page.contains(name) && !page.contains(">ada@example.com<"), "{target}");
+    }
+}
+
+#[test]
+fn go_to_sign_in_keeps_the_way_back() {
+    let test = TestApp::with(&["--allow-anyone", "--signin-burst", "1"]);
+    let failed = |fields: &str| {
+        let request = post("/auth/signin", FORM, &format!("credential=x{fields}")).browser();
+        body(&test.send(request))
+    };
+    let link = "href=\"https://auth.example.com/auth/signin?rd=%2Fdeep%3Fa%3D1%23part\"";
+    for _ in 0..2 {
+        // A 400 for the missing cookie, and then a 429.
+        let page = failed("&state=%2Fdeep%3Fa%3D1%23part");
+        assert!(page.contains("Go to sign-in") && page.contains(link), "{page}");
+    }
+    let foreign = failed("&state=https%3A%2F%2Fevil.example%2F");
+    assert!(foreign.contains("href=\"https://auth.example.com/auth/signin\""), "{foreign}");
+}
+
+#[test]
+fn robots_find_nothing_and_browsers_an_icon() {
+    let test = TestApp::open();
+    let robots = test.send(get("/robots.txt"));
+    assert_eq!((robots.status, body(&robots).as_str()), (200, "User-agent: *\nDisallow: /\n"));
+    let icon = test.send(get("/favicon.ico"));
+    assert_eq!((icon.status, icon.header("Content-Type")), (200, Some("image/x-icon")));
+    assert_eq!(icon.body[..4], [0, 0, 1, 0]);
+    for target in ["/auth/signin", "/auth/check", "/nowhere", "/healthz", "/favicon.ico"] {
+        assert_eq!(test.send(get(target)).header("X-Robots-Tag"), Some("noindex"), "{target}");
+    }
+}
+
+#[test]
+fn a_request_id_says_nothing() {
+    let test = TestApp::open();
+    let ids: std::collections::HashSet<String> = (0..100)
+        .map(|_| test.send(get("/healthz")).header("X-Request-Id").unwrap().to_owned())
+        .collect();
+    let starts: std::collections::HashSet<&str> = ids.iter().map(|id| &id[..4]).collect();
+    assert!(ids.len() == 100 && ids.iter().all(|id| id.len() == 16), "{ids:?}");
+    // Of 100 random ones among 16 million, so many are alike about once in 10^9.
+    assert!(starts.len() > 97, "{starts:?}");
 }

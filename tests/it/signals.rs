@@ -2,16 +2,20 @@
 
 use std::process::{Command, Stdio};
 
+use hallpass::http::Request;
 use serde_json::json;
 
 use crate::google::Answer;
 use crate::program::{Program, run};
-use crate::test_app::{NOW, RequestExt, TestApp, body, document, get, post_token, refused, token};
+use crate::test_app::{RequestExt, TestApp, body, document, get, post_token, refused, token};
+
+fn near(mut request: Request) -> Request {
+    request.peer = Some([127, 0, 0, 1].into());
+    request
+}
 
 fn metrics(test: &TestApp) -> String {
-    let mut request = get("/metrics");
-    request.peer = Some([127, 0, 0, 1].into());
-    let response = test.send(request);
+    let response = test.send(near(get("/metrics")));
     assert_eq!(response.status, 200);
     body(&response)
 }
@@ -19,7 +23,7 @@ fn metrics(test: &TestApp) -> String {
 #[test]
 fn readiness_tells_how_google_last_answered_and_does_not_fail_for_it() {
     let test = TestApp::open();
-    let ready = || document(&test.send(get("/readyz")));
+    let ready = || document(&test.send(near(get("/readyz"))));
     assert_eq!(ready(), json!({"status": "ok", "store": "ok", "google": null}));
     test.session();
     assert_eq!(ready()["google"]["last_result"], "ok");
@@ -88,9 +92,67 @@ fn metrics_are_for_this_host_and_for_proxies_in_their_own_name() {
     refused(&ask([192, 0, 2, 1], None), 404, "not_found");
     refused(&ask([127, 0, 0, 1], Some("192.0.2.1")), 404, "not_found");
     let elsewhere = TestApp::with(&["--allow-anyone", "--metrics-listen", "127.0.0.1:0"]);
-    let mut request = get("/metrics");
-    request.peer = Some([127, 0, 0, 1].into());
-    refused(&elsewhere.app.handle(&request, NOW), 404, "not_found");
+    refused(&elsewhere.send(near(get("/metrics"))), 404, "not_found");
+}
+
+#[test]
+fn who_is_near() {
+    let test = TestApp::open();
+    let check = |headers: &[(&str, &str)], expected: bool| {
+        let asked = |target| {
+            headers
+                .iter()
+                .fold(near(get(target)), |request, (name, value)| request.header(name, value))
+        };
+        assert_eq!(
+            test.send(asked("/metrics")).status,
+            if expected { 200 } else { 404 },
+            "{headers:?}"
+        );
+        let ready = test.send(asked("/readyz"));
+        assert_eq!(ready.status, 200);
+        assert_eq!(document(&ready)["store"].is_null(), !expected, "{headers:?}");
+    };
+    check(&[], true);
+    for host in [
+        "localhost",
+        "LOCALHOST:8080",
+        "127.0.0.1:8080",
+        "[::1]:8080",
+        "192.0.2.1",
+        "auth.example.com",
+        "auth.example.com:443",
+        "hallpass:8080",
+    ] {
+        check(&[("Host", host)], true);
+    }
+    for host in [
+        "evil.example",
+        "evil.example:8080",
+        "localhost.evil.example",
+        "auth.example.com.evil.example",
+        "127.0.0.1.evil.example",
+        "evil.example.",
+        "",
+        "a:b:c",
+        "evil@127.0.0.1",
+        "x/127.0.0.1",
+    ] {
+        check(&[("Host", host)], false);
+    }
+    for forwarded in
+        ["192.0.2.1", "203.0.113.7:51008", "unknown", "unix:", "203.0.113.7,", "", "fe80::1%eth0"]
+    {
+        check(&[("X-Forwarded-For", forwarded)], false);
+    }
+    check(&[("X-Forwarded-For", "127.0.0.1:51008")], true);
+    check(&[("X-Forwarded-For", "[::1]:51008")], true);
+}
+
+#[test]
+fn strangers_learn_from_readyz_only_whether_it_is_ready() {
+    let test = TestApp::open();
+    assert_eq!(document(&test.send(get("/readyz"))), json!({"status": "ok"}));
 }
 
 #[test]

@@ -1,7 +1,10 @@
 // A browser keeps the #fragment of the address that led here. The way back after sign-in takes it along.
-const LENGTH_MAX = 2048;
-const withFragment = (place) =>
-  place && !place.includes('#') && place.length + location.hash.length <= LENGTH_MAX ? place + location.hash : place;
+const ENCODED_LENGTH_MAX = 8000;
+const withFragment = (place) => {
+  const longer = place + location.hash;
+  const isShort = String(new URLSearchParams({ rd: longer })).length <= ENCODED_LENGTH_MAX;
+  return place && !place.includes('#') && isShort ? longer : place;
+};
 for (const button of document.querySelectorAll('[data-state]')) button.dataset.state = withFragment(button.dataset.state);
 for (const field of document.querySelectorAll('[name=state]')) field.value = withFragment(field.value);
 for (const link of document.querySelectorAll('.way-back')) link.href = withFragment(link.getAttribute('href'));
