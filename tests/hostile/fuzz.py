@@ -8,11 +8,12 @@ import google
 from smuggling import CORPUS, send
 from wire import Failed, all_answers, request
 
-STATUSES = {100, 200, 204, 302, 303, 400, 401, 403, 404, 405, 408, 411, 413, 415, 417, 431, 505}
+STATUSES = {100, 200, 204, 302, 303, 400, 401, 403, 404, 405, 408, 413, 415, 417, 431, 505}
 PARTS_MAX = 4
 SPECIAL = [
     b"\r\n", b"\r", b"\n", b"\0", b" ", b"\t", b":", b",", b"%", b"%00", b"\xff", b"\xc3\xa9", b"\r\n\r\n", b"HTTP/1.1",
-    b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Host: x\r\n", b"Expect: 100-continue\r\n", b"-1",
+    b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n", b"1;a\r\nx\r\n",
+    b"Host: x\r\n", b"Expect: 100-continue\r\n", b"-1",
     b"Connection: close\r\n", b"18446744073709551615", b"{", b"}", b'"', b"\\u0000", b"[" * 500, b"A" * 20_000,
 ]
 
@@ -54,6 +55,8 @@ def good_requests(target):
         request("GET", "/auth/account", [cookie, "Accept: text/html"]),
         request("POST", "/auth/signin", [json], f'{{"id_token":"{token}","nonce":"n"}}'.encode()),
         request("POST", "/auth/signin", [form, "Expect: 100-continue"], f"idToken={token}".encode()),
+        request("POST", "/auth/signin", [form, "Transfer-Encoding: chunked"]).replace(b"Content-Length: 0\r\n", b"")
+        + f"8;a=b\r\nidToken=\r\n{len(token):X}\r\n{token}\r\n0\r\n\r\n".encode(),
         request("POST", "/auth/signin", [form, "Cookie: g_csrf_token=a"], b"credential=a.b.c&g_csrf_token=a&state=/x"),
         request("POST", "/auth/signout", [form, "Origin: http://localhost"], b"everywhere=true"),
         request("DELETE", "/auth/sessions/1", ["Cookie: hallpass=hp_x"]),

@@ -1,10 +1,12 @@
 //! The head of a request, as a function of its bytes. The same corpus goes through sockets in door.rs.
 
-use hallpass::http::door::{Head, HeaderPolicy, Reason, parse_request};
+use hallpass::http::door::{Head, HeaderPolicy, Reason, RequestBody, parse_request};
 use proptest::prelude::*;
 
 const POLICY: HeaderPolicy<'_> =
     HeaderPolicy { peer_header: "X-Hallpass-Peer: 192.0.2.1\r\n", headers: None };
+
+const NO_BODY: RequestBody = RequestBody::Length { missing: 0 };
 
 fn read(bytes: &[u8]) -> Result<Option<(Head, String)>, Reason> {
     let mut inside = Vec::new();
@@ -28,7 +30,7 @@ fn check(bytes: &str, expected: Head, inside: &str) {
 fn what_goes_inside() {
     let plain = Head {
         length: 0,
-        body_length: 0,
+        body: NO_BODY,
         expects_continue: false,
         keep_alive: true,
         is_head: false,
@@ -45,8 +47,19 @@ fn what_goes_inside() {
     );
     check(
         "POST /a HTTP/1.1\r\nHost:\r\nExpect: 100-continue\r\nContent-Length: 007\r\nConnection: a, close\r\n\r\n1234567",
-        Head { body_length: 7, expects_continue: true, keep_alive: false, ..plain },
+        Head {
+            body: RequestBody::Length { missing: 7 },
+            expects_continue: true,
+            keep_alive: false,
+            ..plain.clone()
+        },
         "POST /a HTTP/1.0\r\nConnection: keep-alive\r\nX-Hallpass-Peer: 192.0.2.1\r\nHost: \r\nContent-Length: 007\r\n\r\n",
+    );
+    // Its length is added once it is known.
+    check(
+        "POST /a HTTP/1.1\r\nHost: a\r\nTRANSFER-ENCODING:\tChunked \r\nX: y\r\n\r\n0\r\n\r\n",
+        Head { body: RequestBody::CHUNKED, ..plain },
+        "POST /a HTTP/1.0\r\nConnection: keep-alive\r\nX-Hallpass-Peer: 192.0.2.1\r\nHost: a\r\nX: y\r\n\r\n",
     );
 }
 
@@ -57,7 +70,7 @@ fn forms_that_a_server_must_understand() {
     fn inside(request: &str, target: &str, host: &str) {
         let head = Head {
             length: 0,
-            body_length: 0,
+            body: NO_BODY,
             expects_continue: false,
             keep_alive: true,
             is_head: false,
@@ -94,7 +107,137 @@ fn forms_that_a_server_must_understand() {
     }
 }
 
+/// What remains of a body in chunks, with how many bytes it took; cut in two at every place.
+#[track_caller]
+fn decoded(chunks: &[u8]) -> Result<(usize, String), Reason> {
+    let decode = |pieces: [&[u8]; 2]| {
+        let mut body = RequestBody::CHUNKED;
+        let mut request = b"POST / HTTP/1.0\r\n\r\n".to_vec();
+        let mut taken = 0;
+        for piece in pieces {
+            taken += body.take_in(piece, &mut request)?;
+        }
+        assert_eq!(body.is_complete(), request.len() > 19 && request[17] == b'C');
+        Ok((taken, String::from_utf8(request).unwrap()))
+    };
+    let whole = decode([chunks, b""]);
+    for cut in 0..chunks.len().min(200) {
+        assert_eq!(decode([&chunks[..cut], &chunks[cut..]]), whole, "cut at {cut}");
+    }
+    whole
+}
+
+#[test]
+fn chunks_become_a_body_with_a_length() {
+    #[track_caller]
+    fn check(chunks: &str, body: &str) {
+        let expected = format!("POST / HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        assert_eq!(decoded(chunks.as_bytes()), Ok((chunks.len(), expected.clone())));
+        // The rest is the next request.
+        let more = format!("{chunks}GET /");
+        assert_eq!(decoded(more.as_bytes()), Ok((chunks.len(), expected)));
+    }
+    check("0\r\n\r\n", "");
+    check("000\r\n\r\n", "");
+    check("3\r\nabc\r\n0\r\n\r\n", "abc");
+    check("0003\r\nabc\r\n0\r\n\r\n", "abc");
+    check("1\r\na\r\n2\r\nbc\r\n0\r\n\r\n", "abc");
+    check("a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n", "01234567890123456789");
+    check("4\r\n\r\n\r\n\r\n0\r\n\r\n", "\r\n\r\n");
+    check("5\r\n0\r\n\r\n\r\n0\r\n\r\n", "0\r\n\r\n");
+    check("3;name=value\r\nabc\r\n0;last\r\n\r\n", "abc");
+    check("3;a=\"; b\";\tc\r\nabc\r\n0\r\n\r\n", "abc");
+    for bytes in [16 * 1024 - 1, 16 * 1024] {
+        let body = "b".repeat(bytes);
+        check(&format!("{bytes:x}\r\n{body}\r\n0\r\n\r\n"), &body);
+        check(&format!("1\r\nb\r\n{:x}\r\n{}\r\n0\r\n\r\n", bytes - 1, &body[1..]), &body);
+    }
+    // 64 KiB on the wire.
+    let long = "x".repeat(64 * 1024 - 12);
+    check(&format!("1;{long}\r\na\r\n0\r\n\r\n"), "a");
+}
+
+#[test]
+fn chunks_that_could_be_read_in_two_ways_are_rejected() {
+    #[track_caller]
+    fn check(expected: Reason, chunks: &str) {
+        assert_eq!(decoded(chunks.as_bytes()), Err(expected), "{chunks:.60?}");
+    }
+    for chunks in [
+        "\r\n",
+        " 3\r\n",
+        "3 \r\n",
+        "3\t\r\n",
+        "3 ;a\r\n",
+        "+3\r\n",
+        "-3\r\n",
+        "0x3\r\n",
+        "3_0\r\n",
+        "3.0\r\n",
+        "3,3\r\n",
+        "g\r\n",
+        "\"3\"\r\n",
+        ";a\r\n",
+        "3\n",
+        "3\ra",
+        "3\r\r\n",
+        "3\0\r\n",
+        "3;a\nb",
+        "3;a\r;",
+        "3;a\0",
+        "3;\u{7f}",
+        "3;\u{fc}",
+        "3\r\nabcd",
+        "3\r\nabc0",
+        "3\r\nabc\n",
+        "3\r\nabc\r0",
+        "3\r\nabc\r\r",
+        "3\r\nabc\r\n\r\n",
+        "0\r\nX: y\r\n\r\n",
+        "0\r\nContent-Length: 5\r\n\r\n",
+        "0\r\n0\r\n\r\n",
+        "0\r\n\n",
+        "0\r\n\r\r",
+        "0\r\n \r\n",
+        "0\n\n",
+        "5;a=\"\r\n\"\r\nhello\r\n0\r\n\r\n",
+    ] {
+        check(Reason::Malformed, chunks);
+    }
+    let body = "b".repeat(16 * 1024);
+    let long = "x".repeat(64 * 1024 - 11);
+    for chunks in [
+        "4001\r\n".to_owned(),
+        "fffffffffffffffff1\r\n".to_owned(),
+        "10000000000000000\r\n".to_owned(),
+        format!("4000\r\n{body}\r\n1"),
+        "1\r\nb\r\n4000\r\n".to_owned(),
+        "0".repeat(64 * 1024 + 1),
+        format!("1;{long}\r\na\r\n0\r\n\r\n"),
+    ] {
+        check(Reason::TooLarge, &chunks);
+    }
+}
+
 proptest! {
+    /// Chunks of any size, cut anywhere, are the body that they were made from.
+    #[test]
+    fn chunks_keep_the_body(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..20), size in 1..60usize) {
+        let mut chunks = Vec::new();
+        for piece in &pieces {
+            chunks.extend(format!("{:x}\r\n", piece.len()).bytes().chain(piece.iter().copied()).chain(*b"\r\n"));
+        }
+        chunks.extend(b"0\r\n\r\nnext");
+        let mut body = RequestBody::CHUNKED;
+        let mut request = b"\r\n".to_vec();
+        let taken: usize = chunks.chunks(size).map(|part| body.take_in(part, &mut request).unwrap()).sum();
+        prop_assert!(body.is_complete());
+        prop_assert_eq!(taken, chunks.len() - 4);
+        let whole = pieces.concat();
+        let head = format!("Content-Length: {}\r\n\r\n", whole.len());
+        prop_assert_eq!(request, [head.as_bytes(), &whole].concat());
+    }
+
     /// Whatever is let in has the lines that were written anew, and reads the same a second time.
     #[test]
     fn what_was_let_in_has_one_meaning(bytes in prop::collection::vec(any::<u8>(), 0..200), at in 0..60usize, cut in 0..20usize) {
@@ -109,7 +252,7 @@ proptest! {
             prop_assert!(inside.to_ascii_lowercase().matches("\r\ncontent-length:").count() <= 1);
             prop_assert!(!inside.to_ascii_lowercase().contains("\r\ntransfer-encoding"));
             let (again, _) = read(inside.as_bytes()).unwrap().unwrap();
-            prop_assert_eq!((again.length, again.body_length), (inside.len(), head.body_length));
+            prop_assert_eq!((again.length, again.body), (inside.len(), head.body));
         }
     }
 }

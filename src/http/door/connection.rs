@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::eviction::EvictionKey;
 use super::reject::Reason;
+use super::request_body::RequestBody;
 use super::request_head::{self, HeaderPolicy};
 use super::transport::Transport;
 
@@ -16,8 +17,8 @@ const KEPT_BYTES: usize = 2 * 1024;
 /// Where a client stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// A request is awaited, or arriving: its head, or the body bytes that miss.
-    Reading { body_bytes: Option<usize> },
+    /// A request is awaited, or arriving: its head, or the body that is not complete.
+    Reading { body: Option<RequestBody> },
     /// Its request is whole and waits for an inner connection.
     Waiting,
     /// It is being answered by this inner connection, or, by now, only from `outbound`.
@@ -76,7 +77,7 @@ impl Client {
             transport,
             address,
             redirect,
-            phase: Phase::Reading { body_bytes: None },
+            phase: Phase::Reading { body: None },
             deadline,
             eviction_key: 0,
             readable: true,
@@ -117,15 +118,14 @@ impl Client {
         fresh: &[u8],
         headers: Option<&[&str]>,
     ) -> Result<bool, Reason> {
-        let Phase::Reading { body_bytes } = self.phase else {
+        let Phase::Reading { body } = self.phase else {
             return Ok(false);
         };
-        if let Some(missing) = body_bytes {
-            let (body, later) = fresh.split_at(missing.min(fresh.len()));
-            self.request.extend_from_slice(body);
-            self.inbound.extend_from_slice(later);
-            self.phase = Phase::Reading { body_bytes: Some(missing - body.len()) };
-            return Ok(missing == body.len());
+        if let Some(mut body) = body {
+            let taken = body.take_in(fresh, &mut self.request)?;
+            self.inbound.extend_from_slice(&fresh[taken..]);
+            self.phase = Phase::Reading { body: Some(body) };
+            return Ok(body.is_complete());
         }
         // A head grows by lines; looking again only at a new one bounds the work that single bytes can cause.
         let worth_reading = self.inbound.is_empty() || fresh.is_empty() || fresh.contains(&b'\n');
@@ -138,17 +138,16 @@ impl Client {
         else {
             return Ok(false);
         };
-        let whole = head.length + head.body_length;
-        let here = whole.min(self.inbound.len());
-        self.request.extend_from_slice(&self.inbound[head.length..here]);
-        self.inbound.drain(..here);
-        self.phase = Phase::Reading { body_bytes: Some(whole - here) };
+        let mut body = head.body;
+        let taken = body.take_in(&self.inbound[head.length..], &mut self.request)?;
+        self.inbound.drain(..head.length + taken);
+        self.phase = Phase::Reading { body: Some(body) };
         self.keep_alive = head.keep_alive;
         self.is_head = head.is_head;
-        if head.expects_continue && here < whole {
+        if head.expects_continue && !body.is_complete() {
             self.outbound.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
-        Ok(here == whole)
+        Ok(body.is_complete())
     }
 
     /// Sends what is in `outbound`; true once nothing is left.
@@ -168,7 +167,7 @@ impl Client {
 
     /// Makes ready for the next request.
     pub(super) fn reset(&mut self, deadline: Instant) {
-        self.phase = Phase::Reading { body_bytes: None };
+        self.phase = Phase::Reading { body: None };
         self.deadline = deadline;
         self.first_request = false;
         self.request_started = false;

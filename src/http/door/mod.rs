@@ -25,6 +25,7 @@ mod certificate_der;
 mod eviction;
 mod request_head;
 mod request_target;
+mod request_body;
 mod upstream;
 mod response_head;
 mod reject;
@@ -41,9 +42,8 @@ pub use certificate::TlsFiles;
 pub use counters::Counters;
 pub use fast_path::FastPath;
 pub use reject::Reason;
-pub use request_head::{
-    BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, Head, HeaderPolicy, parse_request,
-};
+pub use request_body::{BODY_BYTES_MAX, CHUNKED_BYTES_MAX, RequestBody};
+pub use request_head::{HEAD_BYTES_MAX, HEADERS_MAX, Head, HeaderPolicy, parse_request};
 
 /// The most requests inside at a time. A sign-in may wait for Google for seconds, and checks must not wait for it.
 const INNER_MAX: usize = 512;

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::event_loop::EventLoop;
-use super::request_head::{self, BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX};
+use super::request_body::{BODY_BYTES_MAX, CHUNKED_BYTES_MAX};
+use super::request_head::{self, HEAD_BYTES_MAX, HEADERS_MAX};
 
 /// Between two log lines with the same reason.
 const LOG_PERIOD: Duration = Duration::from_secs(1);
@@ -16,8 +17,8 @@ pub enum Reason {
     Malformed,
     /// The request was not whole within its deadline.
     Timeout,
-    /// A body whose length is not announced (any Transfer-Encoding).
-    LengthRequired,
+    /// A Transfer-Encoding other than `chunked` alone, over HTTP/1.1 and without Content-Length.
+    TransferEncoding,
     /// A body above the limit.
     TooLarge,
     /// Request line and headers above the limit.
@@ -45,7 +46,7 @@ impl Reason {
     pub const ALL: [Reason; 13] = [
         Reason::Malformed,
         Reason::Timeout,
-        Reason::LengthRequired,
+        Reason::TransferEncoding,
         Reason::TooLarge,
         Reason::HeadersTooLarge,
         Reason::TooManyHeaders,
@@ -63,7 +64,7 @@ impl Reason {
         match self {
             Reason::Malformed => "malformed",
             Reason::Timeout => "timeout",
-            Reason::LengthRequired => "length_required",
+            Reason::TransferEncoding => "transfer_encoding",
             Reason::TooLarge => "too_large",
             Reason::HeadersTooLarge => "headers_too_large",
             Reason::TooManyHeaders => "too_many_headers",
@@ -82,10 +83,12 @@ impl Reason {
         match self {
             Reason::Malformed => "the request is not well-formed HTTP/1.1".into(),
             Reason::Timeout => "the request took too long to arrive".into(),
-            Reason::LengthRequired => {
-                "a body needs a Content-Length and no Transfer-Encoding".into()
+            Reason::TransferEncoding => {
+                "the only Transfer-Encoding accepted is chunked, over HTTP/1.1 and without Content-Length".into()
             }
-            Reason::TooLarge => format!("the body is longer than {BODY_BYTES_MAX} bytes"),
+            Reason::TooLarge => format!(
+                "the body is longer than {BODY_BYTES_MAX} bytes, or than {CHUNKED_BYTES_MAX} in chunks"
+            ),
             Reason::HeadersTooLarge => format!(
                 "the request line and headers are longer than {HEAD_BYTES_MAX} bytes; the longest is {}",
                 request_head::longest_line(received)
@@ -104,8 +107,7 @@ impl Reason {
     /// The status line and error code for the client; none where nobody would read it.
     fn status(self) -> Option<(&'static str, &'static str)> {
         Some(match self {
-            Reason::Malformed => ("400 Bad Request", "invalid_request"),
-            Reason::LengthRequired => ("411 Length Required", "length_required"),
+            Reason::Malformed | Reason::TransferEncoding => ("400 Bad Request", "invalid_request"),
             Reason::Timeout => ("408 Request Timeout", "request_timeout"),
             Reason::TooLarge => ("413 Content Too Large", "payload_too_large"),
             Reason::HeadersTooLarge | Reason::TooManyHeaders => {

@@ -7,26 +7,33 @@ use std::io::Write;
 use std::mem::MaybeUninit;
 
 use super::reject::Reason;
+use super::request_body::{BODY_BYTES_MAX, RequestBody};
 use super::request_target::{self, Target};
 
 /// The longest head, from the method to the empty line.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The most header lines; browsers behind a proxy send about 30.
 pub const HEADERS_MAX: usize = 100;
-/// The longest body; an ID token is below 2 KiB.
-pub const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// Headers that concern one connection only, and end at the door.
-const HOP_BY_HOP: [&str; 7] =
-    ["connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade", "expect"];
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "expect",
+];
 
 /// What the door itself must know of a request it lets in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// How many bytes of the client's stream the head takes.
     pub length: usize,
-    /// How many bytes of body follow.
-    pub body_length: usize,
+    /// The body that follows.
+    pub body: RequestBody,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
     /// Whether the client wants to send another request afterwards.
@@ -142,20 +149,23 @@ fn has_bare_line_feed(bytes: &[u8]) -> bool {
 fn frame(headers: &[httparse::Header<'_>], version: u8) -> Result<Head, Reason> {
     let mut head = Head {
         length: 0,
-        body_length: 0,
+        body: RequestBody::Length { missing: 0 },
         expects_continue: false,
         keep_alive: version == 1,
         is_head: false,
     };
     let mut hosts = 0;
     let mut lengths = 0;
+    let mut codings = 0;
+    let mut is_chunked = false;
     let mut wants_close = false;
     for header in headers {
         if header.name.eq_ignore_ascii_case("content-length") {
             lengths += 1;
-            head.body_length = content_length(header.value)?;
+            head.body = RequestBody::Length { missing: content_length(header.value)? };
         } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-            return Err(Reason::LengthRequired);
+            codings += 1;
+            is_chunked = header.value.eq_ignore_ascii_case(b"chunked");
         } else if header.name.eq_ignore_ascii_case("host") {
             hosts += 1;
             if !request_target::is_host(header.value) {
@@ -178,7 +188,14 @@ fn frame(headers: &[httparse::Header<'_>], version: u8) -> Result<Head, Reason> 
     if lengths > 1 || hosts > 1 || (hosts == 0 && version == 1) {
         return Err(Reason::Malformed);
     }
-    if head.body_length > BODY_BYTES_MAX {
+    if codings > 0 {
+        // With a length beside it, or over HTTP/1.0, somebody on the way may have read another end (RFC 9112, 6.1).
+        if codings > 1 || !is_chunked || lengths > 0 || version == 0 {
+            return Err(Reason::TransferEncoding);
+        }
+        head.body = RequestBody::CHUNKED;
+    }
+    if matches!(head.body, RequestBody::Length { missing } if missing > BODY_BYTES_MAX) {
         return Err(Reason::TooLarge);
     }
     Ok(head)

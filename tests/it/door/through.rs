@@ -272,3 +272,47 @@ fn the_host_of_an_absolute_target_replaces_the_header() {
     let answer = rest(&mut stream);
     assert_eq!(header(&answer, "location"), Some("https://auth.example.org/echo?c"));
 }
+
+#[test]
+fn a_body_in_chunks_goes_inside_with_its_length() {
+    let door = door(|settings| settings.headers = Some(&["x", "transfer-encoding"]));
+    let mut stream = door.connect();
+    stream.set_nodelay(true).unwrap();
+    let request = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nX: 1\r\n\r\n\
+                   4\r\nWiki\r\n5;a=b\r\npedia\r\n0\r\n\r\n";
+    // In one piece, in two, and byte by byte; then two in one piece.
+    for size in [usize::MAX, request.len() / 2, 1] {
+        for piece in request.as_bytes().chunks(size) {
+            stream.write_all(piece).unwrap();
+        }
+        assert_eq!(
+            body(&answer(&mut stream)),
+            "POST /echo\nConnection: keep-alive\nX-Hallpass-Peer: 127.0.0.1\nX: 1\nContent-Length: 9\nWikipedia"
+        );
+    }
+    stream.write_all(request.repeat(2).as_bytes()).unwrap();
+    for _ in 0..2 {
+        assert!(body(&answer(&mut stream)).ends_with("Content-Length: 9\nWikipedia"));
+    }
+}
+
+#[test]
+fn chunks_that_wait_for_100_continue_are_asked_for_and_have_their_time() {
+    let door = door(|settings| settings.deadlines.request = Duration::from_secs(1));
+    let mut stream = door.connect();
+    stream
+        .write_all(
+            b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n",
+        )
+        .unwrap();
+    let mut interim = [0; 25];
+    stream.read_exact(&mut interim).unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    // Chunks that never end do not gain time by coming.
+    eventually(|| {
+        stream.write_all(b"1\r\na\r\n").unwrap();
+        thread::sleep(Duration::from_millis(20));
+        door.counters.turned_away(Reason::Timeout) == 1
+    });
+    assert_eq!(status(&rest(&mut stream)), 408);
+}

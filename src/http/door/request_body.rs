@@ -1,0 +1,151 @@
+//! The body of a request: as long as its head says, or in chunks that say so one by one.
+//!
+//! Chunks are decoded here and go inside as one body with a length, so nobody else reads them. The grammar is that of
+//! RFC 9112, section 7.1, without trailers and without any leniency: line ends are CRLF, sizes are hexadecimal digits
+//! and nothing else. Extensions are skipped up to the end of their line, as the RFC demands.
+
+use super::reject::Reason;
+
+/// The longest body; an ID token is below 2 KiB.
+pub const BODY_BYTES_MAX: usize = 16 * 1024;
+/// The most bytes that a body in chunks may take on the wire, so that sizes and extensions are bounded too.
+pub const CHUNKED_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
+
+/// What is still missing of a request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestBody {
+    /// So many bytes.
+    Length {
+        /// They are at most [`BODY_BYTES_MAX`].
+        missing: usize,
+    },
+    /// Chunks up to the last one.
+    Chunked(Chunks),
+}
+
+/// The state of a decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunks {
+    expected: Expected,
+    received_bytes: usize,
+    decoded_bytes: usize,
+}
+
+/// What must come next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    FirstDigit,
+    DigitOrEnd { size: usize },
+    Extension { size: usize },
+    SizeLineFeed { size: usize },
+    Data { missing: usize },
+    DataCarriageReturn,
+    DataLineFeed,
+    LastCarriageReturn,
+    LastLineFeed,
+    Nothing,
+}
+
+impl RequestBody {
+    /// A body of which no chunk has come.
+    pub const CHUNKED: RequestBody = RequestBody::Chunked(Chunks {
+        expected: Expected::FirstDigit,
+        received_bytes: 0,
+        decoded_bytes: 0,
+    });
+
+    /// Whether nothing is missing.
+    pub fn is_complete(&self) -> bool {
+        match self {
+            RequestBody::Length { missing } => *missing == 0,
+            RequestBody::Chunked(chunks) => chunks.expected == Expected::Nothing,
+        }
+    }
+
+    /// Takes in what belongs to the body and returns how many bytes of `bytes` that are.
+    ///
+    /// `request` is what goes inside: a head, and the body as far as it has come. Once a body in chunks is complete,
+    /// the head gets its length.
+    ///
+    /// # Errors
+    /// If the chunks are malformed or too large.
+    pub fn take_in(&mut self, bytes: &[u8], request: &mut Vec<u8>) -> Result<usize, Reason> {
+        if self.is_complete() {
+            return Ok(0);
+        }
+        match self {
+            RequestBody::Length { missing } => {
+                let taken = bytes.len().min(*missing);
+                request.extend_from_slice(&bytes[..taken]);
+                *missing -= taken;
+                Ok(taken)
+            }
+            RequestBody::Chunked(chunks) => {
+                let taken = chunks.decode(bytes, request)?;
+                if chunks.expected == Expected::Nothing {
+                    let head_end = request.len() - chunks.decoded_bytes - b"\r\n".len();
+                    let length = format!("Content-Length: {}\r\n", chunks.decoded_bytes);
+                    request.splice(head_end..head_end, length.into_bytes());
+                }
+                Ok(taken)
+            }
+        }
+    }
+}
+
+impl Chunks {
+    fn decode(&mut self, bytes: &[u8], decoded: &mut Vec<u8>) -> Result<usize, Reason> {
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at)
+            && self.expected != Expected::Nothing
+        {
+            let taken = if let Expected::Data { missing } = self.expected {
+                let data = &bytes[at..bytes.len().min(at + missing)];
+                decoded.extend_from_slice(data);
+                self.decoded_bytes += data.len();
+                self.expected = match missing - data.len() {
+                    0 => Expected::DataCarriageReturn,
+                    missing => Expected::Data { missing },
+                };
+                data.len()
+            } else {
+                self.expected = self.expected_after(*byte)?;
+                1
+            };
+            at += taken;
+            self.received_bytes += taken;
+            if self.received_bytes > CHUNKED_BYTES_MAX {
+                return Err(Reason::TooLarge);
+            }
+        }
+        Ok(at)
+    }
+
+    fn expected_after(&self, byte: u8) -> Result<Expected, Reason> {
+        Ok(match (self.expected, byte) {
+            (Expected::FirstDigit, _) => self.expected_after_digit(0, byte)?,
+            (Expected::DigitOrEnd { size }, b';') => Expected::Extension { size },
+            (Expected::Extension { size }, b'\t' | b' '..=b'~') => Expected::Extension { size },
+            (Expected::DigitOrEnd { size } | Expected::Extension { size }, b'\r') => {
+                Expected::SizeLineFeed { size }
+            }
+            (Expected::DigitOrEnd { size }, _) => self.expected_after_digit(size, byte)?,
+            (Expected::SizeLineFeed { size: 0 }, b'\n') => Expected::LastCarriageReturn,
+            (Expected::SizeLineFeed { size }, b'\n') => Expected::Data { missing: size },
+            (Expected::DataCarriageReturn, b'\r') => Expected::DataLineFeed,
+            (Expected::DataLineFeed, b'\n') => Expected::FirstDigit,
+            (Expected::LastCarriageReturn, b'\r') => Expected::LastLineFeed,
+            (Expected::LastLineFeed, b'\n') => Expected::Nothing,
+            _ => return Err(Reason::Malformed),
+        })
+    }
+
+    fn expected_after_digit(&self, size: usize, digit: u8) -> Result<Expected, Reason> {
+        let digit = char::from(digit).to_digit(16).ok_or(Reason::Malformed)?;
+        let size = size * 16 + digit as usize;
+        if size > BODY_BYTES_MAX - self.decoded_bytes {
+            return Err(Reason::TooLarge);
+        }
+        Ok(Expected::DigitOrEnd { size })
+    }
+}
