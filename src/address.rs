@@ -5,8 +5,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// An IPv4 address, or a /64, /56 or /48 of IPv6: what a provider gives to one line, one home or one site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Network {
+    /// One address.
     Ipv4(Ipv4Addr),
-    Ipv6 { first: Ipv6Addr, bits: u8 },
+    /// All addresses that share their first bits with this one.
+    Ipv6 {
+        /// The first address of the network.
+        first: Ipv6Addr,
+        /// 64, 56 or 48.
+        bits: u8,
+    },
 }
 
 impl Network {

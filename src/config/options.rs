@@ -138,7 +138,8 @@ pub struct ServeOptions {
     #[arg(long, env = "HALLPASS_HTTP_REDIRECT", value_name = "ADDRESS", help_heading = "Serving")]
     pub http_redirect: Option<String>,
 
-    /// Connections at once; fewer if the limit of file descriptors is low. The longest idle one makes room
+    /// Connections at once; fewer if the limit of file descriptors is low. When full, the address with
+    /// the most connections loses the one that has been idle longest
     #[arg(long, env = "HALLPASS_MAX_CONNECTIONS", value_name = "N", default_value = "1024",
         value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Serving")]
     pub max_connections: u32,

@@ -60,14 +60,14 @@ impl EventLoop {
             self.upstreams.forget(key);
         }
         client.phase = Phase::Answering { inner: None };
-        self.eviction.make_evictable(client.eviction_key, key);
+        self.eviction.make_evictable(client.limited_address, client.eviction_key, key);
         self.flush_client(key);
     }
 
     /// Closes a client's connection, whatever it is about.
     pub(super) fn close(&mut self, key: usize) {
         let client = self.clients.remove(key);
-        self.eviction.leave(client.address, client.eviction_key);
+        self.eviction.leave(client.limited_address, client.eviction_key);
         self.counters.closed();
         match client.phase {
             Phase::Waiting => self.upstreams.forget(key),

@@ -31,6 +31,8 @@ pub(super) struct Client {
     pub(super) transport: Transport,
     /// `None` for a Unix socket.
     pub(super) address: Option<IpAddr>,
+    /// The address whose limits bind this connection; `None` if none do.
+    pub(super) limited_address: Option<IpAddr>,
     /// Header lines that go inside with every request.
     pub(super) peer_header: String,
     /// The https URL this client is sent to, whatever it asks.
@@ -51,7 +53,7 @@ pub(super) struct Client {
     /// Whether the request went to an inner connection that turned out closed, and now goes to a new one.
     pub(super) retried: bool,
     /// Whether it sent the current request without waiting for the last answer. Then it waits behind those who do wait,
-    /// and makes room like an idle one: who pipelines without reading must not be served at the cost of others.
+    /// and may be closed like an idle one: a client that pipelines without reading must not be served at the cost of others.
     pub(super) pipelines: bool,
     /// Whether it may be sending more than anybody will read.
     pub(super) unread: bool,
@@ -68,18 +70,20 @@ impl Client {
     pub(super) fn new(
         transport: Transport,
         address: Option<IpAddr>,
+        limited_address: Option<IpAddr>,
         redirect: Option<Arc<str>>,
         deadline: Instant,
     ) -> Client {
         let peer = address.map_or("unix".to_owned(), |address| address.to_string());
         Client {
             peer_header: format!("X-Hallpass-Peer: {peer}\r\n"),
-            transport,
             address,
+            limited_address,
             redirect,
             phase: Phase::Reading { body: None },
             deadline,
             eviction_key: 0,
+            transport,
             readable: true,
             half_closed: false,
             request_started: false,

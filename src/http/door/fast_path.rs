@@ -31,7 +31,7 @@ impl EventLoop {
         client.outbound.extend_from_slice(&message[answer.head_length..]);
         client.phase = Phase::Answering { inner: None };
         client.deadline = self.now + self.deadlines.answer;
-        self.eviction.make_evictable(client.eviction_key, key);
+        self.eviction.make_evictable(client.limited_address, client.eviction_key, key);
         self.flush_client(key);
         true
     }

@@ -146,10 +146,13 @@ impl EventLoop {
     }
 
     fn accept_connection(&mut self, listener: usize, stream: Stream, address: Option<IpAddr>) {
-        let unlimited = address.is_none_or(|address| (self.unlimited)(address));
-        let limit = if unlimited { usize::MAX } else { self.per_address_max };
-        if !self.eviction.enter(address, limit) {
-            return self.count_rejection(Reason::PerAddress, address);
+        let limited_address = address.filter(|address| !(self.unlimited)(*address));
+        while let Some(full) = self.eviction.full_group(limited_address, self.per_address_max) {
+            self.count_rejection(Reason::PerAddress, address);
+            match self.eviction.first_of(full) {
+                Some(first) => self.close(first),
+                None => return,
+            }
         }
         if self.clients.len() >= self.clients_max {
             let first = self.eviction.first();
@@ -157,31 +160,30 @@ impl EventLoop {
             self.count_rejection(Reason::Evicted, closed);
             match first {
                 Some(first) => self.close(first),
-                None => return self.eviction.leave(address, 0),
+                None => return,
             }
         }
         let transport = match (stream, &self.listeners[listener].service, &self.tls) {
             (Stream::Tcp(socket), Service::Tls, Some(tls)) => match tls.accept(self.now) {
                 Ok(session) => Transport::Tls(Box::new(StreamOwned::new(session, socket))),
                 Err(error) => {
-                    log::error!("cannot begin a TLS session: {error}");
-                    return self.eviction.leave(address, 0);
+                    return log::error!("cannot begin a TLS session: {error}");
                 }
             },
             (Stream::Tcp(socket), ..) => Transport::Plain(socket),
             (Stream::Unix(socket), ..) => Transport::Unix(socket),
         };
         let redirect = self.listeners[listener].redirect.clone();
-        let mut client =
-            Client::new(transport, address, redirect, self.now + self.deadlines.request);
+        let deadline = self.now + self.deadlines.request;
+        let mut client = Client::new(transport, address, limited_address, redirect, deadline);
         client.eviction_key = self.eviction.last_eviction_key();
         let key = self.clients.vacant_key();
         let token = self.client_token(key);
         if let Err(error) = client.transport.register(self.poll.registry(), token) {
-            log::warn!("cannot watch a connection: {error}");
-            return self.eviction.leave(address, 0);
+            return log::warn!("cannot watch a connection: {error}");
         }
-        self.eviction.make_evictable(client.eviction_key, key);
+        self.eviction.enter(limited_address);
+        self.eviction.make_evictable(limited_address, client.eviction_key, key);
         self.clients.insert(client);
         self.counters.opened();
         // Its request is often here already.

@@ -62,7 +62,7 @@ pub struct Settings {
     pub tls: Option<TlsFiles>,
     /// How many clients, and how many of their requests inside.
     pub capacity: Capacity,
-    /// The most connections of one address (for IPv6, of one /64).
+    /// The most connections of one address: an IPv4 address or a /64, of IPv6 twice as many a /56 and four times a /48.
     pub connections_per_address_max: usize,
     /// The addresses that this limit does not bind: trusted proxies.
     pub unlimited: Box<dyn Fn(IpAddr) -> bool + Send>,

@@ -104,7 +104,7 @@ impl EventLoop {
     fn forward(&mut self, key: usize) {
         let client = &mut self.clients[key];
         if !client.pipelines {
-            self.eviction.protect(client.eviction_key);
+            self.eviction.protect(client.limited_address, client.eviction_key);
             client.eviction_key = self.eviction.last_eviction_key();
         }
         client.phase = Phase::Waiting;
@@ -150,7 +150,7 @@ impl EventLoop {
 
     fn send_inside(&mut self, key: usize, inner: usize) {
         let client = &mut self.clients[key];
-        self.eviction.protect(client.eviction_key);
+        self.eviction.protect(client.limited_address, client.eviction_key);
         client.phase = Phase::Answering { inner: Some(inner) };
         client.deadline = self.now + self.deadlines.inner;
         self.write_inner(inner);
@@ -243,7 +243,7 @@ impl EventLoop {
         if inner.has_head() && !began {
             client.deadline = self.now + self.deadlines.answer;
             // From here on, it is for the client to take it.
-            self.eviction.make_evictable(client.eviction_key, client_key);
+            self.eviction.make_evictable(client.limited_address, client.eviction_key, client_key);
         }
         Ok(complete)
     }

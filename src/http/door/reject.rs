@@ -31,9 +31,9 @@ pub enum Reason {
     Expectation,
     /// Nothing inside can answer.
     InnerUnavailable,
-    /// Closed to make room for a newer connection, or rejected because none could be closed.
+    /// Closed for a newer connection when the door was full, or not accepted because none could be closed.
     Evicted,
-    /// Too many connections of one address.
+    /// Closed for a newer connection of the same network, which had too many, or not accepted for the same reason.
     PerAddress,
     /// The TLS handshake failed, or did not end in time.
     Tls,

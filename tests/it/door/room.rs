@@ -56,12 +56,31 @@ fn one_address_has_its_share() {
     let door = door(|settings| settings.connections_per_address_max = 3);
     let mut three: Vec<TcpStream> = (0..3).map(|_| door.connect()).collect();
     eventually(|| door.counters.open() == 3);
-    let mut one_too_many = door.connect();
-    assert_eq!(rest(&mut one_too_many), "");
-    door.counted(Reason::PerAddress, 1);
-    drop(three.pop());
-    eventually(|| door.counters.open() == 2);
+    three[0].write_all(GET.as_bytes()).unwrap();
+    answer(&mut three[0]);
+    // The fourth is served, and the one that has been idle longest is closed.
     assert_eq!(status(&door.tell("GET /echo HTTP/1.0\r\n\r\n")), 200);
+    assert_eq!(rest(&mut three[1]), "");
+    door.counted(Reason::PerAddress, 1);
+    for stream in [0, 2] {
+        three[stream].write_all(GET.as_bytes()).unwrap();
+        assert_eq!(status(&answer(&mut three[stream])), 200);
+    }
+}
+
+#[test]
+fn a_newcomer_is_closed_if_its_address_has_nothing_idle() {
+    let door = door(|settings| settings.connections_per_address_max = 2);
+    let mut two: Vec<TcpStream> = (0..2).map(|_| door.connect()).collect();
+    for stream in &mut two {
+        stream.write_all(b"GET /slow/600 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    }
+    eventually(|| door.inside.load(Relaxed) == 2);
+    assert_eq!(rest(&mut door.connect()), "");
+    door.counted(Reason::PerAddress, 1);
+    for stream in &mut two {
+        assert_eq!(body(&answer(stream)), "slow 600");
+    }
 }
 
 #[test]
