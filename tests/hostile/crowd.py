@@ -20,14 +20,15 @@ def address(index):
 
 class Crowd:
     """`size` clients that say `hello`, one byte or more of `drip` a second, and come back `again` seconds after the
-    server closed; never if None. `hello` may be a function of the client's number."""
+    server closed; never if None. `hello` may be a function of the client's number. They share that many addresses, or
+    have one each."""
 
-    def __init__(self, port, size, hello=b"", drip=b"", reads=True, again=None, one_address=False):
+    def __init__(self, port, size, hello=b"", drip=b"", reads=True, again=None, addresses=None):
         self.port = port
         self.hello = hello if callable(hello) else lambda _: hello
         self.drip = drip
         self.again = again
-        self.one_address = one_address
+        self.addresses = addresses or size
         self.receive_buffer = None if reads else 4096
         self.watched = select.EPOLLRDHUP | (select.EPOLLIN if reads else 0)
         self.poll = select.epoll()
@@ -47,9 +48,7 @@ class Crowd:
             if self.drip:
                 self.send_drips(turn % TURNS_PER_SECOND)
             turn += 1
-            while (left := start + turn * TURN_SECONDS - time.monotonic()) > 0:
-                for descriptor, event in self.poll.poll(left):
-                    self.handle(self.owner[descriptor], event)
+            self.handle_events(start + turn * TURN_SECONDS)
         still_open = len(self.owner)
         for index in list(self.owner.values()):
             self.close(index)
@@ -59,13 +58,21 @@ class Crowd:
     def __str__(self):
         return f"{self.opened} connections, {self.closed} closed by Hallpass"
 
+    def handle_events(self, until):
+        left = 0
+        while left >= 0:
+            for descriptor, event in self.poll.poll(max(left, 0)):
+                if descriptor in self.owner:
+                    self.handle(self.owner[descriptor], event)
+            left = until - time.monotonic()
+
     def open_some(self, now):
         missing = (i for i, socket in enumerate(self.sockets) if socket is None and self.due[i] <= now)
         for index, _ in zip(missing, range(OPENINGS_PER_TURN)):
             self.open(index)
 
     def open(self, index):
-        new = bound(address(0 if self.one_address else index))
+        new = bound(address(index % self.addresses))
         if self.receive_buffer:
             new.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
         new.setblocking(False)

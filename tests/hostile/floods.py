@@ -5,17 +5,23 @@ import select
 import socket
 import ssl
 import struct
+import threading
+import time
 
 from crowd import Crowd, address
-from wire import Failed, bound, request
+from wire import Connection, Failed, bound, request
 
-# What serving.rs allows one address that is no trusted proxy.
+# What service.rs allows an address that is not a trusted proxy.
 CONNECTIONS_PER_ADDRESS = 64
 SLOW_HEADERS = b"GET /auth/check HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 SLOW_BODY = b"POST /auth/signin HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16000\r\n\r\n{"
 PAGES = request("GET", "/auth/signin", ["Accept: text/html"]) * 200
 RESETS = 10_000
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+HANDSHAKE_CONNECTIONS = 60
+# A client on another continent: so long after it is accepted does its request arrive.
+FAR_SECONDS = 0.3
+FAR_ADDRESS = "127.1.0.2"
 
 
 def idle_of_many(target):
@@ -25,11 +31,50 @@ def idle_of_many(target):
 
 
 def idle_of_one(target):
-    crowd = Crowd(target.port, 5000, again=1, one_address=True)
+    crowd = Crowd(target.port, 5000, again=1, addresses=1)
     still_open = crowd.attack(5)
     if still_open > CONNECTIONS_PER_ADDRESS:
         raise Failed(f"one address holds {still_open} connections")
     return f"{crowd}, {still_open} open at the end"
+
+
+def silent_of_twenty(target):
+    """They open connections as fast as they can, and a client that is far away is served all the same."""
+    far = FarClient(target.port)
+    crowd = Crowd(target.port, 3000, again=0, addresses=20)
+    crowd.attack(8)
+    far.stop()
+    return f"{crowd}, a far client was served {far.served} times"
+
+
+class FarClient:
+    """Asks again and again, each time on a new connection and long after it was accepted."""
+
+    def __init__(self, port):
+        self.port = port
+        self.served = 0
+        self.failures = []
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        while not self.stopping.is_set():
+            try:
+                connection = Connection(self.port, source=FAR_ADDRESS)
+                time.sleep(FAR_SECONDS)
+                connection.ask("GET", "/auth/check")
+                connection.close()
+                self.served += 1
+            except Failed as failure:
+                self.failures.append(str(failure))
+
+    def stop(self):
+        self.stopping.set()
+        self.thread.join()
+        if self.failures or not self.served:
+            raise Failed(f"a far client was served {self.served} times and failed {len(self.failures)} times: "
+                         f"{self.failures[:3]}")
 
 
 def slow_headers_of_many(target):
@@ -39,7 +84,7 @@ def slow_headers_of_many(target):
 
 
 def slow_headers_of_one(target):
-    crowd = Crowd(target.port, 2000, SLOW_HEADERS, drip=b"a", again=1, one_address=True)
+    crowd = Crowd(target.port, 2000, SLOW_HEADERS, drip=b"a", again=1, addresses=1)
     crowd.attack(5)
     return str(crowd)
 
@@ -62,6 +107,28 @@ def stopped_handshakes(target):
     crowd = Crowd(target.port, 2000, lambda index: hellos[index % len(hellos)], reads=False, again=1)
     crowd.attack(12)
     return str(crowd)
+
+
+def handshakes(addresses, target):
+    """Makes the server sign, without any cryptography on this side: the same ClientHello again and again."""
+    crowd = Handshakes(target.port, HANDSHAKE_CONNECTIONS, client_hello(), drip=b"", again=0, addresses=addresses)
+    crowd.attack(8)
+    return f"{crowd}, {crowd.answered} handshakes answered"
+
+
+class Handshakes(Crowd):
+    """Each resets its connection once the server has done its part, and comes back at once."""
+
+    answered = 0
+
+    def handle(self, index, event):
+        if event & select.EPOLLIN:
+            self.sockets[index].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            self.answered += 1
+            self.close(index)
+            self.open(index)
+        else:
+            super().handle(index, event)
 
 
 def client_hello():

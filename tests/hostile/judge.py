@@ -11,6 +11,8 @@ MEMORY_KIB_MAX = 20 * 1024
 # Connections of the attack that wait for their deadline, and threads that wait for work, take as long to go.
 SETTLE_SECONDS_MAX = 15
 SHOWN_FAILURES = 3
+# A new connection of another address may take so many times what p99 may be: 250 ms where that is 50.
+STRANGER_FACTOR = 5
 
 
 def judge(name, attack, server, google, p99_ms_max):
@@ -68,6 +70,8 @@ def observe(attack, server, google, p99_ms_max):
     except Failed as failure:
         failures.append(f"afterwards: {failure}")
     slow = [f"p99 is {seen.p99:.0f} ms"] if seen.p99 >= p99_ms_max else []
+    if seen.stranger >= STRANGER_FACTOR * p99_ms_max:
+        slow.append(f"a stranger waited {seen.stranger:.0f} ms")
     return Outcome(counts, seen, server.before, during, after, failures, slow)
 
 

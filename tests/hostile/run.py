@@ -9,6 +9,7 @@ import argparse
 import sys
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import floods
@@ -49,6 +50,7 @@ def plan(options, google, disk):
         "5,000 idle connections": apart(floods.idle_of_many),
         "idle connections of one address": apart(floods.idle_of_one),
         "2,000 slow headers": apart(floods.slow_headers_of_many),
+        "silent connections of 20 addresses": apart(floods.silent_of_twenty),
         "slow headers of one address": apart(floods.slow_headers_of_one),
         "2,000 slow bodies": apart(floods.slow_bodies),
         "2,000 clients that never read": apart(floods.never_reading),
@@ -63,12 +65,22 @@ def plan(options, google, disk):
         "5,000 idle connections, soft limit": apart(floods.idle_of_many),
         "Google hangs": outages.google_hangs,
     }
-    https = {"TLS handshakes that stop": apart(floods.stopped_handshakes)}
+    https = {
+        "TLS handshakes that stop": apart(floods.stopped_handshakes),
+        "handshakes of one address, P-256": apart(partial(floods.handshakes, 1)),
+    }
+    rsa_2048 = {
+        "handshakes of one address, RSA-2048": apart(partial(floods.handshakes, 1)),
+        "handshakes of 15 addresses, RSA-2048": apart(partial(floods.handshakes, 15)),
+    }
+    rsa_4096 = {"handshakes of one address, RSA-4096": apart(partial(floods.handshakes, 1))}
     # Room for 200 sign-ins that wait: those that are under way, and twice as many.
     roomy = {"flags": ["--tokeninfo-concurrency", "80"], "descriptors": MORE_DESCRIPTORS}
     return [
         (lambda: Hallpass(google.url), few_descriptors),
-        (lambda: Hallpass(google.url, https=True), https),
+        (lambda: Hallpass(google.url, https="ec -pkeyopt ec_paramgen_curve:prime256v1"), https),
+        (lambda: Hallpass(google.url, https="rsa:2048"), rsa_2048),
+        (lambda: Hallpass(google.url, https="rsa:4096"), rsa_4096),
         (lambda: Hallpass(google.url, **roomy), more_descriptors),
         (lambda: Hallpass(google.url, disk=disk), {"the disk is full": outages.disk_is_full}),
     ]

@@ -47,13 +47,13 @@ class Target:
 class Hallpass:
     """A running server on a free port, with a database of its own."""
 
-    def __init__(self, google_url, flags=(), descriptors=FEW_DESCRIPTORS, https=False, disk=None):
+    def __init__(self, google_url, flags=(), descriptors=FEW_DESCRIPTORS, https=None, disk=None):
         self.disk = disk
         self.folder = Path(tempfile.mkdtemp(prefix="hostile-"))
         self.log = self.folder / "log"
         self.target = Target(0, "")
         if https:
-            self.target.certificate = make_certificate(self.folder)
+            self.target.certificate = make_certificate(self.folder, https)
             flags = [*flags, "--tls-cert", self.target.certificate, "--tls-key", str(self.folder / "key.pem")]
         command = [
             BINARY, "serve", "--listen", "127.0.0.1:0", "--database", str((disk or self.folder) / "hallpass.db"),
@@ -122,10 +122,10 @@ def post_token(target, **options):
     return ask_once(target.port, "POST", "/auth/signin", headers, body, tls=target.tls, **options)
 
 
-def make_certificate(folder):
-    """A certificate for localhost, with its key beside it."""
+def make_certificate(folder, kind):
+    """A certificate for localhost, with its key of that kind (openssl-req(1), -newkey) beside it."""
     certificate = str(folder / "certificate.pem")
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    command = f"openssl req -x509 -newkey {kind} -nodes -days 2 -subj /CN=localhost"
     files = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(folder / "key.pem"), "-out", certificate]
     subprocess.run([*command.split(), *files], check=True, capture_output=True)
     return certificate

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from server import Target
 from wire import Closed, Connection, Failed
 
-# One question on the connection that is kept, and one on a new connection, in every period.
+# One question on the connection that is kept, and without TLS one on a new connection, in every period.
 PERIOD_SECONDS = 0.01
+# One question on a new connection from an address that has no privileges.
+STRANGER = "127.1.0.1"
+STRANGER_PERIOD_SECONDS = 0.2
 
 
 @dataclass
@@ -27,9 +30,10 @@ class Seen:
     p50: float
     p99: float
     longest: float
+    stranger: float
 
     def __str__(self):
-        waits = f"p50/p99/max {self.p50:.1f}/{self.p99:.1f}/{self.longest:.0f} ms"
+        waits = f"p50/p99/max {self.p50:.1f}/{self.p99:.1f}/{self.longest:.0f} ms, a stranger's {self.stranger:.0f} ms"
         return f"{self.checks} checks, {len(self.failures)} failed, {self.reconnects} reconnects, {waits}"
 
 
@@ -56,12 +60,17 @@ class Client:
         self.stopping = threading.Event()
         self.checks = 0
         self.waits = []
+        self.stranger_waits = []
         self.failures = []
         self.reconnects = 0
         self.kept = None
 
     def run(self):
-        threads = [threading.Thread(target=self.keep, args=[ask]) for ask in (self.ask_kept, self.ask_new)]
+        threads = [threading.Thread(target=self.keep, args=[self.ask_kept])]
+        threads.append(threading.Thread(target=self.ask_as_stranger))
+        # With TLS, so many new connections would be an attack by themselves; the stranger makes a few.
+        if not self.tls:
+            threads.append(threading.Thread(target=self.keep, args=[self.ask_new]))
         for thread in threads:
             thread.start()
         sys.stdin.read()
@@ -70,7 +79,8 @@ class Client:
             thread.join()
         waits = sorted(wait * 1000 for wait in self.waits)
         part = lambda share: waits[int(len(waits) * share)]
-        seen = Seen(self.checks, self.failures, self.reconnects, part(0.5), part(0.99), waits[-1])
+        seen = Seen(self.checks, self.failures, self.reconnects, part(0.5), part(0.99), waits[-1],
+                    max(self.stranger_waits, default=0) * 1000)
         print(json.dumps(vars(seen)))
 
     def keep(self, ask):
@@ -84,6 +94,15 @@ class Client:
             self.checks += 1
             self.waits += [wait - passed * PERIOD_SECONDS for passed in range(int(wait / PERIOD_SECONDS) + 1)]
             time.sleep(PERIOD_SECONDS - wait % PERIOD_SECONDS)
+
+    def ask_as_stranger(self):
+        while not self.stopping.wait(STRANGER_PERIOD_SECONDS):
+            start = time.monotonic()
+            try:
+                self.ask_new(STRANGER)
+            except Failed as failure:
+                self.failures.append(f"a stranger: {failure}")
+            self.stranger_waits.append(time.monotonic() - start)
 
     def ask_kept(self):
         """A connection may end between two requests (RFC 9112, 9.3.1); then the request goes to a new one."""
@@ -100,8 +119,8 @@ class Client:
         self.check(kept)
         self.kept = kept
 
-    def ask_new(self):
-        connection = Connection(self.target.port, tls=self.tls)
+    def ask_new(self, source="127.0.0.1"):
+        connection = Connection(self.target.port, source, tls=self.tls)
         try:
             self.check(connection)
         finally:

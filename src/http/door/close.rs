@@ -68,6 +68,9 @@ impl EventLoop {
     pub(super) fn close(&mut self, key: usize) {
         let client = self.clients.remove(key);
         self.eviction.leave(client.limited_address, client.eviction_key);
+        if client.handshake_queued {
+            self.handshakes.forget(key, client.limited_address);
+        }
         self.counters.closed();
         match client.phase {
             Phase::Waiting => self.upstreams.forget(key),

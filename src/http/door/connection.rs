@@ -42,6 +42,10 @@ pub(super) struct Client {
     pub(super) eviction_key: EvictionKey,
     /// Whether there may be something to read.
     pub(super) readable: bool,
+    /// Whether its handshake waits for its turn.
+    pub(super) handshake_queued: bool,
+    /// Whether its handshake has had a turn.
+    pub(super) handshake_begun: bool,
     /// Whether the client will send no more than what can be read now.
     pub(super) half_closed: bool,
     /// Whether any byte of the current request is here.
@@ -83,8 +87,11 @@ impl Client {
             phase: Phase::Reading { body: None },
             deadline,
             eviction_key: 0,
+            // Of a TLS client, an event tells: a handshake counts from its first byte.
+            readable: !transport.is_tls(),
+            handshake_queued: false,
+            handshake_begun: false,
             transport,
-            readable: true,
             half_closed: false,
             request_started: false,
             first_request: true,

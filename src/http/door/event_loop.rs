@@ -14,6 +14,7 @@ use super::connection::{Client, Phase};
 use super::counters::Counters;
 use super::eviction::Eviction;
 use super::fast_path::FastPath;
+use super::handshakes::Handshakes;
 use super::listener::Listening;
 use super::reject::{Reason, RejectionLog};
 use super::upstream::Upstreams;
@@ -45,6 +46,7 @@ pub(super) struct EventLoop {
     pub(super) per_address_max: usize,
     pub(super) unlimited: Box<dyn Fn(IpAddr) -> bool + Send>,
     pub(super) eviction: Eviction,
+    pub(super) handshakes: Handshakes,
     pub(super) upstreams: Upstreams,
     pub(super) headers: Option<&'static [&'static str]>,
     pub(super) fast_path: FastPath,
@@ -97,6 +99,7 @@ impl EventLoop {
             per_address_max: settings.connections_per_address_max,
             unlimited: settings.unlimited,
             eviction: Eviction::default(),
+            handshakes: Handshakes::default(),
             upstreams: Upstreams::new(settings.inner, settings.capacity.inside),
             headers: settings.headers,
             fast_path: settings.fast_path,
@@ -145,12 +148,14 @@ impl EventLoop {
             }
             // After the events, so that none of them is taken for one of a client that comes in the same turn.
             self.accept();
+            self.serve_handshakes();
             while let Ok(Order::Stop(grace)) = self.orders.try_recv() {
                 self.stop(grace);
             }
             if self.now >= self.next_tick {
                 self.next_tick = self.now + self.tick;
                 self.expire();
+                self.handshakes.tidy(self.now);
             }
             if self.is_done() {
                 return;
@@ -166,7 +171,9 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let quiet = self.clients.is_empty() && self.upstreams.is_quiet() && self.stopping.is_none();
-        (!quiet).then_some(self.tick)
+        let handshake = self.handshakes.next_at(self.now);
+        let handshake = handshake.map(|at| at.saturating_duration_since(self.now).min(self.tick));
+        handshake.or((!quiet).then_some(self.tick))
     }
 
     fn dispatch(&mut self, event: &Event) {

@@ -22,6 +22,7 @@ mod connection;
 mod transport;
 mod certificate;
 mod certificate_der;
+mod handshakes;
 mod eviction;
 mod request_head;
 mod request_target;

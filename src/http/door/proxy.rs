@@ -36,6 +36,17 @@ impl EventLoop {
             }
             Phase::Answering { .. } if event.is_writable() => self.flush_client(key),
             Phase::Waiting | Phase::Answering { .. } => (),
+            Phase::Reading { .. }
+                if client.transport.is_handshaking()
+                    && (event.is_error() || event.is_read_closed() && !client.handshake_begun) =>
+            {
+                // It is gone, and its handshake is not worth the work.
+                if event.is_error() {
+                    let address = client.address;
+                    self.count_rejection(Reason::Tls, address);
+                }
+                self.close(key)
+            }
             Phase::Reading { .. } => {
                 if event.is_writable() && client.outbound_bytes() > 0 {
                     self.flush_client(key);
@@ -48,6 +59,15 @@ impl EventLoop {
 
     /// Reads a client while it owes a request and there is something to read.
     pub(super) fn read_client(&mut self, key: usize) {
+        match self.clients.get(key) {
+            Some(client) if client.readable && client.transport.is_handshaking() => {
+                self.queue_handshake(key)
+            }
+            _ => self.read_available(key),
+        }
+    }
+
+    pub(super) fn read_available(&mut self, key: usize) {
         while let Some(client) = self.clients.get_mut(key)
             && matches!(client.phase, Phase::Reading { .. })
             && client.readable

@@ -1,0 +1,237 @@
+//! Which TLS handshake is next.
+//!
+//! A handshake costs the server a signature, and the client who asks for it next to nothing. So each address has a rate
+//! of them, addresses take turns, and those who are connected already are served first.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::event_loop::EventLoop;
+use crate::address::Network;
+
+/// Handshakes that one address may begin at once, as many as it may have connections, and then in a second.
+const BURST: u32 = 64;
+const PER_SECOND: u32 = 32;
+/// How far ahead of the rate a burst gets.
+const AHEAD_MAX: Duration =
+    Duration::from_micros((BURST as u64 - 1) * 1_000_000 / PER_SECOND as u64);
+/// How long handshakes may keep others waiting in one turn of the loop; the last one ends later.
+const TURN: Duration = Duration::from_millis(2);
+
+/// The connections whose handshake can go on, and what their addresses have used of their rate.
+#[derive(Debug, Default)]
+pub struct Handshakes {
+    /// Up to when each network has used its rate; in the past, all of it is there again.
+    used_until: HashMap<Network, Instant>,
+    /// One queue an IPv4 address or /48. Each is named in `ready` or in `limited`.
+    queues: HashMap<Option<Network>, VecDeque<Waiting>>,
+    /// Whose turn it is.
+    ready: VecDeque<Option<Network>>,
+    /// Those that have used their rate, and until when.
+    limited: BTreeSet<(Instant, Option<Network>)>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    key: usize,
+    address: Option<IpAddr>,
+    /// Whether this handshake has begun, and so is counted already.
+    begun: bool,
+}
+
+impl Handshakes {
+    /// Puts a connection into the queue of its address, which is `None` if no limit binds it.
+    pub fn queue(&mut self, key: usize, address: Option<IpAddr>, begun: bool) {
+        let site = site(address);
+        let queue = self.queues.entry(site).or_insert_with(|| {
+            self.ready.push_back(site);
+            VecDeque::new()
+        });
+        queue.push_back(Waiting { key, address, begun });
+    }
+
+    /// The connection is gone.
+    pub fn forget(&mut self, key: usize, address: Option<IpAddr>) {
+        if let Some(queue) = self.queues.get_mut(&site(address)) {
+            queue.retain(|waiting| waiting.key != key);
+        }
+    }
+
+    /// Takes out the connection whose handshake is next, if one may go on now.
+    pub fn next(&mut self, now: Instant) -> Option<usize> {
+        while let Some(&(until, site)) = self.limited.first()
+            && until <= now
+        {
+            self.limited.pop_first();
+            self.ready.push_back(site);
+        }
+        while let Some(site) = self.ready.pop_front() {
+            let queue = self.queues.get_mut(&site).filter(|queue| !queue.is_empty());
+            let Some(queue) = queue else {
+                self.queues.remove(&site);
+                continue;
+            };
+            let mut allowed_at = None;
+            let next = queue.iter().position(|waiting| {
+                let at = if waiting.begun {
+                    now
+                } else {
+                    allowed(&self.used_until, waiting.address, now)
+                };
+                allowed_at = Some(allowed_at.map_or(at, |earliest: Instant| earliest.min(at)));
+                at <= now
+            });
+            if let Some(waiting) = next.and_then(|index| queue.remove(index)) {
+                self.ready.push_back(site);
+                if !waiting.begun {
+                    self.count(waiting.address, now);
+                }
+                return Some(waiting.key);
+            }
+            self.limited.extend(allowed_at.map(|at| (at, site)));
+        }
+        None
+    }
+
+    /// When the next handshake may go on; `None` if nobody waits.
+    pub fn next_at(&self, now: Instant) -> Option<Instant> {
+        let limited = self.limited.first().map(|(until, _)| *until);
+        if self.ready.is_empty() { limited } else { Some(now) }
+    }
+
+    /// Forgets the networks that have their whole rate again.
+    pub fn tidy(&mut self, now: Instant) {
+        self.used_until.retain(|_, until| *until > now);
+    }
+
+    fn count(&mut self, address: Option<IpAddr>, now: Instant) {
+        for network in address.into_iter().flat_map(Network::all_of) {
+            let until = self.used_until.entry(network).or_insert(now);
+            *until = (*until).max(now) + Duration::from_secs(1) / (PER_SECOND * network.multiple());
+        }
+    }
+}
+
+/// When a handshake of that address is within the rate of all its networks.
+fn allowed(
+    used_until: &HashMap<Network, Instant>,
+    address: Option<IpAddr>,
+    now: Instant,
+) -> Instant {
+    address
+        .into_iter()
+        .flat_map(Network::all_of)
+        .filter_map(|network| used_until.get(&network)?.checked_sub(AHEAD_MAX))
+        .fold(now, Instant::max)
+}
+
+/// Those who take turns: IPv4 addresses, and /48s of IPv6.
+fn site(address: Option<IpAddr>) -> Option<Network> {
+    address.and_then(|address| Network::all_of(address).last())
+}
+
+impl EventLoop {
+    /// Lets this client wait for its turn.
+    pub(super) fn queue_handshake(&mut self, key: usize) {
+        let client = &mut self.clients[key];
+        if !client.handshake_queued {
+            client.handshake_queued = true;
+            self.handshakes.queue(key, client.limited_address, client.handshake_begun);
+        }
+    }
+
+    /// Goes on with those whose turn it is.
+    pub(super) fn serve_handshakes(&mut self) {
+        let end = self.now + TURN;
+        while let Some(key) = self.handshakes.next(self.now) {
+            let client = &mut self.clients[key];
+            client.handshake_queued = false;
+            client.handshake_begun = true;
+            self.read_available(key);
+            if Instant::now() >= end {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Option<IpAddr> {
+        (text != "proxy").then(|| text.parse().expect("an address"))
+    }
+
+    /// How many of these handshakes have a turn by `after`, if all came at once.
+    fn turns(addresses: impl IntoIterator<Item = String>, after: Duration) -> usize {
+        let (mut handshakes, start) = (Handshakes::default(), Instant::now());
+        for (key, text) in addresses.into_iter().enumerate() {
+            handshakes.queue(key, address(&text), false);
+        }
+        let at_once = std::iter::from_fn(|| handshakes.next(start)).count();
+        at_once + std::iter::from_fn(|| handshakes.next(start + after)).count()
+    }
+
+    #[track_caller]
+    fn check(address: impl Fn(u32) -> String, at_once: usize, in_a_second: usize) {
+        let many = || (0..1000).map(&address);
+        assert_eq!(turns(many(), Duration::ZERO), at_once);
+        assert_eq!(turns(many(), Duration::from_secs(1)), at_once + in_a_second);
+    }
+
+    #[test]
+    fn an_address_has_a_rate() {
+        check(|_| "192.0.2.7".into(), 64, 32);
+        check(|index| format!("2001:db8:1:2::{index:x}"), 64, 32);
+        check(|index| format!("2001:db8:1:2{:02x}::{index:x}", index % 256), 127, 64);
+        check(|index| format!("2001:db8:1:{:02x}00::{index:x}", index % 256), 253, 128);
+        check(|_| "proxy".into(), 1000, 0);
+    }
+
+    #[test]
+    fn addresses_take_turns() {
+        let (mut handshakes, now) = (Handshakes::default(), Instant::now());
+        for key in 0..10 {
+            handshakes.queue(key, address("192.0.2.7"), false);
+        }
+        handshakes.queue(10, address("192.0.2.1"), false);
+        handshakes.queue(11, address("2001:db8::1"), false);
+        handshakes.queue(12, address("2001:db8:0:1::1"), false);
+        let order: Vec<usize> = std::iter::from_fn(|| handshakes.next(now)).collect();
+        assert_eq!(order, [0, 10, 11, 1, 12, 2, 3, 4, 5, 6, 7, 8, 9]);
+    }
+
+    #[test]
+    fn a_handshake_that_has_begun_may_end() {
+        let (mut handshakes, now) = (Handshakes::default(), Instant::now());
+        for key in 0..100 {
+            handshakes.queue(key, address("192.0.2.7"), false);
+        }
+        let begun: Vec<usize> = std::iter::from_fn(|| handshakes.next(now)).collect();
+        assert_eq!(begun, Vec::from_iter(0..64));
+        assert_eq!(handshakes.next_at(now), Some(now + Duration::from_secs(1) / PER_SECOND));
+        handshakes.queue(0, address("192.0.2.7"), true);
+        let soon = now + Duration::from_secs(1) / PER_SECOND;
+        assert_eq!(handshakes.next(soon), Some(64));
+        assert_eq!(handshakes.next(soon), Some(0));
+        assert_eq!(handshakes.next(soon), None);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_those_who_are_gone() {
+        let (mut handshakes, now) = (Handshakes::default(), Instant::now());
+        for round in 0..1000 {
+            handshakes.queue(round, address("192.0.2.7"), false);
+            if round % 2 == 0 {
+                handshakes.next(now);
+            }
+            handshakes.forget(round, address("192.0.2.7"));
+        }
+        assert_eq!(handshakes.next(now + Duration::from_secs(60)), None);
+        assert_eq!(handshakes.next_at(now), None);
+        handshakes.tidy(now + Duration::from_secs(60));
+        assert!(handshakes.used_until.is_empty() && handshakes.queues.is_empty());
+    }
+}
