@@ -44,6 +44,16 @@ pub fn descriptor_limits() -> Option<(u64, u64)> {
     rlimit::Resource::NOFILE.get().ok()
 }
 
+/// A handle on what is at that path, which stays valid when the path does not (open(2), O_PATH).
+///
+/// # Errors
+/// If nothing is there.
+#[cfg(target_os = "linux")]
+pub fn path_handle(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
+    use rustix::fs::{Mode, OFlags, open};
+    Ok(open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+}
+
 /// Whether this user may read and write what is at that path.
 pub fn is_writable(path: &Path) -> bool {
     access(path, Access::READ_OK | Access::WRITE_OK).is_ok()

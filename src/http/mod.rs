@@ -3,6 +3,7 @@
 pub mod door;
 mod server;
 mod service;
+mod inner_socket;
 mod listen;
 mod message;
 

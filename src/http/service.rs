@@ -2,16 +2,14 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
-
-use tempfile::TempDir;
 
 use super::Sockets;
 use super::door::{
     self, Capacity, Counters, Deadlines, Door, Listener, Settings, Socket, TlsFiles,
 };
+use super::inner_socket::InnerSocket;
 use super::message::HEADERS_READ;
 use super::server::{self, Handler, Server};
 
@@ -34,8 +32,7 @@ pub struct Limits {
 pub struct Service {
     door: Door,
     server: Server,
-    /// Holds the socket between door and server; its owner alone can enter (mode 0700).
-    _folder: TempDir,
+    inner: InnerSocket,
 }
 
 impl Service {
@@ -55,11 +52,9 @@ impl Service {
             capacity.connections,
             capacity.inside
         );
-        let folder = tempfile::tempdir()?;
-        let inner = UnixListener::bind(folder.path().join("inner"))?;
-        let address = inner.local_addr()?;
+        let (listener, inner) = InnerSocket::bind(tempfile::tempdir()?)?;
         // Slow requests leave half of what fits inside to the quick ones.
-        let server = Server::start(inner, handler.clone(), capacity.inside.div_ceil(2))?;
+        let server = Server::start(listener, handler.clone(), capacity.inside.div_ceil(2))?;
 
         let service = if tls.is_some() { door::Service::Tls } else { door::Service::Plain };
         let network = |socket| Listener { socket: Socket::Tcp(socket), service: service.clone() };
@@ -73,7 +68,7 @@ impl Service {
         }));
         let door = Door::start(Settings {
             listeners,
-            inner: address,
+            inner: inner.address().clone(),
             tls,
             capacity,
             connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
@@ -82,7 +77,7 @@ impl Service {
             fast_path: server::fast_path(handler.clone()),
             deadlines: Deadlines::default(),
         })?;
-        Ok(Service { door, server, _folder: folder })
+        Ok(Service { door, server, inner })
     }
 
     /// What the door counts.
@@ -102,5 +97,6 @@ impl Service {
     pub fn stop(self) {
         self.door.stop(GRACE);
         self.server.stop(GRACE);
+        self.inner.wake();
     }
 }

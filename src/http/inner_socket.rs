@@ -1,0 +1,106 @@
+//! The private socket between the door and tiny_http.
+//!
+//! A file in a temporary folder is removed by cleaners, and a long path does not fit into a socket's address. So on Linux
+//! the socket is bound through a handle on its folder, and then both are removed: the only way in is a handle on the
+//! socket, which this process has. (An abstract socket would be open to every process of the machine.) Elsewhere, and
+//! without /proc, the socket stays where it is, in a folder that only its owner can enter.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+#[cfg(target_os = "linux")]
+use std::path::Path;
+
+use tempfile::TempDir;
+
+/// The way to the socket. It is open as long as this lives.
+pub struct InnerSocket {
+    address: SocketAddr,
+    /// On the folder and on the socket.
+    _handles: Option<[OwnedFd; 2]>,
+    _folder: Option<TempDir>,
+}
+
+impl InnerSocket {
+    /// Binds a socket in that folder, which nobody else can enter.
+    ///
+    /// # Errors
+    /// If the operating system refuses.
+    pub fn bind(folder: TempDir) -> io::Result<(UnixListener, InnerSocket)> {
+        #[cfg(target_os = "linux")]
+        if let Ok(bound) = bind_nameless(folder.path()) {
+            return Ok(bound);
+        }
+        let listener = UnixListener::bind(folder.path().join("inner"))?;
+        let address = listener.local_addr()?;
+        Ok((listener, InnerSocket { address, _handles: None, _folder: Some(folder) }))
+    }
+
+    /// What to connect to.
+    pub fn address(&self) -> &SocketAddr {
+        &self.address
+    }
+
+    /// Ends tiny_http's accept thread, which sees only with the next connection that its server is gone.
+    pub fn wake(&self) {
+        // If nobody listens any more, the thread has ended.
+        let _ = UnixStream::connect_addr(&self.address);
+    }
+}
+
+/// Leaves nothing in `folder` (proc(5), /proc/pid/fd).
+#[cfg(target_os = "linux")]
+fn bind_nameless(folder: &Path) -> io::Result<(UnixListener, InnerSocket)> {
+    use std::os::fd::AsRawFd;
+
+    use crate::process::path_handle;
+
+    let folder_handle = path_handle(folder)?;
+    let listener =
+        UnixListener::bind(format!("/proc/self/fd/{}/inner", folder_handle.as_raw_fd()))?;
+    let socket = folder.join("inner");
+    let handle = path_handle(&socket)?;
+    std::fs::remove_file(socket)?;
+    let address = SocketAddr::from_pathname(format!("/proc/self/fd/{}", handle.as_raw_fd()))?;
+    let inner = InnerSocket { address, _handles: Some([folder_handle, handle]), _folder: None };
+    Ok((listener, inner))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use std::path::Path;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(temporary: &Path) {
+        let folder = tempfile::tempdir_in(temporary).expect("a folder");
+        let (listener, inner) = InnerSocket::bind(folder).expect("a socket");
+        if cfg!(target_os = "linux") {
+            let left = std::fs::read_dir(temporary).expect("it is a folder").count();
+            assert_eq!(left, 0, "something is left for a cleaner");
+        }
+        for _ in 0..3 {
+            let mut client = UnixStream::connect_addr(inner.address()).expect("it listens");
+            let (mut served, _) = listener.accept().expect("a connection");
+            served.write_all(b"hello").expect("it is open");
+            drop(served);
+            let mut text = String::new();
+            client.read_to_string(&mut text).expect("it is open");
+            assert_eq!(text, "hello");
+        }
+    }
+
+    #[test]
+    fn nothing_depends_on_the_temporary_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        check(folder.path());
+        if cfg!(target_os = "linux") {
+            let long = folder.path().join("x".repeat(200));
+            std::fs::create_dir(&long).expect("a folder");
+            check(&long);
+        }
+    }
+}
