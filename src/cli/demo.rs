@@ -44,6 +44,7 @@ pub fn demo(mut options: ServeOptions) -> Result<(), String> {
         connections_max: STAND_IN_MAX,
         descriptors: STAND_IN_MAX,
         unlimited: Box::new(|_| true),
+        keep_alive: http::KEEP_ALIVE,
     };
     let stand_in =
         Service::start(Sockets { tcp: vec![socket], ..Sockets::default() }, None, limits, &handler)

@@ -85,6 +85,7 @@ pub fn run(
         connections_max: options.max_connections as usize,
         descriptors: raise_descriptor_limit(u64::from(options.max_connections)),
         unlimited: Box::new(move |address| trusted.trusts(Some(address))),
+        keep_alive: options.keep_alive,
     };
     let app = Arc::new(app);
     keep_purging(Arc::downgrade(&app));
@@ -132,6 +133,7 @@ fn serve_metrics(socket: TcpListener, app: Arc<App>) -> Result<Service, String> 
         connections_max: METRICS_CONNECTIONS_MAX,
         descriptors: DESCRIPTORS_BESIDE_CONNECTIONS as usize,
         unlimited: Box::new(|_| false),
+        keep_alive: http::KEEP_ALIVE,
     };
     let sockets = Sockets { tcp: vec![socket], ..Sockets::default() };
     let handler: Arc<dyn Handler> = Arc::new(Metrics(app));

@@ -144,6 +144,11 @@ pub struct ServeOptions {
         value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Serving")]
     pub max_connections: u32,
 
+    /// How long a connection stays open between two requests; more than the 60 seconds of most load balancers
+    #[arg(long, env = "HALLPASS_KEEP_ALIVE", value_name = "DURATION", default_value = "75s", value_parser = duration,
+        help_heading = "Serving")]
+    pub keep_alive: Duration,
+
     /// How browsers reach it, for example https://auth.example.com; decides cookie name, Secure and Origin checks
     /// [default: http://localhost:PORT, or https with --tls-cert]
     #[arg(long, env = "HALLPASS_PUBLIC_URL", value_name = "URL", help_heading = "Serving")]

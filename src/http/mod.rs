@@ -7,6 +7,7 @@ mod inner_socket;
 mod listen;
 mod message;
 
+pub use door::KEEP_ALIVE;
 pub use listen::{ListenAddress, Sockets, bind_tcp, open};
 pub use message::{HEADERS_READ, Request, Response};
 pub use server::{Handler, Server};

@@ -18,7 +18,7 @@ const CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
 /// How long requests under way may take once it is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How much may be open at once, and to whom that does not apply.
+/// How much may be open at once and for how long, and to whom that does not apply.
 pub struct Limits {
     /// Connections wanted.
     pub connections_max: usize,
@@ -26,6 +26,8 @@ pub struct Limits {
     pub descriptors: usize,
     /// Addresses that may have any number of connections: trusted proxies.
     pub unlimited: Box<dyn Fn(IpAddr) -> bool + Send>,
+    /// How long a connection may stay open between two requests.
+    pub keep_alive: Duration,
 }
 
 /// Everything that serves.
@@ -75,7 +77,7 @@ impl Service {
             unlimited: limits.unlimited,
             headers: Some(&HEADERS_READ),
             fast_path: server::fast_path(handler.clone()),
-            deadlines: Deadlines::default(),
+            deadlines: Deadlines { idle: limits.keep_alive, ..Deadlines::default() },
         })?;
         Ok(Service { door, server, inner })
     }

@@ -53,6 +53,10 @@ const INNER_DESCRIPTORS: usize = 3;
 /// Descriptors left to the rest of the process: SQLite, the log, exchanges with Google, listeners.
 const OTHER_DESCRIPTORS: usize = 192;
 
+/// How long a connection stays open between two requests, unless the settings say otherwise. Load balancers keep theirs
+/// for 60 seconds, and must not send a request on one that is being closed here.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
 /// What a door needs to know.
 pub struct Settings {
     /// Where clients come from.
@@ -109,7 +113,7 @@ pub enum Service {
 pub struct Deadlines {
     /// A whole request from its first byte; the first from the accept, TLS handshake included.
     pub request: Duration,
-    /// Between two requests.
+    /// Between two requests: the keep-alive time.
     pub idle: Duration,
     /// A whole request waits for its turn to go inside.
     pub queue: Duration,
@@ -132,7 +136,7 @@ impl Default for Deadlines {
     fn default() -> Deadlines {
         Deadlines {
             request: Duration::from_secs(10),
-            idle: Duration::from_secs(60),
+            idle: KEEP_ALIVE,
             queue: Duration::from_secs(2),
             inner: Duration::from_secs(60),
             answer: Duration::from_secs(10),
