@@ -1,14 +1,20 @@
 // nginx with the very files of deploy/nginx.
 
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { it } from 'node:test';
 import { cases } from './cases.mjs';
-import { send, substitute } from './stack.mjs';
+import { send, substitute, upgrade } from './stack.mjs';
 
 cases((stack, layout, ports) => stack.nginx(layout, ports), (here) => {
+  it('has no doubts about the files', () => {
+    assert.doesNotMatch(here.proxy.said(), /could not build|conflicting|deprecated|uninitialized/);
+  });
+
   it('keeps its own questions to itself', async () => {
     const cookie = here.cookieOf(await here.signIn(here.ADA));
-    for (const target of ['/.hallpass/check', '/.hallpass/refused', '/%2ehallpass/check']) {
+    for (const target of ['/.hallpass/check', '/.hallpass/refused', '/.hallpass/signed-out', '/%2ehallpass/check']) {
       const answer = await send(here.proxy.port, here.layout.app, target, { headers: [...here.PROGRAM, cookie] });
       assert.equal(answer.status, 404, target);
     }
@@ -18,7 +24,7 @@ cases((stack, layout, ports) => stack.nginx(layout, ports), (here) => {
     const { stack, layout, name, BROWSER, PROGRAM, ADA, EVE, DEEP } = here;
     const old = await stack.nginx(name, {
       hallpass: here.hallpass.port, app: here.app.port,
-      change: (text, file) => (file.endsWith('server.conf') ? substitute(text, [
+      change: (text, file) => (file === 'hallpass-question.conf' ? substitute(text, [
         [/proxy_http_version +1\.1;/g, ''], [/proxy_set_header +Connection +"";/g, ''],
       ]) : text),
     });
@@ -29,5 +35,26 @@ cases((stack, layout, ports) => stack.nginx(layout, ports), (here) => {
     assert.equal((await get(layout.app, DEEP, PROGRAM)).status, 401);
     assert.equal((await get(...layout.listed, [...BROWSER, here.cookieOf(eve)])).status, 403);
     await old.stop();
+  });
+
+  it('keeps a WebSocket that is idle for longer than the time-outs of nginx', async () => {
+    const proxy = await here.stack.nginx(here.name, {
+      hallpass: here.hallpass.port, app: here.app.port, http: 'proxy_read_timeout 1s; proxy_send_timeout 1s;',
+    });
+    const cookie = here.cookieOf(await here.signIn(here.ADA));
+    const socket = await upgrade(proxy.port, here.layout.app, '/socket', [cookie], { idle: 2_500 });
+    assert.equal(socket.status, 101);
+    await proxy.stop();
+  });
+
+  it('shows its own faults as its own', async () => {
+    const proxy = await here.stack.nginx(here.name, { hallpass: here.hallpass.port, app: here.app.port });
+    const cookie = here.cookieOf(await here.signIn(here.ADA));
+    fs.rmSync(path.join(proxy.folder, 'client_body'), { recursive: true });
+    const upload = { method: 'PUT', headers: [cookie], body: 'x'.repeat(1e6) };
+    const answer = await send(proxy.port, here.layout.app, '/x', upload);
+    assert.equal(answer.status, 500);
+    assert.ok(!answer.text.includes('identity'), answer.text);
+    await proxy.stop();
   });
 });

@@ -159,9 +159,14 @@ export class Stack {
     return hallpass;
   }
 
-  /** An app that answers with what it received, and echoes whatever comes over a WebSocket. */
+  /**
+   * An app that answers with what it received, and echoes whatever comes over a WebSocket. At /events it sends events,
+   * the first at once and another whenever `tell` is called; under /git/ are the repositories of its folder.
+   */
   async app() {
-    const app = { requests: 0 };
+    const listeners = new Set();
+    const tell = (text) => listeners.forEach((listener) => listener(text));
+    const app = { requests: 0, git: path.join(this.folder, 'git'), tell };
     const seen = (request, body) => {
       app.requests += 1;
       const headers = [];
@@ -170,9 +175,19 @@ export class Stack {
       const { method, url } = request;
       return JSON.stringify({ app: true, method, url, headers, length: body.length, hash });
     };
-    const server = http.createServer(async (request, response) => {
+    const events = (response) => {
+      response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+      const tell = (text) => response.write(`data: ${text}\n\n`);
+      listeners.add(tell);
+      response.on('close', () => listeners.delete(tell));
+      tell('first');
+    };
+    const server = http.createServer({ maxHeaderSize: 64 * 1024 }, async (request, response) => {
+      if (request.url === '/events') return events(response);
+      if (request.url.startsWith('/git/')) return gitHttp(app.git, request, response);
       const chunks = [];
       for await (const chunk of request) chunks.push(chunk);
+      if (request.trailers && Object.keys(request.trailers).length) app.trailers = request.trailers;
       const status = Number(/^\/status\/(\d+)/.exec(request.url)?.[1] ?? 200);
       const wantsPage = request.headers.accept?.includes('text/html');
       response.writeHead(status, { 'Content-Type': wantsPage ? 'text/plain' : 'application/json' });
@@ -189,8 +204,8 @@ export class Stack {
     return app;
   }
 
-  /** nginx with the files of deploy/nginx. `change` may alter a file's text further. */
-  async nginx(layout, { hallpass, app, change = (text) => text }) {
+  /** nginx with the files of deploy/nginx. `change` may alter a file's text; `http` goes into the http block. */
+  async nginx(layout, { hallpass, app, change = (text) => text, http: more = '' }) {
     const [port, plain, { cert, key }] = [await freePort(), await freePort(), this.certificate()];
     const folder = fs.mkdtempSync(path.join(this.folder, 'nginx-'));
     const write = (name, text) => {
@@ -199,10 +214,10 @@ export class Stack {
     };
     const deploy = (name) => fs.readFileSync(path.join(ROOT, 'deploy/nginx', name), 'utf8');
     write('hallpass.conf', substitute(deploy('hallpass.conf'), [['127.0.0.1:8080', `127.0.0.1:${hallpass}`]]));
-    for (const name of ['snippets/hallpass-server.conf', 'snippets/hallpass-location.conf']) {
-      write(name, change(deploy(name), name));
+    for (const name of fs.readdirSync(path.join(ROOT, 'deploy/nginx/snippets'))) {
+      write(`snippets/${name}`, change(deploy(`snippets/${name}`), name));
     }
-    write('site.conf', substitute(deploy(`${layout}.conf`), [
+    write('site.conf', substitute(change(deploy(`${layout}.conf`), 'site.conf'), [
       ['listen [::]:80;', ''],
       ['listen [::]:443 ssl;', ''],
       ['listen 80;', `listen 127.0.0.1:${plain};`],
@@ -216,19 +231,19 @@ export class Stack {
       .map((kind) => `${kind}_temp_path ${folder}/${kind};`).join(' ');
     write('nginx.conf', `${process.getuid() === 0 ? 'user root;' : ''} daemon off; worker_processes 1;
       pid ${folder}/nginx.pid; error_log stderr; events {}
-      http { access_log off; ${temporary} include hallpass.conf; include site.conf; }`);
+      http { access_log off; ${temporary} ${more} include hallpass.conf; include site.conf; }`);
     const args = ['-p', folder, '-c', `${folder}/nginx.conf`, '-e', 'stderr'];
     const program = await this.program(process.env.NGINX_BIN ?? 'nginx', args, () => connects(port));
-    return { port, plain, stop: program.stop, said: () => program.said };
+    return { port, plain, folder, stop: program.stop, said: () => program.said };
   }
 
-  /** Caddy with the files of deploy/caddy. Its certificates are its own. */
-  async caddy(layout, { hallpass, app }) {
+  /** Caddy with the files of deploy/caddy. Its certificates are its own. `change` may alter the file's text. */
+  async caddy(layout, { hallpass, app, change = (text) => text }) {
     const [port, plain] = [await freePort(), await freePort()];
     const text = fs.readFileSync(path.join(ROOT, 'deploy/caddy', `${layout}.Caddyfile`), 'utf8');
     const options = `admin off\nskip_install_trust\nlocal_certs\ndefault_bind 127.0.0.1\nhttp_port ${plain}\n`
       + `https_port ${port}\nservers {\nprotocols h1 h2\n}\n`;
-    const file = this.file(`${layout}.Caddyfile`, `{\n${options}}\n${substitute(text, [
+    const file = this.file(`${layout}-${port}.Caddyfile`, `{\n${options}}\n${substitute(change(text, layout), [
       ['127.0.0.1:8080', `127.0.0.1:${hallpass}`],
       ['127.0.0.1:3000', `127.0.0.1:${app}`],
       ...(layout === 'auth-subdomain' ? [['127.0.0.1:3001', `127.0.0.1:${app}`]] : []),
@@ -293,15 +308,42 @@ const connects = (port) => answers(net.connect(port, '127.0.0.1'), 'connect');
 const speaksTls = (port, servername) =>
   answers(tls.connect({ port, host: '127.0.0.1', servername, rejectUnauthorized: false }), 'secureConnect');
 
-/** One request to a host of the test, through the proxy. Headers are a list of pairs, sent as they stand. */
-export function send(port, host, target, { method = 'GET', headers = [], body, chunked = false } = {}) {
+/** Git's own server, as CGI. */
+function gitHttp(root, request, response) {
+  const [target, query = ''] = request.url.slice('/git'.length).split('?');
+  const git = spawn('git', ['http-backend'], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+    env: {
+      PATH: process.env.PATH, GIT_PROJECT_ROOT: root, GIT_HTTP_EXPORT_ALL: '1', REQUEST_METHOD: request.method,
+      PATH_INFO: target, QUERY_STRING: query, CONTENT_TYPE: request.headers['content-type'] ?? '',
+      HTTP_CONTENT_ENCODING: request.headers['content-encoding'] ?? '',
+      REMOTE_USER: request.headers['remote-user'] ?? '',
+    },
+  });
+  git.stdin.on('error', () => {});
+  request.pipe(git.stdin);
+  const chunks = [];
+  git.stdout.on('data', (chunk) => chunks.push(chunk));
+  git.on('close', () => {
+    const answer = Buffer.concat(chunks);
+    const end = answer.indexOf('\r\n\r\n');
+    const fields = answer.subarray(0, end).toString().split('\r\n').map((line) => line.split(/:\s*/, 2));
+    const status = Number.parseInt(fields.find(([name]) => name === 'Status')?.[1] ?? '200', 10);
+    response.writeHead(status, fields.filter(([name]) => name !== 'Status').flat()).end(answer.subarray(end + 4));
+  });
+}
+
+/** One request to a host of the test, through the proxy. Headers are a list of pairs, sent as they are. */
+export function send(port, host, target,
+  { method = 'GET', headers = [], body, chunked = false, connection = 'close', trailers } = {}) {
   return new Promise((resolve, reject) => {
     const framing = body === undefined ? [] : chunked ? ['Transfer-Encoding', 'chunked']
       : ['Content-Length', String(Buffer.byteLength(body))];
     const request = https.request({
       host: '127.0.0.1', port, servername: host, rejectUnauthorized: false, method, path: target, agent: false,
-      headers: ['Host', host, ...headers.flat(), ...framing, 'Connection', 'close'],
+      headers: ['Host', host, ...headers.flat(), ...framing, 'Connection', connection],
     });
+    if (trailers) request.addTrailers(trailers);
     request.on('error', reject);
     request.on('response', (response) => {
       const chunks = [];
@@ -316,15 +358,32 @@ export function send(port, host, target, { method = 'GET', headers = [], body, c
   });
 }
 
-/** Asks for a WebSocket: the status, and what comes back for "ping". */
-export function upgrade(port, host, target, headers = []) {
+/** Opens a stream through the proxy: what has come so far, and how to end it. */
+export async function stream(port, host, target, headers = []) {
+  const stream = { text: '' };
+  const request = https.request({
+    host: '127.0.0.1', port, servername: host, rejectUnauthorized: false, path: target, agent: false,
+    headers: ['Host', host, ...headers.flat()],
+  });
+  request.on('error', () => {}).on('response', (response) => {
+    stream.status = response.statusCode;
+    response.on('error', () => {}).on('data', (chunk) => (stream.text += chunk));
+  });
+  request.end();
+  stream.end = () => request.destroy();
+  return stream;
+}
+
+/** Asks for a WebSocket: the status, and what comes back for "ping" after that many milliseconds without a word. */
+export function upgrade(port, host, target, headers = [],
+  { idle = 0, protocol = 'websocket', connection = 'Upgrade' } = {}) {
   return new Promise((resolve, reject) => {
     const socket = tls.connect({ port, host: '127.0.0.1', servername: host, rejectUnauthorized: false });
     let text = '';
-    socket.setTimeout(5_000, () => socket.destroy(new Error(`no more after ${JSON.stringify(text)}`)));
-    socket.on('error', reject);
+    socket.setTimeout(idle + 5_000, () => socket.destroy(new Error(`no more after ${JSON.stringify(text)}`)));
+    socket.on('error', reject).on('close', () => reject(new Error(`closed after ${JSON.stringify(text)}`)));
     socket.on('secureConnect', () => {
-      const all = [['Host', host], ['Connection', 'Upgrade'], ['Upgrade', 'websocket'], ['Sec-WebSocket-Version', '13'],
+      const all = [['Host', host], ['Connection', connection], ['Upgrade', protocol], ['Sec-WebSocket-Version', '13'],
         ['Sec-WebSocket-Key', crypto.randomBytes(16).toString('base64')], ...headers];
       socket.write(`GET ${target} HTTP/1.1\r\n${all.map((pair) => pair.join(': ')).join('\r\n')}\r\n\r\n`);
     });
@@ -334,9 +393,9 @@ export function upgrade(port, host, target, headers = []) {
       const status = Number(/^HTTP\/1\.1 (\d+)/.exec(text)?.[1]);
       const [head, rest] = text.split('\r\n\r\n');
       if (rest === undefined) return;
-      if (status !== 101) { socket.destroy(); return resolve({ status, head }); }
-      if (!pinged && rest.includes('\n')) { pinged = true; socket.write('ping'); }
-      if (rest.endsWith('ping')) { socket.destroy(); resolve({ status, head, app: JSON.parse(rest.split('\n')[0]) }); }
+      if (status !== 101) { resolve({ status, head }); return socket.destroy(); }
+      if (!pinged && rest.includes('\n')) { pinged = true; setTimeout(() => socket.write('ping'), idle); }
+      if (rest.endsWith('ping')) { resolve({ status, head, app: JSON.parse(rest.split('\n')[0]) }); socket.destroy(); }
     });
   });
 }
