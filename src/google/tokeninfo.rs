@@ -1,5 +1,6 @@
 //! The call to tokeninfo: GET with the token as its only parameter.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -47,7 +48,7 @@ const REFUSED: Failure =
 /// Google's tokeninfo endpoint.
 pub struct Tokeninfo {
     client: Client,
-    gate: CallLimiter,
+    limiter: CallLimiter,
     refused: RejectedTokens,
     metrics: Arc<Metrics>,
 }
@@ -57,7 +58,7 @@ impl Tokeninfo {
     pub fn new(settings: &TokeninfoSettings, metrics: Arc<Metrics>) -> Tokeninfo {
         Tokeninfo {
             client: Client::new(&settings.url, "tokeninfo", settings.concurrency),
-            gate: CallLimiter::new(
+            limiter: CallLimiter::new(
                 settings.concurrency,
                 settings.concurrency * WAITING_PER_RUNNING,
             ),
@@ -68,20 +69,25 @@ impl Tokeninfo {
 
     /// How many exchanges may be under way or wait for their turn; beyond it there is no answer.
     pub fn exchanges_max(&self) -> usize {
-        self.gate.capacity()
+        self.limiter.capacity()
     }
 
-    /// Asks Google about the token until the deadline, and hands back the body of a 200, unread.
+    /// Asks Google about the client's token until the deadline, and hands back the body of a 200, unread.
     ///
     /// # Errors
     /// [`Failure::Refused`] on 400, remembered for ten minutes; [`Failure::Unavailable`] on anything else.
-    pub fn ask(&self, token: &IdToken, deadline: Instant) -> Result<Vec<u8>, Failure> {
+    pub fn ask(
+        &self,
+        token: &IdToken,
+        client: Option<IpAddr>,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, Failure> {
         let start = Instant::now();
         let hash = token.hash();
         if self.refused.contains(&hash, start) {
             return Err(REFUSED);
         }
-        let outcome = self.exchange(token, deadline).outcome;
+        let outcome = self.exchange(token, client, deadline).outcome;
         if let Err(Failure::Refused(_)) = outcome {
             self.refused.insert(hash, start);
         }
@@ -89,9 +95,9 @@ impl Tokeninfo {
     }
 
     /// The same, whatever is remembered, and without remembering anything.
-    pub fn exchange(&self, token: &IdToken, deadline: Instant) -> Exchange {
+    pub fn exchange(&self, token: &IdToken, client: Option<IpAddr>, deadline: Instant) -> Exchange {
         let start = Instant::now();
-        let Some(_permit) = self.gate.enter(deadline) else {
+        let Some(_permit) = self.limiter.enter(client, deadline) else {
             let cause = "too many exchanges with tokeninfo are under way".into();
             let outcome = Err(Failure::Unavailable { cause, retry_after: None });
             return Exchange { outcome, date: None, took: start.elapsed() };
@@ -116,7 +122,7 @@ impl Tokeninfo {
 
     /// How many exchanges run and wait just now.
     pub fn readings(&self) -> [Reading; 2] {
-        let (running, waiting) = self.gate.occupancy();
+        let (running, waiting) = self.limiter.occupancy();
         [
             Reading::gauge(
                 "hallpass_tokeninfo_running",

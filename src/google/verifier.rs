@@ -243,7 +243,7 @@ impl Verifier {
 fn by_tokeninfo(tokeninfo: &Tokeninfo, question: &Question, deadline: Instant) -> Statement {
     let start = Instant::now();
     let by = VerifiedBy::Tokeninfo;
-    let (claims, verdict) = match tokeninfo.ask(question.token, deadline) {
+    let (claims, verdict) = match tokeninfo.ask(question.token, question.client, deadline) {
         Err(failure) => (None, Err(failure)),
         Ok(claims) => {
             let verdict = Identity::verify(&claims, by, &question.expected);

@@ -1,78 +1,56 @@
-//! How often one client address may try to sign in. One that tries too often holds up nobody else.
+//! How often one client may try to sign in. A client that tries too often holds up nobody else.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
+use crate::address::Network;
 use crate::config::SigninLimit;
 use crate::error::Error;
 
-/// Addresses after which those that have their whole burst again are forgotten; about 10 MB.
-const ADDRESSES_MAX: usize = 100_000;
+/// Networks after which those that have their whole burst again are forgotten; about 10 MB.
+const NETWORKS_MAX: usize = 100_000;
+/// What an attempt costs a single address. One in a network of N times the limit costs that network the Nth part.
+const COST: u32 = 4;
 
-/// A token bucket for each client address.
+/// A token bucket for each network: see [`Network`].
 pub struct SigninLimiter {
-    limiter: Option<DefaultKeyedRateLimiter<IpAddr>>,
+    limiter: Option<DefaultKeyedRateLimiter<Network>>,
     clock: DefaultClock,
 }
 
 impl SigninLimiter {
-    /// Buckets of that size.
+    /// Buckets of that size for a single address.
     pub fn new(limit: SigninLimit) -> SigninLimiter {
-        let quota = |burst, per_second| Quota::per_second(per_second).allow_burst(burst);
-        let sizes = NonZeroU32::new(limit.burst).zip(NonZeroU32::new(limit.per_second));
-        SigninLimiter {
-            limiter: sizes.map(|(burst, per_second)| RateLimiter::keyed(quota(burst, per_second))),
-            clock: DefaultClock::default(),
-        }
+        let cells = |attempts: u32| NonZeroU32::new(attempts.saturating_mul(COST));
+        let quota = cells(limit.burst)
+            .zip(cells(limit.per_second))
+            .map(|(burst, per_second)| Quota::per_second(per_second).allow_burst(burst));
+        SigninLimiter { limiter: quota.map(RateLimiter::keyed), clock: DefaultClock::default() }
     }
 
-    /// Counts an attempt. Clients whose address nobody knows cannot be told apart and are not limited.
+    /// Counts an attempt in every network of the client, from the smallest on, so that one that is refused costs the
+    /// neighbours nothing. Clients of unknown address are not limited.
     ///
     /// # Errors
-    /// 429 if that address has made too many.
+    /// 429 if there were too many.
     pub fn count(&self, address: Option<IpAddr>) -> Result<(), Error> {
         let (Some(limiter), Some(address)) = (&self.limiter, address) else {
             return Ok(());
         };
-        if limiter.len() > ADDRESSES_MAX {
+        if limiter.len() > NETWORKS_MAX {
             limiter.retain_recent();
         }
-        limiter.check_key(&bucket(address)).map_err(|refused| {
-            let wait = refused.wait_time_from(self.clock.now());
-            Error::TooManyRequests { retry_after: wait.as_secs() + 1 }
-        })
-    }
-}
-
-/// A home or a server has a whole /64 of IPv6, so that counts as one address.
-fn bucket(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        for network in Network::all_of(address) {
+            let cost = NonZeroU32::new(COST / network.multiple()).unwrap_or(NonZeroU32::MIN);
+            // A burst has room for one attempt.
+            if let Ok(Err(refused)) = limiter.check_key_n(&network, cost) {
+                let wait = refused.wait_time_from(self.clock.now());
+                return Err(Error::TooManyRequests { retry_after: wait.as_secs() + 1 });
+            }
         }
-        address => address,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(address: &str, expected: &str) {
-        let parse = |text: &str| text.parse::<IpAddr>().expect("an address");
-        assert_eq!(bucket(parse(address)), parse(expected));
-    }
-
-    #[test]
-    fn an_ipv6_network_is_one_client() {
-        check("192.0.2.7", "192.0.2.7");
-        check("::ffff:192.0.2.7", "192.0.2.7");
-        check("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::");
-        check("2001:db8:1:3::1", "2001:db8:1:3::");
+        Ok(())
     }
 }

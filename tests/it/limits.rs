@@ -1,8 +1,19 @@
-//! Sign-in attempts of one client address.
+//! Sign-in attempts of one client address, and its share of the calls to Google.
 
+use std::thread;
+use std::time::Instant;
+
+use hallpass::http::Request;
 use serde_json::json;
 
+use crate::google::Answer;
 use crate::test_app::{FORM, RequestExt, TestApp, get, post, post_token, refused, token};
+
+/// As a proxy on this machine hands it on.
+fn from(address: &str, mut request: Request) -> Request {
+    request.peer = Some([127, 0, 0, 1].into());
+    request.header("X-Forwarded-For", address)
+}
 
 #[test]
 fn a_burst_and_then_429() {
@@ -73,4 +84,74 @@ fn clients_that_a_proxy_does_not_name_share_a_limit_of_their_own() {
     for other in [None, Some("127.0.0.1"), Some("203.0.113.7:51008"), Some("::1")] {
         assert_eq!(status(other), 400, "{other:?}");
     }
+}
+
+#[test]
+fn a_network_has_a_limit_beside_those_of_its_addresses() {
+    let test = TestApp::with(&["--allow-anyone", "--signin-burst", "20"]);
+    let start = Instant::now();
+    // How many of 256 attempts pass, from addresses that differ in that place.
+    let check = |address: &str, limit: usize, multiple: usize| {
+        let attempt = |number: usize| {
+            let client = address.replace("NN", &format!("{number:02x}"));
+            test.send(from(&client, post("/auth/signin", FORM, "id_token=1"))).status
+        };
+        let passed = (0..256).filter(|number| attempt(*number) == 400).count();
+        // What they regain on a slow machine.
+        let slack = multiple * (1 + start.elapsed().as_secs() as usize);
+        assert!((limit..=limit + slack).contains(&passed), "{address}: {passed}");
+    };
+    check("198.51.100.7", 20, 1);
+    check("2001:db8:1:100::NN", 20, 1);
+    check("2001:db8:1:1NN::7", 20, 2);
+    check("2001:db8:1:2NN::7", 40, 2);
+    check("2001:db8:1:fNN::7", 0, 4);
+    check("2001:db8:2:NN00::7", 80, 4);
+    check("2001:db8:3:0::7", 20, 1);
+    check("198.51.100.8", 20, 1);
+}
+
+#[test]
+fn whoever_is_refused_costs_the_neighbours_nothing() {
+    let test = TestApp::with(&["--allow-anyone", "--signin-burst", "3"]);
+    let attempt =
+        |address: &str| test.send(from(address, post("/auth/signin", FORM, "id_token=1"))).status;
+    for _ in 0..100 {
+        attempt("2001:db8:1:100::1");
+    }
+    let neighbour: Vec<u16> = (0..3).map(|_| attempt("2001:db8:1:1ff::1")).collect();
+    assert_eq!(neighbour, [400; 3]);
+}
+
+/// One /48 asks for all the turns there are, and Google does not answer it.
+#[test]
+fn one_network_cannot_take_all_turns_at_google() {
+    let test = TestApp::with(&[
+        "--allow-anyone",
+        "--tokeninfo-concurrency",
+        "4",
+        "--tokeninfo-timeout",
+        "3s",
+    ]);
+    test.google.always(Answer::Hang);
+    thread::scope(|scope| {
+        for number in 0..24 {
+            let address = format!("2001:db8:1:{number:x}::1");
+            let request = from(&address, post_token(&token(json!({}))));
+            let test = &test;
+            scope.spawn(move || test.send(request).status);
+        }
+        while test.google.calls().len() < 3 {
+            thread::yield_now();
+        }
+        test.google.always(Answer::Claims);
+        for number in 1..=30 {
+            let address = format!("203.0.113.{number}");
+            let response = test.send(from(&address, post_token(&token(json!({})))));
+            assert_eq!(response.status, 200, "{address}");
+        }
+        // The same by a bearer.
+        let response = test.send(from("2001:db8:2::1", get("/auth/me").bearer(&token(json!({})))));
+        assert_eq!(response.status, 200);
+    });
 }

@@ -76,8 +76,8 @@ pub fn endpoints(settings: &VerifierSettings) -> Vec<Finding> {
         findings.extend(stranger("tokeninfo-url", &tokeninfo.url));
         let bad_token = IdToken::parse(BAD_TOKEN).expect("letters and dots");
         let deadline = Instant::now() + tokeninfo.timeout;
-        let exchange =
-            Tokeninfo::new(tokeninfo, Arc::new(Metrics::default())).exchange(&bad_token, deadline);
+        let exchange = Tokeninfo::new(tokeninfo, Arc::new(Metrics::default()))
+            .exchange(&bad_token, None, deadline);
         findings.push(answer(&tokeninfo.url, &exchange, has_keys));
         exchange
     });
