@@ -197,6 +197,11 @@ pub struct ServeOptions {
         help_heading = "Sessions")]
     pub session_idle: Duration,
 
+    /// How many sessions a user may have, 1000 at most; beyond it, the session unused for longest ends
+    #[arg(long, env = "HALLPASS_SESSIONS_PER_USER", value_name = "N", default_value = "100",
+        value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "Sessions")]
+    pub sessions_per_user: u32,
+
     /// Share the session cookie with the subdomains of this domain
     #[arg(long, env = "HALLPASS_COOKIE_DOMAIN", value_name = "DOMAIN", value_parser = NonEmptyStringValueParser::new(),
         help_heading = "Sessions")]

@@ -28,6 +28,8 @@ pub struct Settings {
     pub session_lifetime: i64,
     /// Idle limit of a session, in seconds.
     pub session_idle: i64,
+    /// How many sessions a person may have.
+    pub sessions_per_user: u32,
     /// How many seconds events are kept; `None` is for ever.
     pub events_kept: Option<i64>,
     /// Share the cookie with the subdomains of this domain; lower case.
@@ -106,6 +108,7 @@ impl Settings {
             },
             session_lifetime: seconds(options.session_lifetime)?,
             session_idle: seconds(options.session_idle)?,
+            sessions_per_user: options.sessions_per_user,
             events_kept: options.keeping.keep_events.seconds(),
             cookie_domain: options
                 .cookie_domain

@@ -11,6 +11,7 @@ mod session_cache;
 mod last_seen;
 mod users;
 mod sessions;
+mod session_limit;
 mod packed;
 mod events;
 mod refusals;

@@ -52,27 +52,41 @@ impl Store {
         })
     }
 
-    /// Ends sessions and records an event for each. Returns how many were ended.
+    /// Ends sessions and records an event for each, in steps between which others write. Returns how many were ended,
+    /// once all of them are.
     ///
     /// # Errors
-    /// If the store cannot answer; then none was ended.
+    /// If the store cannot answer; then some may have ended, and another call ends the rest.
     pub fn revoke(
         &self,
         revoked: SessionSelector,
         author: Actor,
         now: i64,
     ) -> Result<usize, StoreError> {
-        self.writer.write(move |db| match &revoked {
-            SessionSelector::Session(id) => {
-                end(db, "s.id = ?2 AND ?3 IS NULL", (id, &Null), &author, now)
+        let mut ended = 0;
+        loop {
+            let begun = Instant::now();
+            let (revoked, author) = (revoked.clone(), author.clone());
+            let count = self.writer.write(move |db| match &revoked {
+                SessionSelector::Session(id) => {
+                    end(db, "s.id = ?2 AND ?3 IS NULL", (id, &Null), &author, now)
+                }
+                SessionSelector::SessionOf(id, subject) => {
+                    end(db, "s.id = ?2 AND s.sub = ?3", (id, subject), &author, now)
+                }
+                SessionSelector::User(subject) => {
+                    let some = "s.token_sha256 IN (SELECT token_sha256 FROM sessions WHERE sub = ?2
+                        AND ended_at IS NULL AND +expires_at > ?1 ORDER BY last_seen_at, token_sha256 LIMIT ?3)";
+                    end(db, some, (subject, &REVOCATION_STEP_ROWS), &author, now)
+                }
+            })?;
+            ended += count;
+            if count < REVOCATION_STEP_ROWS as usize {
+                return Ok(ended);
             }
-            SessionSelector::SessionOf(id, subject) => {
-                end(db, "s.id = ?2 AND s.sub = ?3", (id, subject), &author, now)
-            }
-            SessionSelector::User(subject) => {
-                end(db, "s.sub = ?2 AND ?3 IS NULL", (subject, &Null), &author, now)
-            }
-        })
+            // Other processes look now and then whether they may write, so leave them as much time.
+            thread::sleep(begun.elapsed());
+        }
     }
 
     /// Ends every session there is when it begins, and records an event for each, in steps between which others write.

@@ -1,6 +1,8 @@
 //! Sessions, found by the hash of their token.
 
 use std::sync::LazyLock;
+use std::thread;
+use std::time::Instant;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
@@ -10,12 +12,15 @@ use super::last_seen::Noted;
 use super::packed::{WholeSession, WholeUser};
 use super::users::{USER_COLUMNS, User};
 use super::{Store, StoreError};
+use crate::profile::Profile;
 use crate::token::TokenHash;
 
 /// `last_seen_at` is written at most this often for a session, so that reading stays reading.
 pub const TOUCH_SECONDS: i64 = 60;
-/// The most sessions of one person that are listed.
+/// The most sessions of one person that are listed, and may be allowed.
 const LISTED_MAX: i64 = 1000;
+/// Sessions ended in one transaction: some 10 milliseconds, for which sign-ins wait.
+const ENDING_STEP_ROWS: usize = 500;
 
 /// What a session's token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,7 +177,7 @@ impl Store {
     ) -> Result<Vec<Session>, StoreError> {
         let sql = format!(
             "SELECT {SESSION_COLUMNS} FROM sessions s WHERE s.sub = ?1 AND s.ended_at IS NULL AND s.expires_at > ?2 \
-             AND (s.kind = 'id_token' OR s.last_seen_at > ?2 - ?3) ORDER BY s.last_seen_at DESC, s.id LIMIT ?4"
+             AND (s.kind = 'id_token' OR s.last_seen_at > ?2 - ?3) ORDER BY s.last_seen_at DESC LIMIT ?4"
         );
         self.readers.read(|db| {
             let mut statement = db.prepare_cached(&sql)?;
@@ -182,10 +187,11 @@ impl Store {
         })
     }
 
-    /// Ends sessions of that person and records an event of that kind for each. Returns how many were ended.
+    /// Ends sessions of that person and records an event of that kind for each, in steps between which others write.
+    /// Returns how many were ended, once all of them are.
     ///
     /// # Errors
-    /// If the store cannot answer; then none was ended.
+    /// If the store cannot answer; then some may have ended, and another call ends the rest.
     pub fn end(
         &self,
         user: &User,
@@ -194,36 +200,58 @@ impl Store {
         client: Client,
         now: i64,
     ) -> Result<usize, StoreError> {
-        let (subject, email) = (user.profile.subject.clone(), user.profile.email.clone());
-        self.writer.write(move |db| {
-            let (one, but) = match &ending {
-                Ending::One(id) => (Some(id), None),
-                Ending::AllBut(id) => (None, Some(id)),
-                Ending::All => (None, None),
-            };
-            let sql = "UPDATE sessions SET ended_at = ?2
-                WHERE sub = ?1 AND ended_at IS NULL AND expires_at > ?2
-                    AND (?3 IS NULL OR id = ?3) AND (?4 IS NULL OR id <> ?4)
-                RETURNING id, client_id";
-            let mut statement = db.prepare_cached(sql)?;
-            let rows = statement
-                .query_map(params![subject, now, one, but], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            let ended: Vec<(String, String)> = rows.collect::<rusqlite::Result<_>>()?;
-            for (session_id, client_id) in &ended {
-                let event = Event {
-                    kind,
-                    subject: Some(subject.clone()),
-                    email: email.clone(),
-                    session_id: Some(session_id.clone()),
-                    client: client.clone(),
-                    client_id: Some(client_id.clone()),
-                    verified_by: None,
-                    reason: None,
-                    host: None,
-                };
-                events::insert(db, &event, now)?;
+        let mut ended = 0;
+        loop {
+            let begun = Instant::now();
+            let (user, ending, client) = (user.profile.clone(), ending.clone(), client.clone());
+            let count =
+                self.writer.write(move |db| end_some(db, &user, &ending, kind, &client, now))?;
+            ended += count;
+            if count < ENDING_STEP_ROWS {
+                return Ok(ended);
             }
-            Ok(ended.len())
-        })
+            // Other processes look now and then whether they may write, so leave them as much time.
+            thread::sleep(begun.elapsed());
+        }
     }
+}
+
+fn end_some(
+    db: &Connection,
+    user: &Profile,
+    ending: &Ending,
+    kind: EventKind,
+    client: &Client,
+    now: i64,
+) -> rusqlite::Result<usize> {
+    let (one, but) = match ending {
+        Ending::One(id) => (Some(id), None),
+        Ending::AllBut(id) => (None, Some(id)),
+        Ending::All => (None, None),
+    };
+    let sql = "UPDATE sessions SET ended_at = ?2 WHERE token_sha256 IN
+            (SELECT token_sha256 FROM sessions WHERE sub = ?1 AND ended_at IS NULL AND +expires_at > ?2
+                AND (?3 IS NULL OR id = ?3) AND (?4 IS NULL OR id <> ?4) LIMIT ?5)
+        RETURNING id, client_id";
+    let mut statement = db.prepare_cached(sql)?;
+    let rows = statement
+        .query_map(params![user.subject, now, one, but, ENDING_STEP_ROWS as i64], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    let ended: Vec<(String, String)> = rows.collect::<rusqlite::Result<_>>()?;
+    for (session_id, client_id) in &ended {
+        let event = Event {
+            kind,
+            subject: Some(user.subject.clone()),
+            email: user.email.clone(),
+            session_id: Some(session_id.clone()),
+            client: client.clone(),
+            client_id: Some(client_id.clone()),
+            verified_by: None,
+            reason: None,
+            host: None,
+        };
+        events::insert(db, &event, now)?;
+    }
+    Ok(ended.len())
 }

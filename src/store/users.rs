@@ -4,6 +4,7 @@ use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 
 use super::events::{self, Event, EventKind};
+use super::session_limit;
 use super::sessions::{self, Authenticated, Client, Session, SessionKind};
 use super::{Store, StoreError};
 use crate::profile::Profile;
@@ -41,6 +42,8 @@ pub struct SignIn {
     pub client: Client,
     /// The session they shall have.
     pub session: NewSession,
+    /// How many sessions they may have.
+    pub sessions_max: u32,
 }
 
 /// A session to establish.
@@ -175,6 +178,16 @@ impl Store {
             }
             let new_user = upsert_user(db, &sign_in.profile, now)?;
             insert_session(db, &sign_in, now)?;
+            if !new_user {
+                let kept = Some(&sign_in.session.token);
+                session_limit::limit(
+                    db,
+                    &sign_in.profile.subject,
+                    kept,
+                    sign_in.sessions_max,
+                    now,
+                )?;
+            }
             let Authenticated { session, user } = sessions::find(db, &sign_in.session.token)?
                 .ok_or(rusqlite::Error::QueryReturnedNoRows)?;
             Ok(Ok(SignedIn { user, session, new_user }))

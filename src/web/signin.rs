@@ -102,6 +102,7 @@ impl App {
             verified_by: verified_by.as_str(),
             client: self.client(request),
             session: NewSession { token: hash, kind, id: random_name(), expires_at },
+            sessions_max: self.settings.sessions_per_user,
         };
         match self.store.sign_in(sign_in, now)? {
             Ok(signed_in) => {

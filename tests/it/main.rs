@@ -14,6 +14,7 @@ mod tokeninfo;
 mod verify;
 mod sessions;
 mod session_cache;
+mod session_limit;
 mod id_token_bearer;
 mod check;
 mod return_to;

@@ -1,0 +1,88 @@
+//! How many sessions a person may have: beyond that, the session unused for longest ends.
+
+use std::thread;
+use std::time::Instant;
+
+use rusqlite::{Connection, params};
+
+use super::events::{self, Event, EventKind};
+use super::sessions::Client;
+use super::{Store, StoreError};
+use crate::token::TokenHash;
+
+/// Sessions ended or deleted in one transaction: some 10 milliseconds, for which sign-ins wait.
+const STEP_ROWS: usize = 500;
+/// What the event of such an end says.
+const BY_THE_LIMIT: &str = "by the limit of sessions per user";
+
+impl Store {
+    /// Ends what is beyond the limit now: it may be lower than it was, or newer than the sessions.
+    ///
+    /// # Errors
+    /// If the store cannot answer; then some sessions may remain beyond the limit.
+    pub fn limit_sessions(&self, sessions_max: u32, now: i64) -> Result<(), StoreError> {
+        let sql =
+            "SELECT sub FROM sessions WHERE ended_at IS NULL GROUP BY sub HAVING count(*) > ?1";
+        let beyond: Vec<String> = self.searchers.read(|db| {
+            db.prepare_cached(sql)?.query_map([sessions_max], |row| row.get(0))?.collect()
+        })?;
+        for subject in beyond {
+            loop {
+                let (begun, subject) = (Instant::now(), subject.clone());
+                if self.writer.write(move |db| limit(db, &subject, None, sessions_max, now))?
+                    < STEP_ROWS
+                {
+                    break;
+                }
+                // Other processes look now and then whether they may write, so leave them as much time.
+                thread::sleep(begun.elapsed());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Ends the open sessions of a person that were unused for longest, beyond the limit and within one step, but never the
+/// one that is `kept`. Also deletes their sessions that ended first, so that signing in and out again and again leaves a
+/// bounded number of rows. Tokens for programs are not sessions. Returns how many rows it changed, `STEP_ROWS` if there
+/// may be more.
+pub fn limit(
+    db: &Connection,
+    subject: &str,
+    kept: Option<&TokenHash>,
+    sessions_max: u32,
+    now: i64,
+) -> rusqlite::Result<usize> {
+    let sql = "UPDATE sessions SET ended_at = ?4 WHERE token_sha256 IN
+            (SELECT token_sha256 FROM sessions WHERE sub = ?1 AND ended_at IS NULL AND kind IN ('session', 'id_token')
+                AND (?2 IS NULL OR token_sha256 <> ?2)
+             ORDER BY last_seen_at DESC LIMIT ?5 OFFSET ?3 - (?2 IS NOT NULL))
+        RETURNING id, client_id";
+    let kept = kept.map(TokenHash::as_bytes);
+    let mut statement = db.prepare_cached(sql)?;
+    let rows = statement
+        .query_map(params![subject, kept, sessions_max, now, STEP_ROWS as i64], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    let ended: Vec<(String, String)> = rows.collect::<rusqlite::Result<_>>()?;
+    for (session_id, client_id) in &ended {
+        let event = Event {
+            kind: EventKind::Revocation,
+            subject: Some(subject.to_owned()),
+            email: None,
+            session_id: Some(session_id.clone()),
+            client: Client::default(),
+            client_id: Some(client_id.clone()),
+            verified_by: None,
+            reason: Some(BY_THE_LIMIT.to_owned()),
+            host: None,
+        };
+        events::insert(db, &event, now)?;
+    }
+    let sql = "DELETE FROM sessions WHERE token_sha256 IN
+        (SELECT token_sha256 FROM sessions WHERE sub = ?1 AND ended_at IS NOT NULL
+         ORDER BY ended_at DESC LIMIT ?3 OFFSET ?2)";
+    let deleted =
+        db.prepare_cached(sql)?.execute(params![subject, sessions_max, STEP_ROWS as i64])?;
+    Ok(ended.len().max(deleted))
+}
