@@ -12,6 +12,7 @@ mod backup;
 mod doctor;
 mod verify;
 mod stop;
+mod purge;
 mod scheduled_backups;
 pub mod output;
 mod find_user;

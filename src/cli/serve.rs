@@ -9,6 +9,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::purge::keep_purging;
 use super::scheduled_backups::Backups;
 use crate::clock;
 use crate::config::{ServeOptions, Settings};
@@ -23,9 +24,6 @@ use crate::web::App;
 pub(super) const DESCRIPTORS_BESIDE_CONNECTIONS: u64 = 4096;
 /// Scrapers are few.
 const METRICS_CONNECTIONS_MAX: usize = 64;
-/// How often expired rows are looked for, and the pause between two steps of deleting them.
-const PURGE_INTERVAL: Duration = Duration::from_secs(60);
-const PURGE_PAUSE: Duration = Duration::from_millis(50);
 /// How often it is looked whether Google's keys are due.
 const KEYS_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -192,25 +190,6 @@ fn raise_descriptor_limit(connections: u64) -> usize {
             rlimit::Resource::NOFILE.get_soft().unwrap_or(LEAST)
         });
     usize::try_from(limit).unwrap_or(usize::MAX)
-}
-
-/// Deletes in small steps what time has made worthless, and then lets go of its memory, for as long as the application is
-/// there.
-fn keep_purging(app: Weak<App>) {
-    thread::spawn(move || {
-        while let Some(app) = app.upgrade() {
-            let more = app
-                .store()
-                .purge(clock::now(), app.settings().events_kept)
-                .inspect_err(|error| log::warn!("cannot purge: {error}"))
-                .unwrap_or(false);
-            if !more {
-                app.store().forget_unseen(clock::now());
-            }
-            drop(app);
-            thread::sleep(if more { PURGE_PAUSE } else { PURGE_INTERVAL });
-        }
-    });
 }
 
 /// Fetches Google's keys ahead of time, and saves those that are new, for as long as the application is there. It is not

@@ -145,7 +145,9 @@ fn expiry(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
         return Err(Invalid("the token has expired"));
     }
     if expires_at.saturating_sub(expected.now) > EXPIRY_SECONDS_MAX {
-        return Err(Invalid("the token expires more than a day ahead"));
+        return Err(Invalid(
+            "the token expires more than a day ahead (is this server's clock right?)",
+        ));
     }
     Ok(())
 }

@@ -6,6 +6,8 @@ use super::{Client, Store, StoreError};
 
 /// Days are UTC's.
 pub const DAY_SECONDS: i64 = 24 * 60 * 60;
+/// The most events that are kept, whatever their age: some 2 GB.
+const EVENTS_MAX: i64 = 5_000_000;
 /// Rows deleted in one transaction by [`Store::purge`].
 const PURGE_STEP_ROWS: u32 = 500;
 
@@ -102,13 +104,23 @@ pub fn count(db: &Connection, day: i64, signins: i64, refusals: i64) -> rusqlite
 }
 
 impl Store {
+    /// The latest time, in unix seconds, at which something happened or a session was seen; `None` in a new database.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn last_activity_at(&self) -> Result<Option<i64>, StoreError> {
+        let sql = "SELECT max(at) FROM (SELECT max(at) AS at FROM events
+            UNION ALL SELECT max(last_seen_at) FROM sessions WHERE ended_at IS NULL)";
+        self.readers.read(|db| db.prepare_cached(sql)?.query_row([], |row| row.get(0)))
+    }
+
     /// Records an event soon. It never holds up an answer, and is dropped if the store cannot keep up.
     pub fn record(&self, event: Event, at: i64) {
         self.writer.write_later(move |db| insert(db, &event, at));
     }
 
-    /// Deletes some rows that time has made worthless: expired sessions, and events older than that many seconds if
-    /// they are not kept for ever. Returns whether there are more.
+    /// Deletes some rows that time has made worthless: expired sessions and ID tokens, events older than that many
+    /// seconds if they are not kept forever, and the first ones if there are too many. Returns whether there are more.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -123,10 +135,14 @@ impl Store {
             let old =
                 "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE at <= ?1 LIMIT ?2)";
             let sessions = db.prepare_cached(expired)?.execute(params![now, PURGE_STEP_ROWS])?;
-            let events = db.prepare_cached(old)?.execute(params![oldest, PURGE_STEP_ROWS])?;
+            // Their ids grow one by one, so there are never more events than the ids span.
+            let excess = "DELETE FROM events WHERE id IN
+                (SELECT id FROM events WHERE id <= (SELECT max(id) FROM events) - ?1 ORDER BY id LIMIT ?2)";
+            let events = db.prepare_cached(old)?.execute(params![oldest, PURGE_STEP_ROWS])?
+                + db.prepare_cached(excess)?.execute(params![EVENTS_MAX, PURGE_STEP_ROWS])?;
             let tokens =
                 db.prepare_cached(expired_tokens)?.execute(params![now, PURGE_STEP_ROWS])?;
-            Ok(sessions.max(events).max(tokens) == PURGE_STEP_ROWS as usize)
+            Ok(sessions.max(events).max(tokens) >= PURGE_STEP_ROWS as usize)
         })
     }
 }

@@ -157,6 +157,26 @@ fn expired_rows_are_purged_in_small_steps() {
 }
 
 #[test]
+fn the_first_of_too_many_events_are_purged_whatever_their_age() {
+    let test = TestApp::open();
+    let other = test.other_process();
+    let purge = || while test.app.store().purge(NOW, None).unwrap() {};
+    other
+        .execute_batch("INSERT INTO events (id, at, kind) VALUES (1, 9, 'signin'), (2, 9, 'signin'), (5000001, 9, 'x')")
+        .unwrap();
+    purge();
+    assert_eq!(test.count("events"), 2, "the first one is beyond five million");
+    other
+        .execute_batch(
+            "INSERT INTO events (id, at, kind) WITH RECURSIVE n (i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
+                SELECT i, 9, 'signin' FROM n; INSERT INTO events (id, at, kind) VALUES (5001199, 9, 'x')",
+        )
+        .unwrap();
+    purge();
+    assert_eq!(test.count("events"), 3);
+}
+
+#[test]
 fn sign_ins_at_once_are_all_recorded() {
     let test = TestApp::open();
     thread::scope(|scope| {
