@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use percent_encoding::{CONTROLS, utf8_percent_encode};
+
 use super::door::{BODY_BYTES_MAX, FastPath};
 use super::message::{Request, Response};
 use crate::{clock, logging};
@@ -226,9 +228,18 @@ fn message_of(response: Response) -> tiny_http::Response<io::Cursor<Vec<u8>>> {
         .headers
         .into_iter()
         .chain([server])
-        .filter_map(|(name, value)| tiny_http::Header::from_bytes(name, value).ok())
+        .filter_map(|(name, value)| tiny_http::Header::from_bytes(name, printable(value)).ok())
         .collect();
     let length = response.body.len();
     let status = tiny_http::StatusCode(response.status);
     tiny_http::Response::new(status, headers, io::Cursor::new(response.body), Some(length), None)
+}
+
+/// The value of a header, percent-encoded where it is not printable ASCII: tiny_http would write a line break as it is
+/// (CVE-2026-66753), and leave a header out that is not ASCII.
+fn printable(value: String) -> String {
+    if value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return value;
+    }
+    utf8_percent_encode(&value, CONTROLS).to_string()
 }

@@ -30,6 +30,7 @@ mod server;
 mod door;
 mod listening;
 mod head;
+mod tiny_http;
 mod demo;
 mod logs;
 mod crash;

@@ -3,8 +3,9 @@
 //! What goes inside is written anew from what was understood here, so that whoever parses it next cannot read anything
 //! else into it. The rules are those of RFC 9112, without every leniency it permits.
 
-use std::io::Write;
 use std::mem::MaybeUninit;
+
+use percent_encoding::{AsciiSet, percent_encode};
 
 use super::reject::Reason;
 use super::request_body::{BODY_BYTES_MAX, RequestBody};
@@ -237,7 +238,9 @@ fn rebuild(
         if header.value.is_ascii() {
             inside.extend_from_slice(header.value);
         } else {
-            escape(header.value, inside);
+            // tiny_http hangs up on it without a word, and other applications' cookies may hold such bytes.
+            let encoded = percent_encode(header.value, &AsciiSet::EMPTY);
+            inside.extend(encoded.flat_map(str::bytes));
         }
         inside.extend_from_slice(b"\r\n");
     }
@@ -257,16 +260,4 @@ fn goes_inside(name: &str, only: Option<&[&str]>) -> bool {
     // Without its length, a body would be taken for the next request.
     let is_wanted = only.is_none_or(|only| is_among(only) || is_among(&["content-length"]));
     is_wanted && !speaks_for_us && !is_among(&HOP_BY_HOP)
-}
-
-/// tiny_http hangs up without a word on a header that is not ASCII, and other applications' cookies may hold such
-/// bytes.
-fn escape(value: &[u8], inside: &mut Vec<u8>) {
-    for byte in value {
-        if byte.is_ascii() {
-            inside.push(*byte);
-        } else {
-            write!(inside, "%{byte:02X}").expect("a Vec takes every write");
-        }
-    }
 }

@@ -23,7 +23,7 @@ pub struct Answer {
     pub body_length: u64,
 }
 
-/// An answer whose end cannot be told; the connection it came on is of no more use.
+/// An answer whose end cannot be told, or with a header value that is not printable ASCII; the connection it came on is of no more use.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Broken;
 
@@ -43,6 +43,10 @@ pub fn relay(
     let (Some(status), Some(reason)) = (response.code, response.reason) else {
         return Err(Broken);
     };
+    let is_printable = |byte: &u8| matches!(byte, b' '..=b'~');
+    if !response.headers.iter().all(|header| header.value.iter().all(is_printable)) {
+        return Err(Broken);
+    }
     let Some(body_length) = body_length(status, response.headers, to_head) else {
         return Err(Broken);
     };

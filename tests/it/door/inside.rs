@@ -49,6 +49,8 @@ fn an_answer_that_has_no_certain_end_is_none() {
         &["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"],
         &["HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na"],
         &["HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\na"],
+        &["HTTP/1.1 200 OK\r\nX: \u{fc}\r\nContent-Length: 1\r\n\r\na"],
+        &["HTTP/1.1 200 OK\r\nX: a\tb\r\nContent-Length: 1\r\n\r\na"],
         &["HTTP/1.1 100 Continue\r\n\r\n"],
         &["garbage\r\n\r\n"],
         &["HTTP/1.1 200 OK\r\nContent-Len!"],
