@@ -30,7 +30,7 @@ const COLUMNS: [Column; 6] = [
 /// One sentence that says why not.
 pub fn events(options: &EventsOptions) -> Result<(), String> {
     let text = |error: StoreError| error.to_string();
-    let store = Store::open_existing(&options.database.database).map_err(text)?;
+    let store = Store::open_reading(&options.database.database).map_err(text)?;
     let ago = |duration: Duration| clock::now().saturating_sub_unsigned(duration.as_secs());
     let filter = EventFilter {
         kind: options.kind.clone(),

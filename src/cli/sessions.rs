@@ -26,7 +26,11 @@ const COLUMNS: [Column; 7] = [
 /// One sentence that says why not.
 pub fn sessions(options: &SessionsOptions) -> Result<(), String> {
     let text = |error: StoreError| error.to_string();
-    let store = Store::open_existing(&options.database.database).map_err(text)?;
+    let store = match &options.command {
+        SessionsCommand::List { .. } => Store::open_reading(&options.database.database),
+        SessionsCommand::Revoke { .. } => Store::open_existing(&options.database.database),
+    }
+    .map_err(text)?;
     let now = clock::now();
     let subject =
         |who: &String| one_account(&store, who).map(|account| account.user.profile.subject);

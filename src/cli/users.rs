@@ -29,7 +29,13 @@ const COLUMNS: [Column; 6] = [
 /// One sentence that says why not.
 pub fn users(options: &UsersOptions) -> Result<(), String> {
     let text = |error: StoreError| error.to_string();
-    let store = Store::open_existing(&options.database.database).map_err(text)?;
+    let store = match &options.command {
+        UsersCommand::List { .. } | UsersCommand::Show { .. } | UsersCommand::Export { .. } => {
+            Store::open_reading(&options.database.database)
+        }
+        _ => Store::open_existing(&options.database.database),
+    }
+    .map_err(text)?;
     let now = clock::now();
     match &options.command {
         UsersCommand::List { search, sort, limit, json } => {

@@ -13,6 +13,7 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 use tempfile::NamedTempFile;
 
+use super::read_only::Reading;
 use super::{StoreError, open};
 use crate::process::Courtesy;
 
@@ -75,42 +76,48 @@ fn sync(part: &File, steps: Receiver<()>) -> io::Result<()> {
     part.sync_all()
 }
 
-/// Copies all there is into the new file (SQLite's online backup).
+/// Copies everything into the new file (SQLite's online backup).
 fn fill(
     from: &Path,
     part: &Path,
-    mut progress: impl FnMut(i32, i32),
+    progress: impl FnMut(i32, i32),
     stop: &AtomicBool,
 ) -> Result<(), StoreError> {
-    let source = open::reading(from)?;
-    // Holding one view of the file, the copy need not start over whenever the server writes.
-    source.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")?;
     let mut copied = Connection::open(part)?;
     // A new file, synced once it is whole and thrown away if it is not, has nothing to keep a journal of.
     copied.pragma_update(None, "synchronous", "OFF")?;
     copied.pragma_update(None, "journal_mode", "OFF")?;
-    let backup = Backup::new(&source, &mut copied)?;
+    if !Reading::open(from)?.read(|source| copy_pages(source, &mut copied, progress, stop))? {
+        let why = format!("the copy of {} was stopped before it was whole", from.display());
+        return Err(StoreError(why));
+    }
+    // One file, without a log beside it.
+    Ok(copied.pragma_update(None, "journal_mode", "DELETE")?)
+}
+
+/// Returns whether it was not stopped.
+fn copy_pages(
+    source: &Connection,
+    copied: &mut Connection,
+    mut progress: impl FnMut(i32, i32),
+    stop: &AtomicBool,
+) -> rusqlite::Result<bool> {
+    // Holding one view of the file, the copy need not start over whenever the server writes.
+    source.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")?;
+    let backup = Backup::new(source, copied)?;
     let mut courtesy = Courtesy::default();
-    loop {
-        if stop.load(Ordering::Relaxed) {
-            return Err(StoreError(format!(
-                "the copy of {} was stopped before it was whole",
-                from.display()
-            )));
-        }
+    while !stop.load(Ordering::Relaxed) {
         courtesy.give_way();
         let result = backup.step(STEP_PAGES)?;
         let pages = backup.progress();
         progress(pages.pagecount, pages.pagecount - pages.remaining);
         match result {
-            StepResult::Done => break,
+            StepResult::Done => return Ok(true),
             StepResult::More => {}
             _ => thread::sleep(LOCKED_PAUSE),
         }
     }
-    drop(backup);
-    // One file, without a log beside it.
-    Ok(copied.pragma_update(None, "journal_mode", "DELETE")?)
+    Ok(false)
 }
 
 /// Checks every table with its indexes, several at a time. Of the database as a whole, SQLite would compare the index of

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
 
+use super::read_only::Reading;
 use super::users::Refusal;
 use super::{StoreError, open};
 use crate::process;
@@ -19,7 +20,7 @@ use crate::token::{TokenHash, fingerprint};
 const INTERRUPT_PERIOD: Duration = Duration::from_millis(5);
 
 /// A database that is read, and neither made nor written.
-pub struct Inspection(Connection, PathBuf);
+pub struct Inspection(Reading, PathBuf);
 
 /// What a check of the whole file came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,30 +52,7 @@ impl Inspection {
     /// # Errors
     /// If the store cannot answer.
     pub fn soundness(&self, patience: Duration) -> Result<Soundness, StoreError> {
-        let interrupt = self.0.get_interrupt_handle();
-        let (done, ended) = mpsc::channel::<()>();
-        let watch = thread::spawn(move || {
-            let mut pause = patience;
-            // The other end is dropped, and never sends.
-            while ended.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
-                // An interrupt that comes before the query begins is lost, so there is another.
-                interrupt.interrupt();
-                pause = INTERRUPT_PERIOD;
-            }
-        });
-        let verdict = self.0.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
-        drop(done);
-        // It only waited.
-        let _ = watch.join();
-        match verdict {
-            Ok(verdict) if verdict == "ok" => Ok(Soundness::Sound),
-            Ok(_) => Ok(Soundness::Damaged),
-            Err(error) => match error.sqlite_error_code() {
-                Some(ErrorCode::DatabaseCorrupt) => Ok(Soundness::Damaged),
-                Some(ErrorCode::OperationInterrupted) => Ok(Soundness::Unknown),
-                _ => Err(error.into()),
-            },
-        }
+        self.0.read(|db| quick_check(db, patience))
     }
 
     /// Whether that refusal keeps out whoever comes with that ID token.
@@ -88,7 +66,34 @@ impl Inspection {
         id_token: &TokenHash,
     ) -> Result<bool, StoreError> {
         open::require_current(&self.0, &self.1)?;
-        Ok(refusal.applies(&self.0, profile, id_token)?)
+        self.0.read(|db| refusal.applies(db, profile, id_token))
+    }
+}
+
+fn quick_check(db: &Connection, patience: Duration) -> rusqlite::Result<Soundness> {
+    let interrupt = db.get_interrupt_handle();
+    let (done, ended) = mpsc::channel::<()>();
+    let watch = thread::spawn(move || {
+        let mut pause = patience;
+        // The other end is dropped, and never sends.
+        while ended.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
+            // An interrupt that comes before the query begins is lost, so there is another.
+            interrupt.interrupt();
+            pause = INTERRUPT_PERIOD;
+        }
+    });
+    let verdict = db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    drop(done);
+    // It only waited.
+    let _ = watch.join();
+    match verdict {
+        Ok(verdict) if verdict == "ok" => Ok(Soundness::Sound),
+        Ok(_) => Ok(Soundness::Damaged),
+        Err(error) => match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt) => Ok(Soundness::Damaged),
+            Some(ErrorCode::OperationInterrupted) => Ok(Soundness::Unknown),
+            _ => Err(error),
+        },
     }
 }
 

@@ -6,6 +6,7 @@
 mod open;
 mod writer;
 mod readers;
+mod read_only;
 mod pulse;
 mod session_cache;
 mod last_seen;
@@ -95,6 +96,24 @@ impl Store {
     pub fn open_existing(path: &Path) -> Result<Store, StoreError> {
         open::require_there(path)?;
         Store::open(path)
+    }
+
+    /// Opens the database at that path to read it and nothing else, which needs neither a lock that a writer holds nor a
+    /// disk that can be written. Whatever would change it fails.
+    ///
+    /// # Errors
+    /// One sentence for the operator: there is none, or it is damaged, of another version, or not Hallpass's.
+    pub fn open_reading(path: &Path) -> Result<Store, StoreError> {
+        open::require_there(path)?;
+        open::require_current(&open::ours(path)?, path)?;
+        Ok(Store {
+            writer: Writer::none(),
+            readers: Readers::read_only(path.to_owned()),
+            searchers: Readers::read_only(path.to_owned()),
+            touches: Arc::default(),
+            refusals: Arc::default(),
+            known: Known::new(path),
+        })
     }
 
     /// A name for this database on this running machine, the same for every process that uses it.

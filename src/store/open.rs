@@ -9,6 +9,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use super::read_only::Reading;
 use super::{StoreError, search};
 
 /// `Hall` in ASCII: marks a SQLite file as ours.
@@ -51,17 +52,15 @@ pub fn require_there(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Opens for reading only, if there is a database of ours at that path, of this version or an older one.
-pub fn ours(path: &Path) -> Result<Connection, StoreError> {
-    let identified = reading(path).map_err(Failure::from).and_then(|connection| {
-        version(&connection)?;
-        Ok(connection)
-    });
-    identified.map_err(|failure| failure.of(path))
+pub fn ours(path: &Path) -> Result<Reading, StoreError> {
+    let reading = Reading::open(path).map_err(|error| Failure::from(error).of(path))?;
+    reading.read(|db| Ok(version(db)))?.map_err(|failure| failure.of(path))?;
+    Ok(reading)
 }
 
 /// Refuses a database of an older version, whose tables a query may not find.
-pub fn require_current(connection: &Connection, path: &Path) -> Result<(), StoreError> {
-    match version(connection) {
+pub fn require_current(reading: &Reading, path: &Path) -> Result<(), StoreError> {
+    match reading.read(|db| Ok(version(db)))? {
         Ok(SCHEMA_VERSION) => Ok(()),
         Ok(_) => Err(Failure::Older.of(path)),
         Err(failure) => Err(failure.of(path)),
@@ -73,11 +72,17 @@ pub fn reading(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    set_up_reading(&connection)?;
+    Ok(connection)
+}
+
+/// What every connection that reads has.
+pub fn set_up_reading(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "query_only", true)?;
     connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
-    search::define(&connection)?;
-    keep_plans(&connection)?;
-    Ok(connection)
+    search::define(connection)?;
+    keep_plans(connection)?;
+    Ok(())
 }
 
 /// Every query here has one good plan. Without this, SQLite would compile a statement anew for other parameters, which

@@ -5,12 +5,14 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use rusqlite::Connection;
 
+use super::read_only::Reading;
 use super::{StoreError, open};
 
 /// A small pool; connections are opened as they are first needed.
 pub struct Readers {
     path: PathBuf,
-    connections_max: usize,
+    /// `None` if each query has a connection of its own, which works where nothing can be written.
+    connections_max: Option<usize>,
     pool: Mutex<Pool>,
     returned: Condvar,
 }
@@ -24,7 +26,14 @@ struct Pool {
 impl Readers {
     /// A pool of at most so many connections to the database at that path.
     pub fn new(path: PathBuf, connections_max: usize) -> Readers {
-        Readers { path, connections_max, pool: Mutex::default(), returned: Condvar::new() }
+        let (pool, returned) = Default::default();
+        Readers { path, connections_max: Some(connections_max), pool, returned }
+    }
+
+    /// For few queries, from wherever the database lies.
+    pub fn read_only(path: PathBuf) -> Readers {
+        let (pool, returned) = Default::default();
+        Readers { path, connections_max: None, pool, returned }
     }
 
     /// Where the database is.
@@ -37,15 +46,18 @@ impl Readers {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let connection = self.take()?;
+        let Some(connections_max) = self.connections_max else {
+            return Reading::open(&self.path)?.read(query);
+        };
+        let connection = self.take(connections_max)?;
         let result = query(&connection);
         self.lock().idle.push(connection);
         self.returned.notify_one();
         Ok(result?)
     }
 
-    fn take(&self) -> rusqlite::Result<Connection> {
-        let all_busy = |pool: &mut Pool| pool.idle.is_empty() && pool.open >= self.connections_max;
+    fn take(&self, connections_max: usize) -> rusqlite::Result<Connection> {
+        let all_busy = |pool: &mut Pool| pool.idle.is_empty() && pool.open >= connections_max;
         let mut pool =
             self.returned.wait_while(self.lock(), all_busy).unwrap_or_else(PoisonError::into_inner);
         if let Some(connection) = pool.idle.pop() {

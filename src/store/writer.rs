@@ -44,6 +44,11 @@ impl Writer {
         Writer { queue: Some(queue), thread: Some(thread) }
     }
 
+    /// Writes nothing: all work fails.
+    pub fn none() -> Writer {
+        Writer { queue: None, thread: None }
+    }
+
     /// Does the work and returns its result once it is on disk. If the work fails, none of it happened.
     pub fn write<T: Send + 'static>(
         &self,
@@ -55,7 +60,8 @@ impl Writer {
             // The receiver waits below; it is gone only if its thread is.
             Box::new(move |committed| drop(sender.send(committed.clone().and(result))))
         });
-        self.queue().send(Task { job, awaited: true }).map_err(|_| gone())?;
+        let queue = self.queue.as_ref().ok_or_else(gone)?;
+        queue.send(Task { job, awaited: true }).map_err(|_| gone())?;
         receiver.recv().map_err(|_| gone())?
     }
 
@@ -72,15 +78,12 @@ impl Writer {
                 }
             })
         });
-        let accepted = self.queue().try_send(Task { job, awaited: false }).is_ok();
+        let task = Task { job, awaited: false };
+        let accepted = self.queue.as_ref().is_some_and(|queue| queue.try_send(task).is_ok());
         if !accepted {
             log::warn!("not recorded: too much is waiting to be written");
         }
         accepted
-    }
-
-    fn queue(&self) -> &SyncSender<Task> {
-        self.queue.as_ref().expect("taken only when dropped")
     }
 }
 
@@ -95,7 +98,7 @@ impl Drop for Writer {
 }
 
 fn gone() -> StoreError {
-    StoreError("database: the writing thread has ended".into())
+    StoreError("database: nothing can be written".into())
 }
 
 fn commit_all(db: &Connection, jobs: &Receiver<Task>) {

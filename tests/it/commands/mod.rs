@@ -7,6 +7,7 @@ mod transfer;
 mod backup;
 mod doctor;
 mod verify;
+mod reading;
 
 use std::process::Output;
 use std::thread;

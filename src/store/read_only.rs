@@ -1,0 +1,161 @@
+//! A database that is only read, also where nothing can be written: on a full disk, or on a read-only mount.
+//!
+//! In WAL mode SQLite reads through an index that all processes share, the `-shm` file ("WAL-mode File Format", section 2).
+//! If that file is missing and cannot be made, no process has the database open. Then it is read without locks, and what
+//! was read counts only if no process has written to it meanwhile.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::{StoreError, open};
+
+/// The size of the `-shm` file as soon as a process uses it; that of one block of the index.
+const INDEX_BYTES_MIN: u64 = 32 * 1024;
+/// SQLite's access to files without locks.
+const WITHOUT_LOCKS: &std::ffi::CStr = c"unix-none";
+
+/// A connection that reads.
+pub struct Reading {
+    connection: Connection,
+    /// The files as they were before they were read without locks.
+    unlocked: Option<Files>,
+}
+
+/// A database and its log, as far as every write to them changes it.
+#[derive(Debug, PartialEq, Eq)]
+struct Files {
+    path: PathBuf,
+    stamps: [Option<Stamp>; 2],
+}
+
+/// Inode, length, and time of the last change in seconds and nanoseconds.
+type Stamp = (u64, u64, i64, i64);
+
+impl Reading {
+    /// Opens the database at that path.
+    ///
+    /// # Errors
+    /// If there is none, or a process uses it that this one cannot share it with.
+    pub fn open(path: &Path) -> rusqlite::Result<Reading> {
+        let shared = open::reading(path).and_then(|connection| {
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+            Ok(connection)
+        });
+        let error = match shared {
+            Ok(connection) => return Ok(Reading { connection, unlocked: None }),
+            Err(error) => error,
+        };
+        match Files::unused(path) {
+            Some(files) if cannot_write(&error) => {
+                let connection = files.read_without_locks()?;
+                Ok(Reading { connection, unlocked: Some(files) })
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Runs a query.
+    ///
+    /// # Errors
+    /// If it fails, or if a process has written to the database that was read without locks.
+    pub fn read<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let result = query(&self.connection);
+        match &self.unlocked {
+            Some(files) if Files::unused(&files.path).as_ref() != Some(files) => Err(StoreError(
+                "database: it was opened for writing while it was read; try again".into(),
+            )),
+            _ => Ok(result?),
+        }
+    }
+}
+
+impl Files {
+    /// Those of a database that no process has open.
+    fn unused(path: &Path) -> Option<Files> {
+        let path = fs::canonicalize(path).ok()?;
+        let stamp = |path: &Path| {
+            let file = fs::metadata(path).ok()?;
+            Some((file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
+        };
+        let stamps = [stamp(&path), stamp(&beside(&path, "-wal"))];
+        let index = fs::metadata(beside(&path, "-shm"));
+        let is_unused = index.is_err() || index.is_ok_and(|index| index.len() < INDEX_BYTES_MIN);
+        is_unused.then_some(Files { path, stamps })
+    }
+
+    fn read_without_locks(&self) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let is_log_empty = self.stamps[1].is_none_or(|(_, length, ..)| length == 0);
+        let connection = if is_log_empty {
+            // Otherwise SQLite would make the log.
+            let path = percent_encode(self.path.as_os_str().as_bytes(), NON_ALPHANUMERIC);
+            let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+            Connection::open_with_flags(format!("file:{path}?immutable=1"), flags)?
+        } else {
+            let connection = Connection::open_with_flags_and_vfs(&self.path, flags, WITHOUT_LOCKS)?;
+            // As nobody shares it, the index is in memory.
+            connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            connection
+        };
+        open::set_up_reading(&connection)?;
+        Ok(connection)
+    }
+}
+
+fn cannot_write(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::CannotOpen
+                | ErrorCode::ReadOnly
+                | ErrorCode::PermissionDenied
+                | ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+        )
+    )
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::store::Store;
+
+    #[test]
+    fn a_database_that_is_opened_meanwhile_does_not_count() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, index) = (folder.path().join("db?&% x"), folder.path().join("db?&% x-shm"));
+        drop(Store::open(&path).expect("a database"));
+        symlink("/no/such/folder/file", &index).expect("a link");
+        symlink("/no/such/folder/file", beside(&path, "-wal")).expect("a link");
+        let users = |db: &Connection| {
+            db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, i64>(0))
+        };
+        let reading = Reading::open(&path).expect("it can be read");
+        assert_eq!(reading.read(users).expect("users"), 0);
+        for suffix in ["-shm", "-wal"] {
+            fs::remove_file(beside(&path, suffix)).expect("it is there");
+        }
+        let store = Store::open(&path).expect("a database");
+        reading.read(users).expect_err("a server has started");
+        drop(store);
+        reading.read(users).expect_err("a server was there");
+    }
+}
