@@ -41,10 +41,8 @@ fn attributes(settings: &Settings) -> String {
 
 /// Every value of the cookies of that name: a browser may send several, for several paths and domains.
 pub fn values<'a>(request: &'a Request, name: &'a str) -> impl Iterator<Item = &'a str> {
-    request
-        .headers_named("Cookie")
-        .flat_map(|header| header.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .filter(move |(cookie, _)| *cookie == name)
-        .map(|(_, value)| value.trim_matches('"'))
+    request.headers_named("Cookie").flat_map(|header| header.split(';')).filter_map(move |pair| {
+        let value = pair.trim_ascii_start().strip_prefix(name)?.strip_prefix('=')?;
+        Some(value.trim_ascii_end().trim_matches('"'))
+    })
 }
