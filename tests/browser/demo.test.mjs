@@ -28,7 +28,8 @@ it('lets one be each of the invented people', async () => {
       await page.waitForURL(`${base}/auth/account`);
       assert.equal(await visitor.heading(), person);
       await page.getByRole('button', { name: 'Sign out', exact: true }).click();
-      await page.waitForURL(`${base}/auth/signin`);
+      await page.waitForURL(`${base}/auth/signin?done=signed-out`);
+      assert.equal(await page.locator('.copy').first().isVisible(), javaScriptEnabled);
       await visitor.leave();
     }
   }
@@ -59,5 +60,30 @@ it('turns the outsider away, and lets another in after that', async () => {
   await page.getByRole('link', { name: 'Use another account' }).click();
   await page.getByRole('button', { name: PEOPLE[0] }).click();
   await page.waitForURL(`${base}/auth/account`);
+  await visitor.leave();
+});
+
+it('copies the token and the lines', async () => {
+  const visitor = await Visitor.arrive(browser, { permissions: ['clipboard-read', 'clipboard-write'] });
+  const { page } = visitor;
+  await page.goto(`${base}/auth/signin`);
+  const lines = await page.locator('pre').allTextContents();
+  const [token] = lines[0].match(/(?<=id_token=)\S+/);
+  const expected = [token, ...lines];
+  for (const [index, button] of (await page.locator('.copy').all()).entries()) {
+    await button.click();
+    await page.waitForFunction((at) => document.querySelectorAll('.copy')[at].textContent === 'Copied', index);
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), expected[index]);
+  }
+  await visitor.look('demo-copied');
+  await visitor.leave();
+});
+
+it('keeps a #fragment', async () => {
+  const visitor = await Visitor.arrive(browser);
+  const { page } = visitor;
+  await page.goto(`${base}/auth/signin?rd=%2Fauth%2Faccount%3Fa%3D1#part`);
+  await page.getByRole('button', { name: PEOPLE[0] }).click();
+  await page.waitForURL(`${base}/auth/account?a=1#part`);
   await visitor.leave();
 });

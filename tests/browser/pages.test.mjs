@@ -99,12 +99,60 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
       assert.ok(await page.locator('.who img').evaluate((image) => image.complete && image.naturalWidth > 0));
       const value = (await visitor.context.cookies(auth)).find((c) => c.name === cookie).value;
       await page.getByRole('button', { name: 'Sign out', exact: true }).click();
-      await page.waitForURL(`${auth}/auth/signin`);
+      await page.waitForURL(`${auth}/auth/signin?done=signed-out`);
+      assert.ok(await page.getByText('You are signed out.').isVisible());
+      await look(visitor, 'signed-out');
       assert.ok(!(await visitor.context.cookies(auth)).some((c) => c.name === cookie));
       assert.ok(!await alive({ token: value }), 'and the session itself has ended');
       await page.goto(app + DEEP);
       assert.equal(page.url().split('?')[0], `${auth}/auth/signin`);
     }));
+
+    it('keeps a #fragment on the way over sign-in, and on the way on', () => visit(async (visitor, page) => {
+      await page.goto(`${app}${DEEP}#part-2`);
+      await visitor.choose('ada');
+      await page.waitForURL(`${app}${DEEP}#part-2`);
+      const signin = `${auth}/auth/signin?rd=${encodeURIComponent(app + DEEP)}`;
+      await page.goto(`${signin}#part-3`);
+      await page.getByRole('link', { name: 'Continue' }).click();
+      await page.waitForURL(`${app}${DEEP}#part-3`);
+      await page.goto(`${signin}${encodeURIComponent('#own')}#other`);
+      await page.getByRole('link', { name: 'Continue' }).click();
+      await page.waitForURL(`${app}${DEEP}#own`);
+    }));
+
+    it('signs out from a link in the app, and comes back to it', () => visit(async (visitor, page) => {
+      await visitor.context.addCookies([cookieFor(await elsewhere('ada'))]);
+      const link = `${auth}/auth/signout?rd=${encodeURIComponent(app + DEEP)}`;
+      await page.goto(link);
+      await look(visitor, 'sign-out');
+      await page.getByRole('link', { name: 'Stay signed in' }).click();
+      await page.waitForURL(app + DEEP);
+      await page.goto(link);
+      await page.getByRole('button', { name: 'Sign out', exact: true }).click();
+      await page.getByText('You are signed out.').waitFor();
+      await visitor.choose('ada');
+      await page.waitForURL(app + DEEP);
+      await page.context().clearCookies();
+      await page.goto(link);
+      await page.getByText('You are signed out.').waitFor();
+    }));
+
+    it('says what to do if Google’s button is blocked, and only then', async () => {
+      await visit(async (visitor, page) => {
+        await page.goto(`${auth}/auth/signin`);
+        await page.frameLocator('iframe').getByRole('button').waitFor();
+        await page.locator('.no-button').evaluate((hint) => hint.getAnimations().forEach((wait) => wait.finish()));
+        assert.ok(!await page.getByText('has not appeared').isVisible());
+      });
+      const visitor = await Visitor.arrive(browser);
+      await visitor.context.route('https://accounts.google.com/**', (route) => route.abort());
+      await visitor.page.goto(`${auth}/auth/signin`);
+      await visitor.page.getByText('has not appeared').waitFor({ state: 'visible' });
+      await look(visitor, 'blocked');
+      visitor.complaints = visitor.complaints.filter((text) => !text.includes('ERR_FAILED'));
+      await visitor.leave();
+    });
 
     it('ends one other session, or all others', () => visit(async (visitor, page) => {
       await visitor.context.addCookies([cookieFor(await elsewhere('grace', 'Mozilla/5.0 (Windows NT) Firefox/120'))]);
@@ -131,7 +179,7 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
       await visitor.context.addCookies([cookieFor(sessions[0])]);
       await page.goto(`${auth}/auth/account`);
       await page.getByRole('button', { name: 'Sign out everywhere' }).click();
-      await page.waitForURL(`${auth}/auth/signin`);
+      await page.waitForURL(`${auth}/auth/signin?done=signed-out`);
       assert.deepEqual(await Promise.all(sessions.map(alive)), [false, false]);
     }));
 
@@ -178,7 +226,7 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
     it('refuses Google’s post without the cookie that goes with it', async () => {
       for (const other of [undefined, 'other']) {
         await visit(async (visitor, page) => {
-          await page.goto(`${auth}/auth/signin`);
+          await page.goto(`${auth}/auth/signin?rd=${encodeURIComponent(`${auth}/deep?a=1`)}`);
           await page.frameLocator('iframe').getByRole('button').click();
           await page.waitForURL('https://accounts.google.com/**');
           await visitor.context.clearCookies({ name: 'g_csrf_token' });
@@ -186,7 +234,8 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
           const answer = page.waitForResponse(`${auth}/auth/signin`);
           await page.locator('#ada').click();
           assert.equal((await answer).status(), 400);
-          await page.getByRole('heading').waitFor();
+          const again = await page.getByRole('link', { name: 'Go to sign-in' }).getAttribute('href');
+          assert.equal(again, `${auth}/auth/signin?rd=${encodeURIComponent(`${auth}/deep?a=1`)}`);
           assert.deepEqual((await visitor.context.cookies(auth)).filter((c) => c.name === cookie), []);
           await look(visitor, 'no-csrf-token');
         });
@@ -233,6 +282,7 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
     it('works without JavaScript, as far as Google’s button allows', () => visit(async (visitor, page) => {
       await page.goto(`${auth}/auth/signin`);
       assert.match(await page.locator('noscript').innerText(), /needs JavaScript/);
+      assert.equal(await page.locator('.no-button').evaluate((hint) => getComputedStyle(hint).display), 'none');
       const other = await elsewhere('grace');
       await visitor.context.addCookies([cookieFor(await elsewhere('grace'))]);
       await page.goto(`${auth}/auth/account`);
@@ -246,7 +296,7 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
       await page.getByRole('button', { name: 'End all others' }).click();
       assert.ok(!await alive(third));
       await page.getByRole('button', { name: 'Sign out', exact: true }).click();
-      await page.waitForURL(`${auth}/auth/signin`);
+      await page.waitForURL(`${auth}/auth/signin?done=signed-out`);
     }, { javaScriptEnabled: false }));
 
     it('works by keyboard alone, and shows where one is', () => visit(async (visitor, page) => {
@@ -278,7 +328,7 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
       await tabTo(() => document.activeElement.textContent === 'Sign out');
       assert.ok(await outlined());
       await page.keyboard.press('Enter');
-      await page.waitForURL(`${auth}/auth/signin`);
+      await page.waitForURL(`${auth}/auth/signin?done=signed-out`);
     }));
 
     it('has pages for what goes wrong', () => visit(async (visitor, page) => {
