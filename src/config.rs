@@ -1,13 +1,15 @@
 //! Settings: flags and environment variables in, checked values out.
 
+mod environment;
 mod options;
 mod operator;
 mod diagnosis;
 mod keeping;
+mod values;
 mod settings;
 
 pub use diagnosis::{DoctorOptions, VerifyOptions};
-
+pub use environment::unknown_variables;
 pub use keeping::{KeepingOptions, Retention};
 pub use operator::{
     BackupOptions, DatabaseOption, EventsOptions, ExportFormat, ImportOptions, RestoreOptions,
@@ -15,4 +17,7 @@ pub use operator::{
 };
 pub use options::{Command, HealthOptions, LogFormat, Options, ServeOptions, VerifyOption};
 pub use settings::{Logo, Settings, SigninLimit, TrustedProxies, is_within};
-pub(crate) use settings::{cookie_domain, origin, policy, public_url, trusted_proxies, verifier};
+pub(crate) use settings::{
+    client_ids, cookie_domain, origin, policy, public_url, registrable_domain, trusted_proxies,
+    verifier,
+};

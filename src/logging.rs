@@ -10,24 +10,32 @@ mod queue;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
 use std::panic;
+use std::str::FromStr;
 use std::thread;
 
 use env_logger::Target;
 use env_logger::fmt::Formatter;
 use log::kv::{self, VisitSource};
-use log::{Level, Record};
+use log::{Level, LevelFilter, Record};
 use serde_json::{Map, Value};
 
 use crate::config::LogFormat;
 use crate::metrics::Reading;
+use crate::process;
 
 pub use queue::flush;
 
-/// Starts logging. RUST_LOG sets the level; it is `info` otherwise. A panic becomes a log line, too.
+/// The variable that sets the level.
+const VARIABLE: &str = "RUST_LOG";
+const DEFAULT_FILTERS: &str = "info";
+
+/// Starts logging. RUST_LOG sets the level; it is `info` without it, and where it cannot be meant. A panic becomes a log
+/// line, too.
 pub fn start(format: LogFormat) {
     queue::start();
-    let environment = env_logger::Env::default().default_filter_or("info");
-    env_logger::Builder::from_env(environment)
+    let filters = process::variable(VARIABLE).filter(|filters| is_meant(filters));
+    env_logger::Builder::new()
+        .parse_filters(filters.as_deref().unwrap_or(DEFAULT_FILTERS))
         .format(move |out, record| {
             let ours = record.target().split("::").next() == Some(env!("CARGO_PKG_NAME"));
             match format {
@@ -68,6 +76,27 @@ pub fn last_words(sentence: &str) {
     } else {
         eprintln!("{sentence}");
     }
+}
+
+/// What is wrong with RUST_LOG, if anything is.
+pub fn misunderstanding() -> Option<String> {
+    let filters = process::variable(VARIABLE).filter(|filters| !is_meant(filters))?;
+    Some(format!(
+        "{VARIABLE} takes error, warn, info, debug, trace or off, or hallpass=LEVEL, not {filters:?}, so {DEFAULT_FILTERS} \
+         is used"
+    ))
+}
+
+/// env_logger takes a word that is not a level for the name of a module, and shows that module alone.
+fn is_meant(filters: &str) -> bool {
+    let (directives, _) = filters.split_once('/').unwrap_or((filters, ""));
+    directives.split(',').map(str::trim).all(|directive| match directive.split_once('=') {
+        Some((module, level)) => !module.is_empty() && LevelFilter::from_str(level.trim()).is_ok(),
+        None => {
+            let is_ours = directive.split("::").next() == Some(env!("CARGO_PKG_NAME"));
+            is_ours || LevelFilter::from_str(directive).is_ok()
+        }
+    })
 }
 
 fn text(out: &mut Formatter, record: &Record) -> io::Result<()> {

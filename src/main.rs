@@ -2,13 +2,16 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use hallpass::cli::{self, Stop};
-use hallpass::config::{Command, Options};
+use hallpass::config::{Command, Options, unknown_variables};
 use hallpass::logging;
 
+/// Wrong usage, as clap has it.
+const USAGE: u8 = 2;
+
 fn main() -> ExitCode {
-    match run(Options::parse().command) {
+    let parsed = Options::from_process().map_err(|message| Stop { code: USAGE, message });
+    match parsed.and_then(|options| run(options.command)) {
         Ok(()) => {
             logging::flush();
             ExitCode::SUCCESS
@@ -21,6 +24,10 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Stop> {
+    // These three have a better place for it: the log, and a check.
+    if !matches!(command, Command::Serve(_) | Command::Demo(_) | Command::Doctor(_)) {
+        unknown_variables().iter().for_each(|warning| eprintln!("hallpass: warning: {warning}"));
+    }
     match command {
         Command::Serve(options) => cli::serve(&options)?,
         Command::Health(options) => cli::health(&options)?,

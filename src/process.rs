@@ -1,6 +1,7 @@
 //! What the operating system says of this process and its machine (proc(5)).
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -68,9 +69,23 @@ pub fn free_bytes(folder: &Path) -> io::Result<u64> {
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-/// An environment variable that is not one of our settings.
+/// The command line, the program's name first.
+pub fn arguments() -> impl Iterator<Item = OsString> {
+    env::args_os()
+}
+
+/// An environment variable that is not one of our settings; `None` if it is empty.
 pub fn variable(name: &str) -> Option<String> {
-    env::var(name).ok()
+    env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+/// The environment variables whose names begin so, and their values.
+pub fn variables(prefix: &str) -> Vec<(String, String)> {
+    env::vars_os()
+        .map(|(name, value)| [name, value].map(|text| text.to_string_lossy().into_owned()))
+        .filter(|[name, _]| name.starts_with(prefix))
+        .map(|[name, value]| (name, value))
+        .collect()
 }
 
 fn status_value(name: &str) -> Option<u64> {

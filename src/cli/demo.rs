@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use url::Url;
 
+use super::doctor;
+use super::scheduled_backups::Backups;
 use super::serve::{bind_others, catch_signals, run};
 use crate::config::{ServeOptions, Settings, VerifyOption};
 use crate::google::demo::{CLIENT_ID, DOMAINS, DemoGoogle, PEOPLE};
@@ -27,7 +29,9 @@ const STAND_IN_MAX: usize = 1024;
 /// One sentence that says why it does not start.
 pub fn demo(mut options: ServeOptions) -> Result<(), String> {
     logging::start(options.log_format);
+    doctor::warn_of_environment();
     let signals = catch_signals()?;
+    Backups::require_folder(&options.keeping)?;
     options.listen.iter().try_for_each(require_loopback)?;
     if options.verify != VerifyOption::Tokeninfo {
         return Err(
@@ -71,6 +75,7 @@ pub fn demo(mut options: ServeOptions) -> Result<(), String> {
     let redirect = sockets.redirect.iter().map(|(socket, _)| socket);
     sockets.tcp.iter().chain(redirect).chain(&metrics).try_for_each(require_bound_to_loopback)?;
     let store = Store::open(&options.database).map_err(|error| error.to_string())?;
+    sockets.bind_unix()?;
     println!(
         "Demonstration: the people are invented, and Google is not asked. Open this address, end with Ctrl-C:"
     );

@@ -37,6 +37,20 @@ pub struct Backups {
 }
 
 impl Backups {
+    /// Whether the folder is there. A volume that is not mounted must not be mistaken for it, so it is never made.
+    ///
+    /// # Errors
+    /// One sentence, with what to do after a semicolon.
+    pub fn require_folder(options: &KeepingOptions) -> Result<(), String> {
+        match options.backup_dir.as_deref() {
+            Some(folder) if !folder.is_dir() => Err(format!(
+                "there is no folder at --backup-dir {}; make it first",
+                folder.display()
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Starts making them if there is a folder for them. It never fails for what is wrong with the folder, as that must
     /// not keep people from signing in: the log and the metrics tell.
     pub fn start(options: &KeepingOptions, database: &Path, app: &Arc<App>) -> Option<Backups> {

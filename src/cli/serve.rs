@@ -9,6 +9,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::doctor;
 use super::purge::keep_purging;
 use super::scheduled_backups::Backups;
 use crate::clock;
@@ -37,8 +38,14 @@ pub fn serve(options: &ServeOptions) -> Result<(), String> {
     let (mut sockets, port) = http::open(&options.listen, options.socket_mode)?;
     let settings = Settings::new(options, port)?;
     let metrics = bind_others(options, &settings, &mut sockets)?;
+    Backups::require_folder(&options.keeping)?;
+    if let Some(files) = tls_files(options) {
+        files.load()?;
+    }
     let store = Store::open(&options.database).map_err(|error| error.to_string())?;
+    sockets.bind_unix()?;
     announce(&settings, &sockets, &options.database);
+    doctor::warn(options, &settings.public_url);
     run(sockets, metrics, options, App::new(settings, store), signals)
 }
 
@@ -71,8 +78,7 @@ pub fn run(
     app: App,
     mut signals: Signals,
 ) -> Result<(), String> {
-    let files = options.tls_cert.clone().zip(options.tls_key.clone());
-    let tls = files.map(|(certificate, key)| TlsFiles { certificate, key });
+    let tls = tls_files(options);
     if let Some((socket, origin)) = &sockets.redirect
         && let Ok(bound) = socket.local_addr()
     {
@@ -113,6 +119,12 @@ pub fn run(
     metrics.into_iter().for_each(Service::stop);
     log::info!("stopped");
     Ok(())
+}
+
+/// The certificate's files, if it is to serve HTTPS.
+pub(super) fn tls_files(options: &ServeOptions) -> Option<TlsFiles> {
+    let files = options.tls_cert.clone().zip(options.tls_key.clone())?;
+    Some(TlsFiles { certificate: files.0, key: files.1 })
 }
 
 /// An address where whoever can reach it gets the metrics and nothing else.
@@ -163,7 +175,7 @@ fn announce(settings: &Settings, sockets: &Sockets, database: &Path) {
         Verify::Keys => log::info!("Google's keys verify them, and tokeninfo is not asked"),
     }
     match &settings.policy {
-        Policy::Anyone => log::warn!("anyone with a Google account may sign in (--allow-anyone)"),
+        Policy::Anyone => log::info!("may sign in: anyone with a Google account"),
         Policy::Listed(list) => {
             let names: Vec<String> = list
                 .domains
@@ -173,10 +185,6 @@ fn announce(settings: &Settings, sockets: &Sockets, database: &Path) {
                 .collect();
             log::info!("may sign in: {}", names.join(", "));
         }
-    }
-    let local = matches!(settings.public_url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-    if !settings.is_https() && !local {
-        log::warn!("the public URL is plain http: anybody on the way can take sessions; use HTTPS");
     }
 }
 

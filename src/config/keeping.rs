@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::options::duration;
+use super::values::duration;
 
 /// Flags of `serve` about events and backups.
 #[derive(Debug, Clone, Args)]
@@ -15,7 +15,7 @@ pub struct KeepingOptions {
     #[arg(long, env = "HALLPASS_KEEP_EVENTS", value_name = "DURATION", default_value = "400d", value_parser = retention)]
     pub keep_events: Retention,
 
-    /// Back the database up into this folder, which must be there and is for nothing else
+    /// Back the database up into this folder, which must exist and hold nothing else
     #[arg(long, env = "HALLPASS_BACKUP_DIR", value_name = "FOLDER")]
     pub backup_dir: Option<PathBuf>,
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::options::duration;
+use super::values::duration;
 
 /// The kinds that schema.sql names.
 const EVENT_KINDS: [&str; 8] =

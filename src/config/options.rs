@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
 
@@ -15,7 +15,8 @@ use super::keeping::KeepingOptions;
 use super::operator::{
     BackupOptions, EventsOptions, ImportOptions, RestoreOptions, SessionsOptions, UsersOptions,
 };
-use crate::http::ListenAddress;
+use super::values::{boolean, duration, file_mode, list_item, url};
+use crate::http::{ListenAddress, host_port};
 
 /// Google sign-in for self-hosted apps: one binary, one SQLite file, no client secret.
 #[derive(Debug, Parser)]
@@ -88,7 +89,7 @@ pub struct ServeOptions {
     pub allow_email: Vec<String>,
 
     /// Let in every Google account
-    #[arg(long, env = "HALLPASS_ALLOW_ANYONE", value_parser = BoolishValueParser::new(),
+    #[arg(long, env = "HALLPASS_ALLOW_ANYONE", value_parser = boolean,
         help_heading = "Whom to let in")]
     pub allow_anyone: bool,
 
@@ -135,7 +136,7 @@ pub struct ServeOptions {
     pub tls_key: Option<PathBuf>,
 
     /// Send plain HTTP on this address to the public URL, for example 0.0.0.0:80
-    #[arg(long, env = "HALLPASS_HTTP_REDIRECT", value_name = "ADDRESS", help_heading = "Serving")]
+    #[arg(long, env = "HALLPASS_HTTP_REDIRECT", value_name = "ADDRESS", value_parser = host_port, help_heading = "Serving")]
     pub http_redirect: Option<String>,
 
     /// Connections at once; fewer if the limit of file descriptors is low. When full, the address with
@@ -151,7 +152,7 @@ pub struct ServeOptions {
 
     /// How browsers reach it, for example https://auth.example.com; decides cookie name, Secure and Origin checks
     /// [default: http://localhost:PORT, or https with --tls-cert]
-    #[arg(long, env = "HALLPASS_PUBLIC_URL", value_name = "URL", help_heading = "Serving")]
+    #[arg(long, env = "HALLPASS_PUBLIC_URL", value_name = "URL", value_parser = url, help_heading = "Serving")]
     pub public_url: Option<Url>,
 
     /// The SQLite file; made if it is not there
@@ -175,7 +176,7 @@ pub struct ServeOptions {
     pub allow_origin: Vec<String>,
 
     /// Serve /metrics on this address only [default: on every address, for loopback and trusted proxies]
-    #[arg(long, env = "HALLPASS_METRICS_LISTEN", value_name = "ADDRESS", help_heading = "Serving")]
+    #[arg(long, env = "HALLPASS_METRICS_LISTEN", value_name = "ADDRESS", value_parser = host_port, help_heading = "Serving")]
     pub metrics_listen: Option<String>,
 
     /// The name of your site, for the pages
@@ -192,7 +193,7 @@ pub struct ServeOptions {
         value_parser = duration, help_heading = "Sessions")]
     pub session_lifetime: Duration,
 
-    /// How long a session lasts without being used
+    /// How long a session lasts without being used; at least 2m, as its use is noted once a minute
     #[arg(long, env = "HALLPASS_SESSION_IDLE", value_name = "DURATION", default_value = "7d", value_parser = duration,
         help_heading = "Sessions")]
     pub session_idle: Duration,
@@ -202,7 +203,7 @@ pub struct ServeOptions {
         value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "Sessions")]
     pub sessions_per_user: u32,
 
-    /// Share the session cookie with the subdomains of this domain
+    /// Share the session cookie with the subdomains of this domain, which must be your own
     #[arg(long, env = "HALLPASS_COOKIE_DOMAIN", value_name = "DOMAIN", value_parser = NonEmptyStringValueParser::new(),
         help_heading = "Sessions")]
     pub cookie_domain: Option<String>,
@@ -212,6 +213,7 @@ pub struct ServeOptions {
         long,
         env = "HALLPASS_TOKENINFO_URL",
         value_name = "URL",
+        value_parser = url,
         default_value = "https://oauth2.googleapis.com/tokeninfo",
         help_heading = "Asking Google"
     )]
@@ -227,6 +229,7 @@ pub struct ServeOptions {
         long,
         env = "HALLPASS_KEYS_URL",
         value_name = "URL",
+        value_parser = url,
         default_value = "https://www.googleapis.com/oauth2/v3/certs",
         help_heading = "Asking Google"
     )]
@@ -275,9 +278,21 @@ pub struct ServeOptions {
 /// Flags of `health`.
 #[derive(Debug, Clone, Args)]
 pub struct HealthOptions {
-    /// What to ask
-    #[arg(long, env = "HALLPASS_HEALTH_URL", default_value = "http://127.0.0.1:8080/healthz")]
-    pub url: Url,
+    /// What to ask [default: /healthz at the first address of --listen]
+    #[arg(long, env = "HALLPASS_HEALTH_URL", value_name = "URL", value_parser = url)]
+    pub url: Option<Url>,
+    /// Where the server listens
+    #[arg(
+        long,
+        env = "HALLPASS_LISTEN",
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:8080"
+    )]
+    pub listen: Vec<ListenAddress>,
+    /// The server's certificate; with it, its TCP addresses are asked over HTTPS
+    #[arg(long, env = "HALLPASS_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
 }
 
 /// Ways to verify tokens.
@@ -298,31 +313,4 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// An item of a list: white space around it does not count, and it must not be empty.
-fn list_item() -> impl clap::builder::TypedValueParser<Value = String> {
-    use clap::builder::TypedValueParser;
-    NonEmptyStringValueParser::new().try_map(|item| match item.trim() {
-        "" => Err("an empty value in a list"),
-        item => Ok(item.to_owned()),
-    })
-}
-
-/// Permissions as chmod(1) writes them.
-fn file_mode(text: &str) -> Result<u32, String> {
-    match u32::from_str_radix(text, 8) {
-        Ok(mode) if mode <= 0o777 => Ok(mode),
-        _ => Err("expected permissions in octal, such as 0660".into()),
-    }
-}
-
-/// A duration as people write it: 90s, 12h, 30d. At least a millisecond, at most ten years.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-    match humantime::parse_duration(text) {
-        Ok(duration) if !duration.is_zero() && duration <= LONGEST => Ok(duration),
-        Ok(_) => Err("expected more than nothing and at most ten years".into()),
-        Err(error) => Err(format!("expected a duration such as 90s, 12h or 30d: {error}")),
-    }
 }

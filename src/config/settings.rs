@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use url::{Host, Url};
@@ -12,6 +13,10 @@ use crate::google::{AllowList, Policy, TokeninfoSettings, VerifierSettings, Veri
 
 /// A logo is a few KiB; it is kept in memory.
 const LOGO_BYTES_MAX: usize = 256 * 1024;
+/// The last use of a session is written down once a minute, so a shorter limit would end sessions in use.
+const SESSION_IDLE_MIN: Duration = Duration::from_secs(2 * 60);
+/// What every client secret of Google's begins with.
+const CLIENT_SECRET_PREFIX: &str = "GOCSPX-";
 
 /// Everything the server needs to know about how it shall behave.
 #[derive(Clone)]
@@ -93,11 +98,7 @@ impl Settings {
     /// # Errors
     /// One sentence that says what to give.
     pub fn new(options: &ServeOptions, port: Option<u16>) -> Result<Settings, String> {
-        if options.client_id.is_empty() {
-            return Err(
-                "give --client-id (or HALLPASS_CLIENT_ID) the client ID of your app from Google's console".into()
-            );
-        }
+        client_ids(&options.client_id)?;
         let public_url = public_url(options, port)?;
         Ok(Settings {
             client_ids: options.client_id.clone(),
@@ -106,8 +107,8 @@ impl Settings {
                 emails: emails("--admin-email", &options.admin_email)?,
                 domains: Vec::new(),
             },
-            session_lifetime: seconds(options.session_lifetime)?,
-            session_idle: seconds(options.session_idle)?,
+            session_lifetime: session_lifetime(options.session_lifetime)?,
+            session_idle: session_idle(options.session_idle)?,
             sessions_per_user: options.sessions_per_user,
             events_kept: options.keeping.keep_events.seconds(),
             cookie_domain: options
@@ -149,6 +150,25 @@ impl Settings {
     }
 }
 
+/// There is one, and none is a secret, which would be shown in the log and on the sign-in page.
+pub(crate) fn client_ids(ids: &[String]) -> Result<(), String> {
+    const ADVICE: &str = "give --client-id (or HALLPASS_CLIENT_ID) the client ID of your app from Google's console, \
+                          https://console.cloud.google.com/auth/clients: NUMBER-LETTERS.apps.googleusercontent.com";
+    if ids.is_empty() {
+        return Err(format!("there is no client ID, so no token can be for this server; {ADVICE}"));
+    }
+    if ids.iter().any(|id| unquoted(id).starts_with(CLIENT_SECRET_PREFIX)) {
+        return Err(format!(
+            "a client secret was given as a client ID, and none is needed; {ADVICE}"
+        ));
+    }
+    Ok(())
+}
+
+fn unquoted(text: &str) -> &str {
+    text.trim_matches(['"', '\'', ' '])
+}
+
 pub(crate) fn policy(options: &ServeOptions) -> Result<Policy, String> {
     let list = AllowList {
         emails: emails("--allow-email", &options.allow_email)?,
@@ -170,26 +190,38 @@ pub(crate) fn policy(options: &ServeOptions) -> Result<Policy, String> {
         );
     }
     if let Some(domain) = list.domains.iter().find(|domain| !is_domain(domain)) {
-        return Err(format!("--allow-domain takes a domain such as example.com, not {domain:?}"));
+        let hint =
+            if domain.contains('@') { "; one account is let in with --allow-email" } else { "" };
+        return Err(format!(
+            "--allow-domain takes a domain such as example.com, not {domain:?}{hint}"
+        ));
     }
     Ok(Policy::Listed(list))
 }
 
 fn emails(flag: &str, list: &[String]) -> Result<Vec<String>, String> {
-    let is_email =
-        |email: &str| email.split_once('@').is_some_and(|(l, d)| !l.is_empty() && is_domain(d));
-    match list.iter().find(|email| !is_email(email)) {
-        Some(email) => {
-            Err(format!("{flag} takes an address such as ada@example.com, not {email:?}"))
-        }
-        None => Ok(list.to_vec()),
+    let is_email = |email: &str| {
+        email
+            .split_once('@')
+            .is_some_and(|(l, d)| !l.is_empty() && !l.contains('*') && is_domain(d))
+    };
+    let Some(email) = list.iter().find(|email| !is_email(email)) else {
+        return Ok(list.to_vec());
+    };
+    let domain = email.strip_prefix('*').unwrap_or(email).strip_prefix('@').unwrap_or_default();
+    if is_domain(domain) && flag == "--allow-email" {
+        return Err(format!(
+            "--allow-email takes single addresses, not {email:?}; all accounts of a Workspace domain are let in with \
+             --allow-domain {domain}"
+        ));
     }
+    Err(format!("{flag} takes an address such as ada@example.com, not {email:?}"))
 }
 
 pub(crate) fn public_url(options: &ServeOptions, port: Option<u16>) -> Result<Url, String> {
     let Some(url) = &options.public_url else {
         let port = port.ok_or(
-            "give --public-url, as a Unix socket tells nothing about how browsers reach it",
+            "give --public-url (or HALLPASS_PUBLIC_URL): a Unix socket does not tell how browsers reach it",
         )?;
         let scheme = if options.tls_cert.is_some() { "https" } else { "http" };
         return Ok(
@@ -215,7 +247,20 @@ pub(crate) fn cookie_domain(domain: &str, public_url: &Url) -> Result<String, St
             "--cookie-domain {domain} must be the host of --public-url or above it, which is {host}"
         ));
     }
+    if registrable_domain(&domain).is_none() {
+        return Err(format!(
+            "--cookie-domain {domain} is a suffix that strangers register names under, so browsers refuse the cookie; \
+             give it a domain of your own, such as {}",
+            registrable_domain(host).unwrap_or("example.com")
+        ));
+    }
     Ok(domain)
+}
+
+/// The part of a host name that somebody has registered, by the public suffix list: `example.co.uk` of
+/// `a.example.co.uk`. `None` if the name is itself a suffix.
+pub(crate) fn registrable_domain(host: &str) -> Option<&str> {
+    psl::domain_str(host)
 }
 
 /// Whether `host` is `domain` or one of its subdomains, at a label boundary. Both are lower case.
@@ -251,7 +296,7 @@ pub(crate) fn verifier(options: &ServeOptions) -> Result<VerifierSettings, Strin
 fn googles_url(flag: &str, url: &Url) -> Result<Url, String> {
     let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
     if !matches!(url.scheme(), "http" | "https") || !plain {
-        return Err(format!("{flag} takes an http or https address without a query"));
+        return Err(format!("{flag} takes an http or https URL without a query"));
     }
     Ok(url.clone())
 }
@@ -265,7 +310,8 @@ pub(crate) fn trusted_proxies(items: &[String]) -> Result<TrustedProxies, String
             _ if item == "unix" => trusted.unix_socket = true,
             _ => {
                 return Err(format!(
-                    "--trusted-proxy takes an address, a network or `unix`, not {item:?}"
+                    "--trusted-proxy takes an address, a network or `unix`, not {item:?}; names are not looked up, so \
+                     give the proxy's address or its network, such as 172.16.0.0/12"
                 ));
             }
         }
@@ -289,17 +335,25 @@ fn logo(path: &Path) -> Result<Logo, String> {
     match fs::read(path) {
         Ok(picture) if picture.len() <= LOGO_BYTES_MAX => Ok(Logo { media_type, picture }),
         Ok(_) => Err("--site-logo takes a picture of at most 256 KiB".into()),
-        Err(error) => {
-            Err(format!("--site-logo {} cannot be read: {}", path.display(), error.kind()))
-        }
+        Err(error) => Err(format!("--site-logo {} cannot be read: {error}", path.display())),
     }
 }
 
-fn seconds(duration: std::time::Duration) -> Result<i64, String> {
+fn session_lifetime(duration: Duration) -> Result<i64, String> {
     match duration.as_secs() {
-        0 => Err("--session-lifetime and --session-idle take at least 1s".into()),
+        0 => Err("--session-lifetime takes at least 1s".into()),
         seconds => Ok(seconds as i64),
     }
+}
+
+fn session_idle(duration: Duration) -> Result<i64, String> {
+    if duration < SESSION_IDLE_MIN {
+        return Err(format!(
+            "--session-idle takes at least 2m, not {}: the last use of a session is noted once a minute",
+            humantime::format_duration(duration)
+        ));
+    }
+    Ok(duration.as_secs() as i64)
 }
 
 fn is_origin(url: &Url) -> bool {

@@ -1,9 +1,11 @@
 //! The sockets to serve on: those that systemd hands over, or those of the settings.
 
+use std::fmt;
 use std::fs::{self, Permissions};
-use std::io;
-use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, ErrorKind};
+use std::mem;
+use std::net::{Ipv6Addr, TcpListener};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -28,31 +30,80 @@ pub struct Sockets {
     pub unix: Vec<UnixListener>,
     /// A port that only sends browsers to this public URL.
     pub redirect: Option<(TcpListener, String)>,
+    /// Unix sockets that [`Sockets::bind_unix`] binds, with their permissions.
+    pub unbound: Vec<(PathBuf, u32)>,
+}
+
+impl ListenAddress {
+    /// Whether the port is chosen when it is bound.
+    pub fn is_any_port(&self) -> bool {
+        matches!(self, ListenAddress::Tcp(address) if address.ends_with(":0"))
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenAddress::Tcp(address) => f.write_str(address),
+            ListenAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 impl FromStr for ListenAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<ListenAddress, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            let absolute = path.starts_with('/');
-            return if absolute {
-                Ok(ListenAddress::Unix(path.into()))
-            } else {
-                Err("expected unix:/PATH".into())
-            };
-        }
-        match text.rsplit_once(':') {
-            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-                Ok(ListenAddress::Tcp(text.to_owned()))
-            }
-            _ => Err("expected HOST:PORT or unix:/PATH".into()),
+        let text = text.trim();
+        match text.strip_prefix("unix:") {
+            Some(path) if path.starts_with('/') => Ok(ListenAddress::Unix(path.into())),
+            Some(_) => Err(
+                "expected an absolute path after unix:, such as unix:/run/hallpass/hallpass.sock"
+                    .into(),
+            ),
+            None => host_port(text).map(ListenAddress::Tcp),
         }
     }
 }
 
-/// Binds what the settings name, unless systemd has done it (sd_listen_fds(3)). The port is that of the first TCP
-/// socket.
+/// `HOST:PORT`, with an IPv6 address in brackets.
+///
+/// # Errors
+/// What was expected in its place.
+pub fn host_port(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.contains("//") {
+        return Err("expected HOST:PORT such as 127.0.0.1:8080, without a scheme or a path".into());
+    }
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Err(match text.parse::<u16>() {
+            Ok(port) => format!("expected HOST:PORT such as 127.0.0.1:{port}"),
+            Err(_) => "expected HOST:PORT such as 127.0.0.1:8080".into(),
+        });
+    };
+    if port.parse::<u16>().is_err() {
+        return Err("expected HOST:PORT with a port from 0 to 65535".into());
+    }
+    if host.is_empty() {
+        return Err(format!(
+            "expected HOST:PORT such as 127.0.0.1:{port}, or 0.0.0.0:{port} for every address"
+        ));
+    }
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.split('%').next().is_some_and(|it| it.parse::<Ipv6Addr>().is_ok()),
+        None if host.contains(':') => {
+            return Err("expected an IPv6 address in brackets, such as [::1]:8080".into());
+        }
+        None => host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
+    };
+    if !is_host {
+        return Err("expected HOST:PORT such as 127.0.0.1:8080 or [::1]:8080".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// Binds the TCP addresses, unless systemd has done it (sd_listen_fds(3)), and notes the Unix sockets for
+/// [`Sockets::bind_unix`]. The port is that of the first TCP socket.
 ///
 /// # Errors
 /// One sentence that names the address.
@@ -66,7 +117,7 @@ pub fn open(
         for address in addresses {
             match address {
                 ListenAddress::Tcp(address) => sockets.tcp.push(bind_tcp(address)?),
-                ListenAddress::Unix(path) => sockets.unix.push(bind_unix(path, socket_mode)?),
+                ListenAddress::Unix(path) => sockets.unbound.push((path.clone(), socket_mode)),
             }
         }
     }
@@ -78,25 +129,66 @@ pub fn open(
     Ok((sockets, port))
 }
 
+impl Sockets {
+    /// Binds the Unix sockets. It may replace a dead one, so nothing else should be able to fail afterwards.
+    ///
+    /// # Errors
+    /// One sentence that names the path.
+    pub fn bind_unix(&mut self) -> Result<(), String> {
+        for (path, mode) in mem::take(&mut self.unbound) {
+            let socket = bind_unix(&path, mode)
+                .map_err(|why| format!("cannot listen on unix:{}: {why}", path.display()))?;
+            self.unix.push(socket);
+        }
+        Ok(())
+    }
+}
+
 /// Binds `HOST:PORT`.
 ///
 /// # Errors
-/// One sentence that names the address.
+/// One sentence that names the address and says what to do.
 pub fn bind_tcp(address: &str) -> Result<TcpListener, String> {
-    TcpListener::bind(address).map_err(|error| format!("cannot listen on {address}: {error}"))
+    TcpListener::bind(address).map_err(|error| {
+        let why = match error.kind() {
+            ErrorKind::AddrInUse => {
+                "another program uses this port; stop that program, or choose another port".into()
+            }
+            ErrorKind::PermissionDenied => "ports below 1024 need a privilege; choose a higher port, let systemd open \
+                                            this one (deploy/systemd/hallpass.socket), or grant CAP_NET_BIND_SERVICE"
+                .into(),
+            ErrorKind::AddrNotAvailable => "this machine does not have that address".into(),
+            _ if error.raw_os_error().is_none() => format!("the host cannot be looked up ({error})"),
+            _ => error.to_string(),
+        };
+        format!("cannot listen on {address}: {why}")
+    })
 }
 
-/// A socket that nobody answers on was left behind by a server that was killed.
 fn bind_unix(path: &Path, mode: u32) -> Result<UnixListener, String> {
-    let cannot = |error| format!("cannot listen on unix:{}: {error}", path.display());
-    if UnixStream::connect(path)
-        .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-    {
-        fs::remove_file(path)
-            .map_err(|error| format!("cannot replace unix:{}: {error}", path.display()))?;
+    if let Ok(found) = fs::symlink_metadata(path) {
+        if !found.file_type().is_socket() {
+            return Err("something that is not a socket is there; choose another path".into());
+        }
+        match UnixStream::connect(path) {
+            Ok(_) => {
+                return Err("another program listens there; stop it, or choose another path".into());
+            }
+            // Nobody answers: a server that was killed has left it behind.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                fs::remove_file(path)
+                    .map_err(|error| format!("cannot replace the socket there: {error}"))?;
+            }
+            Err(_) => {}
+        }
     }
-    let socket = UnixListener::bind(path).map_err(cannot)?;
-    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(cannot)?;
+    let socket = UnixListener::bind(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => "its folder does not exist; make it first".into(),
+        ErrorKind::InvalidInput => "the path is too long; the limit is 107 bytes".into(),
+        ErrorKind::PermissionDenied => "this user may not write in its folder".into(),
+        _ => error.to_string(),
+    })?;
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|error| error.to_string())?;
     Ok(socket)
 }
 

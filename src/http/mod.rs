@@ -8,7 +8,7 @@ mod listen;
 mod message;
 
 pub use door::KEEP_ALIVE;
-pub use listen::{ListenAddress, Sockets, bind_tcp, open};
+pub use listen::{ListenAddress, Sockets, bind_tcp, host_port, open};
 pub use message::{HEADERS_READ, Request, Response};
 pub use server::{Handler, Server};
 pub use service::{Limits, Service};

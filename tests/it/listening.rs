@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -93,28 +95,186 @@ fn https_without_a_proxy() {
     assert!(ask(program.address, &renewed, HEALTH).is_ok());
 }
 
+/// Settings that would serve, with these besides; what the program says when it ends by itself.
+fn says(folder: &Path, flags: &[&str]) -> String {
+    let database = folder.join("db").display().to_string();
+    let usual = ["serve", "--client-id", "x", "--allow-anyone", "--database", &database];
+    let output = hallpass(&[&usual[..], flags].concat()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap()
+}
+
 #[test]
-fn a_certificate_of_no_use_is_told_at_start() {
+fn a_certificate_of_no_use_is_told_before_it_listens() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("cert.pem"), "nonsense").unwrap();
-    let output = hallpass(&[
-        "serve",
-        "--client-id",
-        "x",
-        "--allow-anyone",
-        "--listen",
-        "127.0.0.1:0",
-        "--database",
-    ])
-    .arg(folder.path().join("db"))
-    .arg("--tls-cert")
-    .arg(folder.path().join("cert.pem"))
-    .arg("--tls-key")
-    .arg(folder.path().join("none.pem"))
-    .output()
-    .unwrap();
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && error.contains(".pem"), "{error}");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    write_certificate(folder.path());
+    let key = fs::read_to_string(file("key.pem")).unwrap();
+    fs::write(file("one-line.pem"), key.replace('\n', " ")).unwrap();
+    for (certificate, key_file, reason) in [
+        ("none.pem", "key.pem", "none.pem (--tls-cert): it cannot be read: No such file"),
+        ("cert.pem", "none.pem", "none.pem (--tls-key): it cannot be read: No such file"),
+        ("cert.pem", "one-line.pem", "one-line.pem (--tls-key): its PEM is damaged"),
+        ("key.pem", "cert.pem", "are --tls-cert and --tls-key swapped?"),
+    ] {
+        let files = ["--tls-cert", &file(certificate), "--tls-key", &file(key_file)];
+        let error = says(folder.path(), &[&files[..], &["--listen", "127.0.0.1:0"]].concat());
+        assert!(error.contains(reason), "{error}");
+        assert!(!error.contains("listening on") && !error.contains(&key[30..60]), "{error}");
+        assert!(!folder.path().join("db").exists());
+    }
+}
+
+#[test]
+fn a_port_in_use_is_told_with_what_to_do() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = other.local_addr().unwrap().to_string();
+    let in_use = format!("cannot listen on {address}: another program uses this port; stop");
+    for flag in ["--listen", "--http-redirect", "--metrics-listen"] {
+        let error = says(folder.path(), &["--listen", "127.0.0.1:0", flag, &address]);
+        assert!(error.contains(&in_use), "{error}");
+    }
+    let error = says(folder.path(), &["--listen", "192.0.2.1:1"]);
+    assert!(error.contains("this machine does not have that address"), "{error}");
+    let error = says(folder.path(), &["--listen", "name.invalid:1"]);
+    assert!(error.contains("the host cannot be looked up"), "{error}");
+}
+
+/// A socket takes the place of a dead one, and of nothing else.
+#[test]
+fn a_unix_socket_replaces_only_a_dead_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let at = |name: &str| format!("unix:{}", path(name).display());
+    let url = ["--public-url", "http://localhost:1"];
+    let refused = |name: &str, more: &[&str], reason: &str| {
+        let error = says(folder.path(), &[&url, more, &["--listen", &at(name)]].concat());
+        assert!(error.contains(reason), "{error}");
+    };
+    fs::write(path("file"), "kept").unwrap();
+    refused("file", &[], "something that is not a socket is there");
+    assert_eq!(fs::read(path("file")).unwrap(), b"kept");
+    fs::remove_file(path("db")).unwrap();
+    refused("db", &[], "something that is not a socket is there");
+    assert!(fs::metadata(path("db")).unwrap().is_file());
+    symlink(path("file"), path("link")).unwrap();
+    refused("link", &[], "something that is not a socket is there");
+    assert!(path("link").is_symlink());
+    let alive = UnixListener::bind(path("alive")).unwrap();
+    refused("alive", &[], "another program listens there");
+    alive.set_nonblocking(true).unwrap();
+    refused("none/socket", &[], "its folder does not exist");
+    refused(&"long".repeat(30), &[], "the path is too long");
+
+    // Nothing is replaced before all else is known to be right.
+    drop(UnixListener::bind(path("dead")).unwrap());
+    let changed = || {
+        let found = fs::metadata(path("dead")).unwrap();
+        (found.ino(), found.ctime(), found.ctime_nsec())
+    };
+    let before = changed();
+    refused("dead", &["--trusted-proxy", "caddy"], "--trusted-proxy");
+    refused("dead", &["--tls-cert", "/none", "--tls-key", "/none"], "cannot be read");
+    fs::write(path("db"), "no database").unwrap();
+    refused("dead", &[], "is not Hallpass's");
+    assert_eq!(changed(), before);
+    let program = Program::serve(&["--listen", &at("dead")]);
+    assert_ne!(changed(), before);
+    let mut connection = UnixStream::connect(path("dead")).unwrap();
+    connection.write_all(HEALTH.as_bytes()).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer} {}", program.log());
+}
+
+#[test]
+fn a_missing_folder_for_backups_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let none = folder.path().join("none").display().to_string();
+    let error = says(folder.path(), &["--listen", "127.0.0.1:0", "--backup-dir", &none]);
+    assert!(
+        error.contains(&format!("there is no folder at --backup-dir {none}; make it first")),
+        "{error}"
+    );
+    assert!(!folder.path().join("none").exists());
+}
+
+/// `hallpass health` in the server's environment, as in a container.
+#[test]
+fn health_asks_where_the_settings_say() {
+    let folder = tempfile::tempdir().unwrap();
+    write_certificate(folder.path());
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let unix = format!("unix:{}", file("socket"));
+    let files = ["--tls-cert", &file("cert.pem"), "--tls-key", &file("key.pem")];
+    let program = Program::serve(&[&files[..], &["--listen", &unix]].concat());
+    let address = program.address.to_string();
+    let every = format!("0.0.0.0:{}", program.address.port());
+    let health = |listen: &str, certificate: &str| {
+        let mut command = hallpass(&["health"]);
+        command.env("HALLPASS_LISTEN", listen).env("HALLPASS_TLS_CERT", certificate);
+        let output = command.env("HALLPASS_HEALTH_URL", "").output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let well = (Some(0), String::new());
+    assert_eq!(health(&address, &file("cert.pem")), well);
+    assert_eq!(health(&every, &file("cert.pem")), well);
+    assert_eq!(health(&format!("127.0.0.1:0,{unix}"), &file("cert.pem")), well);
+    assert_eq!(health(&unix, ""), well);
+    let (code, error) = health(&address, "");
+    assert!(
+        code == Some(1) && error.contains(&address),
+        "plain http is not what it speaks: {error}"
+    );
+    let (code, error) = health(&format!("unix:{}", file("none")), "");
+    assert!(code == Some(1) && error.contains("does not answer"), "{error}");
+    let (code, error) = health("127.0.0.1:0", "");
+    assert!(code == Some(1) && error.contains("give --url"), "{error}");
+    let plain = Program::serve(&[]);
+    assert_eq!(health(&plain.address.to_string(), ""), well);
+}
+
+/// What cannot work, or is better looked at, is in the log at the start; it starts all the same.
+#[test]
+fn settings_that_cannot_work_are_in_the_log() {
+    let warned = |flags: &[&str], variables: &[(&str, &str)], expected: &str| {
+        let program = Program::serve_in(tempfile::tempdir().unwrap(), flags, variables);
+        eventually(|| program.log().contains(expected));
+        let log = program.log();
+        let line = log.lines().find(|line| line.contains(expected)).unwrap();
+        assert!(line.contains(" WARN  "), "{line}");
+    };
+    warned(
+        &["--client-id", "\"1-a.apps.googleusercontent.com\""],
+        &[],
+        "client-id: \"1-a.apps.googleusercontent.com\" does not look like Google's; copy",
+    );
+    warned(
+        &["--public-url", "http://auth.example.com"],
+        &[],
+        "public-url: http://auth.example.com is plain http",
+    );
+    warned(&["--trusted-proxy", "0.0.0.0/0"], &[], "trusted-proxy: everybody is trusted");
+    warned(
+        &[],
+        &[("HALLPASS_ALLOW_EMAILS", "ada@gmail.com")],
+        "did you mean HALLPASS_ALLOW_EMAIL?",
+    );
+    for level in ["blah", "\"info\"", "info,blah", "hallpass=blah"] {
+        warned(
+            &[],
+            &[("RUST_LOG", level)],
+            "RUST_LOG takes error, warn, info, debug, trace or off",
+        );
+    }
+}
+
+#[test]
+fn levels_that_are_understood_count() {
+    for level in ["", " ", "INFO", "warn,hallpass=info", "hallpass"] {
+        let program = Program::serve_in(tempfile::tempdir().unwrap(), &[], &[("RUST_LOG", level)]);
+        assert!(!program.log().contains("RUST_LOG"), "{level}: {}", program.log());
+    }
 }
 
 #[test]

@@ -179,7 +179,7 @@ fn it_says_what_it_will_do() {
         "listening on 127.0.0.1:",
         "the database is /",
         CLIENT_ID,
-        "WARN  anyone with a Google account may sign in",
+        "WARN  who-may-sign-in: anyone with a Google account; ",
     ] {
         assert!(log.contains(part), "{part}: {log}");
     }

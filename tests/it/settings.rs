@@ -1,7 +1,9 @@
 //! Flags and environment: what is accepted, and what is said about the rest.
 
-use hallpass::config::Settings;
+use clap::CommandFactory;
+use hallpass::config::{Options, Settings};
 
+use crate::program::hallpass;
 use crate::test_app::try_serve_options;
 
 const ENOUGH: [&str; 4] =
@@ -55,8 +57,10 @@ fn lists_repeat_or_use_commas() {
 
 #[test]
 fn durations() {
-    let settings = accepted(&["--session-lifetime", "12h", "--session-idle", "90s"]);
-    assert_eq!((settings.session_lifetime, settings.session_idle), (43_200, 90));
+    let settings = accepted(&["--session-lifetime", "12h", "--session-idle", "120s"]);
+    assert_eq!((settings.session_lifetime, settings.session_idle), (43_200, 120));
+    rejected(&["--session-idle", "119s"], "--session-idle takes at least 2m, not 1m 59s");
+    rejected(&["--session-idle", "3s"], "the last use of a session is noted once a minute");
     let default = accepted(&[]);
     assert_eq!((default.session_lifetime, default.session_idle), (30 * 86_400, 7 * 86_400));
     assert_eq!(default.events_kept, Some(400 * 86_400));
@@ -103,9 +107,22 @@ fn cookie_domain_is_above_the_public_host() {
         ("https://example.com", "auth.example.com"),
         ("https://192.0.2.1", "0.2.1"),
         ("https://auth.example.com", "exa mple.com"),
+        // Strangers register names under these.
+        ("https://auth.example.co.uk", "co.uk"),
+        ("https://me.github.io", "github.io"),
+        ("https://me.duckdns.org", "DuckDNS.org"),
     ] {
         assert!(with(url, domain).is_err(), "{url} {domain}");
     }
+    let own = [
+        ("https://auth.example.co.uk", "example.co.uk"),
+        ("https://a.me.github.io", "me.github.io"),
+    ];
+    for (url, domain) in own {
+        assert_eq!(with(url, domain).unwrap().cookie_domain.as_deref(), Some(domain));
+    }
+    let error = with("https://auth.example.co.uk", "co.uk").err().unwrap();
+    assert!(error.ends_with("give it a domain of your own, such as example.co.uk"), "{error}");
 }
 
 #[test]
@@ -127,6 +144,165 @@ fn names_that_cannot_be_right() {
     rejected(&["--listen", "unix:relative"], "--listen");
     rejected(&["--site-logo", "/no/such/logo.svg"], "cannot be read");
     rejected(&["--site-logo", "logo.bmp"], ".svg");
+}
+
+/// Each says what was expected, and what to do.
+#[test]
+fn mistakes_are_answered_with_what_to_write() {
+    rejected(
+        &["--public-url", "auth.example.com"],
+        "expected a URL with a scheme, such as https://auth.example.com",
+    );
+    rejected(&["--public-url", "localhost:8080"], "such as https://localhost:8080");
+    rejected(
+        &["--tokeninfo-url", "oauth2.googleapis.com/tokeninfo"],
+        "such as https://oauth2.googleapis.com/tokeninfo",
+    );
+    rejected(
+        &["--listen", "http://0.0.0.0:8080"],
+        "expected HOST:PORT such as 127.0.0.1:8080, without a scheme",
+    );
+    rejected(&["--listen", "8080"], "expected HOST:PORT such as 127.0.0.1:8080");
+    rejected(&["--listen", ":8080"], "127.0.0.1:8080, or 0.0.0.0:8080 for every address");
+    rejected(&["--listen", "::1:8080"], "expected an IPv6 address in brackets, such as [::1]:8080");
+    rejected(&["--listen", "[1]:80"], "expected HOST:PORT");
+    rejected(&["--listen", "localhost:65536"], "a port from 0 to 65535");
+    rejected(&["--listen", "unix:run/hallpass.sock"], "expected an absolute path after unix:");
+    rejected(&["--http-redirect", "80"], "expected HOST:PORT such as 127.0.0.1:80");
+    rejected(&["--http-redirect", ""], "expected HOST:PORT");
+    rejected(&["--metrics-listen", "http://127.0.0.1:9180/metrics"], "without a scheme or a path");
+    rejected(
+        &["--trusted-proxy", "caddy"],
+        "names are not looked up, so give the proxy's address or its network",
+    );
+    rejected(&["--allow-email", "*@example.org"], "with --allow-domain example.org");
+    rejected(&["--allow-email", "@example.org"], "with --allow-domain example.org");
+    rejected(&["--allow-domain", "ada@example.org"], "one account is let in with --allow-email");
+    rejected(
+        &["--client-id", "GOCSPX-hush"],
+        "a client secret was given as a client ID, and none is needed",
+    );
+    rejected(
+        &["--client-id", "\"GOCSPX-hush\""],
+        "a client secret was given as a client ID, and none is needed",
+    );
+    rejected(&["--site-logo", "/no/such/logo.svg"], "No such file");
+    assert!(
+        accepted(&["--listen", " 127.0.0.1:1 , [::1]:2,unix:/run/a b.sock"]).site_logo.is_none()
+    );
+}
+
+/// The program, which ends before it opens anything: it has no client ID.
+fn started(variables: &[(&str, &str)], flags: &[&str]) -> (Option<i32>, String) {
+    let arguments = [&["serve", "--listen", "127.0.0.1:0"], flags].concat();
+    let output = hallpass(&arguments).envs(variables.iter().copied()).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    let mut command = Options::command();
+    command.build();
+    let serve = command.find_subcommand("serve").unwrap();
+    let names: Vec<&str> = serve.get_arguments().filter_map(|it| it.get_env()?.to_str()).collect();
+    assert!(names.len() > 30);
+    for value in ["", " "] {
+        let variables: Vec<_> = names.iter().map(|name| (*name, value)).collect();
+        let (code, error) = started(&[&variables[..], &[("RUST_LOG", value)]].concat(), &[]);
+        assert_eq!(code, Some(1), "{error}");
+        assert!(error.contains("there is no client ID"), "{error}");
+    }
+    let output = hallpass(&["users", "list"]).env("HALLPASS_DATABASE", "").output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("there is no database at hallpass.db"), "{error}");
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    let named = |name, value, flags: &[&str], expected: &str| {
+        let (code, error) = started(&[(name, value)], flags);
+        assert_eq!(code, Some(2), "{error}");
+        assert!(error.contains(expected), "expected {expected:?} in {error}");
+        error
+    };
+    for value in ["\"true\"", "'true'", " \"true\" "] {
+        named(
+            "HALLPASS_ALLOW_ANYONE",
+            value,
+            &[],
+            "HALLPASS_ALLOW_ANYONE has quotes around its value",
+        );
+    }
+    named(
+        "HALLPASS_CLIENT_ID",
+        "\"1-a.apps.googleusercontent.com\"",
+        &[],
+        "HALLPASS_CLIENT_ID has quotes",
+    );
+    named("HALLPASS_ALLOW_ANYONE", "maybe", &[], "expected true or false");
+    let of = |name: &str| format!("the value is that of the environment variable {name}");
+    named("HALLPASS_ALLOW_ANYONE", "maybe", &[], &of("HALLPASS_ALLOW_ANYONE"));
+    named("HALLPASS_SESSION_IDLE", "3 fortnights", &[], &of("HALLPASS_SESSION_IDLE"));
+    named("HALLPASS_LOG_FORMAT", "xml", &[], &of("HALLPASS_LOG_FORMAT"));
+    named("HALLPASS_METRICS_LISTEN", "8080", &[], "expected HOST:PORT");
+    let error = named(
+        "HALLPASS_SESSION_IDLE",
+        "1h",
+        &["--session-idle", "soon"],
+        "'--session-idle <DURATION>'",
+    );
+    assert!(!error.contains("environment variable"), "{error}");
+}
+
+#[test]
+fn no_secret_is_needed_or_shown() {
+    for flags in [&["--client-secret", "GOCSPX-hush"][..], &["--client-secret=GOCSPX-hush"]] {
+        let (code, error) = started(&[], flags);
+        assert_eq!(code, Some(2));
+        assert_eq!(
+            error,
+            "hallpass: --client-secret is not needed: Hallpass works without a client secret; leave it out\n"
+        );
+    }
+    let key = "-----BEGIN PRIVATE KEY-----\nhush\n-----END PRIVATE KEY-----";
+    for flags in [&["--tls-key", key][..], &["--tls-cert", key]] {
+        let (code, error) = started(&[], flags);
+        assert!(
+            code == Some(2) && error.contains("take paths of PEM files") && !error.contains("hush"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn unknown_variables_are_named_with_the_nearest_setting() {
+    let warned = |name: &str, value: &str| {
+        let output = hallpass(&["users", "list"]).env(name, value).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        let warning = error.lines().find_map(|line| line.strip_prefix("hallpass: warning: "));
+        warning.map(str::to_owned)
+    };
+    let warns = |name: &str, expected: &str| {
+        assert_eq!(warned(name, "hush").as_deref(), Some(&*format!("{name} {expected}")));
+    };
+    warns("HALLPASS_ALLOW_EMAILS", "is not a setting; did you mean HALLPASS_ALLOW_EMAIL?");
+    warns("HALLPASS_ALLOWED_DOMAIN", "is not a setting; did you mean HALLPASS_ALLOW_DOMAIN?");
+    warns("HALLPASS_CLIENTID", "is not a setting; did you mean HALLPASS_CLIENT_ID?");
+    warns("HALLPASS_ZZZ", "is not a setting; `hallpass serve --help` lists them all");
+    warns("HALLPASS_CLIENT_SECRET", "is not needed: Hallpass works without a client secret");
+    // Those that Docker and Kubernetes make for a service of that name, and what is not set.
+    for name in [
+        "HALLPASS_SERVICE_HOST",
+        "HALLPASS_SERVICE_PORT",
+        "HALLPASS_SERVICE_PORT_HTTP",
+        "HALLPASS_PORT",
+        "HALLPASS_PORT_8080_TCP_ADDR",
+        "HALLPASS_METRICS_SERVICE_HOST",
+    ] {
+        assert_eq!(warned(name, "10.0.0.1"), None, "{name}");
+    }
+    assert_eq!(warned("HALLPASS_ALLOW_EMAILS", ""), None);
+    assert_eq!(warned("HALLPASS_LISTEN", "127.0.0.1:1"), None);
 }
 
 #[test]

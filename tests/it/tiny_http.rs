@@ -39,7 +39,7 @@ impl TestService {
     fn start() -> TestService {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        let sockets = Sockets { tcp: vec![socket], unix: Vec::new(), redirect: None };
+        let sockets = Sockets { tcp: vec![socket], ..Sockets::default() };
         let limits = Limits {
             connections_max: 10,
             descriptors: 1024,

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::refused;
 use crate::cli::output::report::Finding;
+use crate::cli::scheduled_backups::Backups;
+use crate::config::KeepingOptions;
 use crate::process::{free_bytes, is_writable};
 use crate::store::{Inspection, Soundness, StoreError};
 
@@ -79,6 +81,22 @@ pub fn file_mode(path: &Path) -> Option<Finding> {
         format!("{mode:04o} lets other users of this machine at names and e-mails"),
         format!("chmod 600 {}", path.display()),
     ))
+}
+
+/// The folder for backups, if there is to be one, can be used.
+pub fn backup_dir(keeping: &KeepingOptions) -> Option<Finding> {
+    const CHECK: &str = "backup-dir";
+    let folder = keeping.backup_dir.as_deref()?;
+    let name = folder.display();
+    Some(match Backups::require_folder(keeping) {
+        Err(why) => refused(CHECK, &why),
+        Ok(()) if !is_writable(folder) => Finding::warning(
+            CHECK,
+            format!("{name} cannot be written by this user, so there would be no backups"),
+            "give it to the user that the server runs as, and run doctor as that user",
+        ),
+        Ok(()) => Finding::ok(CHECK, name.to_string()),
+    })
 }
 
 /// The disk has room.

@@ -8,6 +8,8 @@ mod google;
 mod system;
 mod reachability;
 
+use url::Url;
+
 use crate::cli::output::report::{Finding, Report, Verdict};
 use crate::config::{self, DoctorOptions, ServeOptions, Settings};
 use crate::http::ListenAddress;
@@ -20,15 +22,10 @@ use crate::store;
 pub fn doctor(options: &DoctorOptions) -> Result<(), String> {
     let serve = &options.serve;
     let mut report = Report::new(options.json);
-    report.add(settings::client_ids(serve))?;
-    report.add(settings::who(serve))?;
     let public_url = config::public_url(serve, port(serve));
-    report.add(settings::public_url(serve, public_url.as_ref()))?;
-    if let Ok(url) = &public_url {
-        report.add(settings::cookie(serve, url))?;
-        report.add(settings::allowed_origins(serve, url))?;
+    for finding in of_settings(serve, public_url.as_ref()) {
+        report.add(finding)?;
     }
-    report.add(settings::trusted_proxies(serve))?;
     // What no check above or below looks at.
     let verifier = config::verifier(serve);
     let others = report.has_failed() || verifier.is_err();
@@ -39,6 +36,7 @@ pub fn doctor(options: &DoctorOptions) -> Result<(), String> {
     report.add(database::database(&serve.database))?;
     database::file_mode(&serve.database).map_or(Ok(()), |finding| report.add(finding))?;
     report.add(database::disk(&serve.database))?;
+    database::backup_dir(&serve.keeping).map_or(Ok(()), |finding| report.add(finding))?;
 
     match &verifier {
         Ok(verifier) => {
@@ -68,6 +66,43 @@ pub fn doctor(options: &DoctorOptions) -> Result<(), String> {
         0 => Ok(()),
         1 => Err("1 check failed".into()),
         _ => Err(format!("{failed} checks failed")),
+    }
+}
+
+/// What the settings alone tell.
+fn of_settings(serve: &ServeOptions, public_url: Result<&Url, &String>) -> Vec<Finding> {
+    let mut findings = vec![
+        settings::client_ids(serve),
+        settings::who(serve),
+        settings::public_url(serve, public_url),
+    ];
+    if let Ok(url) = public_url {
+        findings.extend([settings::cookie(serve, url), settings::allowed_origins(serve, url)]);
+    }
+    findings.push(settings::trusted_proxies(serve));
+    findings.extend(settings::environment());
+    findings
+}
+
+/// Logs what `doctor` would find wrong without the network, for a server that starts.
+pub fn warn(serve: &ServeOptions, public_url: &Url) {
+    let mut findings = of_settings(serve, Ok(public_url));
+    findings.extend(database::file_mode(&serve.database));
+    findings.extend(database::backup_dir(&serve.keeping));
+    findings.extend([database::disk(&serve.database), system::descriptors(serve)]);
+    findings.extend(system::certificate(serve, public_url));
+    log_all(findings);
+}
+
+/// The same for the environment alone.
+pub fn warn_of_environment() {
+    log_all(settings::environment());
+}
+
+fn log_all(findings: impl IntoIterator<Item = Finding>) {
+    for finding in findings.into_iter().filter(|finding| finding.verdict != Verdict::Ok) {
+        let advice = finding.advice.as_deref().unwrap_or_default();
+        log::warn!("{}: {}; {advice}", finding.check, finding.detail);
     }
 }
 

@@ -3,36 +3,26 @@
 //! What a server answers at /auth/me names its database on its machine, so what comes back over the public URL tells
 //! whether it was this one's. That path, as proxies let through what is under /auth/, and maybe nothing else.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::sync::mpsc;
-use std::thread;
 use std::time::Instant;
 
 use url::Url;
 
-use crate::cli::health::{Answer, PATIENCE, Silence, ask};
+use crate::cli::health::{Answer, Silence, ask, ask_listener};
 use crate::cli::output::report::Finding;
 use crate::config::ServeOptions;
-use crate::http::ListenAddress;
 use crate::token::random_name;
-use crate::web::INSTANCE_HEADER;
-
-/// The head of our answer is shorter.
-const ANSWER_BYTES_MAX: u64 = 16 * 1024;
 
 /// Who answers where the server is to listen; and whether that is a server on this database.
 pub fn server(serve: &ServeOptions, instance: Option<&str>) -> (Finding, bool) {
     const CHECK: &str = "server";
     let mut silent = Vec::new();
-    for address in &serve.listen {
-        let (name, answer) = match address {
-            ListenAddress::Tcp(address) if address.ends_with(":0") => continue,
-            ListenAddress::Tcp(address) => {
-                (address.clone(), over_tcp(address, serve.tls_cert.is_some()))
-            }
-            ListenAddress::Unix(path) => (format!("unix:{}", path.display()), over_unix(path)),
+    for address in serve.listen.iter().filter(|address| !address.is_any_port()) {
+        let name = address.to_string();
+        // Nothing if nobody answers; otherwise which Hallpass does, if it is one.
+        let answer = match ask_listener(address, serve.tls_cert.is_some(), "/auth/me") {
+            Ok(answer) => Some(answer.instance),
+            Err(Silence::Untrusted) => Some(None),
+            Err(Silence::Other(_)) => None,
         };
         match answer {
             None => silent.push(name),
@@ -119,39 +109,4 @@ pub fn public_url(url: &Url, instance: Option<&str>, is_running: bool) -> Findin
             )
         }
     }
-}
-
-/// Nothing if nobody answers; otherwise which Hallpass does, if it is one.
-fn over_tcp(address: &str, is_tls: bool) -> Option<Option<String>> {
-    let scheme = if is_tls { "https" } else { "http" };
-    // What is bound to every address is reached at loopback.
-    let address = address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
-    match ask(&format!("{scheme}://{address}/auth/me"), false) {
-        Ok(answer) => Some(answer.instance),
-        Err(Silence::Untrusted) => Some(None),
-        Err(Silence::Other(_)) => None,
-    }
-}
-
-/// The same at a Unix socket, where the kernel itself may keep us waiting.
-fn over_unix(path: &Path) -> Option<Option<String>> {
-    let (sender, receiver) = mpsc::channel();
-    let path = path.to_owned();
-    thread::spawn(move || sender.send(ask_unix(&path)));
-    // Somebody is there who keeps silent.
-    receiver.recv_timeout(PATIENCE).unwrap_or(Some(None))
-}
-
-fn ask_unix(path: &Path) -> Option<Option<String>> {
-    let mut socket = UnixStream::connect(path).ok()?;
-    let mut head = String::new();
-    let asked = socket
-        .write_all(b"GET /auth/me HTTP/1.0\r\nHost: doctor\r\n\r\n")
-        .and_then(|()| socket.take(ANSWER_BYTES_MAX).read_to_string(&mut head));
-    // Whoever accepts is there, whatever comes then.
-    let value = |line: &str| {
-        let (name, value) = line.split_once(": ")?;
-        name.eq_ignore_ascii_case(INSTANCE_HEADER).then(|| value.to_owned())
-    };
-    Some(asked.ok().and_then(|_| head.lines().find_map(value)))
 }

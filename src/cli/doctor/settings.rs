@@ -5,32 +5,31 @@ use url::{Host, Url};
 use super::refused;
 use crate::cli::output::report::Finding;
 use crate::config::{self, ServeOptions};
-use crate::google::Policy;
+use crate::google::{AllowList, Policy};
 use crate::http::ListenAddress;
+use crate::logging;
 
 /// What every client ID of Google's ends with.
 const CLIENT_ID_SUFFIX: &str = ".apps.googleusercontent.com";
-/// What every client secret of Google's begins with.
-const CLIENT_SECRET_PREFIX: &str = "GOCSPX-";
+/// Mail services whose addresses no Google account is the authority for.
+const OTHERS_MAIL: [&str; 8] = [
+    "outlook.com",
+    "hotmail.com",
+    "live.com",
+    "yahoo.com",
+    "icloud.com",
+    "proton.me",
+    "gmx.de",
+    "web.de",
+];
 
 /// Client ids have the shape of Google's.
 pub fn client_ids(serve: &ServeOptions) -> Finding {
     const CHECK: &str = "client-id";
     const ADVICE: &str = "copy the client ID from https://console.cloud.google.com/auth/clients: \
         NUMBER-LETTERS.apps.googleusercontent.com";
-    if serve.client_id.is_empty() {
-        return Finding::failure(
-            CHECK,
-            "there is none, so that no token can be for this server",
-            ADVICE,
-        );
-    }
-    if serve.client_id.iter().any(|id| id.starts_with(CLIENT_SECRET_PREFIX)) {
-        return Finding::failure(
-            CHECK,
-            "a client secret stands in its place; Hallpass needs none",
-            ADVICE,
-        );
+    if let Err(why) = config::client_ids(&serve.client_id) {
+        return refused(CHECK, &why);
     }
     let odd: Vec<&str> =
         serve.client_id.iter().map(String::as_str).filter(|id| !is_client_id(id)).collect();
@@ -70,18 +69,87 @@ pub fn who(serve: &ServeOptions) -> Finding {
             "anyone with a Google account",
             "if that is not meant, name them with --allow-domain or --allow-email in place of --allow-anyone",
         ),
-        Ok(Policy::Listed(list)) => {
-            if list.domains.iter().any(|domain| domain.eq_ignore_ascii_case("gmail.com")) {
-                return Finding::failure(
-                    CHECK,
-                    "--allow-domain gmail.com lets in nobody: only Workspace accounts have a domain",
-                    "name the accounts with --allow-email",
-                );
-            }
-            let domains = list.domains.iter().map(|domain| format!("accounts of {domain}"));
-            Finding::ok(CHECK, domains.chain(list.emails.clone()).collect::<Vec<_>>().join(", "))
+        Ok(Policy::Listed(list)) => listed(serve, &list),
+    }
+}
+
+fn listed(serve: &ServeOptions, list: &AllowList) -> Finding {
+    const CHECK: &str = "who-may-sign-in";
+    if list.domains.iter().any(|domain| is_gmail(domain)) {
+        return Finding::failure(
+            CHECK,
+            "--allow-domain gmail.com lets in nobody: only Workspace accounts have a domain",
+            "name the accounts with --allow-email",
+        );
+    }
+    if let Some(domain) = list.domains.iter().find(|domain| !domain.contains('.')) {
+        return Finding::warning(
+            CHECK,
+            format!("--allow-domain {domain} lets in nobody: no Workspace domain is a single word"),
+            format!("write the whole domain, such as {domain}.com"),
+        );
+    }
+    for email in &list.emails {
+        if let Some((why, advice)) = never_matches(email) {
+            return Finding::warning(CHECK, format!("{email} lets in nobody: {why}"), advice);
         }
     }
+    let is_let_in = |admin: &&String| {
+        let domain = admin.rsplit_once('@').map(|(_, domain)| domain).unwrap_or_default();
+        let has = |list: &[String], text: &str| list.iter().any(|it| it.eq_ignore_ascii_case(text));
+        has(&list.emails, admin) || has(&list.domains, domain)
+    };
+    if let Some(admin) = serve.admin_email.iter().find(|admin| !is_let_in(admin)) {
+        return Finding::warning(
+            CHECK,
+            format!(
+                "the admin {admin} is not let in: neither --allow-email nor --allow-domain names them"
+            ),
+            format!("add --allow-email {admin}"),
+        );
+    }
+    let domains = list.domains.iter().map(|domain| format!("accounts of {domain}"));
+    let emails = list.emails.iter().map(|email| match email.rsplit_once('@') {
+        Some((local, domain)) if is_gmail(domain) && local.contains('.') => {
+            format!("{email} (if Google writes it with these dots)")
+        }
+        Some((_, domain)) if !is_gmail(domain) => format!("{email} (as a Workspace account)"),
+        _ => email.clone(),
+    });
+    Finding::ok(CHECK, domains.chain(emails).collect::<Vec<_>>().join(", "))
+}
+
+/// Why no account can match that e-mail, and what to do.
+fn never_matches(email: &str) -> Option<(&'static str, String)> {
+    let (local, domain) = email.rsplit_once('@')?;
+    if domain.eq_ignore_ascii_case("googlemail.com") {
+        return Some((
+            "Google is the authority for gmail.com addresses only",
+            format!("write it as Google does, such as {local}@gmail.com"),
+        ));
+    }
+    if is_gmail(domain) && local.contains('+') {
+        return Some((
+            "Google tells addresses without a plus sign and what follows it",
+            format!("write {}@gmail.com", local.split('+').next().unwrap_or_default()),
+        ));
+    }
+    if !domain.contains('.') {
+        return Some((
+            "its domain is not whole",
+            format!("write the whole address, such as {email}.com"),
+        ));
+    }
+    OTHERS_MAIL.iter().any(|other| domain.eq_ignore_ascii_case(other)).then(|| {
+        (
+            "Google is the authority for gmail.com addresses and Workspace accounts only",
+            "name an address at gmail.com, or one of a Workspace account".to_owned(),
+        )
+    })
+}
+
+fn is_gmail(domain: &str) -> bool {
+    domain.eq_ignore_ascii_case("gmail.com")
 }
 
 /// Browsers and Google take the public URL.
@@ -164,15 +232,13 @@ pub fn allowed_origins(serve: &ServeOptions, public_url: &Url) -> Finding {
     )
 }
 
-/// Scheme and the last two labels are the same. Where people register under two labels (co.uk) this sees one site too
-/// many; the list that tells is longer than the rest of this program.
+/// Same scheme, and the same registered domain, as browsers have it.
 fn is_same_site(one: &Url, other: &Url) -> bool {
-    let labels = |url: &Url| match url.host() {
-        Some(Host::Domain(name)) => name.rsplit('.').map(str::to_owned).take(2).collect(),
-        Some(address) => vec![address.to_string()],
-        None => Vec::new(),
+    let site = |url: &Url| match url.host() {
+        Some(Host::Domain(name)) => config::registrable_domain(name).unwrap_or(name).to_owned(),
+        address => address.map(|address| address.to_string()).unwrap_or_default(),
     };
-    one.scheme() == other.scheme() && labels(one) == labels(other)
+    one.scheme() == other.scheme() && site(one) == site(other)
 }
 
 /// Whoever is trusted to say who the client is.
@@ -199,6 +265,14 @@ pub fn trusted_proxies(serve: &ServeOptions) -> Finding {
         );
     }
     Finding::ok(CHECK, serve.trusted_proxy.join(", "))
+}
+
+/// What the environment has that looks like a setting and is not understood; nothing if there is none.
+pub fn environment() -> Option<Finding> {
+    let mut odd = config::unknown_variables();
+    odd.extend(logging::misunderstanding());
+    (!odd.is_empty())
+        .then(|| Finding::warning("environment", odd.join("; "), "correct or remove the variable"))
 }
 
 /// Whether nobody else is on the way to it.

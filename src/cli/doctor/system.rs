@@ -4,10 +4,10 @@ use url::Url;
 
 use crate::cli::output::report::Finding;
 use crate::cli::output::time::{local, span};
-use crate::cli::serve::DESCRIPTORS_BESIDE_CONNECTIONS;
+use crate::cli::serve::{DESCRIPTORS_BESIDE_CONNECTIONS, tls_files};
 use crate::clock;
 use crate::config::ServeOptions;
-use crate::http::door::{Capacity, TlsFiles};
+use crate::http::door::Capacity;
 use crate::process;
 
 /// Those who renew certificates by themselves do it about a month before.
@@ -45,7 +45,7 @@ pub fn descriptors(serve: &ServeOptions) -> Finding {
 pub fn certificate(serve: &ServeOptions, public_url: &Url) -> Option<Finding> {
     const CHECK: &str = "certificate";
     const RENEW: &str = "renew it; the server takes up the new files by itself";
-    let files = TlsFiles { certificate: serve.tls_cert.clone()?, key: serve.tls_key.clone()? };
+    let files = tls_files(serve)?;
     let host = public_url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let identity = match files.load() {
         Ok(identity) => identity,

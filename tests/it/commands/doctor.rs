@@ -195,7 +195,9 @@ fn client_ids() {
     );
     let output = hallpass(&["doctor", "--tokeninfo-url", &doctor.google.url()]).output().unwrap();
     assert!(
-        String::from_utf8(output.stdout).unwrap().starts_with("failure\tclient-id\tthere is none")
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .starts_with("failure\tclient-id\tthere is no client ID")
     );
 }
 
@@ -210,6 +212,26 @@ fn who_may_sign_in() {
         who(&["--allow-email", "ada@gmail.com"]),
         ("ok".to_owned(), "ada@gmail.com; ".to_owned())
     );
+    let says = |flags: &[&str], verdict: &str, text: &str| {
+        let (found, said) = who(flags);
+        assert_eq!(found, verdict, "{said}");
+        assert!(said.contains(text), "{said}");
+    };
+    let email = |email, verdict, text| says(&["--allow-email", email], verdict, text);
+    email("ada.l@gmail.com", "ok", "ada.l@gmail.com (if Google writes it with these dots)");
+    email("ada@example.com", "ok", "ada@example.com (as a Workspace account)");
+    email("ada@GoogleMail.com", "warning", "such as ada@gmail.com");
+    email("ada+home@gmail.com", "warning", "write ada@gmail.com");
+    email("bob@gmail", "warning", "write the whole address, such as bob@gmail.com");
+    email("bob@outlook.com", "warning", "for gmail.com addresses and Workspace accounts only");
+    says(&["--allow-domain", "example"], "warning", "such as example.com");
+    let admin = |admin: &str, verdict, text| {
+        let list = ["--allow-domain", "example.com", "--allow-email", "Bob@gmail.com"];
+        says(&[&list[..], &["--admin-email", admin]].concat(), verdict, text);
+    };
+    admin("bob@gmail.com", "ok", "");
+    admin("ada@Example.com", "ok", "");
+    admin("eve@gmail.com", "warning", "the admin eve@gmail.com is not let in");
 }
 
 #[test]
@@ -237,6 +259,18 @@ fn public_url_and_what_follows_from_it() {
         "cookie",
         "failure",
         "must be the host of --public-url or above it",
+    );
+    doctor.says(
+        &["--public-url", "https://a.example.co.uk", "--cookie-domain", "co.uk"],
+        "cookie",
+        "failure",
+        "such as example.co.uk",
+    );
+    doctor.says(
+        &["--public-url", "https://a.co.uk", "--allow-origin", "https://b.co.uk"],
+        "allow-origin",
+        "warning",
+        "another site",
     );
     more(
         &["--allow-origin", "https://app.example.invalid:8443"],
@@ -346,7 +380,8 @@ fn the_keys_are_looked_at_where_they_are_used() {
         doctor.findings(&["--allow-domain", "example.com", "--verify", way, "--keys-url", &url])
     };
 
-    publish(0);
+    // Ahead by less than the tolerance, so that the answer has no age on a slow machine.
+    publish(5);
     assert!(!checks("tokeninfo").contains_key("keys") && certs.calls().is_empty());
     let asked = doctor.google.calls().len();
     away(&doctor.google);
@@ -427,6 +462,16 @@ fn proxies_are_named_without_their_password() {
         ),
         "{said}"
     );
+}
+
+#[test]
+fn the_folder_of_backups() {
+    let doctor = DoctorTest::open();
+    let folder = doctor.folder.path().to_str().unwrap();
+    assert!(!doctor.findings(&["--allow-domain", "example.com"]).contains_key("backup-dir"));
+    doctor.says(&["--backup-dir", folder], "backup-dir", "ok", folder);
+    let none = format!("{folder}/none");
+    doctor.says(&["--backup-dir", &none], "backup-dir", "failure", "there is no folder at");
 }
 
 #[test]

@@ -1,0 +1,58 @@
+//! What single values of flags and variables look like.
+
+use std::time::Duration;
+
+use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
+use url::Url;
+
+/// An item of a list: white space around it does not count, and it must not be empty.
+pub(super) fn list_item() -> impl TypedValueParser<Value = String> {
+    NonEmptyStringValueParser::new().try_map(|item| match item.trim() {
+        "" => Err("expected no empty value in a list"),
+        item => Ok(item.to_owned()),
+    })
+}
+
+/// Permissions as chmod(1) writes them.
+pub(super) fn file_mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err("expected permissions in octal, such as 0660".into()),
+    }
+}
+
+/// A duration as people write it: 90s, 12h, 30d. At least a millisecond, at most ten years.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() && duration <= LONGEST => Ok(duration),
+        Ok(_) => Err("expected more than zero and at most ten years".into()),
+        Err(error) => Err(format!("expected a duration such as 90s, 12h or 30d: {error}")),
+    }
+}
+
+/// Yes or no, as people write it.
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
+        "false" | "f" | "no" | "n" | "off" | "0" => Ok(false),
+        _ => Err("expected true or false".into()),
+    }
+}
+
+/// An absolute address.
+pub(super) fn url(text: &str) -> Result<Url, String> {
+    let text = text.trim();
+    match Url::parse(text) {
+        Ok(url) if url.has_host() => Ok(url),
+        Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
+            Err(format!("expected a URL with a scheme, such as https://{}", without_scheme(text)))
+        }
+        Err(error) => Err(format!("expected a URL such as https://auth.example.com: {error}")),
+    }
+}
+
+fn without_scheme(text: &str) -> &str {
+    let rest = text.trim_start_matches(['/', ':']);
+    if rest.is_empty() || rest.contains([' ', '@', '?']) { "auth.example.com" } else { rest }
+}
