@@ -1,9 +1,10 @@
 // Caddy with the very files of deploy/caddy.
 
 import assert from 'node:assert/strict';
+import http2 from 'node:http2';
 import { it } from 'node:test';
 import { cases } from './cases.mjs';
-import { send } from './stack.mjs';
+import { idToken, send } from './stack.mjs';
 
 cases((stack, layout, ports) => stack.caddy(layout, ports), (here) => {
   it('strips whole families of names', async () => {
@@ -15,5 +16,23 @@ cases((stack, layout, ports) => stack.caddy(layout, ports), (here) => {
       { headers: [...here.PROGRAM, cookie, ...forged, ['X-Own', 'the app\'s']] });
     here.assertIdentity(answer, here.ADA);
     assert.ok(!answer.text.includes('mallory') && answer.text.includes('the app\'s'), answer.text);
+  });
+
+  it('passes on a sign-in over HTTP/2 that has no length', async () => {
+    const { layout, proxy } = here;
+    const session = http2.connect(`https://127.0.0.1:${proxy.port}`,
+      { servername: layout.auth, rejectUnauthorized: false });
+    const request = session.request({
+      ':method': 'POST', ':path': '/auth/signin', ':authority': layout.auth, 'content-type': 'application/json',
+    });
+    request.write('{"id_token":"');
+    request.write(idToken(here.ADA));
+    request.end('"}');
+    let [status, text] = [0, ''];
+    request.on('response', (headers) => (status = headers[':status'])).on('data', (data) => (text += data));
+    await new Promise((resolve, reject) => request.on('end', resolve).on('error', reject));
+    session.close();
+    assert.equal(status, 200, text);
+    assert.equal(JSON.parse(text).user.sub, here.ADA.sub);
   });
 });

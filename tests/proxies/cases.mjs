@@ -588,6 +588,23 @@ export function cases(start, extra = () => {}) {
         assert.deepEqual([page.status, page.headers.location], [403, undefined]);
         assert.ok(page.text.includes(EVE.email));
       });
+
+      it('takes a sign-in in chunks', async () => {
+        const answer = await send(port, layout.auth, '/auth/signin', {
+          method: 'POST', body: JSON.stringify({ id_token: idToken(ADA) }), chunked: true,
+          headers: [...PROGRAM, ['Content-Type', 'application/json']],
+        });
+        assert.equal(answer.status, 200, answer.text);
+      });
+
+      it('says what is too large for Hallpass, and does not call it an outage', async () => {
+        const long = 'x'.repeat(7_000);
+        const headers = [['Authorization', `Bearer ${long}`], ['User-Agent', long], cookieOf(await signIn(ADA))];
+        const answer = await refused(() => get(layout.app, `/${long}`, headers));
+        assert.equal(answer.status, 431, answer.text);
+        assert.equal(answer.json.error, 'headers_too_large');
+        assert.equal(answer.headers['retry-after'], undefined);
+      });
     });
   }
 }
