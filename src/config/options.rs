@@ -235,6 +235,11 @@ pub struct ServeOptions {
     )]
     pub keys_url: Url,
 
+    /// Trust only the certificate authorities in this file (PEM) for calls to Google, as behind a proxy that opens TLS
+    /// [default: SSL_CERT_FILE, otherwise the built-in ones]
+    #[arg(long, env = "HALLPASS_CA_FILE", value_name = "FILE", help_heading = "Asking Google")]
+    pub ca_file: Option<PathBuf>,
+
     /// Deadline of one exchange with Google, waiting and retry included
     #[arg(long, env = "HALLPASS_TOKENINFO_TIMEOUT", value_name = "DURATION", default_value = "5s",
         value_parser = duration, help_heading = "Asking Google")]

@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use url::{Host, Url};
 
 use super::{ServeOptions, VerifyOption};
-use crate::google::{AllowList, Policy, TokeninfoSettings, VerifierSettings, Verify};
+use crate::google::{AllowList, Authorities, Policy, TokeninfoSettings, VerifierSettings, Verify};
+use crate::process;
 
 /// A logo is a few KiB; it is kept in memory.
 const LOGO_BYTES_MAX: usize = 256 * 1024;
@@ -286,11 +287,23 @@ pub(crate) fn verifier(options: &ServeOptions) -> Result<VerifierSettings, Strin
         },
         tokeninfo: TokeninfoSettings {
             url: googles_url("--tokeninfo-url", &options.tokeninfo_url)?,
+            authorities: authorities(options.ca_file.as_deref())?,
             timeout: options.tokeninfo_timeout,
             concurrency: options.tokeninfo_concurrency.into(),
         },
         keys_url: googles_url("--keys-url", &options.keys_url)?,
     })
+}
+
+/// Without the flag, what programs with OpenSSL read.
+fn authorities(flag: Option<&Path>) -> Result<Option<Authorities>, String> {
+    let variable = || process::variable("SSL_CERT_FILE").filter(|path| !path.is_empty());
+    let (name, path) = match (flag, variable()) {
+        (Some(path), _) => ("--ca-file", path.to_owned()),
+        (None, Some(path)) => ("SSL_CERT_FILE", path.into()),
+        (None, None) => return Ok(None),
+    };
+    Authorities::read(&path).map(Some).map_err(|error| format!("{name} {error}"))
 }
 
 fn googles_url(flag: &str, url: &Url) -> Result<Url, String> {

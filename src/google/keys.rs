@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::client::Client;
+use super::client::{Authorities, Client};
 use super::freshness::fresh_seconds;
 use super::jwks::{KeySet, RsaKey};
 use crate::metrics::{Metrics, Reading};
@@ -74,6 +74,7 @@ impl Keys {
     /// process had, if it was from there.
     pub fn new(
         url: &Url,
+        authorities: Option<&Authorities>,
         timeout: Duration,
         saved: Option<PublishedKeys>,
         metrics: Arc<Metrics>,
@@ -88,7 +89,7 @@ impl Keys {
                 .ok()
         });
         Keys {
-            client: Client::new(url, NAME, CONNECTIONS),
+            client: Client::new(url, authorities, NAME, CONNECTIONS),
             url: url.to_string(),
             timeout,
             state: Mutex::new(State { current, ..State::default() }),
@@ -274,8 +275,13 @@ pub struct FetchedKeys {
 ///
 /// # Errors
 /// What is wrong, in one sentence.
-pub fn find_keys(url: &Url, now: i64, deadline: Instant) -> Result<FetchedKeys, String> {
-    ask(&Client::new(url, NAME, CONNECTIONS), now, deadline)
+pub fn find_keys(
+    url: &Url,
+    authorities: Option<&Authorities>,
+    now: i64,
+    deadline: Instant,
+) -> Result<FetchedKeys, String> {
+    ask(&Client::new(url, authorities, NAME, CONNECTIONS), now, deadline)
 }
 
 /// What errors call the endpoint.

@@ -13,7 +13,7 @@ mod identity;
 mod policy;
 pub mod demo;
 
-pub use client::proxy_for;
+pub use client::{Authorities, proxy_for, proxy_variables};
 pub use identity::{
     CLOCK_SKEW_SECONDS_MAX, Claimed, Expected, Finding, ISSUERS, Identity, Rejection,
 };

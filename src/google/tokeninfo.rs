@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use url::Url;
 
 use super::call_limiter::CallLimiter;
-use super::client::Client;
+use super::client::{Authorities, Client};
 use super::rejected_tokens::RejectedTokens;
 use super::verifier::Failure;
 use crate::clock;
@@ -25,6 +25,8 @@ const WAITING_PER_RUNNING: usize = 2;
 pub struct TokeninfoSettings {
     /// The endpoint, without a query.
     pub url: Url,
+    /// The authorities that may vouch for Google's hosts, that of the keys included, in place of the built-in ones.
+    pub authorities: Option<Authorities>,
     /// For one exchange from its beginning to its end: waiting for its turn, DNS, connect, TLS, body and retry.
     pub timeout: Duration,
     /// How many calls may be under way at once; twice as many more may wait.
@@ -57,7 +59,12 @@ impl Tokeninfo {
     /// A client with its pool of connections.
     pub fn new(settings: &TokeninfoSettings, metrics: Arc<Metrics>) -> Tokeninfo {
         Tokeninfo {
-            client: Client::new(&settings.url, "tokeninfo", settings.concurrency),
+            client: Client::new(
+                &settings.url,
+                settings.authorities.as_ref(),
+                "tokeninfo",
+                settings.concurrency,
+            ),
             limiter: CallLimiter::new(
                 settings.concurrency,
                 settings.concurrency * WAITING_PER_RUNNING,

@@ -132,7 +132,10 @@ impl Verifier {
         metrics: &Arc<Metrics>,
     ) -> Verifier {
         let timeout = settings.tokeninfo.timeout;
-        let keys = || Arc::new(Keys::new(&settings.keys_url, timeout, saved, metrics.clone()));
+        let keys = || {
+            let authorities = settings.tokeninfo.authorities.as_ref();
+            Arc::new(Keys::new(&settings.keys_url, authorities, timeout, saved, metrics.clone()))
+        };
         Verifier {
             tokeninfo: Tokeninfo::new(&settings.tokeninfo, metrics.clone()),
             keys: match settings.verify {

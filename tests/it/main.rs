@@ -11,6 +11,7 @@ mod signin;
 mod redirect_post;
 mod origins;
 mod tokeninfo;
+mod network;
 mod verify;
 mod sessions;
 mod session_cache;

@@ -10,10 +10,9 @@ use crate::cli::output::report::Finding;
 use crate::clock;
 use crate::google::{
     CLOCK_SKEW_SECONDS_MAX, Exchange, Failure, FetchedKeys, Tokeninfo, VerifierSettings, Verify,
-    find_keys, proxy_for,
+    find_keys, proxy_for, proxy_variables,
 };
 use crate::metrics::Metrics;
-use crate::process;
 use crate::token::IdToken;
 
 /// What is no token of Google's.
@@ -26,23 +25,11 @@ const HOSTS: [&str; 2] = ["oauth2.googleapis.com", "www.googleapis.com"];
 const CLOCK_SECONDS_TOLERATED: i64 = 30;
 /// Ahead by this, every token seems to have expired.
 const TOKEN_SECONDS: i64 = 60 * 60;
-/// The environment variables that ureq looks for, in its order.
-const PROXY_VARIABLES: [&str; 8] = [
-    "ALL_PROXY",
-    "all_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "HTTP_PROXY",
-    "http_proxy",
-    "NO_PROXY",
-    "no_proxy",
-];
 
 /// Which way calls to Google take.
 pub fn proxy(settings: &VerifierSettings) -> Finding {
     const CHECK: &str = "proxy";
-    let set: Vec<&str> =
-        PROXY_VARIABLES.into_iter().filter(|name| process::variable(name).is_some()).collect();
+    let set = proxy_variables();
     let url =
         if settings.verify == Verify::Keys { &settings.keys_url } else { &settings.tokeninfo.url };
     match (set.is_empty(), proxy_for(url)) {
@@ -61,13 +48,25 @@ pub fn proxy(settings: &VerifierSettings) -> Finding {
     }
 }
 
+/// Which authorities may vouch for Google's hosts, if not the built-in ones.
+pub fn authorities(settings: &VerifierSettings) -> Option<Finding> {
+    let count = settings.tokeninfo.authorities.as_ref()?.count();
+    let detail = format!("only {count} from --ca-file or SSL_CERT_FILE may vouch for Google");
+    Some(Finding::ok("authorities", detail))
+}
+
 /// Those that are asked answer as they should; the clock agrees with theirs; they are Google's.
 pub fn endpoints(settings: &VerifierSettings) -> Vec<Finding> {
     let VerifierSettings { verify, tokeninfo, keys_url } = settings;
     let mut findings = Vec::new();
     let keys = (*verify != Verify::Tokeninfo).then(|| {
         findings.extend(stranger("keys-url", keys_url));
-        let keys = find_keys(keys_url, clock::now(), Instant::now() + tokeninfo.timeout);
+        let keys = find_keys(
+            keys_url,
+            tokeninfo.authorities.as_ref(),
+            clock::now(),
+            Instant::now() + tokeninfo.timeout,
+        );
         findings.push(told_of_keys(settings, &keys));
         keys
     });

@@ -41,6 +41,9 @@ pub fn doctor(options: &DoctorOptions) -> Result<(), String> {
     match &verifier {
         Ok(verifier) => {
             report.add(google::proxy(verifier))?;
+            if let Some(finding) = google::authorities(verifier) {
+                report.add(finding)?;
+            }
             for finding in google::endpoints(verifier) {
                 report.add(finding)?;
             }

@@ -97,8 +97,9 @@ fn readiness_tells_of_the_keys_and_fails_only_where_there_is_nothing_else() {
 fn what_an_operator_can_be_told_before_it_serves() {
     let certs = Google::start();
     certs.always(answer("Cache-Control: max-age=7200\r\n", &jwk_set(&[SECOND.jwk(), FIRST.jwk()])));
-    let find =
-        || find_keys(&certs.url().parse().unwrap(), NOW, Instant::now() + Duration::from_secs(2));
+    let find = || {
+        find_keys(&certs.url().parse().unwrap(), None, NOW, Instant::now() + Duration::from_secs(2))
+    };
     let found = find().unwrap();
     assert_eq!(found.set.sizes(), [("first".to_owned(), 2048), ("second".to_owned(), 2048)]);
     assert_eq!(found.lifetime_seconds, 7200);

@@ -1,13 +1,28 @@
 //! GET from one of Google's endpoints: within a deadline, up to a size, and with errors that hold no URL.
 
+mod connector;
+mod proxy;
+mod authorities;
+
+use std::fmt;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
+use rustls::CertificateError;
 use ureq::Agent;
-use ureq::http::HeaderMap;
+use ureq::config::Config;
+use ureq::http::{HeaderMap, Uri};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    ConnectProxyConnector, Connector, NextTimeout, RustlsConnector, SocksConnector,
+};
 use url::Url;
 
+pub use authorities::Authorities;
+pub use proxy::{proxy_for, proxy_variables};
+
 use super::freshness::{delta_seconds, http_date};
+use connector::SideBySide;
 
 /// Longest wait that an answer may ask for.
 const RETRY_AFTER_SECONDS_MAX: u64 = 60 * 60;
@@ -21,6 +36,7 @@ pub struct Client {
     agent: Agent,
     url: String,
     name: &'static str,
+    is_proxied: bool,
 }
 
 /// What came back, whatever the status.
@@ -33,11 +49,17 @@ pub struct Answer {
 }
 
 impl Client {
-    /// A client that keeps up to so many connections. `name` is what errors call the endpoint. HTTPS_PROXY and NO_PROXY
-    /// count where it is https.
-    pub fn new(url: &Url, name: &'static str, connections: usize) -> Client {
-        let proxy = if url.scheme() == "https" { ureq::Proxy::try_from_env() } else { None };
-        let agent = Agent::config_builder()
+    /// A client that keeps up to so many connections. `name` is what errors call the endpoint. For https, the proxy of
+    /// the environment counts, and only those authorities if there are any.
+    pub fn new(
+        url: &Url,
+        authorities: Option<&Authorities>,
+        name: &'static str,
+        connections: usize,
+    ) -> Client {
+        let proxy = proxy::proxy(url);
+        let is_proxied = proxy.is_some();
+        let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -46,9 +68,16 @@ impl Client {
             .max_idle_age(IDLE_CONNECTION_AGE)
             .user_agent(concat!("hallpass/", env!("CARGO_PKG_VERSION")))
             .proxy(proxy)
-            .build()
-            .new_agent();
-        Client { agent, url: url.to_string(), name }
+            .tls_config(Authorities::tls_config(authorities))
+            .build();
+        // ureq's own chain, but for the third.
+        let connector =
+            ().chain(SocksConnector::default())
+                .chain(ConnectProxyConnector::default())
+                .chain(SideBySide::default())
+                .chain(RustlsConnector::default());
+        let agent = Agent::with_parts(config, connector, NamingResolver::default());
+        Client { agent, url: url.to_string(), name, is_proxied }
     }
 
     /// Asks once, with those query parameters, and is done by the deadline. Redirects are not followed.
@@ -81,10 +110,20 @@ impl Client {
     fn describe(&self, error: &ureq::Error) -> String {
         let kind = match error {
             ureq::Error::Timeout(_) => "took too long",
-            ureq::Error::HostNotFound => "has no address (DNS)",
+            ureq::Error::Other(other) if other.is::<DnsFailure>() => {
+                let whose = if self.is_proxied { "the proxy of " } else { "" };
+                return format!("the host name of {whose}{} is not resolved: {other}", self.name);
+            }
             // So ureq hands on what rustls finds wrong.
             ureq::Error::Io(io) if io.kind() == ErrorKind::InvalidData => {
-                "has no valid certificate, or TLS failed"
+                let cause = io.get_ref().and_then(|cause| cause.downcast_ref());
+                if let Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) =
+                    cause
+                {
+                    "has a certificate of an unknown authority (if a proxy opens TLS on the way, --ca-file takes its CA)"
+                } else {
+                    "has no valid certificate, or TLS failed"
+                }
             }
             ureq::Error::Io(io) => {
                 return format!("{} could not be reached: {}", self.name, io.kind());
@@ -100,6 +139,45 @@ impl Client {
         format!("{} {kind}", self.name)
     }
 }
+
+/// The system's resolver. Without it, its failures could not be told from those of a connection.
+#[derive(Debug, Default)]
+struct NamingResolver(DefaultResolver);
+
+/// Why a host name has no address, without the name.
+#[derive(Debug)]
+struct DnsFailure(String);
+
+impl Resolver for NamingResolver {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        self.0.resolve(uri, config, timeout).map_err(|error| {
+            let why = match error {
+                ureq::Error::Io(error) => {
+                    let text = error.to_string();
+                    let detail = text.strip_prefix("failed to lookup address information: ");
+                    detail.unwrap_or(&text).to_owned()
+                }
+                ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+                ureq::Error::HostNotFound => "it has no address".to_owned(),
+                other => return other,
+            };
+            ureq::Error::Other(Box::new(DnsFailure(why)))
+        })
+    }
+}
+
+impl fmt::Display for DnsFailure {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        write!(formatter, "{} (DNS)", self.0)
+    }
+}
+
+impl std::error::Error for DnsFailure {}
 
 impl Answer {
     /// The header fields of that name that are text, in their order.
@@ -119,11 +197,4 @@ impl Answer {
             .or_else(|| http_date(text).map(|at| at.saturating_sub(now).max(0).unsigned_abs()))?;
         Some(Duration::from_secs(seconds.min(RETRY_AFTER_SECONDS_MAX)))
     }
-}
-
-/// The proxy through which calls to that endpoint go, as `HOST:PORT` without credentials. The environment names it.
-pub fn proxy_for(endpoint: &Url) -> Option<String> {
-    let proxy = ureq::Proxy::try_from_env().filter(|_| endpoint.scheme() == "https")?;
-    let bypassed = endpoint.as_str().parse().is_ok_and(|uri| proxy.is_no_proxy(&uri));
-    (!bypassed).then(|| format!("{}:{}", proxy.host(), proxy.port()))
 }
