@@ -19,7 +19,7 @@ pub use identity::{
 };
 pub use jwks::KeySet;
 pub use keys::{FetchedKeys, Keys, find_keys};
-pub use policy::{AllowList, NOT_ON_THE_LIST, Policy};
+pub use policy::{AllowList, Policy};
 pub use tokeninfo::{Exchange, Tokeninfo, TokeninfoSettings};
 pub use verifier::{
     Decision, Failure, Question, Statement, VerifiedBy, Verifier, VerifierSettings, Verify,

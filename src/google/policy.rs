@@ -56,6 +56,25 @@ impl Policy {
         }
     }
 
+    /// What to tell somebody whom [`Policy::permits`] does not permit: the operator may have listed an address that
+    /// cannot match.
+    pub fn refusal(&self, profile: &Profile) -> &'static str {
+        let (Policy::Listed(list), Some(email)) = (self, &profile.email) else {
+            return NOT_ON_THE_LIST;
+        };
+        let has = |list: &[String], text: &str| list.iter().any(|it| it.eq_ignore_ascii_case(text));
+        let mailbox = gmail_mailbox(email);
+        if has(&list.emails, email) {
+            NO_AUTHORITY
+        } else if mailbox.is_some() && list.emails.iter().any(|it| gmail_mailbox(it) == mailbox) {
+            ANOTHER_SPELLING
+        } else if email.rsplit_once('@').is_some_and(|(_, domain)| has(&list.domains, domain)) {
+            NO_WORKSPACE
+        } else {
+            NOT_ON_THE_LIST
+        }
+    }
+
     /// Whether whom the claims speak of may sign in.
     ///
     /// # Errors
@@ -64,12 +83,23 @@ impl Policy {
         if claimed.is_service_account() {
             return Err("service accounts cannot sign in");
         }
-        if !self.permits(claimed) {
-            return Err(NOT_ON_THE_LIST);
-        }
-        Ok(())
+        if self.permits(claimed) { Ok(()) } else { Err(self.refusal(claimed)) }
     }
 }
 
-/// What somebody is told who is known but not permitted.
-pub const NOT_ON_THE_LIST: &str = "this account is not on the list of those who may sign in";
+const NOT_ON_THE_LIST: &str = "this account is not on the list of those who may sign in";
+const NO_AUTHORITY: &str = "this account is not on the list of those who may sign in: its address is, but Google is the \
+                            authority for gmail.com addresses and Workspace accounts only";
+const ANOTHER_SPELLING: &str = "this account is not on the list of those who may sign in: its address is, but not as Google \
+                                writes it; dots count, and so does gmail.com or googlemail.com";
+const NO_WORKSPACE: &str = "this account is not on the list of those who may sign in: the domain of its address is, but \
+                            this is not a Workspace account of that domain";
+
+/// Where Gmail delivers mail to an address: dots, a plus sign with what follows it, and case do not matter there, nor
+/// does which of the two domains.
+fn gmail_mailbox(email: &str) -> Option<String> {
+    let email = email.to_ascii_lowercase();
+    let (local, domain) = email.rsplit_once('@')?;
+    let local = local.split('+').next().unwrap_or_default();
+    matches!(domain, "gmail.com" | "googlemail.com").then(|| local.replace('.', ""))
+}

@@ -3,7 +3,6 @@
 use super::app::App;
 use super::session_cookie;
 use crate::error::Error;
-use crate::google::NOT_ON_THE_LIST;
 use crate::http::Request;
 use crate::store::{Authenticated, Refusal, SessionKind};
 use crate::token::{IdToken, SessionToken, TokenHash};
@@ -136,7 +135,8 @@ impl App {
             return Err(Error::denied_in_session(caller, Refusal::Blocked.description()));
         }
         if !self.settings.policy.permits(&caller.user.profile) {
-            return Err(Error::denied_in_session(caller, NOT_ON_THE_LIST));
+            let reason = self.settings.policy.refusal(&caller.user.profile);
+            return Err(Error::denied_in_session(caller, reason));
         }
         Ok(())
     }

@@ -54,6 +54,39 @@ fn emails_count_only_with_authority() {
     admits(&flags, json!({"email": null}), false);
 }
 
+/// The operator may have listed an address that cannot match; refusal and event say so.
+#[test]
+fn a_refusal_says_why_a_listed_address_does_not_match() {
+    let says = |flags: &[&str], claims: Value, end: &str| {
+        let test = TestApp::with(flags);
+        let response = test.send(post_token(&token(claims)));
+        refused(&response, 403, "access_denied");
+        let reason = format!("this account is not on the list of those who may sign in{end}");
+        assert_eq!(document(&response)["error_description"], reason);
+        assert_eq!(test.text("SELECT reason FROM events WHERE kind = 'refusal'"), Some(reason));
+    };
+    let email = |listed, email, end| {
+        says(&["--allow-email", listed], json!({"email": email, "email_verified": true}), end);
+    };
+    let authority = ": its address is, but Google is the authority for gmail.com addresses and Workspace accounts only";
+    let spelling = ": its address is, but not as Google writes it; dots count, and so does gmail.com or googlemail.com";
+    email("ada@googlemail.com", "ada@googlemail.com", authority);
+    email("Bob@example.com", "bob@Example.com", authority);
+    email("ada@googlemail.com", "ada@gmail.com", spelling);
+    email("ada@gmail.com", "ada@googlemail.com", spelling);
+    email("a.da@gmail.com", "ada@gmail.com", spelling);
+    email("ada@gmail.com", "A.D.A@gmail.com", spelling);
+    email("ada+home@gmail.com", "ada@gmail.com", spelling);
+    email("ada@gmail.com", "bob@gmail.com", "");
+    email("a.da@example.com", "ada@example.com", "");
+    says(
+        &["--allow-domain", "example.com"],
+        json!({"email": "ada@example.com", "email_verified": true}),
+        ": the domain of its address is, but this is not a Workspace account of that domain",
+    );
+    says(&["--allow-email", "ada@gmail.com"], json!({"email": null}), "");
+}
+
 #[test]
 fn either_list_suffices() {
     let flags = ["--allow-domain", "example.com", "--allow-email", "ada@gmail.com"];
