@@ -9,6 +9,7 @@ from wire import READ_BYTES, Failed, bound, request
 
 ENDLESS_SECONDS = 4
 ENDLESS_BYTES_MAX = 4 * 1024 * 1024
+CHUNKED = b"POST /auth/signin HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 BEGINNINGS = {
     "header": (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ", b"a" * 16384),
     "headers": (b"GET / HTTP/1.1\r\nHost: localhost\r\n", b"X: y\r\n" * 2000),
@@ -16,6 +17,9 @@ BEGINNINGS = {
     "method": (b"GET", b"A" * 16384),
     "empty lines": (b"\r\n", b"\r\n" * 8192),
     "body": (b"POST /auth/signin HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n", b"a" * 16384),
+    "chunks": (CHUNKED, b"1\r\na\r\n" * 3000),
+    "chunk size": (CHUNKED, b"0" * 16384),
+    "chunk extension": (CHUNKED + b"1;", b"a" * 16384),
 }
 
 CONNECTIONS = 50

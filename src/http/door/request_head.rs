@@ -1,7 +1,7 @@
 //! The head of a request: either it has exactly one meaning, or it is refused.
 //!
 //! What goes inside is written anew from what was understood here, so that whoever parses it next cannot read anything
-//! else into it. The rules are those of RFC 9112, without every leniency it permits.
+//! else into it. The rules are those of RFC 9112: the leniency it asks for, and none that it only permits.
 
 use std::mem::MaybeUninit;
 
