@@ -4,6 +4,7 @@
 //! commit and waits for no one, and a commit by any process on the file is seen by the next read.
 
 mod open;
+mod open_files;
 mod writer;
 mod readers;
 mod read_only;
@@ -45,6 +46,7 @@ pub use stats::{Day, Seen};
 pub use users::{NewSession, Refusal, SignIn, SignedIn, User};
 
 use last_seen::LastSeen;
+use open_files::OpenFiles;
 use readers::Readers;
 use refusals::Refusals;
 use session_cache::Known;
@@ -61,6 +63,7 @@ pub struct Store {
     readers: Readers,
     /// Apart, so that no check waits for a search.
     searchers: Readers,
+    files: Arc<OpenFiles>,
     touches: Arc<LastSeen>,
     refusals: Arc<Refusals>,
     /// Last, as its [`pulse::WalIndex`] wants.
@@ -78,11 +81,13 @@ impl Store {
     /// One sentence for the operator: it is damaged, newer than this program, read-only, or not Hallpass's.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         let connection = open::writing(path)?;
-        let known = Known::new(connection.path().map(Path::new).unwrap_or(path));
+        let real_path = connection.path().map(Path::new).unwrap_or(path);
+        let (known, files) = (Known::new(real_path), Arc::new(OpenFiles::of(path, real_path)));
         Ok(Store {
-            writer: Writer::start(connection),
-            readers: Readers::new(path.to_owned(), READERS_MAX),
-            searchers: Readers::new(path.to_owned(), SEARCHERS_MAX),
+            writer: Writer::start(connection, files.clone()),
+            readers: Readers::new(path.to_owned(), READERS_MAX, files.clone()),
+            searchers: Readers::new(path.to_owned(), SEARCHERS_MAX, files.clone()),
+            files,
             touches: Arc::default(),
             refusals: Arc::default(),
             known,
@@ -110,6 +115,7 @@ impl Store {
             writer: Writer::none(),
             readers: Readers::read_only(path.to_owned()),
             searchers: Readers::read_only(path.to_owned()),
+            files: Arc::default(),
             touches: Arc::default(),
             refusals: Arc::default(),
             known: Known::new(path),
@@ -121,11 +127,12 @@ impl Store {
         instance(self.readers.path()).unwrap_or_default()
     }
 
-    /// Whether the database can be read.
+    /// Whether the database is in its place and can be read.
     ///
     /// # Errors
-    /// If it cannot.
+    /// If it is not, or cannot.
     pub fn ping(&self) -> Result<(), StoreError> {
+        self.files.require_unchanged()?;
         self.readers
             .read(|db| db.query_row("SELECT count(*) FROM users WHERE sub = ''", [], |_| Ok(())))
     }

@@ -1,10 +1,11 @@
 //! Connections that read.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use rusqlite::Connection;
 
+use super::open_files::OpenFiles;
 use super::read_only::Reading;
 use super::{StoreError, open};
 
@@ -12,9 +13,14 @@ use super::{StoreError, open};
 pub struct Readers {
     path: PathBuf,
     /// `None` if each query has a connection of its own, which works where nothing can be written.
-    connections_max: Option<usize>,
+    pooling: Option<Pooling>,
     pool: Mutex<Pool>,
     returned: Condvar,
+}
+
+struct Pooling {
+    connections_max: usize,
+    files: Arc<OpenFiles>,
 }
 
 #[derive(Default)]
@@ -25,15 +31,15 @@ struct Pool {
 
 impl Readers {
     /// A pool of at most so many connections to the database at that path.
-    pub fn new(path: PathBuf, connections_max: usize) -> Readers {
+    pub fn new(path: PathBuf, connections_max: usize, files: Arc<OpenFiles>) -> Readers {
         let (pool, returned) = Default::default();
-        Readers { path, connections_max: Some(connections_max), pool, returned }
+        Readers { path, pooling: Some(Pooling { connections_max, files }), pool, returned }
     }
 
     /// For few queries, from wherever the database lies.
     pub fn read_only(path: PathBuf) -> Readers {
         let (pool, returned) = Default::default();
-        Readers { path, connections_max: None, pool, returned }
+        Readers { path, pooling: None, pool, returned }
     }
 
     /// Where the database is.
@@ -46,23 +52,26 @@ impl Readers {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let Some(connections_max) = self.connections_max else {
+        let Some(pooling) = &self.pooling else {
             return Reading::open(&self.path)?.read(query);
         };
-        let connection = self.take(connections_max)?;
+        let connection = self.take(pooling)?;
         let result = query(&connection);
         self.lock().idle.push(connection);
         self.returned.notify_one();
         Ok(result?)
     }
 
-    fn take(&self, connections_max: usize) -> rusqlite::Result<Connection> {
-        let all_busy = |pool: &mut Pool| pool.idle.is_empty() && pool.open >= connections_max;
+    fn take(&self, pooling: &Pooling) -> Result<Connection, StoreError> {
+        let all_busy =
+            |pool: &mut Pool| pool.idle.is_empty() && pool.open >= pooling.connections_max;
         let mut pool =
             self.returned.wait_while(self.lock(), all_busy).unwrap_or_else(PoisonError::into_inner);
         if let Some(connection) = pool.idle.pop() {
             return Ok(connection);
         }
+        // All connections must have the same file open.
+        pooling.files.require_unchanged()?;
         let connection = open::reading(&self.path)?;
         pool.open += 1;
         Ok(connection)

@@ -1,6 +1,7 @@
 //! The one thread that writes. Whatever waits in its queue shares one transaction, so that many sign-ins cost one
 //! sync of the disk, and each is answered only when that sync is done.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::StoreError;
+use super::open_files::OpenFiles;
 
 /// Work that may wait in the queue. Those who need an answer wait for room; the rest is dropped when it is full.
 const QUEUE_MAX: usize = 1024;
@@ -35,11 +37,11 @@ pub struct Writer {
 
 impl Writer {
     /// Starts the thread, which owns the connection from here on.
-    pub fn start(connection: Connection) -> Writer {
+    pub fn start(connection: Connection, files: Arc<OpenFiles>) -> Writer {
         let (queue, jobs) = sync_channel(QUEUE_MAX);
         let thread = thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || commit_all(&connection, &jobs))
+            .spawn(move || commit_all(&connection, &files, &jobs))
             .expect("a thread can be started before the server serves");
         Writer { queue: Some(queue), thread: Some(thread) }
     }
@@ -101,7 +103,7 @@ fn gone() -> StoreError {
     StoreError("database: nothing can be written".into())
 }
 
-fn commit_all(db: &Connection, jobs: &Receiver<Task>) {
+fn commit_all(db: &Connection, files: &OpenFiles, jobs: &Receiver<Task>) {
     while let Ok(first) = jobs.recv() {
         let mut batch = vec![first];
         let deadline = Instant::now() + COMPANY_PATIENCE;
@@ -113,9 +115,11 @@ fn commit_all(db: &Connection, jobs: &Receiver<Task>) {
             batch.push(task);
         }
         batch.extend(jobs.try_iter().take(BATCH_MAX - batch.len()));
-        let begun = execute(db, "BEGIN IMMEDIATE");
+        let begun = files
+            .require_unchanged()
+            .and_then(|()| execute(db, "BEGIN IMMEDIATE").map_err(StoreError::from));
         let replies: Vec<Reply> = batch.into_iter().map(|task| (task.job)(db)).collect();
-        let committed = begun.and_then(|()| execute(db, "COMMIT")).map_err(StoreError::from);
+        let committed = begun.and_then(|()| execute(db, "COMMIT").map_err(StoreError::from));
         if committed.is_err() && !db.is_autocommit() {
             // Nothing more can be done if this fails as well: the next BEGIN says so.
             let _ = execute(db, "ROLLBACK");

@@ -177,6 +177,32 @@ fn the_first_of_too_many_events_are_purged_whatever_their_age() {
 }
 
 #[test]
+fn a_file_removed_or_replaced_under_the_server_fails_sign_ins_and_readyz() {
+    for (file, replace, told) in [
+        ("hallpass.db", false, "hallpass.db was removed"),
+        ("hallpass.db", true, "hallpass.db was replaced"),
+        ("hallpass.db-wal", false, "hallpass.db-wal was removed"),
+        ("hallpass.db-shm", true, "hallpass.db-shm was replaced"),
+    ] {
+        let test = TestApp::open();
+        let session = test.session();
+        assert_eq!(test.send(get("/auth/check").bearer(&session)).status, 200);
+        let (file, away) = (test.folder.path().join(file), test.folder.path().join("away"));
+        fs::rename(&file, &away).unwrap();
+        if replace {
+            fs::copy(&away, &file).unwrap();
+        }
+        refused(&test.send(post_token(&token(json!({})))), 503, "temporarily_unavailable");
+        refused(&test.send(get("/readyz")), 503, "temporarily_unavailable");
+        let error = test.app.store().ping().unwrap_err().to_string();
+        assert!(error.contains(told), "{error}");
+        fs::rename(&away, &file).unwrap();
+        assert_eq!(test.send(get("/readyz")).status, 200, "it is in its place again");
+        assert_eq!(test.send(post_token(&token(json!({})))).status, 200);
+    }
+}
+
+#[test]
 fn sign_ins_at_once_are_all_recorded() {
     let test = TestApp::open();
     thread::scope(|scope| {

@@ -1,0 +1,49 @@
+//! Whether the files that SQLite has open are still those at their paths. Otherwise people would sign in to a file that
+//! nobody can open any more, and changes by other programs would go unnoticed.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+
+/// The database and the files beside it, as they were when they were opened.
+#[derive(Default)]
+pub struct OpenFiles(Vec<(PathBuf, FileId)>);
+
+/// Device and inode.
+type FileId = (u64, u64);
+
+impl OpenFiles {
+    /// Those of the database at `path`, which SQLite has open as `real_path`, without symbolic links.
+    pub fn of(path: &Path, real_path: &Path) -> OpenFiles {
+        let beside = |suffix| {
+            let mut beside = OsString::from(real_path);
+            beside.push(suffix);
+            PathBuf::from(beside)
+        };
+        let files = [path.to_owned(), beside("-wal"), beside("-shm")];
+        OpenFiles(files.into_iter().filter_map(|file| id(&file).map(|id| (file, id))).collect())
+    }
+
+    /// Succeeds as long as each file is in its place.
+    pub fn require_unchanged(&self) -> Result<(), StoreError> {
+        for (path, opened) in &self.0 {
+            let changed = match id(path) {
+                Some(id) if id == *opened => continue,
+                Some(_) => "replaced",
+                None => "removed",
+            };
+            return Err(StoreError(format!(
+                "database: {} was {changed} while the server had it open; put it back, or restart the server",
+                path.display()
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn id(path: &Path) -> Option<FileId> {
+    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
