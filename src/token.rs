@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::json::Fields;
@@ -16,6 +17,14 @@ const SESSION_PREFIX: &str = "hp_";
 const SESSION_BYTES: usize = 32;
 /// So many characters of base64url hold them.
 const SESSION_CHARACTERS: usize = 43;
+
+/// Base64url that takes any value of the last character's unused bits.
+const ANY_SPELLING: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone),
+);
 
 /// A Google ID token of possible shape: characters of base64url and dots, at most [`ID_TOKEN_BYTES_MAX`].
 #[derive(Clone, PartialEq, Eq)]
@@ -54,9 +63,29 @@ impl IdToken {
         &self.0
     }
 
-    /// The hash that stands for it at rest.
+    /// The hash of this very spelling, for memory.
     pub fn hash(&self) -> TokenHash {
         TokenHash::of(&self.0)
+    }
+
+    /// The hash that stands for it at rest: of `header.payload`, which Google has signed. One token has several
+    /// spellings, because the last character of a signature has bits that count for nothing. It proves nothing by
+    /// itself: [`IdToken::session_id`] tells whether the signature is the one that was verified.
+    pub fn signed_hash(&self) -> TokenHash {
+        TokenHash::of(self.signed_and_signature().0)
+    }
+
+    /// The public name of its session: a hash of what is signed and the signature, the same for all spellings.
+    pub fn session_id(&self) -> String {
+        let (signed, signature) = self.signed_and_signature();
+        let mut whole = format!("{signed}.").into_bytes();
+        whole.extend(ANY_SPELLING.decode(signature).unwrap_or_else(|_| signature.into()));
+        // Like a random name, it does not begin with a hyphen.
+        format!("i{}", &fingerprint(&whole)[1..])
+    }
+
+    fn signed_and_signature(&self) -> (&str, &str) {
+        self.0.rsplit_once('.').unwrap_or((&self.0, ""))
     }
 }
 
@@ -128,8 +157,8 @@ impl TokenHash {
 }
 
 /// A short name for a text that it does not reveal: 96 bits of its SHA-256 in base64url.
-pub fn fingerprint(text: &str) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+pub fn fingerprint(text: impl AsRef<[u8]>) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_ref());
     URL_SAFE_NO_PAD.encode(&digest.as_ref()[..12])
 }
 

@@ -204,7 +204,7 @@ fn remembered(path: &Path, claimed: &Claimed, token: &IdToken) -> Vec<Finding> {
             Refusal::TokenEnded => ("revocation", "this ID token was not ended"),
             Refusal::EmailHeld => ("pin", "no other account holds this e-mail"),
         };
-        match database.refuses(refusal, claimed, &token.hash()) {
+        match database.refuses(refusal, claimed, &token.signed_hash()) {
             Ok(false) => finding(check, Verdict::Ok, otherwise),
             Ok(true) => finding(check, Verdict::Failure, refusal.description()),
             Err(error) => finding(check, Verdict::Unknown, error.to_string()),

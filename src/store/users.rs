@@ -100,11 +100,7 @@ impl Refusal {
             Refusal::Blocked => {
                 exists("SELECT 1 FROM users WHERE sub = ?1 AND blocked_at IS NOT NULL", &[subject])
             }
-            Refusal::TokenEnded => exists(
-                "SELECT 1 FROM id_tokens WHERE token_sha256 = ?1 AND NOT EXISTS
-                    (SELECT 1 FROM sessions WHERE token_sha256 = ?1 AND ended_at IS NULL)",
-                &[id_token.as_bytes()],
-            ),
+            Refusal::TokenEnded => has_ended(db, id_token),
             Refusal::EmailHeld => exists(
                 "SELECT 1 FROM users WHERE pinned_email = ?1 AND sub <> ?2",
                 &[&pinned_email(profile), subject],
@@ -150,6 +146,14 @@ impl User {
 }
 
 impl Store {
+    /// Whether an ID token with that hash was presented as a bearer, and has ended before its time.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn has_ended(&self, id_token: &TokenHash) -> Result<bool, StoreError> {
+        self.readers.read(|db| has_ended(db, id_token))
+    }
+
     /// Records a user and establishes a session, or records a refusal: one transaction, on disk when this returns.
     ///
     /// # Errors
@@ -193,6 +197,12 @@ impl Store {
             Ok(Ok(SignedIn { user, session, new_user }))
         })
     }
+}
+
+fn has_ended(db: &Connection, id_token: &TokenHash) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM id_tokens WHERE token_sha256 = ?1 AND NOT EXISTS
+        (SELECT 1 FROM sessions WHERE token_sha256 = ?1 AND ended_at IS NULL)";
+    db.prepare_cached(sql)?.exists([id_token.as_bytes()])
 }
 
 fn refusal(db: &Connection, sign_in: &SignIn) -> rusqlite::Result<Option<Refusal>> {

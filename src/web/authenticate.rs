@@ -46,8 +46,18 @@ impl Credential {
     fn hashes(&self) -> Vec<TokenHash> {
         match self {
             Credential::Session(token) => token.iter().map(SessionToken::hash).collect(),
-            Credential::IdToken(token) => vec![token.hash()],
+            Credential::IdToken(token) => vec![token.signed_hash()],
             Credential::Cookies(tokens) => tokens.iter().map(SessionToken::hash).collect(),
+        }
+    }
+}
+
+impl Credential {
+    /// Whether it proves that session, which was found by its hash. The hash of an ID token leaves out the signature.
+    fn proves(&self, found: &Authenticated) -> bool {
+        match self {
+            Credential::IdToken(token) => found.session.id == token.session_id(),
+            Credential::Session(_) | Credential::Cookies(_) => true,
         }
     }
 }
@@ -61,14 +71,18 @@ impl App {
     pub(super) fn authenticate(&self, request: &Request, now: i64) -> Result<Authenticated, Error> {
         let credential = Credential::of(self, request);
         let hashes = credential.hashes();
-        let mut found = self.sessions(&hashes, now)?;
+        let mut found = self.sessions(&credential, now)?;
         if let Credential::IdToken(token) = &credential
             && found.iter().all(Option::is_none)
         {
+            if self.store.has_ended(&token.signed_hash())? {
+                return Err(Error::Unauthenticated);
+            }
             let outcome = self.exchange(token, request, now);
             self.count_signin(outcome.as_ref().err());
             outcome?;
-            found = self.sessions(&hashes, now)?;
+            // Google has just vouched for this signature.
+            found = self.store.sessions(&hashes, now, self.settings.session_idle)?;
         }
         let mut refusal = Error::Unauthenticated;
         for (token, caller) in hashes.iter().zip(found) {
@@ -92,7 +106,7 @@ impl App {
         request: &Request,
         now: i64,
     ) -> Result<Vec<Authenticated>, Error> {
-        let found = self.sessions(&Credential::of(self, request).hashes(), now)?;
+        let found = self.sessions(&Credential::of(self, request), now)?;
         Ok(found.into_iter().flatten().filter(|caller| self.is_live(caller, now)).collect())
     }
 
@@ -108,22 +122,27 @@ impl App {
     pub fn needs_exchange(&self, request: &Request, now: i64) -> bool {
         let token = request.bearers().find_map(IdToken::from_bearer);
         token.is_some_and(|token| {
-            !matches!(self.sessions(&[token.hash()], now).as_deref(), Ok([Some(_)]))
+            !matches!(self.sessions(&Credential::IdToken(token), now).as_deref(), Ok([Some(_)]))
         })
     }
 
     /// Whether it can be told without asking the database, or anybody else, who asks.
     pub fn knows_caller(&self, request: &Request, now: i64) -> bool {
-        let hashes = Credential::of(self, request).hashes();
-        self.store.known_sessions(&hashes, now, self.settings.session_idle).is_some()
+        let credential = Credential::of(self, request);
+        let known =
+            self.store.known_sessions(&credential.hashes(), now, self.settings.session_idle);
+        known.is_some_and(|known| known.iter().all(|found| credential.proves(found)))
     }
 
+    /// For each token of the credential the session that it proves, live or not.
     fn sessions(
         &self,
-        tokens: &[TokenHash],
+        credential: &Credential,
         now: i64,
     ) -> Result<Vec<Option<Authenticated>>, Error> {
-        Ok(self.store.sessions(tokens, now, self.settings.session_idle)?)
+        let found = self.store.sessions(&credential.hashes(), now, self.settings.session_idle)?;
+        let proved = |found: Option<Authenticated>| found.filter(|found| credential.proves(found));
+        Ok(found.into_iter().map(proved).collect())
     }
 
     fn is_live(&self, caller: &Authenticated, now: i64) -> bool {
@@ -131,6 +150,10 @@ impl App {
     }
 
     fn permit(&self, caller: &Authenticated) -> Result<(), Error> {
+        // A session that came from an app which is no longer accepted has ended; sign-in by another one helps.
+        if !self.settings.client_ids.contains(&caller.session.client_id) {
+            return Err(Error::Unauthenticated);
+        }
         if caller.user.blocked_at.is_some() {
             return Err(Error::denied_in_session(caller, Refusal::Blocked.description()));
         }
@@ -145,7 +168,8 @@ impl App {
     fn exchange(&self, token: &IdToken, request: &Request, now: i64) -> Result<(), Error> {
         self.signin_limiter.count(self.client_address(request).rate_limit_key())?;
         self.exchanges.share(token.hash(), || {
-            if self.sessions(&[token.hash()], now)?.iter().all(Option::is_none) {
+            let credential = Credential::IdToken(token.clone());
+            if self.sessions(&credential, now)?.iter().all(Option::is_none) {
                 self.sign_in(token, None, SessionKind::IdToken, request, now)?;
             }
             Ok(())

@@ -90,18 +90,22 @@ impl App {
             .inspect_err(|error| self.record_refusal(request, Some(&verified), error, now))?;
 
         let session_token = SessionToken::generate();
-        let (hash, expires_at) = match kind {
-            SessionKind::Session => (session_token.hash(), now + self.settings.session_lifetime),
-            SessionKind::IdToken => (token.hash(), identity.expires_at()),
+        let (hash, id, expires_at) = match kind {
+            SessionKind::Session => {
+                (session_token.hash(), random_name(), now + self.settings.session_lifetime)
+            }
+            SessionKind::IdToken => {
+                (token.signed_hash(), token.session_id(), identity.expires_at())
+            }
         };
         let sign_in = SignIn {
             profile: identity.profile().clone(),
             client_id: identity.audience().to_owned(),
             authorized_party: identity.authorized_party().map(str::to_owned),
-            id_token: token.hash(),
+            id_token: token.signed_hash(),
             verified_by: verified_by.as_str(),
             client: self.client(request),
-            session: NewSession { token: hash, kind, id: random_name(), expires_at },
+            session: NewSession { token: hash, kind, id, expires_at },
             sessions_max: self.settings.sessions_per_user,
         };
         match self.store.sign_in(sign_in, now)? {

@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
+use hallpass::http::Handler;
 use serde_json::json;
 
 use crate::google::{Answer, token_of};
@@ -69,7 +70,7 @@ fn it_ends_with_its_user_and_stays_ended_until_its_exp() {
         }
         assert!(test.app.store().delete_user(id.as_str().unwrap(), NOW).unwrap());
         let stays_ended = || {
-            refused(&test.send(get("/auth/me").bearer(&token)), 401, "invalid_token");
+            refused(&test.send(get("/auth/me").bearer(&token)), 401, "unauthenticated");
             refused(&test.send(post_token(&token)), 401, "invalid_token");
             assert_eq!(test.count("users"), 0);
         };
@@ -92,8 +93,75 @@ fn it_stays_ended_whatever_another_program_does_to_its_row() {
         let token = token(json!({}));
         assert_eq!(test.send(get("/auth/me").bearer(&token)).status, 200);
         test.other_process().execute_batch(gone).unwrap();
-        refused(&test.send(get("/auth/me").bearer(&token)), 401, "invalid_token");
+        refused(&test.send(get("/auth/me").bearer(&token)), 401, "unauthenticated");
+        assert_eq!(test.google.calls().len(), 1);
     }
+}
+
+/// A token and another spelling of it: a signature of one byte, whose second character has four bits that mean nothing.
+fn two_spellings() -> (String, String) {
+    let token = token(json!({}));
+    let signed = token.rsplit_once('.').unwrap().0;
+    (format!("{signed}.AA"), format!("{signed}.AP"))
+}
+
+#[test]
+fn another_spelling_is_the_same_token() {
+    let test = TestApp::open();
+    let (token, other) = two_spellings();
+    let me = |token: &str| document(&test.send(get("/auth/me").bearer(token)));
+    assert_eq!(me(&token)["session"], me(&other)["session"]);
+    assert_eq!(test.google.calls().len(), 1);
+    assert_eq!(test.send(request("POST", "/auth/signout").bearer(&other)).status, 204);
+    for spelling in [&token, &other] {
+        refused(&test.send(get("/auth/me").bearer(spelling)), 401, "unauthenticated");
+        refused(&test.send(post_token(spelling)), 401, "invalid_token");
+    }
+}
+
+#[test]
+fn its_row_is_found_by_what_is_signed() {
+    let test = TestApp::open();
+    let token = token(json!({}));
+    assert_eq!(test.send(get("/auth/me").bearer(&token)).status, 200);
+    let signed = token.rsplit_once('.').unwrap().0;
+    let hash: String = ring::digest::digest(&ring::digest::SHA256, signed.as_bytes())
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02X}"))
+        .collect();
+    for table in ["sessions", "id_tokens"] {
+        assert_eq!(
+            test.count(&format!("{table} WHERE hex(token_sha256) = '{hash}'")),
+            1,
+            "{table}"
+        );
+    }
+}
+
+#[test]
+fn another_signature_must_be_verified() {
+    let test = TestApp::open();
+    let token = token(json!({}));
+    let forged = format!("{}.BBBB", token.rsplit_once('.').unwrap().0);
+    let refuse = || test.google.next(Answer::Status(400, "", b"{}".to_vec()));
+    refuse();
+    refused(&test.send(get("/auth/me").bearer(&forged)), 401, "invalid_token");
+    assert_eq!(
+        test.send(get("/auth/me").bearer(&token)).status,
+        200,
+        "the true one is not refused with it"
+    );
+    for target in ["/auth/me", "/auth/check", "/auth/forward"] {
+        refused(&test.send(get(target).bearer(&forged)), 401, "invalid_token");
+        assert!(Handler::fast_path(&test.app, &get(target).bearer(&forged), NOW).is_none());
+    }
+    assert_eq!(test.send(request("POST", "/auth/signout").bearer(&forged)).status, 204);
+    assert_eq!(
+        test.send(get("/auth/me").bearer(&token)).status,
+        200,
+        "a forged one signs nobody out"
+    );
 }
 
 #[test]

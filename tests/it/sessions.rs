@@ -335,6 +335,28 @@ fn another_process_ends_blocks_and_deletes_at_once() {
 }
 
 #[test]
+fn sessions_of_a_removed_client_id_end_at_the_restart() {
+    const OTHER: &str = "2-other.apps.googleusercontent.com";
+    let test = TestApp::with(&["--allow-anyone", "--client-id", OTHER]);
+    let (kept, removed) = (test.session(), token(json!({"aud": OTHER, "azp": OTHER})));
+    let session = test.sign_in(json!({"aud": OTHER, "azp": OTHER}))["session"]["token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(test.send(get("/auth/check").bearer(&removed)).status, 200);
+    let test = test.restarted(&["--allow-anyone"]);
+    for target in ["/auth/me", "/auth/check", "/auth/forward", "/auth/sessions"] {
+        assert_eq!(test.send(get(target).bearer(&kept)).status, 200, "{target}");
+        for _ in 0..2 {
+            refused(&test.send(get(target).bearer(&session)), 401, "unauthenticated");
+            refused(&test.send(get(target).bearer(&removed)), 401, "unauthenticated");
+        }
+    }
+    assert_eq!(test.send(request("POST", "/auth/signout").bearer(&session)).status, 204);
+    assert_eq!(test.count("sessions WHERE ended_at IS NOT NULL"), 1);
+}
+
+#[test]
 fn neither_block_nor_policy_keep_anybody_from_leaving() {
     let test = TestApp::open();
     let session = test.session();

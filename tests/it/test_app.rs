@@ -33,8 +33,17 @@ impl TestApp {
 
     /// With those flags, and no limit of attempts unless they set one.
     pub fn with(flags: &[&str]) -> TestApp {
-        let google = Google::start();
-        let folder = tempfile::tempdir().unwrap();
+        TestApp::in_folder(tempfile::tempdir().unwrap(), Google::start(), flags)
+    }
+
+    /// The same with other flags, on the same database.
+    pub fn restarted(self, flags: &[&str]) -> TestApp {
+        let TestApp { app, google, folder } = self;
+        drop(app);
+        TestApp::in_folder(folder, google, flags)
+    }
+
+    fn in_folder(folder: TempDir, google: Google, flags: &[&str]) -> TestApp {
         let mut all = vec!["--client-id", CLIENT_ID, "--public-url", "https://auth.example.com"];
         if !flags.contains(&"--signin-burst") {
             all.extend(["--signin-burst", "0"]);
