@@ -146,8 +146,10 @@ fn every_metric_exists() {
     }
     let mut wrong = Vec::new();
     for document in documents() {
+        // Variables of nginx are not metrics.
+        let text = document.text.replace("$hallpass_", "$");
         for beginning in ["hallpass_", "process_"] {
-            for name in words(&document.text, beginning, |c| c.is_ascii_lowercase() || c == '_') {
+            for name in words(&text, beginning, |c| c.is_ascii_lowercase() || c == '_') {
                 if !metrics.contains(&format!("# TYPE {name} ")) {
                     wrong.push(format!("{}: {name}", document.name));
                 }
