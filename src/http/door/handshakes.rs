@@ -1,18 +1,20 @@
 //! Which TLS handshake is next.
 //!
 //! A handshake costs the server a signature, and the client who asks for it next to nothing. So each address has a rate
-//! of them, addresses take turns, and those who are connected already are served first.
+//! of them, the address that has had the fewest lately comes first, and those who are connected already come before all.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::event_loop::EventLoop;
-use crate::address::Network;
+use super::eviction::Group;
 
 /// Handshakes that one address may begin at once, as many as it may have connections, and then in a second.
 const BURST: u32 = 64;
-const PER_SECOND: u32 = 32;
+const PER_SECOND: u32 = 16;
+/// Handshakes in a second after which those that no limit binds, all together, come after others.
+const UNLIMITED_PER_SECOND: u32 = 1000;
 /// How far ahead of the rate a burst gets.
 const AHEAD_MAX: Duration =
     Duration::from_micros((BURST as u64 - 1) * 1_000_000 / PER_SECOND as u64);
@@ -22,14 +24,14 @@ const TURN: Duration = Duration::from_millis(2);
 /// The connections whose handshake can go on, and what their addresses have used of their rate.
 #[derive(Debug, Default)]
 pub struct Handshakes {
-    /// Up to when each network has used its rate; in the past, all of it is there again.
-    used_until: HashMap<Network, Instant>,
+    /// Up to when each group has used its rate; in the past, all of it is there again.
+    used_until: HashMap<Group, Instant>,
     /// One queue an IPv4 address or /48. Each is named in `ready` or in `limited`.
-    queues: HashMap<Option<Network>, VecDeque<Waiting>>,
-    /// Whose turn it is.
-    ready: VecDeque<Option<Network>>,
+    queues: HashMap<Group, VecDeque<Waiting>>,
+    /// Those that may have a turn, the one that has used the least first.
+    ready: BTreeSet<(Instant, Group)>,
     /// Those that have used their rate, and until when.
-    limited: BTreeSet<(Instant, Option<Network>)>,
+    limited: BTreeSet<(Instant, Group)>,
 }
 
 #[derive(Debug)]
@@ -42,10 +44,10 @@ struct Waiting {
 
 impl Handshakes {
     /// Puts a connection into the queue of its address, which is `None` if no limit binds it.
-    pub fn queue(&mut self, key: usize, address: Option<IpAddr>, begun: bool) {
+    pub fn queue(&mut self, key: usize, address: Option<IpAddr>, begun: bool, now: Instant) {
         let site = site(address);
         let queue = self.queues.entry(site).or_insert_with(|| {
-            self.ready.push_back(site);
+            self.ready.insert((used(&self.used_until, site, now), site));
             VecDeque::new()
         });
         queue.push_back(Waiting { key, address, begun });
@@ -64,29 +66,25 @@ impl Handshakes {
             && until <= now
         {
             self.limited.pop_first();
-            self.ready.push_back(site);
+            self.ready.insert((used(&self.used_until, site, now), site));
         }
-        while let Some(site) = self.ready.pop_front() {
+        while let Some((_, site)) = self.ready.pop_first() {
             let queue = self.queues.get_mut(&site).filter(|queue| !queue.is_empty());
             let Some(queue) = queue else {
                 self.queues.remove(&site);
                 continue;
             };
-            let mut allowed_at = None;
+            let mut allowed_at: Option<Instant> = None;
             let next = queue.iter().position(|waiting| {
-                let at = if waiting.begun {
-                    now
-                } else {
-                    allowed(&self.used_until, waiting.address, now)
-                };
-                allowed_at = Some(allowed_at.map_or(at, |earliest: Instant| earliest.min(at)));
+                let at = allowed(&self.used_until, waiting, now);
+                allowed_at = Some(allowed_at.map_or(at, |earliest| earliest.min(at)));
                 at <= now
             });
             if let Some(waiting) = next.and_then(|index| queue.remove(index)) {
-                self.ready.push_back(site);
                 if !waiting.begun {
                     self.count(waiting.address, now);
                 }
+                self.ready.insert((used(&self.used_until, site, now), site));
                 return Some(waiting.key);
             }
             self.limited.extend(allowed_at.map(|at| (at, site)));
@@ -100,35 +98,40 @@ impl Handshakes {
         if self.ready.is_empty() { limited } else { Some(now) }
     }
 
-    /// Forgets the networks that have their whole rate again.
+    /// Forgets the groups that have their whole rate again.
     pub fn tidy(&mut self, now: Instant) {
         self.used_until.retain(|_, until| *until > now);
     }
 
     fn count(&mut self, address: Option<IpAddr>, now: Instant) {
-        for network in address.into_iter().flat_map(Network::all_of) {
-            let until = self.used_until.entry(network).or_insert(now);
-            *until = (*until).max(now) + Duration::from_secs(1) / (PER_SECOND * network.multiple());
+        for group in Group::all_of(address) {
+            let per_second = match group {
+                Group::Unlimited => UNLIMITED_PER_SECOND,
+                Group::Network(network) => PER_SECOND * network.multiple(),
+            };
+            let until = used(&self.used_until, group, now) + Duration::from_secs(1) / per_second;
+            self.used_until.insert(group, until);
         }
     }
 }
 
-/// When a handshake of that address is within the rate of all its networks.
-fn allowed(
-    used_until: &HashMap<Network, Instant>,
-    address: Option<IpAddr>,
-    now: Instant,
-) -> Instant {
-    address
-        .into_iter()
-        .flat_map(Network::all_of)
-        .filter_map(|network| used_until.get(&network)?.checked_sub(AHEAD_MAX))
+fn used(used_until: &HashMap<Group, Instant>, group: Group, now: Instant) -> Instant {
+    used_until.get(&group).map_or(now, |until| now.max(*until))
+}
+
+/// When a handshake is within the rate of all its networks.
+fn allowed(used_until: &HashMap<Group, Instant>, waiting: &Waiting, now: Instant) -> Instant {
+    if waiting.begun || waiting.address.is_none() {
+        return now;
+    }
+    Group::all_of(waiting.address)
+        .filter_map(|group| used_until.get(&group)?.checked_sub(AHEAD_MAX))
         .fold(now, Instant::max)
 }
 
-/// Those who take turns: IPv4 addresses, and /48s of IPv6.
-fn site(address: Option<IpAddr>) -> Option<Network> {
-    address.and_then(|address| Network::all_of(address).last())
+/// Those who wait in one queue: an IPv4 address, or a /48 of IPv6.
+fn site(address: Option<IpAddr>) -> Group {
+    Group::all_of(address).last().unwrap_or(Group::Unlimited)
 }
 
 impl EventLoop {
@@ -137,7 +140,8 @@ impl EventLoop {
         let client = &mut self.clients[key];
         if !client.handshake_queued {
             client.handshake_queued = true;
-            self.handshakes.queue(key, client.limited_address, client.handshake_begun);
+            let (address, begun) = (client.limited_address, client.handshake_begun);
+            self.handshakes.queue(key, address, begun, self.now);
         }
     }
 
@@ -168,7 +172,7 @@ mod tests {
     fn turns(addresses: impl IntoIterator<Item = String>, after: Duration) -> usize {
         let (mut handshakes, start) = (Handshakes::default(), Instant::now());
         for (key, text) in addresses.into_iter().enumerate() {
-            handshakes.queue(key, address(&text), false);
+            handshakes.queue(key, address(&text), false, start);
         }
         let at_once = std::iter::from_fn(|| handshakes.next(start)).count();
         at_once + std::iter::from_fn(|| handshakes.next(start + after)).count()
@@ -183,38 +187,39 @@ mod tests {
 
     #[test]
     fn an_address_has_a_rate() {
-        check(|_| "192.0.2.7".into(), 64, 32);
-        check(|index| format!("2001:db8:1:2::{index:x}"), 64, 32);
-        check(|index| format!("2001:db8:1:2{:02x}::{index:x}", index % 256), 127, 64);
-        check(|index| format!("2001:db8:1:{:02x}00::{index:x}", index % 256), 253, 128);
+        check(|_| "192.0.2.7".into(), 64, 16);
+        check(|index| format!("2001:db8:1:2::{index:x}"), 64, 16);
+        check(|index| format!("2001:db8:1:2{:02x}::{index:x}", index % 256), 127, 32);
+        check(|index| format!("2001:db8:1:{:02x}00::{index:x}", index % 256), 253, 64);
         check(|_| "proxy".into(), 1000, 0);
     }
 
     #[test]
-    fn addresses_take_turns() {
+    fn the_address_with_the_fewest_comes_first() {
         let (mut handshakes, now) = (Handshakes::default(), Instant::now());
         for key in 0..10 {
-            handshakes.queue(key, address("192.0.2.7"), false);
+            handshakes.queue(key, address("192.0.2.7"), false, now);
         }
-        handshakes.queue(10, address("192.0.2.1"), false);
-        handshakes.queue(11, address("2001:db8::1"), false);
-        handshakes.queue(12, address("2001:db8:0:1::1"), false);
+        handshakes.queue(10, address("192.0.2.1"), false, now);
+        handshakes.queue(11, address("2001:db8::1"), false, now);
+        handshakes.queue(12, address("2001:db8:0:1::1"), false, now);
         let order: Vec<usize> = std::iter::from_fn(|| handshakes.next(now)).collect();
-        assert_eq!(order, [0, 10, 11, 1, 12, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(order, [10, 0, 11, 12, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
     }
 
     #[test]
     fn a_handshake_that_has_begun_may_end() {
         let (mut handshakes, now) = (Handshakes::default(), Instant::now());
         for key in 0..100 {
-            handshakes.queue(key, address("192.0.2.7"), false);
+            handshakes.queue(key, address("192.0.2.7"), false, now);
         }
         let begun: Vec<usize> = std::iter::from_fn(|| handshakes.next(now)).collect();
         assert_eq!(begun, Vec::from_iter(0..64));
         assert_eq!(handshakes.next_at(now), Some(now + Duration::from_secs(1) / PER_SECOND));
-        handshakes.queue(0, address("192.0.2.7"), true);
+        handshakes.queue(0, address("192.0.2.7"), true, now);
         let soon = now + Duration::from_secs(1) / PER_SECOND;
         assert_eq!(handshakes.next(soon), Some(64));
+        // It needs no more of the rate.
         assert_eq!(handshakes.next(soon), Some(0));
         assert_eq!(handshakes.next(soon), None);
     }
@@ -223,7 +228,7 @@ mod tests {
     fn nothing_is_kept_of_those_who_are_gone() {
         let (mut handshakes, now) = (Handshakes::default(), Instant::now());
         for round in 0..1000 {
-            handshakes.queue(round, address("192.0.2.7"), false);
+            handshakes.queue(round, address("192.0.2.7"), false, now);
             if round % 2 == 0 {
                 handshakes.next(now);
             }
