@@ -16,6 +16,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::json;
 
 use crate::program::{Program, eventually, hallpass, session_token, sign_in_request, token};
+use crate::test_app::serve_options;
 
 /// A certificate for localhost and its key, in those files; returns what a client has to trust.
 fn write_certificate(folder: &Path) -> CertificateDer<'static> {
@@ -321,6 +322,39 @@ fn several_addresses_and_ipv6() {
         connection.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{address}: {answer}");
     }
+}
+
+#[test]
+fn a_connection_is_kept_as_long_as_configured() {
+    let default = serve_options(&[]).keep_alive;
+    assert_eq!((default, default.as_secs()), (hallpass::http::KEEP_ALIVE, 75));
+    let program = Program::serve(&["--keep-alive", "200ms"]);
+    let mut connection = program.connect();
+    connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_temporary_folder_may_be_long_and_may_go() {
+    let outer = tempfile::tempdir().unwrap();
+    let temporary = outer.path().join("x".repeat(200));
+    fs::create_dir(&temporary).unwrap();
+    let environment = [("TMPDIR", temporary.to_str().unwrap())];
+    let program = Program::serve_in(tempfile::tempdir().unwrap(), &[], &environment);
+    assert!(program.send(HEALTH).is_some());
+    fs::remove_dir_all(&temporary).unwrap();
+    // These take more connections inside than one request has opened.
+    thread::scope(|scope| {
+        let sign_in = || program.sign_in(&token(json!({}))).unwrap();
+        let answers: Vec<_> = (0..8).map(|_| scope.spawn(sign_in)).collect();
+        for answer in answers {
+            let answer = answer.join().unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        }
+    });
 }
 
 /// As systemd does: the socket is open before the program and after it, as descriptor 3 of whoever has LISTEN_PID.
