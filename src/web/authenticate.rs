@@ -150,16 +150,16 @@ impl App {
     }
 
     fn permit(&self, caller: &Authenticated) -> Result<(), Error> {
-        // A session that came from an app which is no longer accepted has ended; sign-in by another one helps.
-        if !self.settings.client_ids.contains(&caller.session.client_id) {
-            return Err(Error::Unauthenticated);
-        }
         if caller.user.blocked_at.is_some() {
             return Err(Error::denied_in_session(caller, Refusal::Blocked.description()));
         }
         if !self.settings.policy.permits(&caller.user.profile) {
             let reason = self.settings.policy.refusal(&caller.user.profile);
             return Err(Error::denied_in_session(caller, reason));
+        }
+        // A session that came from an app which is no longer accepted has ended; sign-in by another one helps.
+        if !self.settings.client_ids.contains(&caller.session.client_id) {
+            return Err(Error::Unauthenticated);
         }
         Ok(())
     }

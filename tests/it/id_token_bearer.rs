@@ -38,7 +38,7 @@ fn many_at_once_are_one_question() {
 
 #[test]
 fn its_row_ends_at_its_exp_and_has_no_idle_limit() {
-    let test = TestApp::with(&["--allow-anyone", "--session-idle", "1m"]);
+    let test = TestApp::with(&["--allow-anyone", "--session-idle", "2m"]);
     let token = token(json!({}));
     let me = document(&test.send(get("/auth/me").bearer(&token)));
     assert_eq!(me["session"]["expires_at"], NOW + HOUR);
