@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, access, statvfs};
-use rustix::process::nice;
+use rustix::process::{geteuid, nice};
 
 use crate::metrics::Reading;
 
@@ -58,6 +58,11 @@ pub fn path_handle(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
 /// Whether this user may read and write what is at that path.
 pub fn is_writable(path: &Path) -> bool {
     access(path, Access::READ_OK | Access::WRITE_OK).is_ok()
+}
+
+/// Whether this user is root.
+pub fn is_root() -> bool {
+    geteuid().is_root()
 }
 
 /// How much room this user has on the disk of that folder.

@@ -1,9 +1,10 @@
 //! `hallpass users export`: every user, as CSV or JSON, by the names of the HTTP contract.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -43,17 +44,47 @@ pub fn users(store: &Store, format: ExportFormat, path: Option<&Path>) -> Result
         return table::write(|out| write(store, format, out));
     };
     let cannot = |error: io::Error| format!("cannot write {}: {error}", path.display());
+    match target(path).map_err(cannot)? {
+        Target::Stream(file) => {
+            let mut out = BufWriter::new(file);
+            write(store, format, &mut out).and_then(|()| out.flush()).map_err(cannot)
+        }
+        Target::File(path) => replace(&path, |out| write(store, format, out)).map_err(cannot),
+    }
+}
+
+/// What is at the path that an export is written to.
+enum Target {
+    /// A device or a FIFO, which is written to as it is.
+    Stream(File),
+    /// A regular file, or none yet.
+    File(PathBuf),
+}
+
+/// Follows links, which stay as they are.
+fn target(path: &Path) -> io::Result<Target> {
+    match fs::metadata(path) {
+        Ok(there) if there.is_file() => Ok(Target::File(fs::canonicalize(path)?)),
+        Ok(_) => Ok(Target::Stream(File::options().write(true).open(path)?)),
+        // A link that leads to nothing yet.
+        Err(_) if fs::symlink_metadata(path).is_ok() => Ok(Target::Stream(
+            File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?,
+        )),
+        Err(_) => Ok(Target::File(path.to_owned())),
+    }
+}
+
+/// Replaces the file once the new one is whole and on disk.
+fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    let file = tempfile::Builder::new()
-        .prefix(".hallpass-")
-        .suffix(".part")
-        .tempfile_in(folder)
-        .map_err(cannot)?;
+    let file = tempfile::Builder::new().prefix(".hallpass-").suffix(".part").tempfile_in(folder)?;
     let mut out = BufWriter::new(file.as_file());
-    write(store, format, &mut out).and_then(|()| out.flush()).map_err(cannot)?;
+    write(&mut out)?;
+    out.flush()?;
     drop(out);
-    file.as_file().sync_all().map_err(cannot)?;
-    file.persist(path).map(|_: File| ()).map_err(|error| cannot(error.error))
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
 }
 
 fn write(store: &Store, format: ExportFormat, out: &mut dyn Write) -> io::Result<()> {

@@ -1,7 +1,8 @@
 //! A copy of the database while it is in use, and back.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,13 +13,14 @@ use tempfile::NamedTempFile;
 
 use super::copy::{cannot_write, copy, folder_of};
 use super::{Store, StoreError, open};
+use crate::process;
 
 /// How long a server that is just ending may still hold its database.
 const IN_USE_PATIENCE: Duration = Duration::from_millis(500);
 
 impl Store {
     /// Copies the database as it is now to another file, which is replaced only by a copy that is whole, sound and on
-    /// disk, readable by its owner only. Servers go on meanwhile. `progress` is told how many pages there are, and are
+    /// disk, readable by its owner only: that of the replaced file if there is one. Servers go on meanwhile. `progress` is told how many pages there are, and are
     /// copied. It gives up soon after `stop` is set.
     ///
     /// # Errors
@@ -38,11 +40,24 @@ impl Store {
                 target.display()
             )));
         }
-        put(copy(database, target, progress, stop)?, target)
+        // To put a copy in place of a link or a device would remove it.
+        let replaced = fs::symlink_metadata(target).ok();
+        if replaced.as_ref().is_some_and(|there| !there.is_file()) {
+            return Err(StoreError(format!(
+                "{} is not a regular file; give another file",
+                target.display()
+            )));
+        }
+        let copied = copy(database, target, progress, stop)?;
+        if let Some(replaced) = replaced {
+            give_to(&copied, &replaced, target)?;
+        }
+        put(copied, target)
     }
 
     /// Puts a backup in place of the database, after checking it. What is at `database` is replaced only if told so and
-    /// if nobody uses it.
+    /// if nobody uses it; the new file keeps its owner and mode. Where there is none, root gives the new file to the
+    /// owner of its folder, so that the service can open it.
     ///
     /// # Errors
     /// One sentence for the operator; then what was at `database` is still there.
@@ -55,26 +70,64 @@ impl Store {
         if !backup.is_file() {
             return Err(StoreError(format!("there is no backup at {}", backup.display())));
         }
-        if is_same_file(backup, database) {
+        // SQLite keeps its log beside the file that a link leads to.
+        let target = &fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
+        if is_same_file(backup, target) {
             return Err(StoreError(format!(
                 "{} is the backup itself; give --database another path",
                 backup.display()
             )));
         }
         open::ours(backup)?;
-        let replaces = fs::symlink_metadata(database).is_ok();
-        if replaces && !replace {
+        let replaced = fs::symlink_metadata(target).ok();
+        if replaced.as_ref().is_some_and(|there| !there.is_file()) {
             return Err(StoreError(format!(
-                "the database {} is there already; --force replaces it",
+                "{} is not a regular file; give --database another path",
                 database.display()
             )));
         }
-        let copied = copy(backup, database, progress, &Arc::default())?;
-        if replaces {
-            require_unused(database)?;
+        let in_the_way =
+            [target.to_owned()].into_iter().chain(logs(target)).find(|path| path.exists());
+        if let Some(path) = in_the_way
+            && !replace
+        {
+            let what = if path == *target { "the database" } else { "the log of a database," };
+            return Err(StoreError(format!(
+                "{what} {} is there already; --force replaces it",
+                path.display()
+            )));
         }
-        put(copied, database)
+        let copied = copy(backup, target, progress, &Arc::default())?;
+        match &replaced {
+            Some(replaced) => {
+                require_unused(target)?;
+                give_to(&copied, replaced, target)?;
+                let mode = replaced.permissions();
+                copied
+                    .as_file()
+                    .set_permissions(mode)
+                    .map_err(|error| cannot_write(target, &error))?;
+            }
+            None if process::is_root() => {
+                let folder = fs::metadata(folder_of(target));
+                give_to(&copied, &folder.map_err(|error| cannot_write(target, &error))?, target)?;
+            }
+            None => {}
+        }
+        remove_logs(target)?;
+        put(copied, target)
     }
+}
+
+/// Gives the file to the owner and the group of another one.
+fn give_to(copied: &NamedTempFile, other: &Metadata, to: &Path) -> Result<(), StoreError> {
+    let ours = copied.as_file().metadata().map_err(|error| cannot_write(to, &error))?;
+    if (ours.uid(), ours.gid()) == (other.uid(), other.gid()) {
+        return Ok(());
+    }
+    fchown(copied.as_file(), Some(other.uid()), Some(other.gid())).map_err(|error| {
+        StoreError(format!("cannot keep the owner of {}: {error}; run this as root", to.display()))
+    })
 }
 
 fn is_same_file(one: &Path, other: &Path) -> bool {
@@ -89,7 +142,7 @@ fn put(copied: NamedTempFile, to: &Path) -> Result<(), StoreError> {
     File::open(folder_of(to)).and_then(|folder| folder.sync_all()).map_err(cannot)
 }
 
-/// Nobody has it open, and no log is left beside it that would be taken for the new file's.
+/// Nobody has it open.
 fn require_unused(database: &Path) -> Result<(), StoreError> {
     let leave_wal = || -> rusqlite::Result<()> {
         let connection = Connection::open(database)?;
@@ -104,17 +157,25 @@ fn require_unused(database: &Path) -> Result<(), StoreError> {
                 database.display()
             )))
         }
-        // It is replaced because it is damaged, maybe.
-        _ => ["-wal", "-shm", "-journal"].iter().try_for_each(|suffix| {
-            let mut path = database.as_os_str().to_owned();
-            path.push(suffix);
-            match fs::remove_file(PathBuf::from(&path)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError(format!(
-                    "cannot remove {}: {error}",
-                    Path::new(&path).display()
-                ))),
-                _ => Ok(()),
-            }
-        }),
+        // It may be damaged, and be replaced for that.
+        _ => Ok(()),
     }
+}
+
+/// Nothing is left that SQLite would take for the log of the new file.
+fn remove_logs(database: &Path) -> Result<(), StoreError> {
+    logs(database).into_iter().try_for_each(|path| match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError(format!("cannot remove {}: {error}", path.display())))
+        }
+        _ => Ok(()),
+    })
+}
+
+fn logs(database: &Path) -> [PathBuf; 3] {
+    ["-wal", "-shm", "-journal"].map(|suffix| {
+        let mut path = database.as_os_str().to_owned();
+        path.push(suffix);
+        path.into()
+    })
 }

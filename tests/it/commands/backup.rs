@@ -1,8 +1,9 @@
 //! `hallpass backup` and `hallpass restore`.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -243,9 +244,98 @@ fn a_backup_never_takes_the_place_of_its_database() {
     let database = program.database();
     program.fails(&["backup", database.to_str().unwrap()], "is the database itself");
     let link = program.folder.path().join("link");
-    std::os::unix::fs::symlink(&database, &link).unwrap();
+    symlink(&database, &link).unwrap();
     program.fails(&["backup", link.to_str().unwrap()], "is the database itself");
     program
         .fails(&["backup", "/no/such/folder/backup.db"], "cannot write /no/such/folder/backup.db");
     program.has_status(&session, "200");
+}
+
+fn fifo(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[test]
+fn a_backup_replaces_no_link_and_no_device() {
+    let program = Program::serve(&[]);
+    let path = |name: &str| program.folder.path().join(name);
+    fs::write(path("file"), "kept").unwrap();
+    symlink(path("file"), path("link")).unwrap();
+    symlink(path("none"), path("dangling")).unwrap();
+    fifo(&path("fifo"));
+    fs::create_dir(path("folder")).unwrap();
+    for name in ["link", "dangling", "fifo", "folder"] {
+        let before = fs::symlink_metadata(path(name)).unwrap().ino();
+        program.fails(&["backup", path(name).to_str().unwrap()], "is not a regular file");
+        assert_eq!(fs::symlink_metadata(path(name)).unwrap().ino(), before, "{name}");
+    }
+    assert_eq!(fs::read_to_string(path("file")).unwrap(), "kept");
+}
+
+#[test]
+fn a_replaced_file_keeps_owner_and_mode() {
+    let program = Program::serve(&[]);
+    let session = program.session_of(ada());
+    let backup = program.folder.path().join("backup.db");
+    let owner = |path: &Path| {
+        let file = fs::metadata(path).unwrap();
+        (file.uid(), file.gid(), file.mode() & 0o777)
+    };
+    program.printed(&["backup", backup.to_str().unwrap()]);
+    // Only root can give files away; for others the owner is the same before and after.
+    let _ = chown(&backup, Some(12345), Some(54321));
+    let backups_owner = owner(&backup);
+    program.printed(&["backup", backup.to_str().unwrap()]);
+    assert_eq!(owner(&backup), backups_owner);
+
+    let folder = program.kill();
+    let (database, link) = (folder.path().join("hallpass.db"), folder.path().join("link.db"));
+    symlink(&database, &link).unwrap();
+    let _ = chown(&database, Some(12345), Some(54321));
+    fs::set_permissions(&database, fs::Permissions::from_mode(0o640)).unwrap();
+    let before = owner(&database);
+    let restore = |to: &Path, force: &[&str]| {
+        let arguments = ["restore", backup.to_str().unwrap(), "--database", to.to_str().unwrap()];
+        run(&[&arguments, force].concat())
+    };
+    let output = restore(&link, &["--force"]);
+    assert!(output.status.success(), "{}", error(&output));
+    assert_eq!(owner(&database), before);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink(), "and the link stays");
+
+    // Where there is no database any more, its folder tells whose it is.
+    let _ = chown(folder.path(), Some(12345), Some(54321));
+    fs::remove_file(&database).unwrap();
+    assert!(restore(&database, &[]).status.success());
+    let owner_of_folder = (owner(folder.path()).0, owner(folder.path()).1, 0o600);
+    assert_eq!(owner(&database), owner_of_folder);
+    let _ = chown(folder.path(), Some(0), Some(0));
+    Program::serve_in(folder, &[], &[]).has_status(&session, "200");
+}
+
+#[test]
+fn a_restored_database_never_gets_the_log_of_another() {
+    let program = Program::serve(&[]);
+    let backup = program.folder.path().join("backup.db");
+    program.printed(&["backup", backup.to_str().unwrap()]);
+    let late = program.session_of(ada());
+    let folder = program.kill();
+    let database = folder.path().join("hallpass.db");
+    fs::remove_file(&database).unwrap();
+    assert!(fs::metadata(folder.path().join("hallpass.db-wal")).unwrap().len() > 0);
+    let (backup, database) = (backup.to_str().unwrap(), database.to_str().unwrap());
+    restore_fails(&[backup, "--database", database], "-wal is there already; --force replaces it");
+    assert!(run(&["restore", backup, "--database", database, "--force"]).status.success());
+    Program::serve_in(folder, &[], &[]).has_status(&late, "401");
+}
+
+#[test]
+fn only_a_regular_file_is_replaced_by_a_restore() {
+    let program = Program::serve(&[]);
+    let path = |name: &str| program.folder.path().join(name).to_str().unwrap().to_owned();
+    program.printed(&["backup", &path("backup.db")]);
+    fifo(Path::new(&path("fifo")));
+    let reason = "fifo is not a regular file";
+    restore_fails(&[&path("backup.db"), "--database", &path("fifo"), "--force"], reason);
+    assert!(fs::symlink_metadata(path("fifo")).unwrap().file_type().is_fifo());
 }

@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -256,4 +256,30 @@ fn a_reader_may_leave_an_export() {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     }
+}
+
+#[test]
+fn an_export_is_written_through_links_and_fifos() {
+    let program = Program::serve(&[]);
+    program.session_of(ada());
+    let expected = program.printed(&["users", "export"]);
+    let path = |name: &str| program.folder.path().join(name);
+    let export = |name: &str| program.printed(&["users", "export", path(name).to_str().unwrap()]);
+    fs::write(path("file"), "the one before").unwrap();
+    symlink(path("file"), path("link")).unwrap();
+    symlink(path("new"), path("dangling")).unwrap();
+    for (link, file) in [("link", "file"), ("dangling", "new")] {
+        export(link);
+        assert!(fs::symlink_metadata(path(link)).unwrap().is_symlink(), "{link}");
+        assert_eq!(fs::read_to_string(path(file)).unwrap(), expected);
+        assert_eq!(fs::metadata(path(file)).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    assert!(Command::new("mkfifo").arg(path("fifo")).status().unwrap().success());
+    let mut reader = Command::new("timeout");
+    let reader =
+        reader.args(["20", "cat"]).arg(path("fifo")).stdout(Stdio::piped()).spawn().unwrap();
+    export("fifo");
+    let read = String::from_utf8(reader.wait_with_output().unwrap().stdout).unwrap();
+    assert_eq!(read, expected);
+    program.fails(&["users", "export", program.folder.path().to_str().unwrap()], "cannot write");
 }
