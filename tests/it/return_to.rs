@@ -151,9 +151,9 @@ fn a_plain_public_url_leads_back_to_plain_siblings() {
         "x",
         "--allow-anyone",
         "--public-url",
-        "http://auth.home.arpa",
+        "http://auth.house.home.arpa",
         "--cookie-domain",
-        "home.arpa",
+        "house.home.arpa",
     ];
     let settings =
         hallpass::config::Settings::new(&crate::test_app::serve_options(&flags), Some(80)).unwrap();
@@ -167,6 +167,6 @@ fn a_plain_public_url_leads_back_to_plain_siblings() {
         );
         crate::test_app::body(&response).contains("data-state")
     };
-    assert!(page("http://app.home.arpa/") && page("https://app.home.arpa/"));
-    assert!(!page("http://app.home.arpa:8080/"));
+    assert!(page("http://app.house.home.arpa/") && page("https://app.house.home.arpa/"));
+    assert!(!page("http://app.house.home.arpa:8080/"));
 }
