@@ -13,7 +13,10 @@ pub enum Error {
     /// 401: this ID token is no good; get a new one from Google.
     InvalidToken(&'static str),
     /// 401: no live session; sign in.
-    Unauthenticated,
+    Unauthenticated {
+        /// Whether a credential came, which was no good; otherwise none came.
+        bad_credential: bool,
+    },
     /// 403: known, but not allowed; another account may be.
     AccessDenied {
         /// What is missing.
@@ -90,7 +93,7 @@ impl Error {
         match self {
             Error::InvalidRequest(_) => (400, "invalid_request"),
             Error::InvalidToken(_) => (401, "invalid_token"),
-            Error::Unauthenticated => (401, "unauthenticated"),
+            Error::Unauthenticated { .. } => (401, "unauthenticated"),
             Error::AccessDenied { .. } => (403, "access_denied"),
             Error::NotFound => (404, "not_found"),
             Error::MethodNotAllowed(_) => (405, "method_not_allowed"),
@@ -105,7 +108,7 @@ impl Error {
         match self {
             Error::InvalidRequest(text) | Error::InvalidToken(text) => text,
             Error::AccessDenied { reason, .. } => reason,
-            Error::Unauthenticated => "there is no session, or it has ended; sign in",
+            Error::Unauthenticated { .. } => "there is no session, or it has ended; sign in",
             Error::NotFound => "there is nothing at this address",
             Error::MethodNotAllowed(_) => "this address does not take that method",
             Error::UnsupportedMediaType => {

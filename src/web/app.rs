@@ -271,7 +271,7 @@ impl App {
         if status == 401 {
             // RFC 6750, 3.1: no error code for a request without credentials.
             let challenge = match error {
-                Error::Unauthenticated if !self.has_credential(request) => CHALLENGE.to_owned(),
+                Error::Unauthenticated { bad_credential: false } => CHALLENGE.to_owned(),
                 _ => format!("{CHALLENGE}, error=\"invalid_token\""),
             };
             response = response.with("WWW-Authenticate", challenge);

@@ -31,16 +31,23 @@ impl Credential {
             }
         }
         let name = session_cookie::name(&app.settings);
-        let mut tokens = Vec::new();
-        for token in session_cookie::values(request, name).filter_map(SessionToken::parse) {
+        let mut tokens: Vec<SessionToken> = Vec::new();
+        for value in session_cookie::values(request, name) {
             if tokens.len() == COOKIES_MAX {
                 break;
             }
-            if !tokens.contains(&token) {
-                tokens.push(token);
+            if !tokens.iter().any(|token| token.expose() == value) {
+                tokens.extend(SessionToken::parse(value));
             }
         }
         Credential::Cookies(tokens)
+    }
+
+    fn is_present(&self) -> bool {
+        match self {
+            Credential::Session(_) | Credential::IdToken(_) => true,
+            Credential::Cookies(tokens) => !tokens.is_empty(),
+        }
     }
 
     fn hashes(&self) -> Vec<TokenHash> {
@@ -76,7 +83,7 @@ impl App {
             && found.iter().all(Option::is_none)
         {
             if self.store.has_ended(&token.signed_hash())? {
-                return Err(Error::Unauthenticated);
+                return Err(Error::Unauthenticated { bad_credential: true });
             }
             let outcome = self.exchange(token, request, now);
             self.count_signin(outcome.as_ref().err());
@@ -84,7 +91,7 @@ impl App {
             // Google has just vouched for this signature.
             found = self.store.sessions(&hashes, now, self.settings.session_idle)?;
         }
-        let mut refusal = Error::Unauthenticated;
+        let mut refusal = Error::Unauthenticated { bad_credential: credential.is_present() };
         for (token, caller) in hashes.iter().zip(found) {
             let Some(caller) = caller.filter(|caller| self.is_live(caller, now)) else {
                 continue;
@@ -108,14 +115,6 @@ impl App {
     ) -> Result<Vec<Authenticated>, Error> {
         let found = self.sessions(&Credential::of(self, request), now)?;
         Ok(found.into_iter().flatten().filter(|caller| self.is_live(caller, now)).collect())
-    }
-
-    /// Whether the request has a credential of ours or of Google's, good or bad.
-    pub(super) fn has_credential(&self, request: &Request) -> bool {
-        match Credential::of(self, request) {
-            Credential::Session(_) | Credential::IdToken(_) => true,
-            Credential::Cookies(tokens) => !tokens.is_empty(),
-        }
     }
 
     /// Whether the request brings an ID token that nobody has seen: then Google may be asked, and it may take seconds.
@@ -159,7 +158,7 @@ impl App {
         }
         // A session that came from an app which is no longer accepted has ended; sign-in by another one helps.
         if !self.settings.client_ids.contains(&caller.session.client_id) {
-            return Err(Error::Unauthenticated);
+            return Err(Error::Unauthenticated { bad_credential: true });
         }
         Ok(())
     }

@@ -36,9 +36,9 @@ pub fn is_check(request: &Request) -> bool {
 /// 401 or 403; 503 only if the store cannot answer, or Google about an ID token never seen.
 pub fn check(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     Ok(match pass(app, request, now) {
-        Err(Error::Unauthenticated) if is_navigation(app, request) => app
-            .refusal(request, &Error::Unauthenticated)
-            .with("Location", signin_address(app, request)),
+        Err(error @ Error::Unauthenticated { .. }) if is_navigation(app, request) => {
+            app.refusal(request, &error).with("Location", signin_address(app, request))
+        }
         other => other?,
     })
 }
@@ -50,7 +50,7 @@ pub fn check(app: &App, request: &Request, now: i64) -> Result<Response, Error> 
 /// As [`check`].
 pub fn forward(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     match pass(app, request, now) {
-        Err(Error::Unauthenticated) if is_navigation(app, request) => {
+        Err(Error::Unauthenticated { .. }) if is_navigation(app, request) => {
             Ok(Response::empty(302).with("Location", signin_address(app, request)))
         }
         other => other,

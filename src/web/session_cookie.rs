@@ -41,8 +41,12 @@ fn attributes(settings: &Settings) -> String {
 
 /// Every value of the cookies of that name: a browser may send several, for several paths and domains.
 pub fn values<'a>(request: &'a Request, name: &'a str) -> impl Iterator<Item = &'a str> {
-    request.headers_named("Cookie").flat_map(|header| header.split(';')).filter_map(move |pair| {
-        let value = pair.trim_ascii_start().strip_prefix(name)?.strip_prefix('=')?;
-        Some(value.trim_ascii_end().trim_matches('"'))
+    let pairs = request
+        .headers_named("Cookie")
+        // A head may hold a thousand, and bytes are quicker to split than text.
+        .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
+    pairs.filter_map(move |pair| {
+        let value = pair.trim_ascii_start().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(std::str::from_utf8(value.trim_ascii_end()).ok()?.trim_matches('"'))
     })
 }

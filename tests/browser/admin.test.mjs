@@ -57,7 +57,7 @@ describe('with nobody there but the admin', () => {
     assert.ok(await page.getByText('Nobody was refused.').isVisible());
     await visitor.look('admin-empty');
     await page.goto(`${world.base}/auth/admin/users?q=nobody`);
-    await page.getByText('Nobody was found.').waitFor();
+    await page.getByText('No user matches.').waitFor();
     await visitor.look('admin-nobody-found');
   }));
 });

@@ -19,7 +19,7 @@ use crate::web::{origin, signin_request};
 /// 401 for a program, 403 or 503.
 pub fn account(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     let caller = match app.authenticate(request, now) {
-        Err(Error::Unauthenticated) if request.wants_page() => {
+        Err(Error::Unauthenticated { .. }) if request.wants_page() => {
             return Ok(Response::see_other(app.settings.url_of("/auth/signin")));
         }
         caller => caller?,

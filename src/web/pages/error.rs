@@ -15,7 +15,7 @@ pub fn error(app: &App, request: &Request, error: &Error) -> Response {
     let title = match error {
         Error::InvalidRequest(_) | Error::UnsupportedMediaType => "That did not work",
         Error::InvalidToken(_) => "Google's answer was no good",
-        Error::Unauthenticated => "You are not signed in",
+        Error::Unauthenticated { .. } => "You are not signed in",
         Error::AccessDenied { .. } => "You have no access",
         Error::NotFound | Error::MethodNotAllowed(_) => "There is nothing here",
         Error::TooManyRequests { .. } => "Too many attempts",

@@ -42,7 +42,7 @@ fn for_admin(
         return Err(Error::NotFound);
     }
     match app.authenticate(request, now) {
-        Err(Error::Unauthenticated) if request.wants_page() => {
+        Err(Error::Unauthenticated { .. }) if request.wants_page() => {
             let here = if request.method == "POST" { request.path() } else { &request.target };
             let query = Serializer::new(String::new()).append_pair("rd", here).finish();
             Ok(Response::see_other(app.settings.url_of(&format!("/auth/signin?{query}"))))
