@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use percent_encoding::{CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 
 /// The headers that anything here reads. The door lets in no others.
@@ -28,15 +29,18 @@ pub const HEADERS_READ: [&str; 19] = [
     "X-Requested-With",
 ];
 
+/// The value of every answer's `Server` header.
+pub const SERVER: &str = "hallpass";
+
 /// One request.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
     /// The method, in capitals.
     pub method: String,
     /// Path and query, as sent.
     pub target: String,
     /// Names and values, as sent.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// At most [`super::door::BODY_BYTES_MAX`].
     pub body: Vec<u8>,
     /// Who is connected; `None` for a Unix socket.
@@ -160,10 +164,28 @@ impl Response {
         Response::empty(303).with("Location", location)
     }
 
-    /// The same with one more header.
+    /// The same with one more header. A value is percent-encoded where it is not printable ASCII: tiny_http would write a
+    /// line break as it is (CVE-2026-66753), and leave a header out that is not ASCII.
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Response {
-        self.headers.push((name, value.into()));
+        let mut value = value.into();
+        if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            value = utf8_percent_encode(&value, CONTROLS).to_string();
+        }
+        self.headers.push((name, value));
         self
+    }
+
+    /// What the status line says after the status: the phrases of RFC 9110 for the statuses in use here.
+    pub fn reason_phrase(&self) -> &'static str {
+        match self.status {
+            200 => "OK",
+            302 => "Found",
+            401 => "Unauthorized",
+            403 => "Forbidden",
+            503 => "Service Unavailable",
+            // The phrase may be empty (RFC 9112, section 4).
+            _ => "",
+        }
     }
 
     /// The first value of that header.

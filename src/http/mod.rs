@@ -9,6 +9,6 @@ mod message;
 
 pub use door::KEEP_ALIVE;
 pub use listen::{ListenAddress, Sockets, bind_tcp, host_port, open};
-pub use message::{HEADERS_READ, Request, Response};
+pub use message::{HEADERS_READ, Request, Response, SERVER};
 pub use server::{Handler, Server};
 pub use service::{Limits, Service};

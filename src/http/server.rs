@@ -11,20 +11,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use percent_encoding::{CONTROLS, utf8_percent_encode};
-
-use super::door::{BODY_BYTES_MAX, FastPath};
-use super::message::{Request, Response};
+use super::door::{BODY_BYTES_MAX, FastPath, PEER_HEADER};
+use super::message::{Request, Response, SERVER};
 use crate::{clock, logging};
 
-/// The door's header with the client's address.
-const PEER_HEADER: &str = "X-Hallpass-Peer";
 /// Threads for quick answers.
 const QUICK_THREADS: usize = 4;
 /// Blocking requests at once, unless the handler says otherwise.
 const BLOCKING_MAX: usize = 64;
-/// What an answer usually has room in.
-const MESSAGE_BYTES: usize = 1024;
 /// A thread's stack: nothing here recurses.
 const STACK_BYTES: usize = 256 * 1024;
 
@@ -180,7 +174,7 @@ fn plain(received: &tiny_http::Request) -> Option<Request> {
             .headers()
             .iter()
             .map(|header| {
-                (header.field.as_str().as_str().to_owned(), header.value.as_str().to_owned())
+                (header.field.as_str().as_str().to_owned().into(), header.value.as_str().to_owned())
             })
             .collect(),
         body: Vec::new(),
@@ -203,18 +197,9 @@ fn answer_slowly(handler: &dyn Handler, mut received: tiny_http::Request, mut re
     answer(handler, received, &request);
 }
 
-/// What answers at the door what need not come in; in the same words as in here.
+/// The handler's answers that take no waiting, for the door.
 pub fn fast_path(handler: Arc<dyn Handler>) -> FastPath {
-    Box::new(move |request| {
-        let response = handler.fast_path(request, clock::now())?;
-        let mut message = Vec::with_capacity(MESSAGE_BYTES);
-        let is_head = request.method == "HEAD";
-        let version = tiny_http::HTTPVersion(1, 1);
-        message_of(response)
-            .raw_print(&mut message, version, &[], is_head, None)
-            .ok()
-            .map(|()| message)
-    })
+    Box::new(move |request| handler.fast_path(request, clock::now()))
 }
 
 fn respond(received: tiny_http::Request, response: Response) {
@@ -223,23 +208,14 @@ fn respond(received: tiny_http::Request, response: Response) {
 }
 
 fn message_of(response: Response) -> tiny_http::Response<io::Cursor<Vec<u8>>> {
-    let server = ("Server", "hallpass".to_owned());
+    let server = ("Server", SERVER.to_owned());
     let headers = response
         .headers
         .into_iter()
         .chain([server])
-        .filter_map(|(name, value)| tiny_http::Header::from_bytes(name, printable(value)).ok())
+        .filter_map(|(name, value)| tiny_http::Header::from_bytes(name, value).ok())
         .collect();
     let length = response.body.len();
     let status = tiny_http::StatusCode(response.status);
     tiny_http::Response::new(status, headers, io::Cursor::new(response.body), Some(length), None)
-}
-
-/// The value of a header, percent-encoded where it is not printable ASCII: tiny_http would write a line break as it is
-/// (CVE-2026-66753), and leave a header out that is not ASCII.
-fn printable(value: String) -> String {
-    if value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        return value;
-    }
-    utf8_percent_encode(&value, CONTROLS).to_string()
 }

@@ -20,7 +20,7 @@ use crate::http::Handler;
 use crate::http::door::Counters;
 use crate::http::{Request, Response};
 use crate::metrics::Metrics;
-use crate::store::{Client, Store};
+use crate::store::{Authenticated, Client, Store};
 use crate::token::random_name;
 
 /// Names the database and the machine that answer at /auth/me, and says nothing else about them.
@@ -208,6 +208,11 @@ impl App {
             "OPTIONS" => return origin::preflight(request, &self.settings),
             other => other,
         };
+        if method == "GET"
+            && let Some(answer) = CallerRoute::of(request)
+        {
+            return answer.respond(self, request, self.authenticate(request, now), now);
+        }
         let path = request.path();
         if let Some(id) =
             path.strip_prefix("/auth/sessions/").filter(|id| !id.is_empty() && !id.contains('/'))
@@ -225,9 +230,6 @@ impl App {
             };
         }
         match (method, path) {
-            ("GET", "/auth/check") => forward_auth::check(self, request, now),
-            ("GET", "/auth/forward") => forward_auth::forward(self, request, now),
-            ("GET", "/auth/me") => sessions::me(self, request, now),
             ("GET", "/auth/signin") => pages::signin(self, request, now),
             ("POST", "/auth/signin") => signin::post(self, request, now),
             ("GET", "/auth/signout") => pages::signout(self, request, now),
@@ -318,14 +320,50 @@ impl Handler for App {
     }
 
     fn fast_path(&self, request: &Request, now: i64) -> Option<Response> {
-        let is_me =
-            request.path() == "/auth/me" && matches!(request.method.as_str(), "GET" | "HEAD");
-        ((is_me || forward_auth::is_check(request)) && self.knows_caller(request, now))
-            .then(|| App::handle(self, request, now))
+        let started = Instant::now();
+        let reads = matches!(request.method.as_str(), "GET" | "HEAD");
+        let answer =
+            CallerRoute::of(request).filter(|_| reads || forward_auth::is_check(request))?;
+        let caller = self.authenticate_from_cache(request, now)?;
+        let outcome = answer.respond(self, request, caller, now);
+        Some(self.finish(request, outcome, started))
     }
 
     fn max_blocking(&self) -> usize {
         self.exchanges_max() + OTHER_SLOW_MAX
+    }
+}
+
+/// The routes that only tell who asks. The door answers them if the session is in memory.
+#[derive(Clone, Copy)]
+enum CallerRoute {
+    Check,
+    Forward,
+    Me,
+}
+
+impl CallerRoute {
+    fn of(request: &Request) -> Option<CallerRoute> {
+        match request.path() {
+            "/auth/check" => Some(CallerRoute::Check),
+            "/auth/forward" => Some(CallerRoute::Forward),
+            "/auth/me" => Some(CallerRoute::Me),
+            _ => None,
+        }
+    }
+
+    fn respond(
+        self,
+        app: &App,
+        request: &Request,
+        caller: Result<Authenticated, Error>,
+        now: i64,
+    ) -> Result<Response, Error> {
+        match self {
+            CallerRoute::Check => forward_auth::check(app, request, caller, now),
+            CallerRoute::Forward => forward_auth::forward(app, request, caller, now),
+            CallerRoute::Me => sessions::me(caller),
+        }
     }
 }
 

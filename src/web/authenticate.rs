@@ -91,6 +91,30 @@ impl App {
             // Google has just vouched for this signature.
             found = self.store.sessions(&hashes, now, self.settings.session_idle)?;
         }
+        self.choose(&credential, &hashes, found, now)
+    }
+
+    /// The same if it takes no waiting: `None` if the database or Google would have to be asked.
+    pub(super) fn authenticate_from_cache(
+        &self,
+        request: &Request,
+        now: i64,
+    ) -> Option<Result<Authenticated, Error>> {
+        let credential = Credential::of(self, request);
+        let hashes = credential.hashes();
+        let found = self.store.known_sessions(&hashes, now, self.settings.session_idle)?;
+        let all_proved = found.iter().all(|found| credential.proves(found));
+        all_proved.then(|| self.choose(&credential, &hashes, found.into_iter().map(Some), now))
+    }
+
+    /// The first of these sessions that is live and permitted.
+    fn choose(
+        &self,
+        credential: &Credential,
+        hashes: &[TokenHash],
+        found: impl IntoIterator<Item = Option<Authenticated>>,
+        now: i64,
+    ) -> Result<Authenticated, Error> {
         let mut refusal = Error::Unauthenticated { bad_credential: credential.is_present() };
         for (token, caller) in hashes.iter().zip(found) {
             let Some(caller) = caller.filter(|caller| self.is_live(caller, now)) else {
@@ -123,14 +147,6 @@ impl App {
         token.is_some_and(|token| {
             !matches!(self.sessions(&Credential::IdToken(token), now).as_deref(), Ok([Some(_)]))
         })
-    }
-
-    /// Whether it can be told without asking the database, or anybody else, who asks.
-    pub fn knows_caller(&self, request: &Request, now: i64) -> bool {
-        let credential = Credential::of(self, request);
-        let known =
-            self.store.known_sessions(&credential.hashes(), now, self.settings.session_idle);
-        known.is_some_and(|known| known.iter().all(|found| credential.proves(found)))
     }
 
     /// For each token of the credential the session that it proves, live or not.

@@ -10,7 +10,7 @@ use crate::error::{Denied, Error};
 use crate::google::AllowList;
 use crate::http::{Request, Response};
 use crate::profile::Profile;
-use crate::store::{Event, EventKind, RefusedBy};
+use crate::store::{Authenticated, Event, EventKind, RefusedBy};
 
 /// Bytes of an identity header that are percent-encoded: control characters and everything beyond ASCII, and the
 /// percent sign itself, so that the value can be read back.
@@ -34,8 +34,13 @@ pub fn is_check(request: &Request) -> bool {
 ///
 /// # Errors
 /// 401 or 403; 503 only if the store cannot answer, or Google about an ID token never seen.
-pub fn check(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    Ok(match pass(app, request, now) {
+pub fn check(
+    app: &App,
+    request: &Request,
+    caller: Result<Authenticated, Error>,
+    now: i64,
+) -> Result<Response, Error> {
+    Ok(match pass(app, request, caller, now) {
         Err(error @ Error::Unauthenticated { .. }) if is_navigation(app, request) => {
             app.refusal(request, &error).with("Location", signin_address(app, request))
         }
@@ -48,8 +53,13 @@ pub fn check(app: &App, request: &Request, now: i64) -> Result<Response, Error> 
 ///
 /// # Errors
 /// As [`check`].
-pub fn forward(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    match pass(app, request, now) {
+pub fn forward(
+    app: &App,
+    request: &Request,
+    caller: Result<Authenticated, Error>,
+    now: i64,
+) -> Result<Response, Error> {
+    match pass(app, request, caller, now) {
         Err(Error::Unauthenticated { .. }) if is_navigation(app, request) => {
             Ok(Response::empty(302).with("Location", signin_address(app, request)))
         }
@@ -57,12 +67,17 @@ pub fn forward(app: &App, request: &Request, now: i64) -> Result<Response, Error
     }
 }
 
-fn pass(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    permit(app, request, now).inspect_err(|error| record_refusal(app, request, error, now))
+fn pass(
+    app: &App,
+    request: &Request,
+    caller: Result<Authenticated, Error>,
+    now: i64,
+) -> Result<Response, Error> {
+    permit(request, caller).inspect_err(|error| record_refusal(app, request, error, now))
 }
 
-fn permit(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    let caller = app.authenticate(request, now).map_err(|error| match error {
+fn permit(request: &Request, caller: Result<Authenticated, Error>) -> Result<Response, Error> {
+    let caller = caller.map_err(|error| match error {
         // Proxies know 2xx, 401 and 403; that we do not ask Google now says nothing about the token.
         Error::TooManyRequests { retry_after } => {
             Error::Unavailable { cause: "too many ID tokens from one address".into(), retry_after }

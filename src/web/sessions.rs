@@ -22,9 +22,9 @@ struct Me<'a> {
 /// GET /auth/me.
 ///
 /// # Errors
-/// 401, 403 or 503.
-pub fn me(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    let Authenticated { session, user } = &app.authenticate(request, now)?;
+/// Those of the caller.
+pub fn me(caller: Result<Authenticated, Error>) -> Result<Response, Error> {
+    let Authenticated { session, user } = &caller?;
     Ok(Response::json(200, &Me { user, session }))
 }
 

@@ -68,7 +68,10 @@ fn any_request() -> impl Strategy<Value = Request> {
         |(method, target, headers, body)| Request {
             method: method.to_owned(),
             target,
-            headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            headers: headers
+                .into_iter()
+                .map(|(name, value)| (name.to_owned().into(), value))
+                .collect(),
             body,
             peer: Some([127, 0, 0, 1].into()),
         },

@@ -7,12 +7,7 @@ use serde_json::json;
 
 use crate::google::Answer;
 use crate::program::{Program, run};
-use crate::test_app::{RequestExt, TestApp, body, document, get, post_token, refused, token};
-
-fn near(mut request: Request) -> Request {
-    request.peer = Some([127, 0, 0, 1].into());
-    request
-}
+use crate::test_app::{RequestExt, TestApp, body, document, get, near, post_token, refused, token};
 
 fn metrics(test: &TestApp) -> String {
     let response = test.send(near(get("/metrics")));

@@ -166,7 +166,7 @@ pub trait RequestExt: Sized {
 
 impl RequestExt for Request {
     fn header(mut self, name: &str, value: &str) -> Request {
-        self.headers.push((name.to_owned(), value.to_owned()));
+        self.headers.push((name.to_owned().into(), value.to_owned()));
         self
     }
 }
@@ -182,6 +182,12 @@ pub fn request(method: &str, target: &str) -> Request {
 
 pub fn get(target: &str) -> Request {
     request("GET", target)
+}
+
+/// From this host.
+pub fn near(mut request: Request) -> Request {
+    request.peer = Some([127, 0, 0, 1].into());
+    request
 }
 
 pub fn post(target: &str, media_type: &str, body: &str) -> Request {

@@ -78,7 +78,7 @@ impl EventLoop {
                 // Its answer is read to the end all the same: so no more than a bounded number of requests is inside.
                 self.upstreams.abandon(
                     inner,
-                    client.request.len(),
+                    client.upstream_request.len(),
                     self.now + self.deadlines.inner,
                 );
                 self.read_inner(inner);

@@ -10,6 +10,7 @@ use super::reject::Reason;
 use super::request_body::RequestBody;
 use super::request_head::{self, HeaderPolicy};
 use super::transport::Transport;
+use crate::http::Request;
 
 /// Buffers above this are given back between requests, so that idle connections cost little.
 const KEPT_BYTES: usize = 2 * 1024;
@@ -33,8 +34,6 @@ pub(super) struct Client {
     pub(super) address: Option<IpAddr>,
     /// The address whose limits bind this connection; `None` if none do.
     pub(super) limited_address: Option<IpAddr>,
-    /// Header lines that go inside with every request.
-    pub(super) peer_header: String,
     /// The https URL this client is sent to, whatever it asks.
     pub(super) redirect: Option<Arc<str>>,
     pub(super) phase: Phase,
@@ -53,7 +52,6 @@ pub(super) struct Client {
     /// Whether nothing was asked yet on this connection.
     pub(super) first_request: bool,
     pub(super) keep_alive: bool,
-    pub(super) is_head: bool,
     /// Whether the request went to an inner connection that turned out closed, and now goes to a new one.
     pub(super) retried: bool,
     /// Whether it sent the current request without waiting for the last answer. Then it waits behind those who do wait,
@@ -63,8 +61,10 @@ pub(super) struct Client {
     pub(super) unread: bool,
     /// Bytes of a head that is not complete, or of later requests.
     inbound: Vec<u8>,
-    /// What goes inside.
-    pub(super) request: Vec<u8>,
+    /// The request that is arriving or being answered.
+    pub(super) request: Request,
+    /// The same as bytes for tiny_http, once it goes there.
+    pub(super) upstream_request: Vec<u8>,
     /// What goes to the client, of which `sent` bytes are gone.
     pub(super) outbound: Vec<u8>,
     sent: usize,
@@ -78,9 +78,7 @@ impl Client {
         redirect: Option<Arc<str>>,
         deadline: Instant,
     ) -> Client {
-        let peer = address.map_or("unix".to_owned(), |address| address.to_string());
         Client {
-            peer_header: format!("X-Hallpass-Peer: {peer}\r\n"),
             address,
             limited_address,
             redirect,
@@ -96,12 +94,12 @@ impl Client {
             request_started: false,
             first_request: true,
             keep_alive: false,
-            is_head: false,
             retried: false,
             pipelines: false,
             unread: false,
             inbound: Vec::new(),
-            request: Vec::new(),
+            request: Request::default(),
+            upstream_request: Vec::new(),
             outbound: Vec::new(),
             sent: 0,
         }
@@ -123,17 +121,22 @@ impl Client {
         std::mem::take(&mut self.inbound)
     }
 
-    /// Takes in what was read; true once a whole request is in `request`. `headers` are those that go inside.
+    /// Whether the request is HEAD, whose answer has no body whatever its headers say.
+    pub(super) fn is_head(&self) -> bool {
+        self.request.method == "HEAD"
+    }
+
+    /// Takes in what was read; true once the request is whole. `headers` are the only ones that are read.
     pub(super) fn take_in(
         &mut self,
         fresh: &[u8],
-        headers: Option<&[&str]>,
+        headers: Option<&'static [&'static str]>,
     ) -> Result<bool, Reason> {
         let Phase::Reading { body } = self.phase else {
             return Ok(false);
         };
         if let Some(mut body) = body {
-            let taken = body.take_in(fresh, &mut self.request)?;
+            let taken = body.take_in(fresh, &mut self.request.body)?;
             self.inbound.extend_from_slice(&fresh[taken..]);
             self.phase = Phase::Reading { body: Some(body) };
             return Ok(body.is_complete());
@@ -144,17 +147,16 @@ impl Client {
         if !worth_reading && self.inbound.len() < request_head::HEAD_BYTES_MAX {
             return Ok(false);
         }
-        let policy = HeaderPolicy { peer_header: &self.peer_header, headers };
-        let Some(head) = request_head::parse_request(&self.inbound, policy, &mut self.request)?
-        else {
+        let policy = HeaderPolicy { peer: self.address, headers };
+        let Some(head) = request_head::parse_request(&self.inbound, policy)? else {
             return Ok(false);
         };
+        self.request = head.request;
         let mut body = head.body;
-        let taken = body.take_in(&self.inbound[head.length..], &mut self.request)?;
+        let taken = body.take_in(&self.inbound[head.length..], &mut self.request.body)?;
         self.inbound.drain(..head.length + taken);
         self.phase = Phase::Reading { body: Some(body) };
         self.keep_alive = head.keep_alive;
-        self.is_head = head.is_head;
         if head.expects_continue && !body.is_complete() {
             self.outbound.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
@@ -183,8 +185,9 @@ impl Client {
         self.first_request = false;
         self.request_started = false;
         self.retried = false;
-        self.request.clear();
-        for buffer in [&mut self.inbound, &mut self.request, &mut self.outbound] {
+        self.request = Request::default();
+        self.upstream_request.clear();
+        for buffer in [&mut self.inbound, &mut self.upstream_request, &mut self.outbound] {
             if buffer.capacity() > KEPT_BYTES {
                 buffer.shrink_to_fit();
             }

@@ -19,6 +19,7 @@ use super::listener::Listening;
 use super::reject::{Reason, RejectionLog};
 use super::upstream::Upstreams;
 use super::{Deadlines, Service, Settings};
+use crate::clock::HttpDate;
 
 /// The longest time between two looks at the deadlines.
 const TICK_MAX: Duration = Duration::from_millis(250);
@@ -60,6 +61,7 @@ pub(super) struct EventLoop {
     pub(super) tls: Option<Arc<Certificate>>,
     pub(super) counters: Arc<Counters>,
     pub(super) rejection_log: RejectionLog,
+    pub(super) date: HttpDate,
     pub(super) buffer: Box<[u8]>,
     /// The time of this turn.
     pub(super) now: Instant,
@@ -112,6 +114,7 @@ impl EventLoop {
             tls,
             counters,
             rejection_log: RejectionLog::default(),
+            date: HttpDate::default(),
             buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
             now,
         })

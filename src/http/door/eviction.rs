@@ -118,6 +118,21 @@ impl Eviction {
         });
     }
 
+    /// The connection gets a new place at the end, as its request is answered; returns it.
+    pub fn renew(
+        &mut self,
+        address: Option<IpAddr>,
+        eviction_key: EvictionKey,
+        key: usize,
+    ) -> EvictionKey {
+        let renewed = self.last_eviction_key();
+        self.change(address, |members| {
+            members.evictable.remove(&eviction_key);
+            members.evictable.insert(renewed, key);
+        });
+        renewed
+    }
+
     /// The connection that has to make room when the door is full.
     pub fn first(&self) -> Option<usize> {
         self.first_of(self.ranking.last()?.group)

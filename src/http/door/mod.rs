@@ -28,6 +28,7 @@ mod request_head;
 mod request_target;
 mod request_body;
 mod upstream;
+mod upstream_request;
 mod response_head;
 mod reject;
 mod counters;
@@ -45,6 +46,7 @@ pub use fast_path::FastPath;
 pub use reject::Reason;
 pub use request_body::{BODY_BYTES_MAX, CHUNKED_BYTES_MAX, RequestBody};
 pub use request_head::{HEAD_BYTES_MAX, HEADERS_MAX, Head, HeaderPolicy, parse_request};
+pub use upstream_request::{PEER_HEADER, write as write_upstream_request};
 
 /// The most requests inside at a time. A sign-in may wait for Google for seconds, and checks must not wait for it.
 const INNER_MAX: usize = 512;

@@ -9,6 +9,7 @@ use super::event_loop::EventLoop;
 use super::reject::{self, Reason};
 use super::response_head::{Broken, ConnectionOptions};
 use super::upstream::UpstreamState;
+use super::upstream_request;
 
 /// How much of an answer waits in memory for its client; above it, the rest waits inside. Hallpass's own answers are
 /// smaller, so that a slow client does not hold an inner connection.
@@ -123,21 +124,21 @@ impl EventLoop {
     /// The client's request is whole: it goes inside, now or in its turn.
     fn forward(&mut self, key: usize) {
         let client = &mut self.clients[key];
-        if !client.pipelines {
+        // A client that pipelines waits its turn inside, behind those that do not.
+        let pipelines = client.pipelines;
+        if !pipelines && client.redirect.is_none() && self.answer_from_cache(key) {
+            return;
+        }
+        let client = &mut self.clients[key];
+        if !pipelines {
             self.eviction.protect(client.limited_address, client.eviction_key);
             client.eviction_key = self.eviction.last_eviction_key();
         }
         client.phase = Phase::Waiting;
         client.deadline = self.now + self.deadlines.queue;
         if let Some(base) = client.redirect.clone() {
-            let target = client.request.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-            let answer = reject::redirect(&base, &String::from_utf8_lossy(target));
+            let answer = reject::redirect(&base, &client.request.target);
             return self.send_and_close(key, &answer);
-        }
-        // A client that pipelines waits its turn inside, behind those that do not.
-        let pipelines = client.pipelines;
-        if !pipelines && self.answer_from_cache(key) {
-            return;
         }
         self.upstreams.queue(key, pipelines);
         self.serve_waiting();
@@ -147,7 +148,7 @@ impl EventLoop {
     pub(super) fn serve_waiting(&mut self) {
         while let Some(key) = self.upstreams.first_waiting()
             && let Some(inner) =
-                self.upstreams.take(key, self.clients[key].pipelines, self.clients[key].is_head)
+                self.upstreams.take(key, self.clients[key].pipelines, self.clients[key].is_head())
         {
             self.upstreams.forget(key);
             self.send_inside(key, inner);
@@ -173,6 +174,8 @@ impl EventLoop {
         self.eviction.protect(client.limited_address, client.eviction_key);
         client.phase = Phase::Answering { inner: Some(inner) };
         client.deadline = self.now + self.deadlines.inner;
+        client.upstream_request.clear();
+        upstream_request::write(&client.request, &mut client.upstream_request);
         self.write_inner(inner);
     }
 
@@ -183,7 +186,7 @@ impl EventLoop {
         let UpstreamState::Serving(client) = inner.duty else {
             return;
         };
-        match inner.write(&self.clients[client].request) {
+        match inner.write(&self.clients[client].upstream_request) {
             Ok(true) => (),
             Ok(false) => {
                 let token = self.inner_token()(key);

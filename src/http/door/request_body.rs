@@ -1,6 +1,6 @@
 //! The body of a request: as long as its head says, or in chunks that say so one by one.
 //!
-//! Chunks are decoded here and go inside as one body with a length, so nobody else reads them. The grammar is that of
+//! Chunks are decoded here, so nobody else reads them. The grammar is that of
 //! RFC 9112, section 7.1, without trailers and without any leniency: line ends are CRLF, sizes are hexadecimal digits
 //! and nothing else. Extensions are skipped up to the end of their line, as the RFC demands.
 
@@ -64,31 +64,22 @@ impl RequestBody {
 
     /// Takes in what belongs to the body and returns how many bytes of `bytes` that are.
     ///
-    /// `request` is what goes inside: a head, and the body as far as it has come. Once a body in chunks is complete,
-    /// the head gets its length.
+    /// `body` gets the content, without the chunks around it.
     ///
     /// # Errors
     /// If the chunks are malformed or too large.
-    pub fn take_in(&mut self, bytes: &[u8], request: &mut Vec<u8>) -> Result<usize, Reason> {
+    pub fn take_in(&mut self, bytes: &[u8], body: &mut Vec<u8>) -> Result<usize, Reason> {
         if self.is_complete() {
             return Ok(0);
         }
         match self {
             RequestBody::Length { missing } => {
                 let taken = bytes.len().min(*missing);
-                request.extend_from_slice(&bytes[..taken]);
+                body.extend_from_slice(&bytes[..taken]);
                 *missing -= taken;
                 Ok(taken)
             }
-            RequestBody::Chunked(chunks) => {
-                let taken = chunks.decode(bytes, request)?;
-                if chunks.expected == Expected::Nothing {
-                    let head_end = request.len() - chunks.decoded_bytes - b"\r\n".len();
-                    let length = format!("Content-Length: {}\r\n", chunks.decoded_bytes);
-                    request.splice(head_end..head_end, length.into_bytes());
-                }
-                Ok(taken)
-            }
+            RequestBody::Chunked(chunks) => chunks.decode(bytes, body),
         }
     }
 }

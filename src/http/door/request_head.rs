@@ -1,24 +1,29 @@
 //! The head of a request: either it has exactly one meaning, or it is refused.
 //!
-//! What goes inside is written anew from what was understood here, so that whoever parses it next cannot read anything
-//! else into it. The rules are those of RFC 9112: the leniency it asks for, and none that it only permits.
+//! It is read here once. Whatever needs it later, tiny_http included, gets it from the [`Request`] that was understood, so
+//! nobody can read anything else into it. The rules are those of RFC 9112: the leniency it asks for, and none that it only
+//! permits.
 
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
+use std::net::IpAddr;
 
 use percent_encoding::{AsciiSet, percent_encode};
 
 use super::reject::Reason;
 use super::request_body::{BODY_BYTES_MAX, RequestBody};
 use super::request_target::{self, Target};
+use crate::http::Request;
 
 /// The longest head, from the method to the empty line.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The most header lines; browsers behind a proxy send about 30.
 pub const HEADERS_MAX: usize = 100;
 
-/// Headers that concern one connection only, and end at the door.
-const HOP_BY_HOP: [&str; 8] = [
+/// Headers that concern one connection only, and end at the door. The length is told by the body itself.
+const HOP_BY_HOP: [&str; 9] = [
     "connection",
+    "content-length",
     "keep-alive",
     "proxy-connection",
     "te",
@@ -28,7 +33,7 @@ const HOP_BY_HOP: [&str; 8] = [
     "expect",
 ];
 
-/// What the door itself must know of a request it lets in.
+/// A request whose body may still be to come, and what the door itself must know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// How many bytes of the client's stream the head takes.
@@ -39,31 +44,24 @@ pub struct Head {
     pub expects_continue: bool,
     /// Whether the client wants to send another request afterwards.
     pub keep_alive: bool,
-    /// Whether the method is HEAD, whose answer has no body whatever its headers say.
-    pub is_head: bool,
+    /// The request without its body.
+    pub request: Request,
 }
 
-/// What the door adds to a request, and what it keeps outside.
+/// Who asks, and which of their headers count.
 #[derive(Clone, Copy, Debug)]
-pub struct HeaderPolicy<'a> {
-    /// Whole header lines that the door adds.
-    pub peer_header: &'a str,
-    /// The only headers of the client that go inside, in any case of letters; all of them if `None`.
-    pub headers: Option<&'a [&'a str]>,
+pub struct HeaderPolicy {
+    /// The client's address; `None` for a Unix socket.
+    pub peer: Option<IpAddr>,
+    /// The only headers that are read, in any case of letters; all of them if `None`.
+    pub headers: Option<&'static [&'static str]>,
 }
 
-/// Reads the head at the start of `bytes` and appends to `inside` what goes inside instead of it.
+/// Reads the head at the start of `bytes`; `None` if it is not complete yet.
 ///
-/// `None` means that the head is not complete yet; `inside` is
-/// as before then, and after a refusal.
-///
-/// What goes inside is HTTP/1.0 with keep-alive: tiny_http then never sends chunks, so that every answer has one
-/// length.
-pub fn parse_request(
-    bytes: &[u8],
-    policy: HeaderPolicy<'_>,
-    inside: &mut Vec<u8>,
-) -> Result<Option<Head>, Reason> {
+/// # Errors
+/// Why it is not a request, or not one that is let in.
+pub fn parse_request(bytes: &[u8], policy: HeaderPolicy) -> Result<Option<Head>, Reason> {
     // Never more, so that the outcome does not depend on how many bytes happened to come together.
     let bytes = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
@@ -72,7 +70,7 @@ pub fn parse_request(
     let parsed = match request.parse_with_uninit_headers(bytes, &mut headers) {
         Ok(parsed) => parsed,
         Err(httparse::Error::TooManyHeaders) => return Err(Reason::TooManyHeaders),
-        Err(httparse::Error::Version) => return parse_other_version(bytes, policy, inside),
+        Err(httparse::Error::Version) => return parse_other_version(bytes, policy),
         Err(_) => return Err(Reason::Malformed),
     };
     let length = match parsed {
@@ -97,17 +95,18 @@ pub fn parse_request(
     }
     let mut head = frame(request.headers, version)?;
     head.length = length;
-    head.is_head = method == "HEAD";
-    rebuild(method, &target, request.headers, policy, inside);
+    head.request = Request {
+        method: method.to_owned(),
+        headers: headers_read(&target, request.headers, policy.headers),
+        target: target.origin_form.into_owned(),
+        body: Vec::new(),
+        peer: policy.peer,
+    };
     Ok(Some(head))
 }
 
 /// HTTP/1.2 to 1.9 are read as HTTP/1.1, the newest minor version known here (RFC 9110, section 2.5).
-fn parse_other_version(
-    bytes: &[u8],
-    policy: HeaderPolicy<'_>,
-    inside: &mut Vec<u8>,
-) -> Result<Option<Head>, Reason> {
+fn parse_other_version(bytes: &[u8], policy: HeaderPolicy) -> Result<Option<Head>, Reason> {
     // Two words and then a version: anything else is not HTTP at all.
     let third = bytes.splitn(3, |byte| *byte == b' ').nth(2).unwrap_or_default();
     if !third.starts_with(b"HTTP/") {
@@ -119,7 +118,7 @@ fn parse_other_version(
     let minor = bytes.len() - third.len() + b"HTTP/1.".len();
     let mut known = bytes.to_vec();
     known[minor] = b'1';
-    parse_request(&known, policy, inside)
+    parse_request(&known, policy)
 }
 
 /// Names the longest line of a head that is too long: a header, never its value, or the request line.
@@ -153,7 +152,7 @@ fn frame(headers: &[httparse::Header<'_>], version: u8) -> Result<Head, Reason> 
         body: RequestBody::Length { missing: 0 },
         expects_continue: false,
         keep_alive: version == 1,
-        is_head: false,
+        request: Request::default(),
     };
     let mut hosts = 0;
     let mut lengths = 0;
@@ -210,54 +209,46 @@ fn content_length(value: &[u8]) -> Result<usize, Reason> {
     Ok(std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()).unwrap_or(usize::MAX))
 }
 
-fn rebuild(
-    method: &str,
+/// The headers that count, with the target's authority as the host if it has one (RFC 9112, section 3.2.2).
+fn headers_read(
     target: &Target<'_>,
     headers: &[httparse::Header<'_>],
-    policy: HeaderPolicy<'_>,
-    inside: &mut Vec<u8>,
-) {
-    for part in [method, " ", &target.origin_form, " HTTP/1.0\r\nConnection: keep-alive\r\n"] {
-        inside.extend_from_slice(part.as_bytes());
-    }
-    inside.extend_from_slice(policy.peer_header.as_bytes());
-    if let Some(authority) = target.authority
-        && goes_inside("host", policy.headers)
-    {
-        for part in ["Host: ", authority, "\r\n"] {
-            inside.extend_from_slice(part.as_bytes());
-        }
+    only: Option<&[&'static str]>,
+) -> Vec<(Cow<'static, str>, String)> {
+    let mut read = Vec::with_capacity(headers.len());
+    if let Some(authority) = target.authority {
+        read.extend(name_read("Host", only).map(|name| (name, authority.to_owned())));
     }
     let is_replaced = |name: &str| target.authority.is_some() && name.eq_ignore_ascii_case("host");
-    for header in headers {
-        if is_replaced(header.name) || !goes_inside(header.name, policy.headers) {
-            continue;
+    for header in headers.iter().filter(|header| !is_replaced(header.name)) {
+        if let Some(name) = name_read(header.name, only) {
+            read.push((name, value_read(header.value)));
         }
-        inside.extend_from_slice(header.name.as_bytes());
-        inside.extend_from_slice(b": ");
-        if header.value.is_ascii() {
-            inside.extend_from_slice(header.value);
-        } else {
-            // tiny_http hangs up on it without a word, and other applications' cookies may hold such bytes.
-            let encoded = percent_encode(header.value, &AsciiSet::EMPTY);
-            inside.extend(encoded.flat_map(str::bytes));
-        }
-        inside.extend_from_slice(b"\r\n");
     }
-    inside.extend_from_slice(b"\r\n");
+    read
 }
 
-/// Whether a header of the client goes inside: not if it concerns the connection only, or speaks in the door's name.
-fn goes_inside(name: &str, only: Option<&[&str]>) -> bool {
+/// The name of a header that counts: not one that concerns the connection only, or speaks in the door's name.
+fn name_read(name: &str, only: Option<&[&'static str]>) -> Option<Cow<'static, str>> {
+    let known = |names: &[&'static str]| {
+        names.iter().copied().find(|known| known.eq_ignore_ascii_case(name))
+    };
+    let wanted = match only {
+        Some(only) => Cow::Borrowed(known(only)?),
+        None => Cow::Owned(name.to_owned()),
+    };
+    (!speaks_for_us(name) && known(&HOP_BY_HOP).is_none()).then_some(wanted)
+}
+
+/// Whether the header has the door's own prefix. Some servers read an underscore for a hyphen.
+fn speaks_for_us(name: &str) -> bool {
     const OURS: &[u8] = b"x-hallpass-";
-    // Some read an underscore for a hyphen.
-    let speaks_for_us = name.len() >= OURS.len()
-        && name
-            .bytes()
-            .zip(OURS)
-            .all(|(byte, ours)| byte.eq_ignore_ascii_case(ours) || byte == b'_' && *ours == b'-');
-    let is_among = |names: &[&str]| names.iter().any(|among| among.eq_ignore_ascii_case(name));
-    // Without its length, a body would be taken for the next request.
-    let is_wanted = only.is_none_or(|only| is_among(only) || is_among(&["content-length"]));
-    is_wanted && !speaks_for_us && !is_among(&HOP_BY_HOP)
+    let is_ours =
+        |(byte, ours): (u8, &u8)| byte.eq_ignore_ascii_case(ours) || byte == b'_' && *ours == b'-';
+    name.len() >= OURS.len() && name.bytes().zip(OURS).all(is_ours)
+}
+
+/// A value in ASCII. Other applications' cookies may hold other bytes, on which tiny_http would hang up.
+fn value_read(value: &[u8]) -> String {
+    percent_encode(value, &AsciiSet::EMPTY).to_string()
 }

@@ -1,6 +1,7 @@
-//! The head of an answer from inside, and what the client gets instead of it.
+//! The head of a response: written from a [`Response`], or rewritten from what tiny_http printed.
 
 use super::request_head::HEADERS_MAX;
+use crate::http::{Response, SERVER};
 
 /// Headers of an answer that the door writes itself, or that concern the inner connection only.
 const REPLACED: [&str; 4] = ["connection", "keep-alive", "trailer", "upgrade"];
@@ -12,6 +13,51 @@ pub struct ConnectionOptions {
     pub keep_alive: bool,
     /// Whether the client came over TLS, and is told to do so from now on (RFC 6797).
     pub secure: bool,
+}
+
+impl ConnectionOptions {
+    /// Appends the header lines of the connection, and the empty line that ends a head.
+    fn write(self, outbound: &mut Vec<u8>) {
+        if self.secure {
+            outbound.extend_from_slice(b"Strict-Transport-Security: max-age=31536000\r\n");
+        }
+        let connection: &[u8] = if self.keep_alive {
+            b"Connection: keep-alive\r\n\r\n"
+        } else {
+            b"Connection: close\r\n\r\n"
+        };
+        outbound.extend_from_slice(connection);
+    }
+}
+
+/// Appends the head of a response with that `Date`.
+pub fn write(response: &Response, options: ConnectionOptions, date: &str, outbound: &mut Vec<u8>) {
+    let status = response.status;
+    write_status_line(status, response.reason_phrase(), outbound);
+    write_header("Server", SERVER.as_bytes(), outbound);
+    write_header("Date", date.as_bytes(), outbound);
+    for (name, value) in &response.headers {
+        write_header(name, value.as_bytes(), outbound);
+    }
+    if status != 204 {
+        write_header("Content-Length", response.body.len().to_string().as_bytes(), outbound);
+    }
+    options.write(outbound);
+}
+
+fn write_status_line(status: u16, reason: &str, outbound: &mut Vec<u8>) {
+    outbound.extend_from_slice(b"HTTP/1.1 ");
+    outbound.extend_from_slice(&[100, 10, 1].map(|unit| b'0' + (status / unit % 10) as u8));
+    outbound.push(b' ');
+    outbound.extend_from_slice(reason.as_bytes());
+    outbound.extend_from_slice(b"\r\n");
+}
+
+fn write_header(name: &str, value: &[u8], outbound: &mut Vec<u8>) {
+    outbound.extend_from_slice(name.as_bytes());
+    outbound.extend_from_slice(b": ");
+    outbound.extend_from_slice(value);
+    outbound.extend_from_slice(b"\r\n");
 }
 
 /// The lengths of an answer from inside.
@@ -32,7 +78,7 @@ pub struct Broken;
 pub fn relay(
     bytes: &[u8],
     to_head: bool,
-    manner: ConnectionOptions,
+    options: ConnectionOptions,
     outbound: &mut Vec<u8>,
 ) -> Result<Option<Answer>, Broken> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
@@ -51,30 +97,15 @@ pub fn relay(
         return Err(Broken);
     };
 
-    outbound.extend_from_slice(b"HTTP/1.1 ");
-    outbound.extend_from_slice(&[100, 10, 1].map(|unit| b'0' + (status / unit % 10) as u8));
-    outbound.push(b' ');
-    outbound.extend_from_slice(reason.as_bytes());
-    outbound.extend_from_slice(b"\r\n");
+    write_status_line(status, reason, outbound);
     for header in response.headers.iter() {
         // tiny_http writes a length where there must be none (RFC 9110, section 8.6).
         let is_superfluous = status == 204 && header.name.eq_ignore_ascii_case("content-length");
         if !is_superfluous && !REPLACED.iter().any(|name| header.name.eq_ignore_ascii_case(name)) {
-            outbound.extend_from_slice(header.name.as_bytes());
-            outbound.extend_from_slice(b": ");
-            outbound.extend_from_slice(header.value);
-            outbound.extend_from_slice(b"\r\n");
+            write_header(header.name, header.value, outbound);
         }
     }
-    if manner.secure {
-        outbound.extend_from_slice(b"Strict-Transport-Security: max-age=31536000\r\n");
-    }
-    let connection: &[u8] = if manner.keep_alive {
-        b"Connection: keep-alive\r\n\r\n"
-    } else {
-        b"Connection: close\r\n\r\n"
-    };
-    outbound.extend_from_slice(connection);
+    options.write(outbound);
     Ok(Some(Answer { head_length, body_length }))
 }
 

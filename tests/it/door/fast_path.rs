@@ -1,6 +1,12 @@
 //! What the door answers by itself.
 
+use hallpass::http;
+
 use super::*;
+
+fn known() -> http::Response {
+    http::Response { body: b"known".to_vec(), ..http::Response::empty(200) }
+}
 
 /// Answers `/known` at once, naming the method and who asks.
 fn knowing() -> TestDoor {
@@ -9,13 +15,9 @@ fn knowing() -> TestDoor {
             if request.target != "/known" {
                 return None;
             }
-            let body = if request.method == "HEAD" { "" } else { "known" };
             let asks =
                 format!("{} by {} for {}", request.method, request.peer?, request.header("Host")?);
-            Some(
-                format!("HTTP/1.1 200 OK\r\nX-Asks: {asks}\r\nContent-Length: 5\r\n\r\n{body}")
-                    .into_bytes(),
-            )
+            Some(known().with("X-Asks", asks))
         });
     })
 }
@@ -78,10 +80,7 @@ fn who_pipelines_goes_inside() {
 fn it_is_answered_while_nothing_inside_is_free() {
     let door = door(|settings| {
         settings.capacity.inside = 1;
-        settings.fast_path = Box::new(|request| {
-            (request.target == "/known")
-                .then(|| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".into())
-        });
+        settings.fast_path = Box::new(|request| (request.target == "/known").then(known));
     });
     let mut slow = door.connect();
     slow.write_all(b"GET /slow/1000000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();

@@ -63,7 +63,7 @@ fn only_the_headers_asked_for_go_inside() {
         stream.write_all(format!("{head}Content-Length: 3\r\n\r\nabc").as_bytes()).unwrap();
         assert_eq!(
             body(&answer(&mut stream)),
-            "POST /echo\nConnection: keep-alive\nX-Hallpass-Peer: 127.0.0.1\nCOOKIE: a=b\nContent-Length: 3\nabc"
+            "POST /echo\nConnection: keep-alive\nX-Hallpass-Peer: 127.0.0.1\ncookie: a=b\nContent-Length: 3\nabc"
         );
     }
 }
@@ -275,7 +275,7 @@ fn the_host_of_an_absolute_target_replaces_the_header() {
 
 #[test]
 fn a_body_in_chunks_goes_inside_with_its_length() {
-    let door = door(|settings| settings.headers = Some(&["x", "transfer-encoding"]));
+    let door = door(|settings| settings.headers = Some(&["X", "transfer-encoding"]));
     let mut stream = door.connect();
     stream.set_nodelay(true).unwrap();
     let request = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nX: 1\r\n\r\n\

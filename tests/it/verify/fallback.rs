@@ -9,7 +9,7 @@ use super::{SLACK, TIMEOUT, answer, published, status, test};
 use crate::google::{Answer, Google};
 use crate::program::{self, Program};
 use crate::signing::{FIRST, SECOND, jwk_set};
-use crate::test_app::{HOUR, NOW, TestApp, document, get, post_token, refused, usual_claims};
+use crate::test_app::{HOUR, NOW, TestApp, document, get, near, post_token, refused, usual_claims};
 
 /// Where tokeninfo answers so, it alone is a 503, and with the keys behind it a sign-in; both within the deadline.
 #[track_caller]
@@ -160,7 +160,7 @@ fn tokeninfo_is_back_once_it_has_answered_for_a_minute() {
         let token = FIRST.token(json!({"iat": at, "exp": at + HOUR}));
         assert_eq!(test.send_at(post_token(&token), at).status, 200);
     };
-    let away = || document(&test.send(get("/readyz")))["keys"]["in_use"] == true;
+    let away = || document(&test.send(near(get("/readyz"))))["keys"]["in_use"] == true;
     send(NOW);
     assert!(!away());
     test.google.always(status(403));

@@ -8,10 +8,10 @@ use crate::signing::{
     ELLIPTIC_CERTIFICATE, FIRST, FIRST_CERTIFICATE, PSS_CERTIFICATE, SECOND, WEAK_CERTIFICATE,
     WEAK_TOKEN, jwk_set, weak_jwk,
 };
-use crate::test_app::{DAY, HOUR, NOW, TestApp, document, get, post_token, refused};
+use crate::test_app::{DAY, HOUR, NOW, TestApp, document, get, near, post_token, refused};
 
 fn keys(test: &TestApp, now: i64) -> Value {
-    document(&test.send_at(get("/readyz"), now))["keys"].clone()
+    document(&test.send_at(near(get("/readyz")), now))["keys"].clone()
 }
 
 /// A test of keys alone whose endpoint says that.

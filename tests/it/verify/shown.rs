@@ -9,7 +9,9 @@ use super::{answer, status, test};
 use crate::google::{Answer, Google};
 use crate::program::{Program, run};
 use crate::signing::{FIRST, SECOND, jwk_set};
-use crate::test_app::{HOUR, NOW, TestApp, body, document, get, post_token, try_serve_options};
+use crate::test_app::{
+    HOUR, NOW, TestApp, body, document, get, near, post_token, try_serve_options,
+};
 
 #[test]
 fn events_say_what_verified_a_token() {
@@ -76,7 +78,7 @@ fn metrics_count_ways_and_fetches() {
 
 #[test]
 fn readiness_tells_of_the_keys_and_fails_only_where_there_is_nothing_else() {
-    let keys = |test: &TestApp| document(&test.send(get("/readyz")))["keys"].clone();
+    let keys = |test: &TestApp| document(&test.send(near(get("/readyz"))))["keys"].clone();
     let (fallback, certs) = test("fallback");
     let none = json!({"count": 0, "fetched_at": null, "expires_at": null, "last_fetch": null, "in_use": false});
     assert_eq!(keys(&fallback), none);
