@@ -2,7 +2,6 @@
 
 use std::process::{Command, Stdio};
 
-use hallpass::http::Request;
 use serde_json::json;
 
 use crate::google::Answer;

@@ -99,7 +99,7 @@ fn each_floor_knows_only_what_is_below() {
 fn every_header_that_is_read_is_let_in() {
     let mut names = 0;
     for (name, source) in sources() {
-        for call in ["header(\"", "headers_named(\"", "absent_or(\""] {
+        for call in [".header(\"", "headers_named(\"", "absent_or(\""] {
             for rest in source.split(call).skip(1) {
                 let header = rest.split('"').next().unwrap();
                 let our_answer = source.contains(&format!("response.header(\"{header}"));
