@@ -14,8 +14,8 @@ CREATE TABLE IF NOT EXISTS users (
     picture             TEXT,               -- URL
     hosted_domain       TEXT,               -- hd: the Workspace domain
     locale              TEXT,
-    created_at          INTEGER NOT NULL,   -- first sign-in
-    last_signin_at      INTEGER NOT NULL,
+    created_at          INTEGER NOT NULL,   -- first sign-in, or import
+    last_signin_at      INTEGER NOT NULL,   -- 0 if never: imported, and not signed in since
     blocked_at          INTEGER             -- NULL unless the operator blocked this person
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS users_by_last_signin ON users (last_signin_at);

@@ -88,7 +88,7 @@ fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
 }
 
 fn write(store: &Store, format: ExportFormat, out: &mut dyn Write) -> io::Result<()> {
-    let (users, _) = store.counts(clock::now()).map_err(io::Error::other)?;
+    let users = store.counts(clock::now()).map_err(io::Error::other)?.users;
     let mut progress = Progress::new("exported");
     let mut done = 0;
     match format {
@@ -137,8 +137,20 @@ fn cells(account: &UserRecord) -> Vec<String> {
     let document = json::account(account);
     let cell = |name: &&str| match &document[*name] {
         Value::Null => String::new(),
+        Value::String(text) if starts_formula(text) => format!("'{text}"),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
     COLUMNS.iter().map(cell).collect()
+}
+
+/// The text that [`cells`] wrote.
+pub fn text_of_cell(cell: &str) -> String {
+    let text = if starts_formula(cell) { cell.strip_prefix('\'') } else { None };
+    text.unwrap_or(cell).to_owned()
+}
+
+/// Whether a spreadsheet would run the cell, or one of its quotes is there to prevent that.
+fn starts_formula(cell: &str) -> bool {
+    cell.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r'])
 }

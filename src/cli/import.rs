@@ -5,17 +5,20 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::export::COLUMNS;
+use super::export::{COLUMNS, text_of_cell};
 use crate::cli::output::progress::Progress;
 use crate::cli::output::table;
 use crate::clock;
 use crate::config::ImportOptions;
 use crate::json::Fields;
 use crate::profile::Profile;
-use crate::store::{ImportedUser, Store};
+use crate::store::{Imported, ImportedUser, Store};
 
 /// Google: `sub` has at most 255 ASCII characters.
 const SUBJECT_BYTES_MAX: usize = 255;
+/// Spreadsheets keep so many digits of a number, and write zeros for the others. Google's `sub` has 20 or 21 digits.
+const SPREADSHEET_DIGITS: usize = 15;
+const SUBJECT_DIGITS_MIN: usize = 20;
 /// The end of the year 9999.
 const TIME_MAX: i64 = 253_402_300_799;
 
@@ -50,15 +53,40 @@ pub fn import(options: &ImportOptions) -> Result<(), String> {
     let imported =
         store.import(users, clock::now(), |done| progress.show(done as u64, count as u64));
     drop(progress);
-    imported.map_err(|failure| match failure.written {
+    let Imported { new, changed, blocked } = imported.map_err(|failure| match failure.written {
         0 => nothing(failure.cause),
         written => {
             about(&format!("{}; only its first {written} users are imported", failure.cause))
         }
     })?;
-    table::lines(
-        [format!("imported {count} {}", if count == 1 { "user" } else { "users" })].into_iter(),
-    )
+    let users = if count == 1 { "user" } else { "users" };
+    let summary =
+        format!("imported {count} {users}: {new} new, {changed} changed, {blocked} blocked");
+    table::lines([summary].into_iter())
+}
+
+/// Refuses what is not a `sub`, or not any more: what spreadsheets make of long numbers, and e-mails.
+fn require_subject(subject: &str) -> Result<(), String> {
+    let is_number = subject.bytes().all(|byte| byte.is_ascii_digit());
+    let why = if subject.len() > SUBJECT_BYTES_MAX || !subject.is_ascii() {
+        "not 1 to 255 ASCII characters"
+    } else if subject.contains('@') {
+        "an e-mail; give the sub of the account"
+    } else if subject.contains(|c: char| !c.is_ascii_graphic()) {
+        "not free of blanks"
+    } else if subject.starts_with(['\'', '"']) {
+        "in quotes, which belong to the spreadsheet"
+    } else if !is_number && subject.replace(',', ".").parse::<f64>().is_ok() {
+        "a rounded number; load the column as text in the spreadsheet"
+    } else if is_number
+        && subject.len() >= SUBJECT_DIGITS_MIN
+        && subject[SPREADSHEET_DIGITS..].bytes().all(|digit| digit == b'0')
+    {
+        "rounded to 15 digits; load the column as text in the spreadsheet"
+    } else {
+        return Ok(());
+    };
+    Err(format!("sub is {why}: {subject}"))
 }
 
 fn csv(text: &str) -> Result<Vec<ImportedUser>, String> {
@@ -70,7 +98,7 @@ fn csv(text: &str) -> Result<Vec<ImportedUser>, String> {
     for record in reader.records() {
         let record = record.map_err(|error| error.to_string())?;
         let entry =
-            Entry(names.iter().map(String::as_str).zip(record.iter().map(str::to_owned)).collect());
+            Entry(names.iter().map(String::as_str).zip(record.iter().map(text_of_cell)).collect());
         let line = record.position().map_or(0, csv::Position::line);
         checked.add(&entry).map_err(|why| format!("line {line}: {why}"))?;
     }
@@ -87,6 +115,10 @@ fn json(text: &str) -> Result<Vec<ImportedUser>, String> {
         for (name, value) in object.iter() {
             let text = match value {
                 Value::Null => continue,
+                // Most programs round numbers of 21 digits.
+                Value::Number(_) if name == "sub" => {
+                    return Err(format!("{place}: sub is a number; write it in quotes"));
+                }
                 Value::String(text) => text.clone(),
                 Value::Bool(_) | Value::Number(_) => value.to_string(),
                 _ => return Err(format!("{place}: {name} is neither text nor a number")),
@@ -131,11 +163,7 @@ impl Checked {
 impl Entry<'_> {
     fn user(&self) -> Result<ImportedUser, String> {
         let subject = self.text("sub").ok_or("sub is empty")?;
-        if subject.len() > SUBJECT_BYTES_MAX
-            || !subject.bytes().all(|byte| matches!(byte, b' '..=b'~'))
-        {
-            return Err("sub is not 1 to 255 ASCII characters".into());
-        }
+        require_subject(&subject)?;
         let (email, pinned_email) = (self.email("email")?, self.email("pinned_email")?);
         if pinned_email
             .as_ref()
@@ -143,16 +171,18 @@ impl Entry<'_> {
         {
             return Err("pinned_email is not in lower case".into());
         }
-        let (created_at, last_signin_at) = (self.time("created_at")?, self.time("last_signin_at")?);
+        let created_at = self.time("created_at")?;
+        let last_signin_at = self.time("last_signin_at")?.filter(|at| *at != 0);
         if created_at.zip(last_signin_at).is_some_and(|(created, last)| created > last) {
             return Err("created_at is after last_signin_at".into());
         }
+        let email_authoritative = self.flag("email_authoritative")?;
         Ok(ImportedUser {
             profile: Profile {
                 subject,
                 email,
                 email_verified: self.flag("email_verified")?,
-                email_authoritative: self.flag("email_authoritative")?.unwrap_or(false),
+                email_authoritative: email_authoritative.unwrap_or(false),
                 name: self.text("name"),
                 given_name: self.text("given_name"),
                 family_name: self.text("family_name"),
@@ -160,6 +190,7 @@ impl Entry<'_> {
                 hosted_domain: self.text("hd"),
                 locale: self.text("locale"),
             },
+            email_authoritative,
             pinned_email,
             created_at,
             last_signin_at,
@@ -174,7 +205,9 @@ impl Entry<'_> {
 
     fn email(&self, name: &str) -> Result<Option<String>, String> {
         match self.text(name) {
-            Some(text) if !text.contains('@') => Err(format!("{name} is no e-mail: {text}")),
+            Some(text) if !text.contains('@') || text.contains(char::is_whitespace) => {
+                Err(format!("{name} is not an e-mail: {text}"))
+            }
             email => Ok(email),
         }
     }
@@ -195,7 +228,7 @@ impl Entry<'_> {
         };
         match text.parse() {
             Ok(at) if (0..=TIME_MAX).contains(&at) => Ok(Some(at)),
-            _ => Err(format!("{name} is no time in unix seconds: {text}")),
+            _ => Err(format!("{name} is not a time in unix seconds: {text}")),
         }
     }
 }

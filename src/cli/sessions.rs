@@ -66,7 +66,7 @@ pub fn sessions(options: &SessionsOptions) -> Result<(), String> {
                     .map_err(text)?,
                 (None, None) => {
                     confirm::require(*yes, "End all sessions of everybody?")?;
-                    let (_, open) = store.counts(now).map_err(text)?;
+                    let open = store.counts(now).map_err(text)?.sessions;
                     let mut progress = Progress::new("ended");
                     store
                         .revoke_all(now, |ended| {

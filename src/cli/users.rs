@@ -101,7 +101,7 @@ fn list(accounts: &[UserRecord], json: bool) -> Result<(), String> {
             user.profile.email.clone().unwrap_or_default(),
             user.profile.name.clone().unwrap_or_default(),
             user.profile.subject.clone(),
-            local(user.last_signin_at),
+            user.last_signin_at.map_or_else(|| "never".to_owned(), local),
             local(user.created_at),
             if user.blocked_at.is_some() { "blocked".into() } else { String::new() },
         ]
@@ -145,7 +145,7 @@ fn profile(account: &UserRecord) -> Vec<(&'static str, String)> {
         ("domain", profile.hosted_domain.clone()),
         ("locale", profile.locale.clone()),
         ("created", Some(local(user.created_at))),
-        ("last sign-in", Some(local(user.last_signin_at))),
+        ("last sign-in", Some(user.last_signin_at.map_or_else(|| "never".to_owned(), local))),
         (
             "blocked",
             Some(

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 use std::thread;
 use std::time::Instant;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::directory::UserRecord;
 use super::levers::BY_THE_OPERATOR;
@@ -18,16 +19,29 @@ const IMPORT_STEP_ROWS: usize = 500;
 /// A user as another database knew them. What is `None` was not told, and stays as it is.
 #[derive(Debug, Clone)]
 pub struct ImportedUser {
-    /// Who. Whether the e-mail is authoritative counts only if there is one.
+    /// Who. Its `email_authoritative` does not count.
     pub profile: Profile,
+    /// Whether Google is the authority for the e-mail.
+    pub email_authoritative: Option<bool>,
     /// The e-mail they hold, in lower case.
     pub pinned_email: Option<String>,
     /// Their first sign-in.
     pub created_at: Option<i64>,
-    /// Their last one.
+    /// Their last one; a user who is new has never signed in if it was not told.
     pub last_signin_at: Option<i64>,
     /// When they were blocked.
     pub blocked_at: Option<i64>,
+}
+
+/// What an import changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Users who were not there before.
+    pub new: usize,
+    /// Users who were there, and of whom something is different now.
+    pub changed: usize,
+    /// Users of either kind who were not blocked before, and are now.
+    pub blocked: usize,
 }
 
 /// Why an import ended early.
@@ -73,7 +87,7 @@ impl Store {
         users: Vec<ImportedUser>,
         now: i64,
         mut progress: impl FnMut(usize),
-    ) -> Result<(), ImportFailure> {
+    ) -> Result<Imported, ImportFailure> {
         let failed =
             |written| move |error: StoreError| ImportFailure { written, cause: error.to_string() };
         let held = self
@@ -83,15 +97,17 @@ impl Store {
             return Err(ImportFailure { written: 0, cause });
         }
         let mut written = 0;
+        let mut imported = Imported::default();
         let mut users = users.into_iter();
         while users.len() > 0 {
             let step: Vec<ImportedUser> = users.by_ref().take(IMPORT_STEP_ROWS).collect();
             let count = step.len();
             let work = move |db: &Connection| Ok((Instant::now(), write(db, &step, now)?));
-            let (begun, held) = self.writer.write(work).map_err(failed(written))?;
-            if let Some(cause) = held {
-                return Err(ImportFailure { written, cause });
-            }
+            let (begun, outcome) = self.writer.write(work).map_err(failed(written))?;
+            let step = outcome.map_err(|cause| ImportFailure { written, cause })?;
+            imported.new += step.new;
+            imported.changed += step.changed;
+            imported.blocked += step.blocked;
             written += count;
             progress(written);
             if users.len() > 0 {
@@ -99,7 +115,7 @@ impl Store {
                 thread::sleep(begun.elapsed());
             }
         }
-        Ok(())
+        Ok(imported)
     }
 }
 
@@ -116,10 +132,15 @@ fn held(db: &Connection, user: &ImportedUser) -> rusqlite::Result<Option<String>
 }
 
 /// Writes users, or nobody and says why: somebody may have signed in since it was checked.
-fn write(db: &Connection, users: &[ImportedUser], now: i64) -> rusqlite::Result<Option<String>> {
+fn write(
+    db: &Connection,
+    users: &[ImportedUser],
+    now: i64,
+) -> rusqlite::Result<Result<Imported, String>> {
     if let Some(held) = users.iter().find_map(|user| held(db, user).transpose()) {
-        return held.map(Some);
+        return held.map(Err);
     }
+    let mut imported = Imported::default();
     let mut block = db.prepare_cached(
         "INSERT INTO events (at, kind, sub, email, reason) SELECT ?1, 'block', ?2, ?3, ?4
          WHERE NOT EXISTS (SELECT 1 FROM users WHERE sub = ?2 AND blocked_at IS NOT NULL)",
@@ -127,10 +148,11 @@ fn write(db: &Connection, users: &[ImportedUser], now: i64) -> rusqlite::Result<
     let mut upsert = db.prepare_cached(
         "INSERT INTO users (sub, email, email_verified, email_authoritative, pinned_email, name, given_name,
             family_name, picture, hosted_domain, locale, created_at, last_signin_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, coalesce(?12, ?14), coalesce(?13, ?14))
+        VALUES (?1, ?2, ?3, coalesce(?4, 0), ?5, ?6, ?7, ?8, ?9, ?10, ?11, coalesce(?12, ?14), coalesce(?13, 0))
         ON CONFLICT (sub) DO UPDATE SET email = coalesce(?2, email),
             email_verified = coalesce(?3, email_verified),
-            email_authoritative = CASE WHEN ?2 IS NULL THEN email_authoritative ELSE ?4 END,
+            email_authoritative = CASE WHEN ?2 IS NULL OR (?4 IS NULL AND email = ?2 COLLATE NOCASE)
+                THEN email_authoritative ELSE coalesce(?4, 0) END,
             pinned_email = coalesce(?5, pinned_email), name = coalesce(?6, name),
             given_name = coalesce(?7, given_name), family_name = coalesce(?8, family_name),
             picture = coalesce(?9, picture), hosted_domain = coalesce(?10, hosted_domain),
@@ -143,14 +165,16 @@ fn write(db: &Connection, users: &[ImportedUser], now: i64) -> rusqlite::Result<
     )?;
     for user in users {
         let profile = &user.profile;
+        let before = row(db, &profile.subject)?;
         if user.blocked_at.is_some() {
-            block.execute(params![now, profile.subject, profile.email, BY_THE_OPERATOR])?;
+            imported.blocked +=
+                block.execute(params![now, profile.subject, profile.email, BY_THE_OPERATOR])?;
         }
         upsert.execute(params![
             profile.subject,
             profile.email,
             profile.email_verified,
-            profile.email_authoritative,
+            user.email_authoritative,
             user.pinned_email,
             profile.name,
             profile.given_name,
@@ -163,6 +187,19 @@ fn write(db: &Connection, users: &[ImportedUser], now: i64) -> rusqlite::Result<
             now
         ])?;
         always.execute(params![profile.subject, user.created_at, user.blocked_at])?;
+        match before {
+            None => imported.new += 1,
+            before if before != row(db, &profile.subject)? => imported.changed += 1,
+            Some(_) => {}
+        }
     }
-    Ok(None)
+    Ok(Ok(imported))
+}
+
+/// Everything that is known of that user.
+fn row(db: &Connection, subject: &str) -> rusqlite::Result<Option<Vec<Value>>> {
+    let mut statement = db.prepare_cached("SELECT * FROM users WHERE sub = ?1")?;
+    let columns = statement.column_count();
+    let values = |row: &Row| (0..columns).map(|column| row.get(column)).collect();
+    statement.query_row([subject], values).optional()
 }

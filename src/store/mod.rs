@@ -36,7 +36,7 @@ use std::sync::Arc;
 pub use directory::{UserCursor, UserRecord, UserSort};
 pub use events::{DAY_SECONDS, Event, EventKind};
 pub use history::{About, EventFilter, EventRow};
-pub use import::{ImportFailure, ImportedUser};
+pub use import::{ImportFailure, Imported, ImportedUser};
 pub use integrity_check::{Inspection, Soundness, instance};
 pub use levers::Actor;
 pub use refusals::RefusedBy;
@@ -68,6 +68,17 @@ pub struct Store {
     refusals: Arc<Refusals>,
     /// Last, as its [`pulse::WalIndex`] wants.
     known: Known,
+}
+
+/// How many of them there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Users, whether they have signed in or not.
+    pub users: u64,
+    /// Those of them who were imported and have not signed in since.
+    pub never_signed_in: u64,
+    /// Sessions that have not ended.
+    pub sessions: u64,
 }
 
 /// The database cannot answer. The text is for the log; no value from a row is in it.
@@ -137,18 +148,18 @@ impl Store {
             .read(|db| db.query_row("SELECT count(*) FROM users WHERE sub = ''", [], |_| Ok(())))
     }
 
-    /// How many users there are, and how many sessions that have not ended. Takes milliseconds for every 10,000 rows.
+    /// Counts users and sessions. Takes milliseconds for every 10,000 rows.
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn counts(&self, now: i64) -> Result<(u64, u64), StoreError> {
-        let sql = "SELECT (SELECT count(*) FROM users),
+    pub fn counts(&self, now: i64) -> Result<Counts, StoreError> {
+        let sql = "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM users WHERE last_signin_at = 0),
             (SELECT count(*) FROM sessions WHERE ended_at IS NULL AND expires_at > ?1)";
         self.readers.read(|db| {
             db.query_row(sql, [now], |row| {
                 let count =
                     |column| Ok::<_, rusqlite::Error>(row.get::<_, i64>(column)?.unsigned_abs());
-                Ok((count(0)?, count(1)?))
+                Ok(Counts { users: count(0)?, never_signed_in: count(1)?, sessions: count(2)? })
             })
         })
     }

@@ -42,6 +42,6 @@ pub struct WholeSession {
 pub struct WholeUser {
     profile: Profile,
     created_at: i64,
-    last_signin_at: i64,
+    last_signin_at: Option<i64>,
     blocked_at: Option<i64>,
 }

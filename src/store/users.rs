@@ -18,8 +18,8 @@ pub struct User {
     pub profile: Profile,
     /// Their first sign-in.
     pub created_at: i64,
-    /// Their last one.
-    pub last_signin_at: i64,
+    /// Their last one; `None` if they were imported and have not signed in since.
+    pub last_signin_at: Option<i64>,
     /// When the operator blocked them.
     #[serde(skip)]
     pub blocked_at: Option<i64>,
@@ -120,7 +120,7 @@ impl Refusal {
 
 /// The columns that [`User::from_row`] reads, in its order.
 pub const USER_COLUMNS: &str = "u.sub, u.email, u.email_verified, u.email_authoritative, u.name, u.given_name, \
-    u.family_name, u.picture, u.hosted_domain, u.locale, u.created_at, u.last_signin_at, u.blocked_at";
+    u.family_name, u.picture, u.hosted_domain, u.locale, u.created_at, nullif(u.last_signin_at, 0), u.blocked_at";
 
 impl User {
     /// Reads `USER_COLUMNS`, which begin at that column of the row.
@@ -219,7 +219,7 @@ fn pinned_email(profile: &Profile) -> Option<String> {
     profile.authoritative_email().map(str::to_ascii_lowercase)
 }
 
-/// Writes the profile as it is now; returns whether the user is new. A sign-in without an authoritative e-mail releases
+/// Writes the profile as it is now; returns whether this is the user's first sign-in. A sign-in without an authoritative e-mail releases
 /// none.
 fn upsert_user(db: &Connection, profile: &Profile, now: i64) -> rusqlite::Result<bool> {
     let update = "UPDATE users SET email = ?2, email_verified = ?3, email_authoritative = ?4,
@@ -245,11 +245,13 @@ fn upsert_user(db: &Connection, profile: &Profile, now: i64) -> rusqlite::Result
             now
         ])
     };
+    let imported = "SELECT 1 FROM users WHERE sub = ?1 AND last_signin_at = 0";
+    let is_imported = db.prepare_cached(imported)?.exists([&profile.subject])?;
     let is_new = write(update)? == 0;
     if is_new {
         write(insert)?;
     }
-    Ok(is_new)
+    Ok(is_new || is_imported)
 }
 
 /// An ID token that another process exchanged at the same moment has its row already, and keeps it.

@@ -75,10 +75,19 @@ fn is_own_host(host: &str, settings: &Settings) -> bool {
 /// # Errors
 /// 503 if the store cannot answer.
 pub fn exposition(app: &App, now: i64) -> Result<Response, Error> {
-    let (users, sessions) = app.store.counts(now)?;
+    let counts = app.store.counts(now)?;
     let mut readings = vec![
-        Reading::gauge("hallpass_users", "People who have signed in", users),
-        Reading::gauge("hallpass_sessions_live", "Sessions that have not ended", sessions),
+        Reading::gauge(
+            "hallpass_users",
+            "People who have signed in",
+            counts.users - counts.never_signed_in,
+        ),
+        Reading::gauge(
+            "hallpass_users_imported",
+            "People who were imported and have not signed in since",
+            counts.never_signed_in,
+        ),
+        Reading::gauge("hallpass_sessions_live", "Sessions that have not ended", counts.sessions),
     ];
     readings.extend(app.verifier.readings(now));
     if let Some(door) = app.door.get() {

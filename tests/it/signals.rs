@@ -59,6 +59,7 @@ fn metrics_count_what_happened() {
         "hallpass_tokeninfo_call_duration_seconds_count 4",
         "hallpass_tokeninfo_running 0",
         "hallpass_users 1",
+        "hallpass_users_imported 0",
         "hallpass_sessions_live 1",
         "hallpass_log_lines_dropped_total 0",
         "# TYPE hallpass_signins_total counter",

@@ -33,7 +33,7 @@ impl Program {
 fn what_is_exported_can_be_imported_elsewhere() {
     let program = Program::serve(&[]);
     program.session_of(
-        json!({"sub": "1", "email": "ada@gmail.com", "name": "Ada, \"Countess\"\nLovelace"}),
+        json!({"sub": "1", "email": "ada@gmail.com", "name": "=Ada, \"Countess\"\nLovelace"}),
     );
     program.session_of(bob());
     program.printed(&["users", "block", "2"]);
@@ -51,7 +51,8 @@ fn what_is_exported_can_be_imported_elsewhere() {
 
         let other = Program::serve(&[]);
         let session = other.session_of(json!({"sub": "3", "email": "eve@gmail.com"}));
-        assert_eq!(other.printed(&["import", path]), "imported 2 users\n");
+        let first = "imported 2 users: 2 new, 0 changed, 1 blocked\n";
+        assert_eq!(other.printed(&["import", path]), first);
         let known = |program: &Program, sub: &str| {
             program.documents(&["users", "show", sub, "--json"])[0]["user"].clone()
         };
@@ -63,7 +64,8 @@ fn what_is_exported_can_be_imported_elsewhere() {
         );
         other.has_status(&session, "200");
         assert_eq!(other.documents(&["events", "--kind", "block", "--json"]).len(), 1);
-        assert_eq!(other.printed(&["import", path]), "imported 2 users\n", "again changes nothing");
+        let again = "imported 2 users: 0 new, 0 changed, 0 blocked\n";
+        assert_eq!(other.printed(&["import", path]), again);
         assert_eq!(other.documents(&["events", "--kind", "block", "--json"]).len(), 1);
     }
     let csv = program.printed(&["users", "export"]);
@@ -110,13 +112,13 @@ fn the_whole_file_is_checked_before_any_of_it_is_written() {
         ("sub\n5\né\n", "line 3: sub is not 1 to 255 ASCII characters"),
         (&format!("sub\n5\n{long}\n"), "line 3: sub is not 1 to 255"),
         ("sub\n5\n5\n", "line 3: the sub 5 stands there twice"),
-        ("sub,email\n5,\n6,x\n", "line 3: email is no e-mail"),
+        ("sub,email\n5,\n6,x\n", "line 3: email is not an e-mail"),
         (
             "sub,email_verified\n5,true\n6,maybe\n",
             "line 3: email_verified is neither true nor false",
         ),
-        ("sub,blocked_at\n5,0\n6,-1\n", "line 3: blocked_at is no time"),
-        ("sub,blocked_at\n5,0\n6,yes\n", "line 3: blocked_at is no time"),
+        ("sub,blocked_at\n5,0\n6,-1\n", "line 3: blocked_at is not a time"),
+        ("sub,blocked_at\n5,0\n6,yes\n", "line 3: blocked_at is not a time"),
         ("sub,created_at,last_signin_at\n5,2,1\n", "line 2: created_at is after last_signin_at"),
         ("sub,pinned_email\n5,A@x.example\n", "not in lower case"),
         ("sub,pinned_email\n5,a@x.example\n6,a@x.example\n", "line 3: another user of the file"),
@@ -128,6 +130,16 @@ fn the_whole_file_is_checked_before_any_of_it_is_written() {
         ),
         ("[{\"sub\":\"5\"},{\"sub\":\"6\",\"sub\":\"7\"}]", "user 2 has sub twice"),
         ("[{\"sub\":\"5\"},", "EOF"),
+        ("sub\n5\n1.10169E+20\n", "line 3: sub is a rounded number"),
+        ("sub\n5\n\"1,10169E+20\"\n", "line 3: sub is a rounded number"),
+        ("sub\n5\n110169484474386000000\n", "line 3: sub is rounded to 15 digits"),
+        ("sub\n5\n 6\n", "line 3: sub is not free of blanks"),
+        ("sub\n5\n6 \n", "line 3: sub is not free of blanks"),
+        ("sub\n5\n'110169484474386276334\n", "line 3: sub is in quotes"),
+        ("sub\n5\nada@gmail.com\n", "line 3: sub is an e-mail"),
+        ("sub,email\n5,\n6,a b@x.example\n", "line 3: email is not an e-mail"),
+        ("[{\"sub\":\"5\"},{\"sub\":110169484474386276334}]", "user 2: sub is a number"),
+        ("[{\"sub\":\"5\"},{\"sub\":6}]", "user 2: sub is a number"),
     ] {
         program.import_fails(text, reason);
         program.import_fails(text, "nothing was imported");
@@ -229,7 +241,7 @@ fn an_import_that_was_cut_short_is_completed_by_another() {
     assert_eq!(count(), 1501);
     program.sql("DROP TRIGGER late; DELETE FROM users WHERE sub = 'other'");
     for _ in 0..2 {
-        assert_eq!(program.printed(&["import", &file]), "imported 2000 users\n");
+        assert!(program.printed(&["import", &file]).starts_with("imported 2000 users: "));
         assert_eq!(count(), 2000);
         let blocks = program.printed(&["events", "--kind", "block", "--limit", "10000"]);
         assert_eq!(blocks.lines().count(), 2000, "one each");
@@ -282,4 +294,56 @@ fn an_export_is_written_through_links_and_fifos() {
     let read = String::from_utf8(reader.wait_with_output().unwrap().stdout).unwrap();
     assert_eq!(read, expected);
     program.fails(&["users", "export", program.folder.path().to_str().unwrap()], "cannot write");
+}
+
+#[test]
+fn what_a_sub_may_be() {
+    let program = Program::serve(&[]);
+    let text = "sub\n110169484474386276334\n110169484474386000001\n1100000000000000000\nabc-_.X~\n";
+    let summary = "imported 4 users: 4 new, 0 changed, 0 blocked\n";
+    assert_eq!(program.printed(&["import", &program.file("subs", text)]), summary);
+}
+
+#[test]
+fn no_cell_of_an_export_is_a_formula() {
+    let (program, other) = (Program::serve(&[]), Program::serve(&[]));
+    let names = ["=1+1", "+1", "-1", "@x", "\tx", "'=1", "''+1", "'x", "x=1", "'"];
+    for (index, name) in names.iter().enumerate() {
+        program.session_of(json!({"sub": format!("{index}"), "email": null, "name": name}));
+    }
+    let exported = program.printed(&["users", "export"]);
+    for prefixed in ["'=1+1", "'+1", "'-1", "'@x", "'\tx", "''=1", "'''+1"] {
+        assert!(exported.contains(&format!(",{prefixed},")), "{prefixed}: {exported}");
+    }
+    other.printed(&["import", &other.file("users", &exported)]);
+    for (index, name) in names.iter().enumerate() {
+        let shown = &other.documents(&["users", "show", &index.to_string(), "--json"])[0];
+        assert_eq!(shown["user"]["name"], *name);
+    }
+}
+
+#[test]
+fn somebody_imported_has_never_signed_in() {
+    let program = Program::serve(&[]);
+    let users = program.file("users", "sub,email,blocked_at\n1,ada@gmail.com,\n7,,1700000000\n");
+    let summary = "imported 2 users: 2 new, 0 changed, 1 blocked\n";
+    assert_eq!(program.printed(&["import", &users]), summary);
+    assert_eq!(program.printed(&["users", "list"]).matches("\tnever\t").count(), 2);
+    assert!(program.printed(&["users", "show", "7"]).contains("last sign-in\tnever\n"));
+    let listed = program.documents(&["users", "list", "--json"]);
+    assert!(listed.iter().all(|user| user["last_signin_at"].is_null()), "{listed:?}");
+    assert!(program.printed(&["users", "export"]).contains(",,1700000000\n"));
+    program.metric_reaches("hallpass_users_imported", 2);
+
+    let answer = program.sign_in(&token(ada())).unwrap();
+    assert!(answer.contains("\"new_user\":true"), "it is their first sign-in: {answer}");
+    assert!(program.sign_in(&token(ada())).unwrap().contains("\"new_user\":false"));
+    let metrics = program.get("/metrics", "");
+    for line in ["\nhallpass_users 1\n", "\nhallpass_users_imported 1\n"] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    let summary = "imported 2 users: 0 new, 0 changed, 0 blocked\n";
+    assert_eq!(program.printed(&["import", &users]), summary);
+    let shown = &program.documents(&["users", "show", "1", "--json"])[0];
+    assert!(shown["user"]["last_signin_at"].is_i64());
 }

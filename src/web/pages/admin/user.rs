@@ -143,7 +143,9 @@ fn profile(account: &UserRecord) -> Markup {
             dt { "E-mail held" }
             dd { bdi { (account.pinned_email.as_deref().unwrap_or("none")) } }
             dt { "First sign-in" } dd { (moment(user.created_at)) }
-            dt { "Last sign-in" } dd { (moment(user.last_signin_at)) }
+            dt { "Last sign-in" } dd {
+                @match user.last_signin_at { Some(at) => { (moment(at)) } None => "never" }
+            }
         }
     }
 }

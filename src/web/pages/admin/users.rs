@@ -73,7 +73,12 @@ pub fn admin_users(app: &App, request: &Request, now: i64) -> Result<Response, E
                             @if user.blocked_at.is_some() { " " span.badge.danger { "blocked" } }
                             @if app.settings.admins.permits(&user.profile) { " " span.badge { "admin" } }
                         }
-                        p.small.quiet { "last sign-in " (ago(user.last_signin_at, now)) }
+                        p.small.quiet {
+                            @match user.last_signin_at {
+                                Some(at) => { "last sign-in " (ago(at, now)) }
+                                None => "never signed in"
+                            }
+                         }
                     }
                 }
             }
