@@ -11,7 +11,6 @@
 #![warn(clippy::unwrap_used)]
 
 pub mod config;
-pub mod error;
 pub mod profile;
 pub mod published_keys;
 pub mod token;

@@ -9,11 +9,11 @@ use log::kv::Value;
 use serde_json::json;
 
 use super::client_address::ClientAddress;
+use super::error::Error;
 use super::rate_limit::SigninLimiter;
 use super::single_flight::SingleFlight;
 use super::{forward_auth, monitoring, origin, pages, sessions, signin};
 use crate::config::Settings;
-use crate::error::Error;
 use crate::google::demo::DemoGoogle;
 use crate::google::{Keys, Verifier};
 use crate::http::Handler;

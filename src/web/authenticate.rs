@@ -1,8 +1,8 @@
 //! Who is asking: which credential of a request counts, and what it is worth now.
 
 use super::app::App;
+use super::error::Error;
 use super::session_cookie;
-use crate::error::Error;
 use crate::http::Request;
 use crate::store::{Authenticated, Refusal, SessionKind};
 use crate::token::{IdToken, SessionToken, TokenHash};

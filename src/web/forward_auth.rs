@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::app::{App, loggable};
+use super::error::{Denied, Error};
 use super::return_to;
-use crate::error::{Denied, Error};
 use crate::google::AllowList;
 use crate::http::{Request, Response};
 use crate::profile::Profile;

@@ -1,6 +1,7 @@
 //! How the world talks to us.
 
 mod app;
+mod error;
 mod client_address;
 mod origin;
 mod rate_limit;

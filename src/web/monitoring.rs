@@ -4,8 +4,8 @@ use serde_json::json;
 use url::{Host, Url};
 
 use super::app::App;
+use super::error::Error;
 use crate::config::Settings;
-use crate::error::Error;
 use crate::http::door::Reason;
 use crate::http::{Request, Response};
 use crate::logging;

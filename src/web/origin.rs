@@ -1,8 +1,8 @@
 //! Which web pages may make a browser change something here, and read our answers.
 
+use super::error::Error;
 use super::pages::ADMIN_PATH;
 use crate::config::Settings;
-use crate::error::Error;
 use crate::http::{Request, Response};
 
 const FOREIGN: &str =

@@ -6,9 +6,9 @@ use std::num::NonZeroU32;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
+use super::error::Error;
 use crate::address::Network;
 use crate::config::SigninLimit;
-use crate::error::Error;
 
 /// Networks after which those that have their whole burst again are forgotten; about 10 MB.
 const NETWORKS_MAX: usize = 100_000;

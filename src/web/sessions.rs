@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::app::App;
+use super::error::Error;
 use super::{origin, return_to, session_cookie, signin_request};
-use crate::error::Error;
 use crate::http::{Request, Response};
 use crate::json::Fields;
 use crate::store::{Authenticated, Ending, EventKind, Session, User};

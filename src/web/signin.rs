@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::app::App;
+use super::error::Error;
 use super::{forward_auth, origin, return_to, session_cookie, signin_request};
-use crate::error::Error;
 use crate::google::{Expected, Failure, Identity, Question, VerifiedBy};
 use crate::http::{Request, Response};
 use crate::profile::Profile;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::error::Error;
+use super::error::Error;
 use crate::http::Request;
 use crate::json::Fields;
 

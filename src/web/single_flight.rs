@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::error::Error;
+use super::error::Error;
 use crate::token::TokenHash;
 
 /// The exchanges under way.

@@ -5,11 +5,11 @@ use maud::{Markup, html};
 use super::device::device;
 use super::time::{minute, moment};
 use super::{ADMIN_PATH, Scripts, page};
-use crate::error::Error;
 use crate::http::{Request, Response};
 use crate::profile::Profile;
 use crate::store::{Authenticated, Ending, EventKind};
 use crate::web::app::App;
+use crate::web::error::Error;
 use crate::web::signin::ACCOUNT_PATH;
 use crate::web::{origin, signin_request};
 

@@ -3,9 +3,9 @@
 use maud::html;
 
 use super::{ADMIN_PATH, Scripts, page};
-use crate::error::Error;
 use crate::http::{Request, Response};
 use crate::web::app::App;
+use crate::web::error::Error;
 use crate::web::signin::{ACCOUNT_PATH, account_name};
 use crate::web::{return_to, signin_request};
 

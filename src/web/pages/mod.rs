@@ -19,8 +19,8 @@ pub use signin::signin;
 pub use signout::signout;
 
 use super::app::App;
-use crate::error::Error;
 use crate::http::Response;
+use crate::web::error::Error;
 
 /// How long a browser may keep stylesheet, script and logo.
 const ASSET_CACHE: &str = "public, max-age=3600";

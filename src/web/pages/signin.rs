@@ -4,11 +4,11 @@ use maud::{Markup, html};
 use url::Url;
 
 use super::{Scripts, page};
-use crate::error::Error;
 use crate::google::demo::{DemoGoogle, PEOPLE};
 use crate::http::{Request, Response};
 use crate::token::random_text;
 use crate::web::app::App;
+use crate::web::error::Error;
 use crate::web::sessions::SIGNED_OUT;
 use crate::web::signin::{ACCOUNT_PATH, account_name};
 use crate::web::{return_to, session_cookie};

@@ -3,9 +3,9 @@
 use maud::html;
 
 use super::{Scripts, page};
-use crate::error::Error;
 use crate::http::{Request, Response};
 use crate::web::app::App;
+use crate::web::error::Error;
 use crate::web::return_to;
 use crate::web::sessions::signed_out_address;
 use crate::web::signin::{ACCOUNT_PATH, account_name};

@@ -15,11 +15,11 @@ pub use user::{admin_user, change_user};
 pub use users::admin_users;
 
 use super::{Scripts, page};
-use crate::error::Error;
 use crate::http::{Request, Response};
 use crate::profile::Profile;
 use crate::store::Authenticated;
 use crate::web::app::App;
+use crate::web::error::Error;
 use crate::web::signin::ACCOUNT_PATH;
 
 /// Where admins begin. Everything of theirs is below.

@@ -3,10 +3,10 @@
 use maud::{Markup, html};
 
 use super::{ADMIN_PATH, admin_page, chart, counted, for_admin, google, person, user_path};
-use crate::error::Error;
 use crate::http::{Request, Response};
 use crate::store::{EventRow, Seen};
 use crate::web::app::App;
+use crate::web::error::Error;
 use crate::web::pages::device::device;
 use crate::web::pages::time::ago;
 

@@ -6,10 +6,10 @@ use maud::{Markup, html};
 use percent_encoding::percent_decode_str;
 
 use super::{USERS_PATH, admin_page, for_admin, user_path};
-use crate::error::Error;
 use crate::http::{Request, Response};
 use crate::store::{About, Actor, EventFilter, EventRow, Session, SessionSelector, UserRecord};
 use crate::web::app::App;
+use crate::web::error::Error;
 use crate::web::pages::account::who;
 use crate::web::pages::device::device;
 use crate::web::pages::time::{minute, moment};

@@ -4,10 +4,10 @@ use maud::html;
 use url::form_urlencoded::Serializer;
 
 use super::{USERS_PATH, admin_page, for_admin, person};
-use crate::error::Error;
 use crate::http::{Request, Response};
 use crate::store::{UserCursor, UserSort};
 use crate::web::app::App;
+use crate::web::error::Error;
 use crate::web::pages::time::ago;
 
 /// Users on a page.
