@@ -12,7 +12,7 @@ use super::client_address::ClientAddress;
 use super::error::Error;
 use super::rate_limit::SigninLimiter;
 use super::single_flight::SingleFlight;
-use super::{forward_auth, monitoring, origin, pages, sessions, signin};
+use super::{cors, forward_auth, monitoring, pages, sessions, signin};
 use crate::config::Settings;
 use crate::google::demo::DemoGoogle;
 use crate::google::{Keys, Verifier};
@@ -147,7 +147,7 @@ impl App {
         let response = outcome.unwrap_or_else(|error| self.refusal(request, &error));
         self.metrics.count_request(route_name(request.path()), response.status, started.elapsed());
         self.log_request(request, &response, refused.as_ref(), &id, started);
-        let mut response = origin::share(response, request, &self.settings)
+        let mut response = cors::share(response, request, &self.settings)
             .with("X-Request-Id", id)
             .with("X-Robots-Tag", "noindex")
             .with("X-Content-Type-Options", "nosniff");
@@ -205,7 +205,7 @@ impl App {
         let method = match request.method.as_str() {
             _ if forward_auth::is_check(request) => "GET",
             "HEAD" => "GET",
-            "OPTIONS" => return origin::preflight(request, &self.settings),
+            "OPTIONS" => return cors::preflight(request, &self.settings),
             other => other,
         };
         if method == "GET"

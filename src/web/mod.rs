@@ -3,7 +3,8 @@
 mod app;
 mod error;
 mod client_address;
-mod origin;
+mod csrf;
+mod cors;
 mod rate_limit;
 mod signin_request;
 mod signin;

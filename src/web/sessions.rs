@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::app::App;
 use super::error::Error;
-use super::{origin, return_to, session_cookie, signin_request};
+use super::{csrf, return_to, session_cookie, signin_request};
 use crate::http::{Request, Response};
 use crate::json::Fields;
 use crate::store::{Authenticated, Ending, EventKind, Session, User};
@@ -54,7 +54,7 @@ pub fn list(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
 /// # Errors
 /// 401, 403 or 503; 404 if there is no such live session of theirs.
 pub fn delete(app: &App, request: &Request, id: &str, now: i64) -> Result<Response, Error> {
-    origin::guard(request, &app.settings)?;
+    csrf::guard(request, &app.settings)?;
     let caller = app.authenticate(request, now)?;
     let ended = app.store.end(
         &caller.user,
@@ -75,7 +75,7 @@ pub fn delete(app: &App, request: &Request, id: &str, now: i64) -> Result<Respon
 /// # Errors
 /// 400 for a body that cannot be read, 403 for a foreign origin, 415, 503.
 pub fn sign_out(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    origin::guard(request, &app.settings)?;
+    csrf::guard(request, &app.settings)?;
     let fields = signin_request::body_fields(request)?;
     let everywhere = wants_everywhere(request, &fields)?;
     for caller in app.live_sessions(request, now)? {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::app::App;
 use super::error::Error;
-use super::{forward_auth, origin, return_to, session_cookie, signin_request};
+use super::{csrf, forward_auth, return_to, session_cookie, signin_request};
 use crate::google::{Expected, Failure, Identity, Question, VerifiedBy};
 use crate::http::{Request, Response};
 use crate::profile::Profile;
@@ -31,9 +31,9 @@ pub fn post(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
 
 fn attempt(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     if signin_request::is_redirect_post(request) {
-        origin::guard_redirect_post(request, &app.settings)?;
+        csrf::guard_redirect_post(request, &app.settings)?;
     } else {
-        origin::guard(request, &app.settings)?;
+        csrf::guard(request, &app.settings)?;
     }
     app.signin_limiter.count(app.client_address(request).rate_limit_key())?;
 

@@ -11,7 +11,7 @@ use crate::store::{Authenticated, Ending, EventKind};
 use crate::web::app::App;
 use crate::web::error::Error;
 use crate::web::signin::ACCOUNT_PATH;
-use crate::web::{origin, signin_request};
+use crate::web::{csrf, signin_request};
 
 /// GET /auth/account. Somebody who is not signed in is sent to the sign-in page, and comes back here.
 ///
@@ -77,7 +77,7 @@ pub fn account(app: &App, request: &Request, now: i64) -> Result<Response, Error
 /// # Errors
 /// 400, 401, 403 or 503.
 pub fn change_account(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    origin::guard(request, &app.settings)?;
+    csrf::guard(request, &app.settings)?;
     let caller = app.authenticate(request, now)?;
     let fields = signin_request::body_fields(request)?;
     let text = |name| fields.first(name).and_then(|value| value.as_str());

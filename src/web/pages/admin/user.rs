@@ -14,7 +14,7 @@ use crate::web::pages::account::who;
 use crate::web::pages::device::device;
 use crate::web::pages::time::{minute, moment};
 use crate::web::signin::account_name;
-use crate::web::{origin, signin_request};
+use crate::web::{csrf, signin_request};
 
 /// Events that are shown.
 const EVENTS_MAX: u32 = 50;
@@ -85,7 +85,7 @@ pub fn change_user(
     now: i64,
 ) -> Result<Response, Error> {
     for_admin(app, request, now, |caller| {
-        origin::guard_admin(request, &app.settings)?;
+        csrf::guard_admin(request, &app.settings)?;
         let subject = decoded(subject)?;
         app.store.user(&subject)?.ok_or(Error::NotFound)?;
         let fields = signin_request::body_fields(request)?;
