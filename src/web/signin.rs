@@ -1,6 +1,6 @@
 //! POST /auth/signin: a token in, a session out.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::app::App;
 use super::error::Error;
@@ -9,7 +9,7 @@ use crate::google::{Expected, Failure, Identity, Question, VerifiedBy};
 use crate::http::{Request, Response};
 use crate::profile::Profile;
 use crate::store::{
-    Event, EventKind, NewSession, Refusal, RefusedBy, SessionKind, SignIn, SignedIn,
+    Event, EventKind, NewSession, Refusal, RefusedBy, SessionKind, SignIn, SignedIn, User,
 };
 use crate::token::{IdToken, SessionToken, random_name};
 
@@ -18,6 +18,22 @@ const NOT_FROM_HERE: &str = "this sign-in did not begin in this browser, or its 
 
 /// The page that people land on who were going nowhere else.
 pub const ACCOUNT_PATH: &str = "/auth/account";
+
+/// The answer to a sign-in, in the contract's order.
+#[derive(Serialize)]
+struct Answer<'a> {
+    user: &'a User,
+    session: AnsweredSession<'a>,
+    new_user: bool,
+}
+
+#[derive(Serialize)]
+struct AnsweredSession<'a> {
+    token: &'a str,
+    id: &'a str,
+    created_at: i64,
+    expires_at: i64,
+}
 
 /// Signs somebody in.
 ///
@@ -60,7 +76,7 @@ fn attempt(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
                 .and_then(|state| return_to::parse(&state, &app.settings))
                 .unwrap_or_else(|| app.settings.url_of(ACCOUNT_PATH)),
         ),
-        None => Response::json(200, &document(&signed_in, &session_token)),
+        None => Response::json(200, &answer(&signed_in, &session_token)),
     };
     Ok(response.with("Set-Cookie", session_cookie::set(&app.settings, &session_token)))
 }
@@ -191,16 +207,16 @@ pub fn account_name(profile: &Profile) -> String {
     profile.email.as_deref().unwrap_or(profile.display_name()).to_owned()
 }
 
-fn document(signed_in: &SignedIn, token: &SessionToken) -> Value {
+fn answer<'a>(signed_in: &'a SignedIn, token: &'a SessionToken) -> Answer<'a> {
     let session = &signed_in.session;
-    json!({
-        "user": signed_in.user,
-        "session": {
-            "token": token.expose(),
-            "id": session.id,
-            "created_at": session.created_at,
-            "expires_at": session.expires_at,
+    Answer {
+        user: &signed_in.user,
+        session: AnsweredSession {
+            token: token.expose(),
+            id: &session.id,
+            created_at: session.created_at,
+            expires_at: session.expires_at,
         },
-        "new_user": signed_in.new_user,
-    })
+        new_user: signed_in.new_user,
+    }
 }

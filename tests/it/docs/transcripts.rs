@@ -61,6 +61,13 @@ fn is_alike(shown: &Value, real: &Value, elided: bool) -> bool {
     }
 }
 
+/// The names of the fields in the order of the text.
+fn names(text: &str) -> Vec<&str> {
+    let strings: Vec<&str> = text.split('"').collect();
+    let is_name = |index: &usize| strings.get(index + 1).is_some_and(|rest| rest.starts_with(':'));
+    (1..strings.len()).step_by(2).filter(is_name).map(|index| strings[index]).collect()
+}
+
 /// Each `$ COMMAND` of a transcript, and what is shown below it.
 fn exchanges(block: &Block) -> impl Iterator<Item = (&str, &str)> {
     block.text.split("$ curl").skip(1).map(|exchange| exchange.split_once('\n').unwrap())
@@ -79,6 +86,13 @@ fn transcripts_show_what_comes_back() {
                 if shown.trim().is_empty() {
                     assert_eq!(printed, "", "{name}: curl{arguments}");
                     continue;
+                }
+                let mut real_names = names(&printed).into_iter();
+                for field in names(shown) {
+                    assert!(
+                        real_names.any(|real| real == field),
+                        "{name}: {field} is out of order"
+                    );
                 }
                 let (Some(shown), elided) = read_elided(shown) else {
                     panic!("{name}: not JSON: {shown}")
