@@ -12,8 +12,9 @@ pub use diagnosis::{DoctorOptions, VerifyOptions};
 pub use environment::unknown_variables;
 pub use keeping::{KeepingOptions, Retention};
 pub use operator::{
-    BackupOptions, DatabaseOption, EventsOptions, ExportFormat, ImportOptions, RestoreOptions,
-    SessionsCommand, SessionsOptions, SortOption, UsersCommand, UsersOptions, WhoOption,
+    BackupOptions, DatabaseOption, EventsOptions, ExportFormat, ImportOptions, PointInTime,
+    RestoreOptions, SessionsCommand, SessionsOptions, SortOption, UsersCommand, UsersOptions,
+    WhoOption,
 };
 pub use options::{Command, HealthOptions, LogFormat, Options, ServeOptions, VerifyOption};
 pub use settings::{Logo, Settings, SigninLimit, TrustedProxies, is_within};

@@ -31,12 +31,11 @@ const COLUMNS: [Column; 6] = [
 pub fn events(options: &EventsOptions) -> Result<(), String> {
     let text = |error: StoreError| error.to_string();
     let store = Store::open_reading(&options.database.database).map_err(text)?;
-    let ago = |duration: Duration| clock::now().saturating_sub_unsigned(duration.as_secs());
     let filter = EventFilter {
         kind: options.kind.clone(),
         about: options.user.as_deref().map(|name| about(&store, name)).transpose()?,
-        since: options.since.map(ago),
-        until: options.until.map(ago),
+        since: options.since.map(|since| since.at(clock::now())),
+        until: options.until.map(|until| until.at(clock::now())),
     };
     // What is recorded between this and the list below is shown once: by the list, whose last id counts then.
     let mut last_id = store
@@ -44,7 +43,12 @@ pub fn events(options: &EventsOptions) -> Result<(), String> {
         .map_err(text)?
         .first()
         .map_or(0, |event| event.id);
-    let mut events = store.last_events(&filter, options.limit).map_err(text)?;
+    let mut events = store.last_events(&filter, table::rows_wanted(options.limit)).map_err(text)?;
+    let has_more = table::has_more(options.limit, &events);
+    if has_more {
+        // The oldest.
+        events.remove(0);
+    }
     loop {
         if options.json {
             table::documents(events.iter().map(json::event))?;
@@ -54,6 +58,11 @@ pub fn events(options: &EventsOptions) -> Result<(), String> {
             table(&events)?;
         }
         if !options.follow {
+            if has_more {
+                table::note(
+                    "there are more events than these, the last ones; --limit N shows more",
+                );
+            }
             return Ok(());
         }
         last_id = events.iter().map(|event| event.id).fold(last_id, i64::max);

@@ -37,13 +37,21 @@ pub fn sessions(options: &SessionsOptions) -> Result<(), String> {
     match &options.command {
         SessionsCommand::List { user, limit, json } => {
             let subject = user.as_ref().map(subject).transpose()?;
-            let open = store.open_sessions(subject.as_deref(), now, *limit).map_err(text)?;
-            if *json {
-                return table::documents(
-                    open.iter().map(|(session, user)| json::session(session, user)),
-                );
+            let wanted = table::rows_wanted(*limit);
+            let mut open = store.open_sessions(subject.as_deref(), now, wanted).map_err(text)?;
+            let has_more = table::has_more(*limit, &open);
+            if has_more {
+                open.pop();
             }
-            table(&open)
+            if *json {
+                table::documents(open.iter().map(|(session, user)| json::session(session, user)))?;
+            } else {
+                table(&open)?;
+            }
+            if has_more {
+                table::note("there are more sessions than these; --limit N lists more");
+            }
+            Ok(())
         }
         SessionsCommand::Revoke { id, user, yes, .. } => {
             let ended = match (id, user) {

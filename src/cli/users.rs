@@ -9,7 +9,9 @@ use crate::cli::output::time::local;
 use crate::cli::output::{json, table};
 use crate::clock;
 use crate::config::{SortOption, UsersCommand, UsersOptions};
-use crate::store::{About, Actor, EventFilter, Store, StoreError, UserRecord, UserSort};
+use crate::store::{
+    About, Actor, EventFilter, EventRow, Session, Store, StoreError, User, UserRecord, UserSort,
+};
 
 /// What `users show` shows of a user's sessions and events.
 const SHOWN_MAX: u32 = 20;
@@ -46,7 +48,17 @@ pub fn users(options: &UsersOptions) -> Result<(), String> {
                 SortOption::Created => UserSort::Created,
             };
             let search = search.as_deref().unwrap_or_default();
-            list(&store.list_users(search, sort, None, *limit).map_err(text)?, *json)
+            let mut users =
+                store.list_users(search, sort, None, table::rows_wanted(*limit)).map_err(text)?;
+            let has_more = table::has_more(*limit, &users);
+            if has_more {
+                users.pop();
+            }
+            list(&users, *json)?;
+            if has_more {
+                table::note("there are more users than these; --limit N lists more");
+            }
+            Ok(())
         }
         UsersCommand::Show { who, json } => {
             show(&store, &one_account(&store, &who.who)?, *json, now)
@@ -68,7 +80,15 @@ pub fn users(options: &UsersOptions) -> Result<(), String> {
             let account = one_account(&store, &who.who)?;
             let changed =
                 store.release_email(subject(&account), Actor::operator(), now).map_err(text)?;
-            say(if changed { "released the e-mail of" } else { "held no e-mail:" }, &account)
+            say(if changed { "released the e-mail of" } else { "held no e-mail:" }, &account)?;
+            if changed
+                && !store.open_sessions(Some(subject(&account)), now, 1).map_err(text)?.is_empty()
+            {
+                table::note(
+                    "their sessions go on without an e-mail until they sign in again: apps get an empty Remote-User",
+                );
+            }
+            Ok(())
         }
         UsersCommand::Export { format, file } => export::users(&store, *format, file.as_deref()),
         UsersCommand::Delete { who, yes } => {
@@ -111,28 +131,54 @@ fn list(accounts: &[UserRecord], json: bool) -> Result<(), String> {
 
 fn show(store: &Store, account: &UserRecord, json: bool, now: i64) -> Result<(), String> {
     let text = |error: StoreError| error.to_string();
-    let open = store.open_sessions(Some(subject(account)), now, SHOWN_MAX).map_err(text)?;
+    let mut open = store.open_sessions(Some(subject(account)), now, SHOWN_MAX + 1).map_err(text)?;
     let filter = EventFilter {
         about: Some(About::Subject(subject(account).to_owned())),
         ..EventFilter::default()
     };
-    let last = store.last_events(&filter, SHOWN_MAX).map_err(text)?;
+    let mut last = store.last_events(&filter, SHOWN_MAX + 1).map_err(text)?;
+    let are_more = [open.len(), last.len()].map(|count| count > SHOWN_MAX as usize);
+    open.truncate(SHOWN_MAX as usize);
+    if are_more[1] {
+        // The oldest.
+        last.remove(0);
+    }
     if json {
         let document = json!({
             "user": json::account(account),
             "sessions": open.iter().map(|(session, user)| json::session(session, user)).collect::<Vec<_>>(),
             "events": last.iter().map(json::event).collect::<Vec<_>>(),
         });
-        return table::documents([document].into_iter());
+        table::documents([document].into_iter())?;
+    } else {
+        show_text(account, &open, &last)?;
     }
+    for (is_more, what, command) in
+        [(are_more[0], "open sessions", "sessions list"), (are_more[1], "events", "events")]
+    {
+        if is_more {
+            let subject = table::printable(subject(account));
+            table::note(&format!(
+                "there are more {what}; `hallpass {command} --user {subject}` lists them"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn show_text(
+    account: &UserRecord,
+    open: &[(Session, User)],
+    last: &[EventRow],
+) -> Result<(), String> {
     table::table(
         &[Column::whole("USER"), Column::text("")],
         profile(account).into_iter().map(|(name, value)| vec![name.to_owned(), value]),
     )?;
     table::lines(["".into(), format!("Open sessions: {}", open.len())].into_iter())?;
-    sessions::table(&open)?;
+    sessions::table(open)?;
     table::lines(["".into(), format!("Last events: {}", last.len())].into_iter())?;
-    events::table(&last)
+    events::table(last)
 }
 
 fn profile(account: &UserRecord) -> Vec<(&'static str, String)> {

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 
 use super::values::duration;
 
@@ -48,9 +51,9 @@ pub enum UsersCommand {
         /// What to sort by; times put the latest first
         #[arg(long, value_enum, default_value_t = SortOption::LastSignin)]
         sort: SortOption,
-        /// How many to list at most
-        #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..))]
-        limit: u32,
+        /// How many to list at most [default: 100]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        limit: Option<u32>,
         /// One JSON object a line
         #[arg(long)]
         json: bool,
@@ -69,6 +72,8 @@ pub enum UsersCommand {
     /// Let somebody in again; sessions that have not ended meanwhile work again
     Unblock(WhoOption),
     /// Let the e-mail that somebody holds be used by another Google account
+    ///
+    /// Their sessions go on, but until they sign in again apps get no e-mail from them: Remote-User and the like are empty.
     Release(WhoOption),
     /// Write all users to a file, for `import` and for spreadsheets
     Export {
@@ -144,9 +149,9 @@ pub enum SessionsCommand {
         /// Only those of this user: their e-mail, or their sub
         #[arg(long, value_name = "EMAIL|SUB")]
         user: Option<String>,
-        /// How many to list at most
-        #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..))]
-        limit: u32,
+        /// How many to list at most [default: 100]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        limit: Option<u32>,
         /// One JSON object a line
         #[arg(long)]
         json: bool,
@@ -181,21 +186,52 @@ pub struct EventsOptions {
     /// Only events about this person: their e-mail, or their sub
     #[arg(long, value_name = "EMAIL|SUB")]
     pub user: Option<String>,
-    /// Only events of this last while: 90s, 12h, 30d
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub since: Option<Duration>,
-    /// Only events that were over this long ago: 90s, 12h, 30d
-    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "follow")]
-    pub until: Option<Duration>,
-    /// How many to show at most: the last ones
-    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..))]
-    pub limit: u32,
+    /// Only events since then: 90s, 12h or 30d ago, or a local time such as 2026-11-01 or 2026-11-01T14:30
+    #[arg(long, value_name = "TIME", value_parser = point_in_time)]
+    pub since: Option<PointInTime>,
+    /// Only events until then: 90s, 12h or 30d ago, or a local time
+    #[arg(long, value_name = "TIME", value_parser = point_in_time, conflicts_with = "follow")]
+    pub until: Option<PointInTime>,
+    /// How many to show at most: the last ones [default: 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
     /// Go on with those to come, until Ctrl-C
     #[arg(short, long)]
     pub follow: bool,
     /// One JSON object a line
     #[arg(long)]
     pub json: bool,
+}
+
+/// A point in time as the operator gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PointInTime {
+    /// So long ago.
+    Ago(Duration),
+    /// In unix seconds.
+    At(i64),
+}
+
+impl PointInTime {
+    /// In unix seconds.
+    pub fn at(self, now: i64) -> i64 {
+        match self {
+            PointInTime::Ago(duration) => now.saturating_sub_unsigned(duration.as_secs()),
+            PointInTime::At(at) => at,
+        }
+    }
+}
+
+/// A time without a zone is in the system's, or in that of TZ; a day stands for its beginning.
+fn point_in_time(text: &str) -> Result<PointInTime, String> {
+    if let Ok(duration) = duration(text) {
+        return Ok(PointInTime::Ago(duration));
+    }
+    let local = || text.parse::<DateTime>().and_then(|time| time.to_zoned(TimeZone::system()));
+    let time = text.parse::<Timestamp>().or_else(|_| Ok(local()?.timestamp()));
+    time.map(|time| PointInTime::At(time.as_second())).map_err(|_: jiff::Error| {
+        "expected a duration such as 90s, 12h or 30d, or a time such as 2026-11-01 or 2026-11-01T14:30".into()
+    })
 }
 
 /// Flags of `import`.

@@ -59,7 +59,7 @@ fn every_library_has_one_home() {
     lives_in("io::stdout", &["src/cli/output/table.rs"]);
     lives_in("rustix::", &["src/process.rs"]);
     lives_in("csv::", &["src/cli/export.rs", "src/cli/import.rs"]);
-    lives_in("jiff::", &["src/cli/output/time.rs"]);
+    lives_in("jiff::", &["src/cli/output/time.rs", "src/config/operator.rs"]);
     lives_in("env_logger::", &["src/logging.rs"]);
     lives_in("io::stderr()", &["src/logging/", "src/cli/output/progress.rs"]);
     lives_in("process::exit", &["src/http/server.rs", "src/cli/output/table.rs"]);

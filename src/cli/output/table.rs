@@ -22,6 +22,9 @@ const CHECK_NAME_WIDTH: u16 = 17;
 /// On a narrower terminal, the name of a check stands before its text and not beside it.
 const CHECKS_ALIGNED_WIDTH_MIN: u16 = 60;
 
+/// How many rows a list shows unless it is told.
+const ROWS_DEFAULT: u32 = 100;
+
 /// A column of a table.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
@@ -148,6 +151,21 @@ pub fn finding(
         column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
     }
     lines(table.lines().map(|line| line.trim_end().to_owned()))
+}
+
+/// How many rows a list has to ask for: those that are wanted, or one more than it shows by default.
+pub fn rows_wanted(limit: Option<u32>) -> u32 {
+    limit.unwrap_or(ROWS_DEFAULT + 1)
+}
+
+/// Whether a list has found more rows than it shows by default.
+pub fn has_more<T>(limit: Option<u32>, rows: &[T]) -> bool {
+    limit.is_none() && rows.len() > ROWS_DEFAULT as usize
+}
+
+/// Says something on standard error, beside what is printed.
+pub fn note(text: &str) {
+    eprintln!("hallpass: {text}");
 }
 
 /// Prints one JSON document a line.

@@ -28,6 +28,8 @@ fn events_are_filtered_and_the_newest_is_last() {
     assert_eq!(kinds(&["--since", "1h"]), ["signin", "block"]);
     assert_eq!(kinds(&["--until", "1h"]), ["signin"]);
     assert_eq!(kinds(&["--since", "3h", "--until", "1h"]), ["signin"]);
+    assert_eq!(kinds(&["--since", "2026-01-01"]), ["signin", "signin", "block"]);
+    assert_eq!(kinds(&["--until", "2026-01-01T00:00Z"]), [""; 0]);
     assert_eq!(kinds(&["--user", "bob@gmail.com"]), ["signin", "block"]);
     assert_eq!(kinds(&["--user", "bob@gmail.com", "--kind", "block"]), ["block"]);
     assert_eq!(program.printed(&["events", "--limit", "1"]).split('\t').nth(1), Some("block"));
@@ -74,4 +76,28 @@ fn a_reader_who_leaves_is_no_failure() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+/// Commands run in the time zone of Tokyo, nine hours ahead.
+#[test]
+fn a_time_is_local_unless_it_names_its_zone() {
+    let program = Program::serve(&[]);
+    program.session_of(ada());
+    // 2026-11-01T00:00:00+09:00
+    program.sql("UPDATE events SET at = 1793458800");
+    let count = |flag: &str, time: &str| program.documents(&["events", "--json", flag, time]).len();
+    for (time, is_after) in [
+        ("2026-11-01", false),
+        ("2026-11-01T00:00", false),
+        ("2026-11-01 00:00:00", false),
+        ("2026-11-01T00:00:01", true),
+        ("2026-11-02", true),
+        ("2026-10-31T15:00:00Z", false),
+        ("2026-10-31T15:00:01Z", true),
+        ("2026-11-01T00:00:01+09:00", true),
+    ] {
+        assert_eq!(count("--since", time), usize::from(!is_after), "{time}");
+    }
+    assert_eq!(count("--until", "2026-10-31T23:59:59"), 0);
+    assert_eq!(count("--until", "2026-11-01"), 1);
 }

@@ -129,6 +129,8 @@ fn wrong_usage_is_told_from_failure() {
         &["sessions", "revoke", "x", "--all"],
         &["events", "--kind", "party"],
         &["events", "--since", "yesterday"],
+        &["events", "--since", "2026-13-01"],
+        &["events", "--since", "2026-11-01T25:00"],
     ] {
         assert_eq!(hallpass(arguments).output().unwrap().status.code(), Some(2), "{arguments:?}");
     }

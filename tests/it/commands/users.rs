@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{ada, bob};
+use super::{ada, bob, error};
 use crate::program::{Program, token};
 
 #[test]
@@ -37,10 +37,10 @@ fn a_released_email_may_be_used_by_another_account() {
     program.session_of(ada());
     let newcomer = json!({"sub": "9", "email": "ada@gmail.com"});
     assert!(program.sign_in(&token(newcomer.clone())).unwrap().starts_with("HTTP/1.1 403"));
-    assert_eq!(
-        program.printed(&["users", "release", "ada@gmail.com"]),
-        "released the e-mail of ada@gmail.com (1)\n"
-    );
+    let released = program.command(&["users", "release", "ada@gmail.com"]);
+    assert_eq!(released.stdout, b"released the e-mail of ada@gmail.com (1)\n");
+    let warning = "hallpass: their sessions go on without an e-mail until they sign in again";
+    assert!(error(&released).starts_with(warning), "{}", error(&released));
     assert!(program.printed(&["users", "release", "ada@gmail.com"]).starts_with("held no e-mail"));
     program.session_of(newcomer);
 
@@ -157,4 +157,49 @@ fn nothing_in_a_claim_steers_the_terminal() {
     let document = &program.documents(&["users", "list", "--json"])[0];
     assert_eq!(document["name"], "a\u{1b}[31m\tb\nc\u{9b}2J\u{202e}d", "JSON means the same");
     program.fails(&["users", "show", "\u{1b}]0;x"], "\\u{1b}");
+}
+
+#[test]
+fn a_list_that_stops_says_so() {
+    let program = Program::serve(&[]);
+    let rows = |table: &str, columns: &str, values: &str, count: u32| {
+        program.sql(&format!(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
+             INSERT INTO {table} ({columns}) SELECT {values} FROM n"
+        ));
+    };
+    let user = "sub, email_authoritative, created_at, last_signin_at";
+    let session = "token_sha256, id, sub, kind, client_id, created_at, last_seen_at, expires_at";
+    let lists = |arguments: &[&str], lines: usize, note: &str| {
+        let output = program.command(arguments);
+        assert_eq!(String::from_utf8(output.stdout.clone()).unwrap().lines().count(), lines);
+        assert_eq!(error(&output).is_empty(), note.is_empty(), "{arguments:?}: {}", error(&output));
+        assert!(error(&output).contains(note), "{arguments:?}: {}", error(&output));
+    };
+    let lists_of = [
+        (&["users", "list"][..], "more users"),
+        (&["sessions", "list"], "more sessions"),
+        (&["events"], "more events"),
+    ];
+    rows("users", user, "i, 0, i, i", 100);
+    rows("sessions", session, "randomblob(32), i, '1', 'session', 'x', 1, 1, 4000000000", 100);
+    rows("events", "at, kind, sub", "unixepoch() - 1000 + i, 'signin', '1'", 100);
+    for (command, _) in lists_of {
+        lists(command, 100, "");
+    }
+    rows("users", user, "i + 100, 0, i, i", 1);
+    rows("sessions", session, "randomblob(32), 'last', '1', 'session', 'x', 1, 1, 4000000000", 1);
+    rows("events", "at, kind, sub", "unixepoch(), 'block', '1'", 1);
+    for (command, note) in lists_of {
+        lists(command, 100, note);
+        lists(&[command, &["--json"]].concat(), 100, note);
+        lists(&[command, &["--limit", "1000"]].concat(), 101, "");
+        lists(&[command, &["--limit", "7"]].concat(), 7, "");
+    }
+    let last = &program.command(&["events", "--json"]).stdout;
+    assert!(String::from_utf8_lossy(last).lines().last().unwrap().contains("\"block\""));
+    let shown = error(&program.command(&["users", "show", "1"]));
+    for command in ["`hallpass sessions list --user 1`", "`hallpass events --user 1`"] {
+        assert!(shown.contains(command), "{shown}");
+    }
 }

@@ -180,7 +180,8 @@ fn levers(account: &UserRecord, oneself: bool) -> Markup {
                     summary { "Release the e-mail" }
                     p {
                         "No other account can sign in with " strong { bdi { (email) } } " while this one holds it. Release it "
-                        "when the address belongs to somebody else now."
+                        "when the address belongs to somebody else now. Sessions of this account go on without an e-mail "
+                        "until it signs in again: apps get an empty Remote-User."
                     }
                     (button("release", "danger", "Release", email))
                 }
