@@ -3,7 +3,7 @@
 pub mod door;
 mod server;
 mod service;
-mod inner_socket;
+mod upstream_socket;
 mod listen;
 mod message;
 

@@ -9,9 +9,9 @@ use super::Sockets;
 use super::door::{
     self, Capacity, Counters, Deadlines, Door, Listener, Settings, Socket, TlsFiles,
 };
-use super::inner_socket::InnerSocket;
 use super::message::HEADERS_READ;
 use super::server::{self, Handler, Server};
+use super::upstream_socket::UpstreamSocket;
 
 /// Connections that one client address may have open.
 const CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
@@ -34,7 +34,7 @@ pub struct Limits {
 pub struct Service {
     door: Door,
     server: Server,
-    inner: InnerSocket,
+    upstream: UpstreamSocket,
 }
 
 impl Service {
@@ -52,11 +52,12 @@ impl Service {
         log::debug!(
             "room for {} connections, {} requests at once",
             capacity.connections,
-            capacity.inside
+            capacity.upstream_requests
         );
-        let (listener, inner) = InnerSocket::bind(tempfile::tempdir()?)?;
+        let (listener, upstream) = UpstreamSocket::bind(tempfile::tempdir()?)?;
         // Slow requests leave half of what fits inside to the quick ones.
-        let server = Server::start(listener, handler.clone(), capacity.inside.div_ceil(2))?;
+        let server =
+            Server::start(listener, handler.clone(), capacity.upstream_requests.div_ceil(2))?;
 
         let service = if tls.is_some() { door::Service::Tls } else { door::Service::Plain };
         let network = |socket| Listener { socket: Socket::Tcp(socket), service: service.clone() };
@@ -70,7 +71,7 @@ impl Service {
         }));
         let door = Door::start(Settings {
             listeners,
-            inner: inner.address().clone(),
+            upstream: upstream.address().clone(),
             tls,
             capacity,
             connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
@@ -79,7 +80,7 @@ impl Service {
             fast_path: server::fast_path(handler.clone()),
             deadlines: Deadlines { idle: limits.keep_alive, ..Deadlines::default() },
         })?;
-        Ok(Service { door, server, inner })
+        Ok(Service { door, server, upstream })
     }
 
     /// What the door counts.
@@ -99,6 +100,6 @@ impl Service {
     pub fn stop(self) {
         self.door.stop(GRACE);
         self.server.stop(GRACE);
-        self.inner.wake();
+        self.upstream.wake();
     }
 }

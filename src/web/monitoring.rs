@@ -91,8 +91,8 @@ pub fn exposition(app: &App, now: i64) -> Result<Response, Error> {
     ];
     readings.extend(app.verifier.readings(now));
     if let Some(door) = app.door.get() {
-        let turned_away =
-            Reason::ALL.map(|reason| (Some(reason.label()), door.turned_away(reason))).to_vec();
+        let rejected =
+            Reason::ALL.map(|reason| (Some(reason.label()), door.rejected(reason))).to_vec();
         readings.extend([
             Reading::gauge(
                 "hallpass_door_connections",
@@ -104,7 +104,7 @@ pub fn exposition(app: &App, now: i64) -> Result<Response, Error> {
                 name: "hallpass_door_turned_away",
                 help: "Connections refused or closed by the door",
                 is_counter: true,
-                values: turned_away,
+                values: rejected,
             },
         ]);
     }

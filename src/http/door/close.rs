@@ -11,24 +11,24 @@ const LINGER_BYTES_MAX: usize = 64 * 1024;
 impl EventLoop {
     /// The client has its answer.
     pub(super) fn finish(&mut self, key: usize) {
-        let client = &mut self.clients[key];
-        if client.keep_alive {
-            client.reset(self.now + self.deadlines.idle);
+        let connection = &mut self.connections[key];
+        if connection.keep_alive {
+            connection.reset(self.now + self.deadlines.idle);
             // What is here already was sent before this answer could be read.
-            client.pipelines = true;
-            if client.has_more() {
+            connection.pipelines = true;
+            if connection.has_more() {
                 self.take_in(key, 0);
             }
-            self.read_client(key);
-            if let Some(client) = self.clients.get_mut(key)
-                && !client.request_started
+            self.read(key);
+            if let Some(connection) = self.connections.get_mut(key)
+                && !connection.request_started
             {
-                client.pipelines = false;
+                connection.pipelines = false;
             }
-        } else if client.unread || client.readable || client.has_more() {
-            client.transport.finish();
-            client.phase = Phase::Lingering { bytes_left: LINGER_BYTES_MAX };
-            client.deadline = self.now + self.deadlines.linger;
+        } else if connection.unread || connection.readable || connection.has_more() {
+            connection.transport.finish();
+            connection.phase = Phase::Lingering { bytes_left: LINGER_BYTES_MAX };
+            connection.deadline = self.now + self.deadlines.linger;
             self.linger(key);
         } else {
             self.close(key);
@@ -37,12 +37,12 @@ impl EventLoop {
 
     /// Throws away what the client still sends.
     pub(super) fn linger(&mut self, key: usize) {
-        while let Some(client) = self.clients.get_mut(key)
-            && let Phase::Lingering { bytes_left } = client.phase
+        while let Some(connection) = self.connections.get_mut(key)
+            && let Phase::Lingering { bytes_left } = connection.phase
         {
-            match client.transport.read(&mut self.buffer) {
+            match connection.transport.read(&mut self.buffer) {
                 Ok(read) if (1..bytes_left).contains(&read) => {
-                    client.phase = Phase::Lingering { bytes_left: bytes_left - read };
+                    connection.phase = Phase::Lingering { bytes_left: bytes_left - read };
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => (),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -52,36 +52,36 @@ impl EventLoop {
     }
 
     pub(super) fn send_and_close(&mut self, key: usize, answer: &str) {
-        let client = &mut self.clients[key];
-        client.outbound.extend_from_slice(answer.as_bytes());
-        client.keep_alive = false;
-        client.deadline = self.now + self.deadlines.answer;
-        if client.phase == Phase::Waiting {
+        let connection = &mut self.connections[key];
+        connection.outbound.extend_from_slice(answer.as_bytes());
+        connection.keep_alive = false;
+        connection.deadline = self.now + self.deadlines.answer;
+        if connection.phase == Phase::Waiting {
             self.upstreams.forget(key);
         }
-        client.phase = Phase::Answering { inner: None };
-        self.eviction.make_evictable(client.limited_address, client.eviction_key, key);
-        self.flush_client(key);
+        connection.phase = Phase::Answering { upstream: None };
+        self.eviction.make_evictable(connection.limited_address, connection.eviction_key, key);
+        self.flush(key);
     }
 
     /// Closes a client's connection, whatever it is about.
     pub(super) fn close(&mut self, key: usize) {
-        let client = self.clients.remove(key);
-        self.eviction.leave(client.limited_address, client.eviction_key);
-        if client.handshake_queued {
-            self.handshakes.forget(key, client.limited_address);
+        let connection = self.connections.remove(key);
+        self.eviction.leave(connection.limited_address, connection.eviction_key);
+        if connection.handshake_queued {
+            self.handshakes.forget(key, connection.limited_address);
         }
         self.counters.closed();
-        match client.phase {
+        match connection.phase {
             Phase::Waiting => self.upstreams.forget(key),
-            Phase::Answering { inner: Some(inner) } => {
+            Phase::Answering { upstream: Some(upstream) } => {
                 // Its answer is read to the end all the same: so no more than a bounded number of requests is inside.
                 self.upstreams.abandon(
-                    inner,
-                    client.upstream_request.len(),
-                    self.now + self.deadlines.inner,
+                    upstream,
+                    connection.upstream_request.len(),
+                    self.now + self.deadlines.upstream,
                 );
-                self.read_inner(inner);
+                self.read_upstream(upstream);
                 self.serve_waiting();
             }
             Phase::Reading { .. } | Phase::Answering { .. } | Phase::Lingering { .. } => (),

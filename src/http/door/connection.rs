@@ -23,12 +23,12 @@ pub(super) enum Phase {
     /// Its request is whole and waits for an inner connection.
     Waiting,
     /// It is being answered by this inner connection, or, by now, only from `outbound`.
-    Answering { inner: Option<usize> },
+    Answering { upstream: Option<usize> },
     /// All is said; what it still sends is thrown away, so that it can read the answer before a reset.
     Lingering { bytes_left: usize },
 }
 
-pub(super) struct Client {
+pub(super) struct Connection {
     pub(super) transport: Transport,
     /// `None` for a Unix socket.
     pub(super) address: Option<IpAddr>,
@@ -70,15 +70,15 @@ pub(super) struct Client {
     sent: usize,
 }
 
-impl Client {
+impl Connection {
     pub(super) fn new(
         transport: Transport,
         address: Option<IpAddr>,
         limited_address: Option<IpAddr>,
         redirect: Option<Arc<str>>,
         deadline: Instant,
-    ) -> Client {
-        Client {
+    ) -> Connection {
+        Connection {
             address,
             limited_address,
             redirect,

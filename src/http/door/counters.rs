@@ -9,7 +9,7 @@ use super::reject::Reason;
 pub struct Counters {
     open: AtomicUsize,
     accepted: AtomicU64,
-    turned_away: [AtomicU64; Reason::ALL.len()],
+    rejected: [AtomicU64; Reason::ALL.len()],
 }
 
 impl Counters {
@@ -24,12 +24,12 @@ impl Counters {
     }
 
     /// How often the door refused or closed for this reason since the start.
-    pub fn turned_away(&self, reason: Reason) -> u64 {
-        self.turned_away[reason as usize].load(Relaxed)
+    pub fn rejected(&self, reason: Reason) -> u64 {
+        self.rejected[reason as usize].load(Relaxed)
     }
 
     pub(super) fn count(&self, reason: Reason) {
-        self.turned_away[reason as usize].fetch_add(1, Relaxed);
+        self.rejected[reason as usize].fetch_add(1, Relaxed);
     }
 
     pub(super) fn opened(&self) {

@@ -10,7 +10,7 @@ use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
 use super::certificate::Certificate;
-use super::connection::{Client, Phase};
+use super::connection::{Connection, Phase};
 use super::counters::Counters;
 use super::eviction::Eviction;
 use super::fast_path::FastPath;
@@ -42,8 +42,8 @@ pub(super) struct EventLoop {
     pub(super) listeners: Vec<Listening>,
     /// The first token of a client.
     first_token: usize,
-    pub(super) clients: Slab<Client>,
-    pub(super) clients_max: usize,
+    pub(super) connections: Slab<Connection>,
+    pub(super) connections_max: usize,
     pub(super) per_address_max: usize,
     pub(super) unlimited: Box<dyn Fn(IpAddr) -> bool + Send>,
     pub(super) eviction: Eviction,
@@ -96,13 +96,13 @@ impl EventLoop {
             orders,
             first_token: FIRST_LISTENER + listeners.len(),
             listeners,
-            clients: Slab::new(),
-            clients_max: settings.capacity.connections,
+            connections: Slab::new(),
+            connections_max: settings.capacity.connections,
             per_address_max: settings.connections_per_address_max,
             unlimited: settings.unlimited,
             eviction: Eviction::default(),
             handshakes: Handshakes::default(),
-            upstreams: Upstreams::new(settings.inner, settings.capacity.inside),
+            upstreams: Upstreams::new(settings.upstream, settings.capacity.upstream_requests),
             headers: settings.headers,
             fast_path: settings.fast_path,
             deadlines,
@@ -124,12 +124,12 @@ impl EventLoop {
         Waker::new(self.poll.registry(), WAKER).map(Arc::new)
     }
 
-    pub(super) fn client_token(&self, key: usize) -> Token {
+    pub(super) fn connection_token(&self, key: usize) -> Token {
         Token(self.first_token + 2 * key)
     }
 
     /// As a function of its own, for whoever has borrowed the loop's other parts.
-    pub(super) fn inner_token(&self) -> impl Fn(usize) -> Token + use<> {
+    pub(super) fn upstream_token(&self) -> impl Fn(usize) -> Token + use<> {
         let first = self.first_token;
         move |key| Token(first + 2 * key + 1)
     }
@@ -173,7 +173,8 @@ impl EventLoop {
         if self.listeners.iter().any(|listener| listener.ready) && self.has_room() {
             return Some(Duration::ZERO);
         }
-        let quiet = self.clients.is_empty() && self.upstreams.is_quiet() && self.stopping.is_none();
+        let quiet =
+            self.connections.is_empty() && self.upstreams.is_quiet() && self.stopping.is_none();
         let handshake = self.handshakes.next_at(self.now);
         let handshake = handshake.map(|at| at.saturating_duration_since(self.now).min(self.tick));
         handshake.or((!quiet).then_some(self.tick))
@@ -189,39 +190,42 @@ impl EventLoop {
                 listener.ready = true;
             }
         } else if (token - self.first_token).is_multiple_of(2) {
-            self.client_event((token - self.first_token) / 2, event);
+            self.connection_event((token - self.first_token) / 2, event);
         } else {
-            self.inner_event((token - self.first_token) / 2, event);
+            self.upstream_event((token - self.first_token) / 2, event);
         }
     }
 
     fn expire(&mut self) {
         let overdue: Vec<usize> = self
-            .clients
+            .connections
             .iter()
-            .filter(|(_, client)| client.deadline <= self.now)
+            .filter(|(_, connection)| connection.deadline <= self.now)
             .map(|(key, _)| key)
             .collect();
         for key in overdue {
-            let Some(client) = self.clients.get(key) else {
+            let Some(connection) = self.connections.get(key) else {
                 continue;
             };
-            match client.phase {
-                Phase::Reading { .. } if client.transport.is_handshaking() => {
-                    let address = client.address;
+            match connection.phase {
+                Phase::Reading { .. } if connection.transport.is_handshaking() => {
+                    let address = connection.address;
                     self.count_rejection(Reason::Tls, address);
                     self.close(key);
                 }
-                Phase::Reading { .. } if client.request_started => {
+                Phase::Reading { .. } if connection.request_started => {
                     self.reject(key, Reason::Timeout)
                 }
-                Phase::Waiting => self.reject(key, Reason::InnerUnavailable),
-                Phase::Answering { inner: Some(inner) }
-                    if self.upstreams.get(inner).is_some_and(|inner| !inner.has_head()) =>
+                Phase::Waiting => self.reject(key, Reason::UpstreamUnavailable),
+                Phase::Answering { upstream: Some(upstream) }
+                    if self
+                        .upstreams
+                        .get(upstream)
+                        .is_some_and(|upstream| !upstream.has_head()) =>
                 {
-                    log::error!("no answer from inside within {:?}", self.deadlines.inner);
-                    self.upstreams.remove(inner);
-                    self.reject(key, Reason::InnerUnavailable);
+                    log::error!("no answer from inside within {:?}", self.deadlines.upstream);
+                    self.upstreams.remove(upstream);
+                    self.reject(key, Reason::UpstreamUnavailable);
                     self.serve_waiting();
                 }
                 Phase::Reading { .. } | Phase::Answering { .. } | Phase::Lingering { .. } => {
@@ -230,7 +234,7 @@ impl EventLoop {
             }
         }
         for key in self.upstreams.overdue(self.now) {
-            self.lose_inner(key);
+            self.drop_upstream(key);
         }
     }
 
@@ -239,15 +243,17 @@ impl EventLoop {
         self.stopping = Some(self.now + grace);
         let last_call = self.now + LAST_CALL;
         let mut idle = Vec::new();
-        for (key, client) in &mut self.clients {
-            match client.phase {
-                Phase::Reading { .. } if !client.request_started && !client.first_request => {
+        for (key, connection) in &mut self.connections {
+            match connection.phase {
+                Phase::Reading { .. }
+                    if !connection.request_started && !connection.first_request =>
+                {
                     idle.push(key)
                 }
-                Phase::Reading { .. } if !client.request_started => {
-                    client.deadline = client.deadline.min(last_call)
+                Phase::Reading { .. } if !connection.request_started => {
+                    connection.deadline = connection.deadline.min(last_call)
                 }
-                _ => client.keep_alive = false,
+                _ => connection.keep_alive = false,
             }
         }
         idle.into_iter().for_each(|key| self.close(key));
@@ -257,6 +263,6 @@ impl EventLoop {
         let Some(until) = self.stopping else {
             return false;
         };
-        self.now >= until || self.clients.is_empty()
+        self.now >= until || self.connections.is_empty()
     }
 }

@@ -262,9 +262,9 @@ mod tests {
     fn check_newcomer(attacker: impl Fn(usize) -> String) {
         let mut door = silent(1024);
         (0..10_000).for_each(|index| _ = door.connect(&attacker(index)));
-        let client = door.connect("192.0.2.1");
+        let connection = door.connect("192.0.2.1");
         (0..6_000).for_each(|index| _ = door.connect(&attacker(index)));
-        assert!(door.open.contains_key(&client));
+        assert!(door.open.contains_key(&connection));
     }
 
     #[test]

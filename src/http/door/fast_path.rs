@@ -13,25 +13,28 @@ pub type FastPath = Box<dyn Fn(&Request) -> Option<Response> + Send>;
 impl EventLoop {
     /// Answers the client's request, which is whole, if it takes no waiting; false if it must go to tiny_http.
     pub(super) fn answer_from_cache(&mut self, key: usize) -> bool {
-        let client = &mut self.clients[key];
-        if !client.request.body.is_empty() {
+        let connection = &mut self.connections[key];
+        if !connection.request.body.is_empty() {
             return false;
         }
-        let Some(response) = (self.fast_path)(&client.request) else {
+        let Some(response) = (self.fast_path)(&connection.request) else {
             return false;
         };
-        client.keep_alive &= self.stopping.is_none();
-        let options =
-            ConnectionOptions { keep_alive: client.keep_alive, secure: client.transport.is_tls() };
+        connection.keep_alive &= self.stopping.is_none();
+        let options = ConnectionOptions {
+            keep_alive: connection.keep_alive,
+            secure: connection.transport.is_tls(),
+        };
         let date = self.date.at(clock::now());
-        response_head::write(&response, options, date, &mut client.outbound);
-        if !client.is_head() {
-            client.outbound.extend_from_slice(&response.body);
+        response_head::write(&response, options, date, &mut connection.outbound);
+        if !connection.is_head() {
+            connection.outbound.extend_from_slice(&response.body);
         }
-        client.phase = Phase::Answering { inner: None };
-        client.deadline = self.now + self.deadlines.answer;
-        client.eviction_key = self.eviction.renew(client.limited_address, client.eviction_key, key);
-        self.flush_client(key);
+        connection.phase = Phase::Answering { upstream: None };
+        connection.deadline = self.now + self.deadlines.answer;
+        connection.eviction_key =
+            self.eviction.renew(connection.limited_address, connection.eviction_key, key);
+        self.flush(key);
         true
     }
 }

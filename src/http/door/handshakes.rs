@@ -137,10 +137,10 @@ fn site(address: Option<IpAddr>) -> Group {
 impl EventLoop {
     /// Lets this client wait for its turn.
     pub(super) fn queue_handshake(&mut self, key: usize) {
-        let client = &mut self.clients[key];
-        if !client.handshake_queued {
-            client.handshake_queued = true;
-            let (address, begun) = (client.limited_address, client.handshake_begun);
+        let connection = &mut self.connections[key];
+        if !connection.handshake_queued {
+            connection.handshake_queued = true;
+            let (address, begun) = (connection.limited_address, connection.handshake_begun);
             self.handshakes.queue(key, address, begun, self.now);
         }
     }
@@ -149,9 +149,9 @@ impl EventLoop {
     pub(super) fn serve_handshakes(&mut self) {
         let end = self.now + TURN;
         while let Some(key) = self.handshakes.next(self.now) {
-            let client = &mut self.clients[key];
-            client.handshake_queued = false;
-            client.handshake_begun = true;
+            let connection = &mut self.connections[key];
+            connection.handshake_queued = false;
+            connection.handshake_begun = true;
             self.read_available(key);
             if Instant::now() >= end {
                 return;

@@ -10,7 +10,7 @@ use mio::{Interest, Registry, Token};
 use rustls::StreamOwned;
 use socket2::SockRef;
 
-use super::connection::Client;
+use super::connection::Connection;
 use super::event_loop::EventLoop;
 use super::reject::Reason;
 use super::transport::Transport;
@@ -128,7 +128,7 @@ impl EventLoop {
 
     /// Whether another client fits in, or one can go for it; if all are being answered, newcomers wait outside.
     pub(super) fn has_room(&self) -> bool {
-        self.clients.len() < self.clients_max || self.eviction.first().is_some()
+        self.connections.len() < self.connections_max || self.eviction.first().is_some()
     }
 
     /// Waits before accepting again. Most likely, no descriptor is free, so somebody makes room.
@@ -136,7 +136,7 @@ impl EventLoop {
         self.counters.count(Reason::AcceptError);
         self.accept_again_at = Some(self.now + ACCEPT_PAUSE);
         if let Some(first) = self.eviction.first() {
-            self.count_rejection(Reason::Evicted, self.clients[first].address);
+            self.count_rejection(Reason::Evicted, self.connections[first].address);
             self.close(first);
         }
         if self.accept_warned_at.is_none_or(|at| self.now - at >= ACCEPT_WARNING_PERIOD) {
@@ -154,9 +154,9 @@ impl EventLoop {
                 None => return,
             }
         }
-        if self.clients.len() >= self.clients_max {
+        if self.connections.len() >= self.connections_max {
             let first = self.eviction.first();
-            let closed = first.map_or(address, |first| self.clients[first].address);
+            let closed = first.map_or(address, |first| self.connections[first].address);
             self.count_rejection(Reason::Evicted, closed);
             match first {
                 Some(first) => self.close(first),
@@ -175,18 +175,19 @@ impl EventLoop {
         };
         let redirect = self.listeners[listener].redirect.clone();
         let deadline = self.now + self.deadlines.request;
-        let mut client = Client::new(transport, address, limited_address, redirect, deadline);
-        client.eviction_key = self.eviction.last_eviction_key();
-        let key = self.clients.vacant_key();
-        let token = self.client_token(key);
-        if let Err(error) = client.transport.register(self.poll.registry(), token) {
+        let mut connection =
+            Connection::new(transport, address, limited_address, redirect, deadline);
+        connection.eviction_key = self.eviction.last_eviction_key();
+        let key = self.connections.vacant_key();
+        let token = self.connection_token(key);
+        if let Err(error) = connection.transport.register(self.poll.registry(), token) {
             return log::warn!("cannot watch a connection: {error}");
         }
         self.eviction.enter(limited_address);
-        self.eviction.make_evictable(limited_address, client.eviction_key, key);
-        self.clients.insert(client);
+        self.eviction.make_evictable(limited_address, connection.eviction_key, key);
+        self.connections.insert(connection);
         self.counters.opened();
         // Its request is often here already.
-        self.read_client(key);
+        self.read(key);
     }
 }

@@ -49,9 +49,9 @@ pub use request_head::{HEAD_BYTES_MAX, HEADERS_MAX, Head, HeaderPolicy, parse_re
 pub use upstream_request::{PEER_HEADER, write as write_upstream_request};
 
 /// The most requests inside at a time. A sign-in may wait for Google for seconds, and checks must not wait for it.
-const INNER_MAX: usize = 512;
+const UPSTREAM_REQUESTS_MAX: usize = 512;
 /// Descriptors of one inner connection: the door's end, and tiny_http's, which it duplicates.
-const INNER_DESCRIPTORS: usize = 3;
+const UPSTREAM_DESCRIPTORS: usize = 3;
 /// Descriptors left to the rest of the process: SQLite, the log, exchanges with Google, listeners.
 const OTHER_DESCRIPTORS: usize = 192;
 
@@ -64,7 +64,7 @@ pub struct Settings {
     /// Where clients come from.
     pub listeners: Vec<Listener>,
     /// Where tiny_http listens.
-    pub inner: SocketAddr,
+    pub upstream: SocketAddr,
     /// The certificate for listeners of [`Service::Tls`].
     pub tls: Option<TlsFiles>,
     /// How many clients, and how many of their requests inside.
@@ -120,7 +120,7 @@ pub struct Deadlines {
     /// A whole request waits for its turn to go inside.
     pub queue: Duration,
     /// The beginning of an answer from inside.
-    pub inner: Duration,
+    pub upstream: Duration,
     /// The client takes an answer, from its beginning.
     pub answer: Duration,
     /// A client that was told the last word reads it and closes.
@@ -129,8 +129,8 @@ pub struct Deadlines {
 
 impl Deadlines {
     fn shortest(&self) -> Duration {
-        let Deadlines { request, idle, queue, inner, answer, linger } = *self;
-        request.min(idle).min(queue).min(inner).min(answer).min(linger)
+        let Deadlines { request, idle, queue, upstream, answer, linger } = *self;
+        request.min(idle).min(queue).min(upstream).min(answer).min(linger)
     }
 }
 
@@ -140,7 +140,7 @@ impl Default for Deadlines {
             request: Duration::from_secs(10),
             idle: KEEP_ALIVE,
             queue: Duration::from_secs(2),
-            inner: Duration::from_secs(60),
+            upstream: Duration::from_secs(60),
             answer: Duration::from_secs(10),
             linger: Duration::from_secs(2),
         }
@@ -199,16 +199,18 @@ pub struct Capacity {
     /// Connections of clients.
     pub connections: usize,
     /// Requests inside at a time. Those that may take long must be fewer, or the others wait for them.
-    pub inside: usize,
+    pub upstream_requests: usize,
 }
 
 impl Capacity {
     /// What fits if at most `connections_max` clients are wanted and `descriptors` is the soft limit.
     pub fn within(connections_max: usize, descriptors: usize) -> Capacity {
         let spare = descriptors.saturating_sub(OTHER_DESCRIPTORS);
-        let inside = (spare / 2 / INNER_DESCRIPTORS).min(connections_max).clamp(1, INNER_MAX);
-        let connections =
-            connections_max.min(spare.saturating_sub(inside * INNER_DESCRIPTORS)).max(1);
-        Capacity { connections, inside }
+        let upstream_requests =
+            (spare / 2 / UPSTREAM_DESCRIPTORS).min(connections_max).clamp(1, UPSTREAM_REQUESTS_MAX);
+        let connections = connections_max
+            .min(spare.saturating_sub(upstream_requests * UPSTREAM_DESCRIPTORS))
+            .max(1);
+        Capacity { connections, upstream_requests }
     }
 }

@@ -7,7 +7,7 @@ use mio::event::Event;
 use super::connection::Phase;
 use super::event_loop::EventLoop;
 use super::reject::{self, Reason};
-use super::response_head::{Broken, ConnectionOptions};
+use super::response_head::{ConnectionOptions, InvalidResponse};
 use super::upstream::UpstreamState;
 use super::upstream_request;
 
@@ -16,52 +16,53 @@ use super::upstream_request;
 const OUTBOUND_BYTES_MAX: usize = 64 * 1024;
 
 impl EventLoop {
-    pub(super) fn client_event(&mut self, key: usize, event: &Event) {
-        let Some(client) = self.clients.get_mut(key) else {
+    pub(super) fn connection_event(&mut self, key: usize, event: &Event) {
+        let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
         // Room to write may be what TLS needed to go on reading; an error shows when reading.
-        client.readable |= event.is_readable()
+        connection.readable |= event.is_readable()
             || event.is_read_closed()
             || event.is_error()
-            || client.transport.is_tls();
-        client.half_closed |= event.is_read_closed();
-        match client.phase {
+            || connection.transport.is_tls();
+        connection.half_closed |= event.is_read_closed();
+        match connection.phase {
             Phase::Waiting | Phase::Answering { .. }
                 if event.is_error() || event.is_write_closed() =>
             {
                 self.close(key)
             }
-            Phase::Answering { inner: Some(inner) } if event.is_writable() => {
-                self.read_inner(inner)
+            Phase::Answering { upstream: Some(upstream) } if event.is_writable() => {
+                self.read_upstream(upstream)
             }
-            Phase::Answering { .. } if event.is_writable() => self.flush_client(key),
+            Phase::Answering { .. } if event.is_writable() => self.flush(key),
             Phase::Waiting | Phase::Answering { .. } => (),
             Phase::Reading { .. }
-                if client.transport.is_handshaking()
-                    && (event.is_error() || event.is_read_closed() && !client.handshake_begun) =>
+                if connection.transport.is_handshaking()
+                    && (event.is_error()
+                        || event.is_read_closed() && !connection.handshake_begun) =>
             {
                 // It is gone, and its handshake is not worth the work.
                 if event.is_error() {
-                    let address = client.address;
+                    let address = connection.address;
                     self.count_rejection(Reason::Tls, address);
                 }
                 self.close(key)
             }
             Phase::Reading { .. } => {
-                if event.is_writable() && client.outbound_bytes() > 0 {
-                    self.flush_client(key);
+                if event.is_writable() && connection.outbound_bytes() > 0 {
+                    self.flush(key);
                 }
-                self.read_client(key);
+                self.read(key);
             }
             Phase::Lingering { .. } => self.linger(key),
         }
     }
 
     /// Reads a client while it owes a request and there is something to read.
-    pub(super) fn read_client(&mut self, key: usize) {
-        match self.clients.get(key) {
-            Some(client) if client.readable && client.transport.is_handshaking() => {
+    pub(super) fn read(&mut self, key: usize) {
+        match self.connections.get(key) {
+            Some(connection) if connection.readable && connection.transport.is_handshaking() => {
                 self.queue_handshake(key)
             }
             _ => self.read_available(key),
@@ -69,32 +70,32 @@ impl EventLoop {
     }
 
     pub(super) fn read_available(&mut self, key: usize) {
-        while let Some(client) = self.clients.get_mut(key)
-            && matches!(client.phase, Phase::Reading { .. })
-            && client.readable
+        while let Some(connection) = self.connections.get_mut(key)
+            && matches!(connection.phase, Phase::Reading { .. })
+            && connection.readable
         {
-            match client.transport.read(&mut self.buffer) {
+            match connection.transport.read(&mut self.buffer) {
                 Ok(0) => return self.close(key),
                 Ok(read) => {
-                    if client.transport.short_read_is_last()
+                    if connection.transport.short_read_is_last()
                         && read < self.buffer.len()
-                        && !client.half_closed
+                        && !connection.half_closed
                     {
-                        client.readable = false;
+                        connection.readable = false;
                     }
                     self.take_in(key, read);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => (),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    client.readable = false;
-                    if client.transport.wants_write() {
+                    connection.readable = false;
+                    if connection.transport.wants_write() {
                         self.watch_writes(key);
                     }
                     return;
                 }
                 Err(_) => {
-                    if client.transport.is_handshaking() {
-                        let address = client.address;
+                    if connection.transport.is_handshaking() {
+                        let address = connection.address;
                         self.count_rejection(Reason::Tls, address);
                     }
                     return self.close(key);
@@ -105,17 +106,17 @@ impl EventLoop {
 
     /// Takes in the bytes at the start of the buffer.
     pub(super) fn take_in(&mut self, key: usize, bytes: usize) {
-        let client = &mut self.clients[key];
-        if !client.request_started && client.starts_request(&self.buffer[..bytes]) {
-            client.request_started = true;
+        let connection = &mut self.connections[key];
+        if !connection.request_started && connection.starts_request(&self.buffer[..bytes]) {
+            connection.request_started = true;
             // The first request has its time from the accept on.
-            if !client.first_request {
-                client.deadline = self.now + self.deadlines.request;
+            if !connection.first_request {
+                connection.deadline = self.now + self.deadlines.request;
             }
         }
-        match client.take_in(&self.buffer[..bytes], self.headers) {
+        match connection.take_in(&self.buffer[..bytes], self.headers) {
             Ok(true) => self.forward(key),
-            Ok(false) if client.outbound_bytes() > 0 => self.flush_client(key),
+            Ok(false) if connection.outbound_bytes() > 0 => self.flush(key),
             Ok(false) => (),
             Err(reason) => self.reject(key, reason),
         }
@@ -123,21 +124,21 @@ impl EventLoop {
 
     /// The client's request is whole: it goes inside, now or in its turn.
     fn forward(&mut self, key: usize) {
-        let client = &mut self.clients[key];
+        let connection = &mut self.connections[key];
         // A client that pipelines waits its turn inside, behind those that do not.
-        let pipelines = client.pipelines;
-        if !pipelines && client.redirect.is_none() && self.answer_from_cache(key) {
+        let pipelines = connection.pipelines;
+        if !pipelines && connection.redirect.is_none() && self.answer_from_cache(key) {
             return;
         }
-        let client = &mut self.clients[key];
+        let connection = &mut self.connections[key];
         if !pipelines {
-            self.eviction.protect(client.limited_address, client.eviction_key);
-            client.eviction_key = self.eviction.last_eviction_key();
+            self.eviction.protect(connection.limited_address, connection.eviction_key);
+            connection.eviction_key = self.eviction.last_eviction_key();
         }
-        client.phase = Phase::Waiting;
-        client.deadline = self.now + self.deadlines.queue;
-        if let Some(base) = client.redirect.clone() {
-            let answer = reject::redirect(&base, &client.request.target);
+        connection.phase = Phase::Waiting;
+        connection.deadline = self.now + self.deadlines.queue;
+        if let Some(base) = connection.redirect.clone() {
+            let answer = reject::redirect(&base, &connection.request.target);
             return self.send_and_close(key, &answer);
         }
         self.upstreams.queue(key, pipelines);
@@ -147,15 +148,18 @@ impl EventLoop {
     /// Gives free inner connections to those who wait, and opens another one for those who still do.
     pub(super) fn serve_waiting(&mut self) {
         while let Some(key) = self.upstreams.first_waiting()
-            && let Some(inner) =
-                self.upstreams.take(key, self.clients[key].pipelines, self.clients[key].is_head())
+            && let Some(upstream) = self.upstreams.take(
+                key,
+                self.connections[key].pipelines,
+                self.connections[key].is_head(),
+            )
         {
             self.upstreams.forget(key);
-            self.send_inside(key, inner);
+            self.send_upstream(key, upstream);
         }
         if self.upstreams.first_waiting().is_some()
             && let Err(error) =
-                self.upstreams.probe(self.poll.registry(), self.inner_token(), self.now)
+                self.upstreams.probe(self.poll.registry(), self.upstream_token(), self.now)
         {
             log::error!("cannot open a connection inside: {error}");
             self.reject_waiting();
@@ -165,163 +169,174 @@ impl EventLoop {
     fn reject_waiting(&mut self) {
         while let Some(key) = self.upstreams.first_waiting() {
             self.upstreams.forget(key);
-            self.reject(key, Reason::InnerUnavailable);
+            self.reject(key, Reason::UpstreamUnavailable);
         }
     }
 
-    fn send_inside(&mut self, key: usize, inner: usize) {
-        let client = &mut self.clients[key];
-        self.eviction.protect(client.limited_address, client.eviction_key);
-        client.phase = Phase::Answering { inner: Some(inner) };
-        client.deadline = self.now + self.deadlines.inner;
-        client.upstream_request.clear();
-        upstream_request::write(&client.request, &mut client.upstream_request);
-        self.write_inner(inner);
+    fn send_upstream(&mut self, key: usize, upstream: usize) {
+        let connection = &mut self.connections[key];
+        self.eviction.protect(connection.limited_address, connection.eviction_key);
+        connection.phase = Phase::Answering { upstream: Some(upstream) };
+        connection.deadline = self.now + self.deadlines.upstream;
+        connection.upstream_request.clear();
+        upstream_request::write(&connection.request, &mut connection.upstream_request);
+        self.write_upstream(upstream);
     }
 
-    fn write_inner(&mut self, key: usize) {
-        let Some(inner) = self.upstreams.get(key) else {
+    fn write_upstream(&mut self, key: usize) {
+        let Some(upstream) = self.upstreams.get(key) else {
             return;
         };
-        let UpstreamState::Serving(client) = inner.duty else {
+        let UpstreamState::Serving(connection) = upstream.state else {
             return;
         };
-        match inner.write(&self.clients[client].upstream_request) {
+        match upstream.write(&self.connections[connection].upstream_request) {
             Ok(true) => (),
             Ok(false) => {
-                let token = self.inner_token()(key);
+                let token = self.upstream_token()(key);
                 if self.upstreams.register_writes(key, self.poll.registry(), token).is_err() {
-                    self.lose_inner(key);
+                    self.drop_upstream(key);
                 }
             }
-            Err(_) => self.lose_inner(key),
+            Err(_) => self.drop_upstream(key),
         }
     }
 
-    pub(super) fn inner_event(&mut self, key: usize, event: &Event) {
-        let Some(inner) = self.upstreams.get(key) else {
+    pub(super) fn upstream_event(&mut self, key: usize, event: &Event) {
+        let Some(upstream) = self.upstreams.get(key) else {
             return;
         };
         if event.is_readable() || event.is_read_closed() {
-            inner.arrived(event.is_read_closed());
+            upstream.arrived(event.is_read_closed());
         }
         if event.is_writable() {
-            self.write_inner(key);
+            self.write_upstream(key);
         }
-        self.read_inner(key);
+        self.read_upstream(key);
     }
 
     /// Reads an inner connection while there is something to read and the client takes it.
-    pub(super) fn read_inner(&mut self, key: usize) {
+    pub(super) fn read_upstream(&mut self, key: usize) {
         while self.takes_more(key)
-            && let Some(inner) = self.upstreams.get(key)
-            && inner.is_readable()
+            && let Some(upstream) = self.upstreams.get(key)
+            && upstream.is_readable()
         {
-            match inner.read(&mut self.buffer).and_then(|read| self.relay(key, read)) {
+            match upstream.read(&mut self.buffer).and_then(|read| self.relay(key, read)) {
                 Ok(false) => (),
                 Ok(true) => return self.end_answer(key),
-                Err(Broken) => return self.lose_inner(key),
+                Err(InvalidResponse) => return self.drop_upstream(key),
             }
         }
-        if let Some(client) = self.served_by(key) {
-            self.flush_client(client);
+        if let Some(connection) = self.served_by(key) {
+            self.flush(connection);
         }
     }
 
     /// Whether what comes from this inner connection has somewhere to go.
     fn takes_more(&mut self, key: usize) -> bool {
-        if let Some(client) = self.served_by(key)
-            && self.clients[client].outbound_bytes() >= OUTBOUND_BYTES_MAX
+        if let Some(connection) = self.served_by(key)
+            && self.connections[connection].outbound_bytes() >= OUTBOUND_BYTES_MAX
         {
-            self.flush_client(client);
+            self.flush(connection);
         }
         // The client may have been closed just now.
-        self.served_by(key)
-            .is_none_or(|client| self.clients[client].outbound_bytes() < OUTBOUND_BYTES_MAX)
+        self.served_by(key).is_none_or(|connection| {
+            self.connections[connection].outbound_bytes() < OUTBOUND_BYTES_MAX
+        })
     }
 
-    fn served_by(&mut self, inner: usize) -> Option<usize> {
-        match self.upstreams.get(inner)?.duty {
-            UpstreamState::Serving(client) => Some(client),
+    fn served_by(&mut self, upstream: usize) -> Option<usize> {
+        match self.upstreams.get(upstream)?.state {
+            UpstreamState::Serving(connection) => Some(connection),
             UpstreamState::Probing | UpstreamState::Idle | UpstreamState::Abandoned => None,
         }
     }
 
     /// Passes on the bytes at the start of the buffer; true once the answer is complete.
-    fn relay(&mut self, key: usize, bytes: usize) -> Result<bool, Broken> {
+    fn relay(&mut self, key: usize, bytes: usize) -> Result<bool, InvalidResponse> {
         let stopping = self.stopping.is_some();
-        let Some(inner) = self.upstreams.get(key) else {
-            return Err(Broken);
+        let Some(upstream) = self.upstreams.get(key) else {
+            return Err(InvalidResponse);
         };
         let fresh = &self.buffer[..bytes];
-        let UpstreamState::Serving(client_key) = inner.duty else {
-            return inner.take_in(fresh, ConnectionOptions::default(), &mut Vec::new());
+        let UpstreamState::Serving(connection_key) = upstream.state else {
+            return upstream.take_in(fresh, ConnectionOptions::default(), &mut Vec::new());
         };
-        let client = &mut self.clients[client_key];
-        client.keep_alive &= !stopping;
-        let manner =
-            ConnectionOptions { keep_alive: client.keep_alive, secure: client.transport.is_tls() };
-        let began = inner.has_head();
-        let complete = inner.take_in(fresh, manner, &mut client.outbound)?;
-        if inner.has_head() && !began {
-            client.deadline = self.now + self.deadlines.answer;
+        let connection = &mut self.connections[connection_key];
+        connection.keep_alive &= !stopping;
+        let options = ConnectionOptions {
+            keep_alive: connection.keep_alive,
+            secure: connection.transport.is_tls(),
+        };
+        let began = upstream.has_head();
+        let complete = upstream.take_in(fresh, options, &mut connection.outbound)?;
+        if upstream.has_head() && !began {
+            connection.deadline = self.now + self.deadlines.answer;
             // From here on, it is for the client to take it.
-            self.eviction.make_evictable(client.limited_address, client.eviction_key, client_key);
+            self.eviction.make_evictable(
+                connection.limited_address,
+                connection.eviction_key,
+                connection_key,
+            );
         }
         Ok(complete)
     }
 
     /// The answer of this inner connection is complete.
     fn end_answer(&mut self, key: usize) {
-        let client = self.served_by(key);
+        let connection = self.served_by(key);
         self.upstreams.release(key, self.now);
-        if let Some(client) = client {
-            self.clients[client].phase = Phase::Answering { inner: None };
-            self.flush_client(client);
+        if let Some(connection) = connection {
+            self.connections[connection].phase = Phase::Answering { upstream: None };
+            self.flush(connection);
         }
         self.serve_waiting();
     }
 
     /// This inner connection is of no more use.
-    pub(super) fn lose_inner(&mut self, key: usize) {
-        let Some(inner) = self.upstreams.remove(key) else {
+    pub(super) fn drop_upstream(&mut self, key: usize) {
+        let Some(upstream) = self.upstreams.remove(key) else {
             return;
         };
-        if let UpstreamState::Serving(key) = inner.duty {
-            self.clients[key].phase = Phase::Answering { inner: None };
+        if let UpstreamState::Serving(key) = upstream.state {
+            self.connections[key].phase = Phase::Answering { upstream: None };
         }
-        match inner.duty {
+        match upstream.state {
             UpstreamState::Idle | UpstreamState::Abandoned => (),
             UpstreamState::Probing => {
                 log::error!("a connection inside was not answered");
                 self.reject_waiting();
             }
-            UpstreamState::Serving(key) if inner.has_head() => {
+            UpstreamState::Serving(key) if upstream.has_head() => {
                 log::error!("an answer from inside broke off");
                 self.close(key);
             }
             // It may have been closed while it was idle. What was not answered at all can be asked again, once.
-            UpstreamState::Serving(key) if !inner.has_answered() && !self.clients[key].retried => {
-                let client = &mut self.clients[key];
-                client.retried = true;
-                client.phase = Phase::Waiting;
+            UpstreamState::Serving(key)
+                if !upstream.has_answered() && !self.connections[key].retried =>
+            {
+                let connection = &mut self.connections[key];
+                connection.retried = true;
+                connection.phase = Phase::Waiting;
                 self.upstreams.waiting.push_front(key);
             }
             UpstreamState::Serving(key) => {
                 log::error!("an answer from inside was not understood");
-                self.reject(key, Reason::InnerUnavailable);
+                self.reject(key, Reason::UpstreamUnavailable);
             }
         }
         self.serve_waiting();
     }
 
     /// Sends what the client has not got yet, and goes on when it has all of its answer.
-    pub(super) fn flush_client(&mut self, key: usize) {
-        let Some(client) = self.clients.get_mut(key) else {
+    pub(super) fn flush(&mut self, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        match client.flush() {
-            Ok(true) if client.phase == (Phase::Answering { inner: None }) => self.finish(key),
+        match connection.flush() {
+            Ok(true) if connection.phase == (Phase::Answering { upstream: None }) => {
+                self.finish(key)
+            }
             Ok(true) => (),
             Ok(false) => self.watch_writes(key),
             Err(_) => self.close(key),
@@ -329,8 +344,8 @@ impl EventLoop {
     }
 
     fn watch_writes(&mut self, key: usize) {
-        let token = self.client_token(key);
-        if self.clients[key].transport.register_writes(self.poll.registry(), token).is_err() {
+        let token = self.connection_token(key);
+        if self.connections[key].transport.register_writes(self.poll.registry(), token).is_err() {
             self.close(key);
         }
     }

@@ -30,7 +30,7 @@ pub enum Reason {
     /// An `Expect` other than `100-continue`.
     Expectation,
     /// Nothing inside can answer.
-    InnerUnavailable,
+    UpstreamUnavailable,
     /// Closed for a newer connection when the door was full, or not accepted because none could be closed.
     Evicted,
     /// Closed for a newer connection of the same network, which had too many, or not accepted for the same reason.
@@ -52,7 +52,7 @@ impl Reason {
         Reason::TooManyHeaders,
         Reason::Version,
         Reason::Expectation,
-        Reason::InnerUnavailable,
+        Reason::UpstreamUnavailable,
         Reason::Evicted,
         Reason::PerAddress,
         Reason::Tls,
@@ -70,7 +70,7 @@ impl Reason {
             Reason::TooManyHeaders => "too_many_headers",
             Reason::Version => "version",
             Reason::Expectation => "expectation",
-            Reason::InnerUnavailable => "inner_unavailable",
+            Reason::UpstreamUnavailable => "inner_unavailable",
             Reason::Evicted => "evicted",
             Reason::PerAddress => "per_address",
             Reason::Tls => "tls",
@@ -96,7 +96,7 @@ impl Reason {
             Reason::TooManyHeaders => format!("there are more than {HEADERS_MAX} headers"),
             Reason::Version => "only HTTP/1.0 and HTTP/1.1 are spoken here".into(),
             Reason::Expectation => "the only expectation met is 100-continue".into(),
-            Reason::InnerUnavailable => "the server is busy, please try again".into(),
+            Reason::UpstreamUnavailable => "the server is busy, please try again".into(),
             Reason::Evicted => "there was no room for another connection".into(),
             Reason::PerAddress => "the address has too many connections".into(),
             Reason::Tls => "the TLS handshake failed or took too long".into(),
@@ -115,7 +115,7 @@ impl Reason {
             }
             Reason::Version => ("505 HTTP Version Not Supported", "http_version_not_supported"),
             Reason::Expectation => ("417 Expectation Failed", "invalid_request"),
-            Reason::InnerUnavailable => {
+            Reason::UpstreamUnavailable => {
                 ("503 Service Unavailable\r\nRetry-After: 1", "temporarily_unavailable")
             }
             Reason::Evicted | Reason::PerAddress | Reason::Tls | Reason::AcceptError => {
@@ -183,9 +183,9 @@ impl EventLoop {
 
     /// Tells the client why its request is not answered, if it can be told, and hangs up.
     pub(super) fn reject(&mut self, key: usize, reason: Reason) {
-        let client = &mut self.clients[key];
-        client.unread = true;
-        let (address, received) = (client.address, client.take_inbound());
+        let connection = &mut self.connections[key];
+        connection.unread = true;
+        let (address, received) = (connection.address, connection.take_inbound());
         self.count_rejected_request(reason, address, &received);
         match reason.answer(&received) {
             Some(answer) => self.send_and_close(key, &answer),

@@ -62,7 +62,7 @@ fn write_header(name: &str, value: &[u8], outbound: &mut Vec<u8>) {
 
 /// The lengths of an answer from inside.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct RelayedHead {
     /// How many bytes of the inner stream the head takes.
     pub head_length: usize,
     /// How many bytes of body follow.
@@ -71,7 +71,7 @@ pub struct Answer {
 
 /// An answer whose end cannot be told, or with a header value that is not printable ASCII; the connection it came on is of no more use.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Broken;
+pub struct InvalidResponse;
 
 /// Reads the head at the start of `bytes` and appends to `outbound` the one for the client; `None` if it is not
 /// complete yet. `to_head` is whether the request was HEAD, so that no body follows.
@@ -80,21 +80,23 @@ pub fn relay(
     to_head: bool,
     options: ConnectionOptions,
     outbound: &mut Vec<u8>,
-) -> Result<Option<Answer>, Broken> {
+) -> Result<Option<RelayedHead>, InvalidResponse> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(head_length) = response.parse(bytes).map_err(|_| Broken)? else {
+    let httparse::Status::Complete(head_length) =
+        response.parse(bytes).map_err(|_| InvalidResponse)?
+    else {
         return Ok(None);
     };
     let (Some(status), Some(reason)) = (response.code, response.reason) else {
-        return Err(Broken);
+        return Err(InvalidResponse);
     };
     let is_printable = |byte: &u8| matches!(byte, b' '..=b'~');
     if !response.headers.iter().all(|header| header.value.iter().all(is_printable)) {
-        return Err(Broken);
+        return Err(InvalidResponse);
     }
     let Some(body_length) = body_length(status, response.headers, to_head) else {
-        return Err(Broken);
+        return Err(InvalidResponse);
     };
 
     write_status_line(status, reason, outbound);
@@ -106,7 +108,7 @@ pub fn relay(
         }
     }
     options.write(outbound);
-    Ok(Some(Answer { head_length, body_length }))
+    Ok(Some(RelayedHead { head_length, body_length }))
 }
 
 /// The one length of the body that follows; none if the answer leaves a doubt.

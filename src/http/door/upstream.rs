@@ -9,7 +9,7 @@ use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
 use slab::Slab;
 
-use super::response_head::{self, Broken, ConnectionOptions};
+use super::response_head::{self, ConnectionOptions, InvalidResponse};
 
 /// Idle inner connections that stay open for good; tiny_http keeps four threads anyway.
 const KEPT_IDLE: usize = 4;
@@ -39,9 +39,9 @@ pub(super) enum UpstreamState {
     Abandoned,
 }
 
-pub(super) struct Inner {
+pub(super) struct Upstream {
     stream: UnixStream,
-    pub(super) duty: UpstreamState,
+    pub(super) state: UpstreamState,
     /// When a probing or an abandoned answer has taken too long, or the connection was idle for long enough.
     pub(super) deadline: Instant,
     /// Whether there may be something to read.
@@ -61,7 +61,7 @@ pub(super) struct Inner {
     body_bytes: Option<u64>,
 }
 
-impl Inner {
+impl Upstream {
     /// Something came, or, with `ended`, the last of it.
     pub(super) fn arrived(&mut self, ended: bool) {
         self.readable = true;
@@ -97,22 +97,26 @@ impl Inner {
     }
 
     /// Reads what there is; 0 if there is nothing now.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Broken> {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, InvalidResponse> {
         loop {
             match self.stream.read(buffer) {
-                Ok(0) => return Err(Broken),
+                Ok(0) => return Err(InvalidResponse),
                 Ok(read) => {
                     self.readable = read == buffer.len() || self.ended;
                     self.answered = true;
                     // Nobody asked: whatever this is, it must not become somebody's answer.
-                    return if self.duty == UpstreamState::Idle { Err(Broken) } else { Ok(read) };
+                    return if self.state == UpstreamState::Idle {
+                        Err(InvalidResponse)
+                    } else {
+                        Ok(read)
+                    };
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => (),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.readable = false;
                     return Ok(0);
                 }
-                Err(_) => return Err(Broken),
+                Err(_) => return Err(InvalidResponse),
             }
         }
     }
@@ -121,9 +125,9 @@ impl Inner {
     pub(super) fn take_in(
         &mut self,
         fresh: &[u8],
-        manner: ConnectionOptions,
+        options: ConnectionOptions,
         outbound: &mut Vec<u8>,
-    ) -> Result<bool, Broken> {
+    ) -> Result<bool, InvalidResponse> {
         let mut body = fresh;
         let mut missing = match self.body_bytes {
             Some(missing) => missing,
@@ -136,10 +140,10 @@ impl Inner {
                     Some(std::mem::take(&mut self.head))
                 };
                 let bytes = gathered.as_deref().unwrap_or(fresh);
-                let Some(answer) = response_head::relay(bytes, self.to_head, manner, outbound)?
+                let Some(answer) = response_head::relay(bytes, self.to_head, options, outbound)?
                 else {
                     if bytes.len() > ANSWER_HEAD_BYTES_MAX {
-                        return Err(Broken);
+                        return Err(InvalidResponse);
                     }
                     self.head = gathered.unwrap_or_else(|| fresh.to_vec());
                     return Ok(false);
@@ -151,7 +155,7 @@ impl Inner {
             }
         };
         // What is beyond the answer's own length would be taken for the next client's answer.
-        missing = missing.checked_sub(body.len() as u64).ok_or(Broken)?;
+        missing = missing.checked_sub(body.len() as u64).ok_or(InvalidResponse)?;
         self.body_bytes = Some(missing);
         outbound.extend_from_slice(body);
         Ok(missing == 0)
@@ -161,10 +165,10 @@ impl Inner {
 /// All inner connections, and the clients that wait for one.
 pub(super) struct Upstreams {
     address: SocketAddr,
-    inners: Slab<Inner>,
+    connections: Slab<Upstream>,
     /// The most inner connections, which is also the most requests inside.
     limit: usize,
-    /// Those without a duty, the one used last at the end.
+    /// Those without a state, the one used last at the end.
     idle: Vec<usize>,
     probing: Option<usize>,
     pub(super) waiting: VecDeque<usize>,
@@ -177,7 +181,7 @@ impl Upstreams {
         let (waiting, waiting_last) = Default::default();
         Upstreams {
             address,
-            inners: Slab::new(),
+            connections: Slab::new(),
             limit,
             idle: Vec::new(),
             probing: None,
@@ -186,13 +190,13 @@ impl Upstreams {
         }
     }
 
-    pub(super) fn get(&mut self, key: usize) -> Option<&mut Inner> {
-        self.inners.get_mut(key)
+    pub(super) fn get(&mut self, key: usize) -> Option<&mut Upstream> {
+        self.connections.get_mut(key)
     }
 
     /// Whether nothing here changes with time.
     pub(super) fn is_quiet(&self) -> bool {
-        self.idle.len() == self.inners.len() && self.idle.len() <= KEPT_IDLE
+        self.idle.len() == self.connections.len() && self.idle.len() <= KEPT_IDLE
     }
 
     /// Puts a client into its queue.
@@ -202,7 +206,8 @@ impl Upstreams {
 
     /// Whose turn is next.
     pub(super) fn first_waiting(&self) -> Option<usize> {
-        let pipelining = || self.inners.iter().filter(|(_, inner)| inner.pipelines).count();
+        let pipelining =
+            || self.connections.iter().filter(|(_, upstream)| upstream.pipelines).count();
         match self.waiting.front() {
             Some(client) => Some(*client),
             None => self.waiting_last.front().copied().filter(|_| pipelining() < PIPELINING_MAX),
@@ -223,10 +228,10 @@ impl Upstreams {
     /// Gives an idle inner connection to `client`.
     pub(super) fn take(&mut self, client: usize, pipelines: bool, to_head: bool) -> Option<usize> {
         let key = self.idle.pop()?;
-        let inner = &mut self.inners[key];
-        inner.duty = UpstreamState::Serving(client);
-        inner.pipelines = pipelines;
-        inner.to_head = to_head;
+        let upstream = &mut self.connections[key];
+        upstream.state = UpstreamState::Serving(client);
+        upstream.pipelines = pipelines;
+        upstream.to_head = to_head;
         Some(key)
     }
 
@@ -241,17 +246,17 @@ impl Upstreams {
         token: impl Fn(usize) -> Token,
         now: Instant,
     ) -> io::Result<()> {
-        if self.probing.is_some() || self.inners.len() >= self.limit {
+        if self.probing.is_some() || self.connections.len() >= self.limit {
             return Ok(());
         }
         let mut stream = UnixStream::connect_addr(&self.address)?;
-        let slot = self.inners.vacant_entry();
+        let slot = self.connections.vacant_entry();
         let key = slot.key();
         registry.register(&mut stream, token(key), Interest::READABLE)?;
         stream.write_all(PROBE_REQUEST)?;
-        slot.insert(Inner {
+        slot.insert(Upstream {
             stream,
-            duty: UpstreamState::Probing,
+            state: UpstreamState::Probing,
             deadline: now + PROBE,
             readable: false,
             ended: false,
@@ -268,13 +273,13 @@ impl Upstreams {
 
     /// The answer of this inner connection is complete, and it is free again.
     pub(super) fn release(&mut self, key: usize, now: Instant) {
-        let inner = &mut self.inners[key];
-        inner.duty = UpstreamState::Idle;
-        inner.deadline = now + IDLE;
-        inner.written = 0;
-        inner.pipelines = false;
-        inner.answered = false;
-        inner.body_bytes = None;
+        let upstream = &mut self.connections[key];
+        upstream.state = UpstreamState::Idle;
+        upstream.deadline = now + IDLE;
+        upstream.written = 0;
+        upstream.pipelines = false;
+        upstream.answered = false;
+        upstream.body_bytes = None;
         self.idle.push(key);
         self.probing = self.probing.filter(|probing| *probing != key);
     }
@@ -282,20 +287,20 @@ impl Upstreams {
     /// The client of this inner connection went away. Its answer is still read, until `deadline`, unless not even all of
     /// the request's bytes are written.
     pub(super) fn abandon(&mut self, key: usize, request_bytes: usize, deadline: Instant) {
-        let inner = &mut self.inners[key];
-        if inner.written < request_bytes {
+        let upstream = &mut self.connections[key];
+        if upstream.written < request_bytes {
             self.remove(key);
         } else {
-            inner.duty = UpstreamState::Abandoned;
-            inner.deadline = deadline;
+            upstream.state = UpstreamState::Abandoned;
+            upstream.deadline = deadline;
         }
     }
 
     /// Takes an inner connection out, to be closed.
-    pub(super) fn remove(&mut self, key: usize) -> Option<Inner> {
+    pub(super) fn remove(&mut self, key: usize) -> Option<Upstream> {
         self.idle.retain(|idle| *idle != key);
         self.probing = self.probing.filter(|probing| *probing != key);
-        self.inners.try_remove(key)
+        self.connections.try_remove(key)
     }
 
     /// Asks for events when there is room to write to this inner connection, too.
@@ -306,7 +311,7 @@ impl Upstreams {
         token: Token,
     ) -> io::Result<()> {
         registry.reregister(
-            &mut self.inners[key].stream,
+            &mut self.connections[key].stream,
             token,
             Interest::READABLE | Interest::WRITABLE,
         )
@@ -315,12 +320,12 @@ impl Upstreams {
     /// Those whose time is over and who answer nobody; how long a client waits is its own matter.
     pub(super) fn overdue(&self, now: Instant) -> Vec<usize> {
         let surplus = self.idle.iter().take(self.idle.len().saturating_sub(KEPT_IDLE)).copied();
-        let stuck = self.inners.iter().filter(|(_, inner)| {
-            matches!(inner.duty, UpstreamState::Probing | UpstreamState::Abandoned)
+        let stuck = self.connections.iter().filter(|(_, upstream)| {
+            matches!(upstream.state, UpstreamState::Probing | UpstreamState::Abandoned)
         });
         surplus
             .chain(stuck.map(|(key, _)| key))
-            .filter(|key| self.inners[*key].deadline <= now)
+            .filter(|key| self.connections[*key].deadline <= now)
             .collect()
     }
 }

@@ -79,7 +79,7 @@ fn who_pipelines_goes_inside() {
 #[test]
 fn it_is_answered_while_nothing_inside_is_free() {
     let door = door(|settings| {
-        settings.capacity.inside = 1;
+        settings.capacity.upstream_requests = 1;
         settings.fast_path = Box::new(|request| (request.target == "/known").then(known));
     });
     let mut slow = door.connect();

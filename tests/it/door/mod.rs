@@ -5,7 +5,7 @@ mod fast_path;
 mod framing;
 mod patience;
 mod room;
-mod inside;
+mod upstream;
 mod tls;
 mod certificates;
 
@@ -54,9 +54,9 @@ impl Drop for TestDoor {
 fn settings() -> Settings {
     Settings {
         listeners: Vec::new(),
-        inner: std::os::unix::net::SocketAddr::from_pathname("unset").unwrap(),
+        upstream: std::os::unix::net::SocketAddr::from_pathname("unset").unwrap(),
         tls: None,
-        capacity: Capacity { connections: 100, inside: 50 },
+        capacity: Capacity { connections: 100, upstream_requests: 50 },
         connections_per_address_max: 64,
         unlimited: Box::new(|_| false),
         headers: None,
@@ -65,7 +65,7 @@ fn settings() -> Settings {
             request: LONG,
             idle: LONG,
             queue: LONG,
-            inner: LONG,
+            upstream: LONG,
             answer: LONG,
             linger: LONG,
         },
@@ -83,7 +83,7 @@ fn door(change: impl FnOnce(&mut Settings)) -> TestDoor {
     let server = tiny_http::Server::http_unix(&folder.join("inner")).unwrap();
     let inside = Arc::new(AtomicUsize::new(0));
     let mut settings = settings();
-    settings.inner = server.server_addr().to_unix().unwrap();
+    settings.upstream = server.server_addr().to_unix().unwrap();
     {
         let inside = inside.clone();
         thread::spawn(move || {
@@ -160,7 +160,7 @@ impl TestDoor {
 
     #[track_caller]
     fn counted(&self, reason: Reason, times: u64) {
-        eventually(|| self.counters.turned_away(reason) == times);
+        eventually(|| self.counters.rejected(reason) == times);
     }
 }
 

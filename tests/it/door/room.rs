@@ -92,12 +92,12 @@ fn a_trusted_proxy_has_more_than_its_share() {
     });
     let _many: Vec<TcpStream> = (0..20).map(|_| door.connect()).collect();
     eventually(|| door.counters.open() == 20);
-    assert_eq!(door.counters.turned_away(Reason::PerAddress), 0);
+    assert_eq!(door.counters.rejected(Reason::PerAddress), 0);
 }
 
 #[test]
 fn what_fits_into_the_descriptors() {
-    for (wanted, descriptors, connections, inside) in [
+    for (wanted, descriptors, connections, upstream_requests) in [
         (1024, 65536, 1024, 512),
         (1024, 1024, 418, 138),
         (100, 1024, 100, 100),
@@ -105,7 +105,10 @@ fn what_fits_into_the_descriptors() {
         (1024, 0, 1, 1),
         (100_000, 1_000_000, 100_000, 512),
     ] {
-        assert_eq!(Capacity::within(wanted, descriptors), Capacity { connections, inside });
+        assert_eq!(
+            Capacity::within(wanted, descriptors),
+            Capacity { connections, upstream_requests }
+        );
     }
 }
 

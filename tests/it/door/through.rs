@@ -251,7 +251,7 @@ fn empty_lines_between_requests_are_skipped_and_start_nothing() {
     }
     // The last one is followed by nothing, and nothing is answered to it.
     assert_eq!(rest(&mut stream), "");
-    assert_eq!(Reason::ALL.map(|reason| door.counters.turned_away(reason)), [0; Reason::ALL.len()]);
+    assert_eq!(Reason::ALL.map(|reason| door.counters.rejected(reason)), [0; Reason::ALL.len()]);
 }
 
 #[test]
@@ -312,7 +312,7 @@ fn chunks_that_wait_for_100_continue_are_asked_for_and_have_their_time() {
     eventually(|| {
         stream.write_all(b"1\r\na\r\n").unwrap();
         thread::sleep(Duration::from_millis(20));
-        door.counters.turned_away(Reason::Timeout) == 1
+        door.counters.rejected(Reason::Timeout) == 1
     });
     assert_eq!(status(&rest(&mut stream)), 408);
 }

@@ -18,7 +18,7 @@ fn files(door: &std::path::Path) -> TlsFiles {
 fn tls_door(change: impl FnOnce(&mut Settings)) -> (TestDoor, TlsFiles, CertificateDer<'static>) {
     let mut made = None;
     let door = door(|settings| {
-        let files = files(settings.inner.as_pathname().unwrap());
+        let files = files(settings.upstream.as_pathname().unwrap());
         made = Some((files.clone(), write_pair(&files, "localhost")));
         settings.tls = Some(files);
         change(settings);

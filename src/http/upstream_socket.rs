@@ -14,26 +14,26 @@ use std::path::Path;
 use tempfile::TempDir;
 
 /// The way to the socket. It is open as long as this lives.
-pub struct InnerSocket {
+pub struct UpstreamSocket {
     address: SocketAddr,
     /// On the folder and on the socket.
     _handles: Option<[OwnedFd; 2]>,
     _folder: Option<TempDir>,
 }
 
-impl InnerSocket {
+impl UpstreamSocket {
     /// Binds a socket in that folder, which nobody else can enter.
     ///
     /// # Errors
     /// If the operating system refuses.
-    pub fn bind(folder: TempDir) -> io::Result<(UnixListener, InnerSocket)> {
+    pub fn bind(folder: TempDir) -> io::Result<(UnixListener, UpstreamSocket)> {
         #[cfg(target_os = "linux")]
         if let Ok(bound) = bind_nameless(folder.path()) {
             return Ok(bound);
         }
         let listener = UnixListener::bind(folder.path().join("inner"))?;
         let address = listener.local_addr()?;
-        Ok((listener, InnerSocket { address, _handles: None, _folder: Some(folder) }))
+        Ok((listener, UpstreamSocket { address, _handles: None, _folder: Some(folder) }))
     }
 
     /// What to connect to.
@@ -50,7 +50,7 @@ impl InnerSocket {
 
 /// Leaves nothing in `folder` (proc(5), /proc/pid/fd).
 #[cfg(target_os = "linux")]
-fn bind_nameless(folder: &Path) -> io::Result<(UnixListener, InnerSocket)> {
+fn bind_nameless(folder: &Path) -> io::Result<(UnixListener, UpstreamSocket)> {
     use std::os::fd::AsRawFd;
 
     use crate::process::path_handle;
@@ -62,8 +62,9 @@ fn bind_nameless(folder: &Path) -> io::Result<(UnixListener, InnerSocket)> {
     let handle = path_handle(&socket)?;
     std::fs::remove_file(socket)?;
     let address = SocketAddr::from_pathname(format!("/proc/self/fd/{}", handle.as_raw_fd()))?;
-    let inner = InnerSocket { address, _handles: Some([folder_handle, handle]), _folder: None };
-    Ok((listener, inner))
+    let upstream =
+        UpstreamSocket { address, _handles: Some([folder_handle, handle]), _folder: None };
+    Ok((listener, upstream))
 }
 
 #[cfg(test)]
@@ -77,13 +78,13 @@ mod tests {
     #[track_caller]
     fn check(temporary: &Path) {
         let folder = tempfile::tempdir_in(temporary).expect("a folder");
-        let (listener, inner) = InnerSocket::bind(folder).expect("a socket");
+        let (listener, upstream) = UpstreamSocket::bind(folder).expect("a socket");
         if cfg!(target_os = "linux") {
             let left = std::fs::read_dir(temporary).expect("it is a folder").count();
             assert_eq!(left, 0, "something is left for a cleaner");
         }
         for _ in 0..3 {
-            let mut client = UnixStream::connect_addr(inner.address()).expect("it listens");
+            let mut client = UnixStream::connect_addr(upstream.address()).expect("it listens");
             let (mut served, _) = listener.accept().expect("a connection");
             served.write_all(b"hello").expect("it is open");
             drop(served);

@@ -5,21 +5,22 @@ use super::*;
 #[test]
 fn when_nothing_is_inside_the_client_is_told_so() {
     let door = door(|settings| {
-        settings.inner = std::os::unix::net::SocketAddr::from_pathname("/nowhere/at-all").unwrap();
+        settings.upstream =
+            std::os::unix::net::SocketAddr::from_pathname("/nowhere/at-all").unwrap();
     });
     let answer = door.tell(GET);
     assert_eq!(status(&answer), 503);
     assert_eq!(header(&answer, "retry-after"), Some("1"));
     assert!(body(&answer).contains("temporarily_unavailable"));
-    door.counted(Reason::InnerUnavailable, 1);
+    door.counted(Reason::UpstreamUnavailable, 1);
 }
 
 /// An inside that greets as it should, and then answers every request with these bytes and closes if told to.
 fn front_before(script: &'static [&'static str]) -> TestDoor {
     door(|settings| {
-        let path = settings.inner.as_pathname().unwrap().with_file_name("scripted");
+        let path = settings.upstream.as_pathname().unwrap().with_file_name("scripted");
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        settings.inner = listener.local_addr().unwrap();
+        settings.upstream = listener.local_addr().unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -80,7 +81,7 @@ fn a_request_that_found_a_closed_connection_is_asked_again_once() {
 
 #[test]
 fn an_answer_that_never_comes_is_given_up() {
-    let door = door(|settings| settings.deadlines.inner = SHORT);
+    let door = door(|settings| settings.deadlines.upstream = SHORT);
     let answer = door.tell("GET /slow/2000 HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(status(&answer), 503);
 }
@@ -88,7 +89,7 @@ fn an_answer_that_never_comes_is_given_up() {
 #[test]
 fn more_requests_than_fit_inside_are_told_to_come_back() {
     let door = door(|settings| {
-        settings.capacity.inside = 4;
+        settings.capacity.upstream_requests = 4;
         settings.deadlines.queue = SHORT;
     });
     let mut busy: Vec<TcpStream> = (0..4).map(|_| door.connect()).collect();
@@ -105,7 +106,7 @@ fn more_requests_than_fit_inside_are_told_to_come_back() {
 
 #[test]
 fn requests_that_do_not_fit_inside_take_turns() {
-    let door = door(|settings| settings.capacity.inside = 4);
+    let door = door(|settings| settings.capacity.upstream_requests = 4);
     let mut streams: Vec<TcpStream> = (0..40).map(|_| door.connect()).collect();
     for (n, stream) in streams.iter_mut().enumerate() {
         stream
