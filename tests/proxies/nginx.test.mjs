@@ -24,7 +24,7 @@ cases((stack, layout, ports) => stack.nginx(layout, ports), (here) => {
     const { stack, layout, name, BROWSER, PROGRAM, ADA, EVE, DEEP } = here;
     const old = await stack.nginx(name, {
       hallpass: here.hallpass.port, app: here.app.port,
-      change: (text, file) => (file === 'hallpass-question.conf' ? substitute(text, [
+      change: (text, file) => (file === 'hallpass-subrequest.conf' ? substitute(text, [
         [/proxy_http_version +1\.1;/g, ''], [/proxy_set_header +Connection +"";/g, ''],
       ]) : text),
     });
