@@ -101,5 +101,5 @@ fn quick_check(db: &Connection, patience: Duration) -> rusqlite::Result<Soundnes
 /// this machine's, and uses this very file. `None` if there is no file.
 pub fn instance(path: &Path) -> Option<String> {
     let file = fs::metadata(path).ok()?;
-    Some(fingerprint(&format!("{} {} {}", process::boot_id(), file.dev(), file.ino())))
+    Some(fingerprint(format!("{} {} {}", process::boot_id(), file.dev(), file.ino())))
 }
