@@ -496,6 +496,15 @@ fn a_deleted_admin_leaves_no_email_in_what_they_did() {
 }
 
 #[test]
+fn somebody_imported_has_never_signed_in() {
+    let (test, ada, _) = test();
+    let user = "INSERT INTO users (sub, email_authoritative, created_at, last_signin_at) VALUES ('7', 0, 1, 0)";
+    test.other_process().execute(user, []).unwrap();
+    assert_eq!(page(&test, "/auth/admin/users", &ada).matches("never signed in").count(), 1);
+    assert!(page(&test, "/auth/admin/users/7", &ada).contains("<dd>never</dd>"));
+}
+
+#[test]
 fn its_routes_have_few_names() {
     let (test, ada, _) = test();
     for path in PATHS {
