@@ -1,4 +1,4 @@
-//! The whole front of the house: the door, and the server behind it.
+//! The door and the tiny_http server behind it, started and stopped together.
 
 use std::io;
 use std::net::IpAddr;
@@ -6,21 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Sockets;
-use super::door::{
-    self, Capacity, Counters, Deadlines, Door, Listener, Settings, Socket, TlsFiles,
-};
+use super::door::{Capacity, Counters, Deadlines, Door, Settings, TlsFiles};
 use super::message::HEADERS_READ;
 use super::server::{self, Handler, Server};
 use super::upstream_socket::UpstreamSocket;
 
-/// Connections that one client address may have open.
+/// Open connections per client address.
 const CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
-/// How long requests under way may take once it is told to stop.
+/// How long requests under way may take after a stop.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How much may be open at once and for how long, and to whom that does not apply.
+/// How many connections may be open, and for how long.
 pub struct Limits {
-    /// Connections wanted.
+    /// The most connections, if the descriptors suffice.
     pub connections_max: usize,
     /// The soft limit of file descriptors.
     pub descriptors: usize,
@@ -30,7 +28,7 @@ pub struct Limits {
     pub keep_alive: Duration,
 }
 
-/// Everything that serves.
+/// A running server.
 pub struct Service {
     door: Door,
     server: Server,
@@ -41,7 +39,7 @@ impl Service {
     /// Starts serving on those sockets.
     ///
     /// # Errors
-    /// If the certificate is of no use, or the operating system refuses a socket or a thread.
+    /// If the certificate cannot be used, or the operating system refuses a socket or a thread.
     pub fn start(
         sockets: Sockets,
         tls: Option<TlsFiles>,
@@ -55,22 +53,12 @@ impl Service {
             capacity.upstream_requests
         );
         let (listener, upstream) = UpstreamSocket::bind(tempfile::tempdir()?)?;
-        // Slow requests leave half of what fits inside to the quick ones.
+        // Half of the upstream connections stay free for requests that do not block.
         let server =
             Server::start(listener, handler.clone(), capacity.upstream_requests.div_ceil(2))?;
 
-        let service = if tls.is_some() { door::Service::Tls } else { door::Service::Plain };
-        let network = |socket| Listener { socket: Socket::Tcp(socket), service: service.clone() };
-        let host =
-            |socket| Listener { socket: Socket::Unix(socket), service: door::Service::Plain };
-        let mut listeners: Vec<Listener> = sockets.tcp.into_iter().map(network).collect();
-        listeners.extend(sockets.unix.into_iter().map(host));
-        listeners.extend(sockets.redirect.map(|(socket, url)| Listener {
-            socket: Socket::Tcp(socket),
-            service: door::Service::RedirectTo(url),
-        }));
         let door = Door::start(Settings {
-            listeners,
+            sockets,
             upstream: upstream.address().clone(),
             tls,
             capacity,
@@ -83,20 +71,20 @@ impl Service {
         Ok(Service { door, server, upstream })
     }
 
-    /// What the door counts.
+    /// The counts of the door.
     pub fn door_counters(&self) -> Arc<Counters> {
         self.door.counters()
     }
 
-    /// Reads the certificate again; the one in use stays if that fails.
+    /// Reads the certificate again. If that fails, the old one stays in use.
     ///
     /// # Errors
-    /// What is wrong with the files.
+    /// Says what is wrong with the files.
     pub fn reload_tls(&self) -> io::Result<()> {
         self.door.reload_tls()
     }
 
-    /// Takes nobody in any more, and returns when those under way are answered, or after 10 seconds.
+    /// Stops accepting, and returns when the requests under way are answered, or after 10 seconds.
     pub fn stop(self) {
         self.door.stop(GRACE);
         self.server.stop(GRACE);

@@ -55,7 +55,7 @@ impl EventLoop {
         let connection = &mut self.connections[key];
         connection.outbound.extend_from_slice(answer.as_bytes());
         connection.keep_alive = false;
-        connection.deadline = self.now + self.deadlines.answer;
+        connection.deadline = self.now + self.deadlines.response;
         if connection.phase == Phase::Waiting {
             self.upstreams.forget(key);
         }

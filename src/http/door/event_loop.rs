@@ -1,4 +1,4 @@
-//! The one thread of the door: who comes, what happened to whom, whose time is over.
+//! The thread of the door: waits for events, dispatches them, and enforces deadlines.
 
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
@@ -15,32 +15,29 @@ use super::counters::Counters;
 use super::eviction::Eviction;
 use super::fast_path::FastPath;
 use super::handshakes::Handshakes;
-use super::listener::Listening;
+use super::listener::Listener;
 use super::reject::{Reason, RejectionLog};
 use super::upstream::Upstreams;
-use super::{Deadlines, Service, Settings};
+use super::{Deadlines, Settings};
 use crate::clock::HttpDate;
 
-/// The longest time between two looks at the deadlines.
+/// The longest time between two checks of the deadlines.
 const TICK_MAX: Duration = Duration::from_millis(250);
-/// When stopping, how long a connection may take to send the first byte of its first request.
-const LAST_CALL: Duration = Duration::from_secs(1);
-/// The most that is read from a client or from inside at once.
+/// How long a new connection may take to send its first byte while the door is stopping.
+const FIRST_BYTE_WHILE_STOPPING: Duration = Duration::from_secs(1);
+/// The most that is read at once.
 const READ_BYTES_MAX: usize = 16 * 1024;
 
 const WAKER: Token = Token(0);
-/// Tokens from here on are of listeners, then of clients (even) and inner connections (odd).
+/// Tokens from here on belong to listeners, then alternately to connections and upstream connections.
 const FIRST_LISTENER: usize = 1;
-
-pub(super) enum Order {
-    Stop(Duration),
-}
 
 pub(super) struct EventLoop {
     pub(super) poll: Poll,
-    orders: mpsc::Receiver<Order>,
-    pub(super) listeners: Vec<Listening>,
-    /// The first token of a client.
+    /// Asks to stop, within this grace period.
+    stop_requests: mpsc::Receiver<Duration>,
+    pub(super) listeners: Vec<Listener>,
+    /// The first token of a connection.
     first_token: usize,
     pub(super) connections: Slab<Connection>,
     pub(super) connections_max: usize,
@@ -56,44 +53,35 @@ pub(super) struct EventLoop {
     next_tick: Instant,
     pub(super) accept_again_at: Option<Instant>,
     pub(super) accept_warned_at: Option<Instant>,
-    /// Since when, and until when at most, the door is being closed.
-    pub(super) stopping: Option<Instant>,
-    pub(super) tls: Option<Arc<Certificate>>,
+    /// When stopping, the end of the grace period.
+    pub(super) stopping_until: Option<Instant>,
     pub(super) counters: Arc<Counters>,
     pub(super) rejection_log: RejectionLog,
     pub(super) date: HttpDate,
     pub(super) buffer: Box<[u8]>,
-    /// The time of this turn.
+    /// The time of this turn of the loop.
     pub(super) now: Instant,
 }
 
 impl EventLoop {
     pub(super) fn new(
         settings: Settings,
-        tls: Option<Arc<Certificate>>,
+        certificate: Option<Arc<Certificate>>,
         counters: Arc<Counters>,
-        orders: mpsc::Receiver<Order>,
+        stop_requests: mpsc::Receiver<Duration>,
     ) -> io::Result<EventLoop> {
         let poll = Poll::new()?;
-        let mut listeners = Vec::new();
-        for (index, listener) in settings.listeners.into_iter().enumerate() {
-            if matches!(listener.service, Service::Tls) && tls.is_none() {
-                return Err(io::Error::new(
-                    ErrorKind::InvalidInput,
-                    "a TLS listener needs a certificate and a key",
-                ));
-            }
-            listeners.push(Listening::open(
-                listener,
-                poll.registry(),
-                Token(FIRST_LISTENER + index),
-            )?);
-        }
+        let listeners = Listener::open_all(
+            settings.sockets,
+            certificate.as_ref(),
+            poll.registry(),
+            FIRST_LISTENER,
+        )?;
         let deadlines = settings.deadlines;
         let now = Instant::now();
         Ok(EventLoop {
             poll,
-            orders,
+            stop_requests,
             first_token: FIRST_LISTENER + listeners.len(),
             listeners,
             connections: Slab::new(),
@@ -110,8 +98,7 @@ impl EventLoop {
             next_tick: now,
             accept_again_at: None,
             accept_warned_at: None,
-            stopping: None,
-            tls,
+            stopping_until: None,
             counters,
             rejection_log: RejectionLog::default(),
             date: HttpDate::default(),
@@ -128,13 +115,13 @@ impl EventLoop {
         Token(self.first_token + 2 * key)
     }
 
-    /// As a function of its own, for whoever has borrowed the loop's other parts.
+    /// Returns a function, which can be called while other fields of the loop are borrowed.
     pub(super) fn upstream_token(&self) -> impl Fn(usize) -> Token + use<> {
         let first = self.first_token;
         move |key| Token(first + 2 * key + 1)
     }
 
-    /// Runs until it is told to stop.
+    /// Runs until a stop is requested and done.
     pub(super) fn run(&mut self) {
         let mut events = Events::with_capacity(1024);
         loop {
@@ -149,16 +136,16 @@ impl EventLoop {
             for event in &events {
                 self.dispatch(event);
             }
-            // After the events, so that none of them is taken for one of a client that comes in the same turn.
+            // After the events: none of them may be mistaken for one of a connection accepted in this turn.
             self.accept();
             self.serve_handshakes();
-            while let Ok(Order::Stop(grace)) = self.orders.try_recv() {
+            while let Ok(grace) = self.stop_requests.try_recv() {
                 self.stop(grace);
             }
             if self.now >= self.next_tick {
                 self.next_tick = self.now + self.tick;
                 self.expire();
-                self.handshakes.tidy(self.now);
+                self.handshakes.forget_unused(self.now);
             }
             if self.is_done() {
                 return;
@@ -173,8 +160,9 @@ impl EventLoop {
         if self.listeners.iter().any(|listener| listener.ready) && self.has_room() {
             return Some(Duration::ZERO);
         }
-        let quiet =
-            self.connections.is_empty() && self.upstreams.is_quiet() && self.stopping.is_none();
+        let quiet = self.connections.is_empty()
+            && self.upstreams.is_quiet()
+            && self.stopping_until.is_none();
         let handshake = self.handshakes.next_at(self.now);
         let handshake = handshake.map(|at| at.saturating_duration_since(self.now).min(self.tick));
         handshake.or((!quiet).then_some(self.tick))
@@ -183,9 +171,9 @@ impl EventLoop {
     fn dispatch(&mut self, event: &Event) {
         let Token(token) = event.token();
         if event.token() == WAKER {
-            // Orders are read in every turn.
+            // Stop requests are read in every turn.
         } else if token < self.first_token {
-            // When stopping, there is none any more.
+            // While stopping, there are no listeners.
             if let Some(listener) = self.listeners.get_mut(token - FIRST_LISTENER) {
                 listener.ready = true;
             }
@@ -223,7 +211,7 @@ impl EventLoop {
                         .get(upstream)
                         .is_some_and(|upstream| !upstream.has_head()) =>
                 {
-                    log::error!("no answer from inside within {:?}", self.deadlines.upstream);
+                    log::error!("tiny_http did not respond within {:?}", self.deadlines.upstream);
                     self.upstreams.remove(upstream);
                     self.reject(key, Reason::UpstreamUnavailable);
                     self.serve_waiting();
@@ -240,8 +228,8 @@ impl EventLoop {
 
     fn stop(&mut self, grace: Duration) {
         self.listeners.clear();
-        self.stopping = Some(self.now + grace);
-        let last_call = self.now + LAST_CALL;
+        self.stopping_until = Some(self.now + grace);
+        let first_byte_deadline = self.now + FIRST_BYTE_WHILE_STOPPING;
         let mut idle = Vec::new();
         for (key, connection) in &mut self.connections {
             match connection.phase {
@@ -251,7 +239,7 @@ impl EventLoop {
                     idle.push(key)
                 }
                 Phase::Reading { .. } if !connection.request_started => {
-                    connection.deadline = connection.deadline.min(last_call)
+                    connection.deadline = connection.deadline.min(first_byte_deadline)
                 }
                 _ => connection.keep_alive = false,
             }
@@ -260,7 +248,7 @@ impl EventLoop {
     }
 
     fn is_done(&self) -> bool {
-        let Some(until) = self.stopping else {
+        let Some(until) = self.stopping_until else {
             return false;
         };
         self.now >= until || self.connections.is_empty()

@@ -20,7 +20,7 @@ impl EventLoop {
         let Some(response) = (self.fast_path)(&connection.request) else {
             return false;
         };
-        connection.keep_alive &= self.stopping.is_none();
+        connection.keep_alive &= self.stopping_until.is_none();
         let options = ConnectionOptions {
             keep_alive: connection.keep_alive,
             secure: connection.transport.is_tls(),
@@ -31,7 +31,7 @@ impl EventLoop {
             connection.outbound.extend_from_slice(&response.body);
         }
         connection.phase = Phase::Answering { upstream: None };
-        connection.deadline = self.now + self.deadlines.answer;
+        connection.deadline = self.now + self.deadlines.response;
         connection.eviction_key =
             self.eviction.renew(connection.limited_address, connection.eviction_key, key);
         self.flush(key);

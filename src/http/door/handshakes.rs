@@ -99,7 +99,7 @@ impl Handshakes {
     }
 
     /// Forgets the groups that have their whole rate again.
-    pub fn tidy(&mut self, now: Instant) {
+    pub fn forget_unused(&mut self, now: Instant) {
         self.used_until.retain(|_, until| *until > now);
     }
 
@@ -236,7 +236,7 @@ mod tests {
         }
         assert_eq!(handshakes.next(now + Duration::from_secs(60)), None);
         assert_eq!(handshakes.next_at(now), None);
-        handshakes.tidy(now + Duration::from_secs(60));
+        handshakes.forget_unused(now + Duration::from_secs(60));
         assert!(handshakes.used_until.is_empty() && handshakes.queues.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Where clients come in, and who has to go for them.
+//! Accepting connections, and closing others to make room for them.
 
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
@@ -10,26 +10,37 @@ use mio::{Interest, Registry, Token};
 use rustls::StreamOwned;
 use socket2::SockRef;
 
+use super::certificate::Certificate;
 use super::connection::Connection;
 use super::event_loop::EventLoop;
 use super::reject::Reason;
 use super::transport::Transport;
-use super::{Listener, Service};
+use crate::http::Sockets;
 
-/// Connections accepted from one listener before others have their turn.
+/// Connections accepted from one listener before it is the turn of the next.
 const ACCEPTS_PER_TURN: usize = 64;
-/// How long nobody is accepted after the operating system refused to hand over a connection.
+/// The pause after an accept error.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often that is worth a line in the log.
+/// How often accept errors are logged.
 const ACCEPT_WARNING_PERIOD: Duration = Duration::from_secs(10);
-/// What the kernel keeps of an answer for a client that does not take it; by itself it would keep megabytes.
+/// Socket buffers: what the kernel holds of a response that is not taken, and of requests that are not read. Its own
+/// defaults grow to megabytes.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
-/// What the kernel keeps of what a client sends and nobody reads yet.
 const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
-
-/// Connections that the kernel keeps until they are accepted; beyond it, a client tries again after a whole second. std
-/// asks for 128; the kernel may allow less than this (net.core.somaxconn).
+/// Connections that the kernel queues for accept. Beyond that, clients retry after a whole second. std asks for 128;
+/// net.core.somaxconn may limit it.
 const BACKLOG: i32 = 4096;
+
+/// An open listening socket.
+pub(super) struct Listener {
+    socket: Socket,
+    /// Present if it speaks TLS.
+    certificate: Option<Arc<Certificate>>,
+    /// The public URL to which this listener redirects every request.
+    redirect: Option<Arc<str>>,
+    /// Whether connections may be waiting.
+    pub(super) ready: bool,
+}
 
 enum Socket {
     Tcp(TcpListener),
@@ -41,10 +52,56 @@ enum Stream {
     Unix(UnixStream),
 }
 
-impl Socket {
-    /// The next connection, and whose it is: on a Unix socket, nobody knows.
+impl Listener {
+    /// Opens all sockets, with tokens from `first_token` on.
+    pub(super) fn open_all(
+        sockets: Sockets,
+        certificate: Option<&Arc<Certificate>>,
+        registry: &Registry,
+        first_token: usize,
+    ) -> io::Result<Vec<Listener>> {
+        let mut listeners = Vec::new();
+        for socket in sockets.tcp {
+            listeners.push(Listener::tcp(socket, certificate.cloned(), None)?);
+        }
+        for socket in sockets.unix {
+            socket.set_nonblocking(true)?;
+            let socket = Socket::Unix(UnixListener::from_std(socket));
+            listeners.push(Listener { socket, certificate: None, redirect: None, ready: true });
+        }
+        if let Some((socket, public_url)) = sockets.redirect {
+            listeners.push(Listener::tcp(socket, None, Some(public_url.into()))?);
+        }
+        for (index, listener) in listeners.iter_mut().enumerate() {
+            let token = Token(first_token + index);
+            match &mut listener.socket {
+                Socket::Tcp(socket) => registry.register(socket, token, Interest::READABLE)?,
+                Socket::Unix(socket) => registry.register(socket, token, Interest::READABLE)?,
+            }
+        }
+        Ok(listeners)
+    }
+
+    fn tcp(
+        socket: std::net::TcpListener,
+        certificate: Option<Arc<Certificate>>,
+        redirect: Option<Arc<str>>,
+    ) -> io::Result<Listener> {
+        socket.set_nonblocking(true)?;
+        // Accepted connections inherit these options.
+        let options = SockRef::from(&socket);
+        options.listen(BACKLOG)?;
+        options.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+        options.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+        // Responses are written in as few pieces as possible; Nagle's algorithm would only delay the last one.
+        options.set_tcp_nodelay(true)?;
+        let socket = Socket::Tcp(TcpListener::from_std(socket));
+        Ok(Listener { socket, certificate, redirect, ready: true })
+    }
+
+    /// The next connection and its address; Unix sockets have none.
     fn accept(&self) -> io::Result<(Stream, Option<IpAddr>)> {
-        match self {
+        match &self.socket {
             Socket::Tcp(socket) => {
                 let (stream, address) = socket.accept()?;
                 Ok((Stream::Tcp(stream), Some(address.ip().to_canonical())))
@@ -54,52 +111,8 @@ impl Socket {
     }
 }
 
-/// A listener.
-pub(super) struct Listening {
-    socket: Socket,
-    service: Service,
-    redirect: Option<Arc<str>>,
-    /// Whether somebody may be waiting.
-    pub(super) ready: bool,
-}
-
-impl Listening {
-    pub(super) fn open(
-        listener: Listener,
-        registry: &Registry,
-        token: Token,
-    ) -> io::Result<Listening> {
-        let socket = match listener.socket {
-            super::Socket::Tcp(socket) => {
-                socket.set_nonblocking(true)?;
-                // Connections inherit these from the listener that accepts them.
-                let options = SockRef::from(&socket);
-                options.listen(BACKLOG)?;
-                options.set_send_buffer_size(SEND_BUFFER_BYTES)?;
-                options.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
-                // Answers go out in as few writes as possible; waiting to fill a packet would only delay the last one.
-                options.set_tcp_nodelay(true)?;
-                let mut socket = TcpListener::from_std(socket);
-                registry.register(&mut socket, token, Interest::READABLE)?;
-                Socket::Tcp(socket)
-            }
-            super::Socket::Unix(socket) => {
-                socket.set_nonblocking(true)?;
-                let mut socket = UnixListener::from_std(socket);
-                registry.register(&mut socket, token, Interest::READABLE)?;
-                Socket::Unix(socket)
-            }
-        };
-        let redirect = match &listener.service {
-            Service::RedirectTo(base) => Some(Arc::from(base.as_str())),
-            Service::Plain | Service::Tls => None,
-        };
-        Ok(Listening { socket, service: listener.service, redirect, ready: true })
-    }
-}
-
 impl EventLoop {
-    /// Lets in those who wait outside.
+    /// Accepts the connections that wait, while there is room.
     pub(super) fn accept(&mut self) {
         if self.accept_again_at.is_some_and(|at| at > self.now) {
             return;
@@ -109,12 +122,12 @@ impl EventLoop {
             let mut accepts = 0;
             while self.listeners[index].ready && accepts < ACCEPTS_PER_TURN && self.has_room() {
                 accepts += 1;
-                match self.listeners[index].socket.accept() {
+                match self.listeners[index].accept() {
                     Ok((stream, address)) => self.accept_connection(index, stream, address),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
                         self.listeners[index].ready = false
                     }
-                    // The client went before its turn.
+                    // The client has already left.
                     Err(error)
                         if matches!(
                             error.kind(),
@@ -126,12 +139,13 @@ impl EventLoop {
         }
     }
 
-    /// Whether another client fits in, or one can go for it; if all are being answered, newcomers wait outside.
+    /// Whether there is room for another connection, or one can be closed for it. While all are being answered, new
+    /// ones wait in the kernel.
     pub(super) fn has_room(&self) -> bool {
         self.connections.len() < self.connections_max || self.eviction.first().is_some()
     }
 
-    /// Waits before accepting again. Most likely, no descriptor is free, so somebody makes room.
+    /// Pauses accepting. Most likely, no descriptor is free, so one connection is closed.
     fn pause(&mut self, error: &io::Error) {
         self.counters.count(Reason::AcceptError);
         self.accept_again_at = Some(self.now + ACCEPT_PAUSE);
@@ -163,15 +177,15 @@ impl EventLoop {
                 None => return,
             }
         }
-        let transport = match (stream, &self.listeners[listener].service, &self.tls) {
-            (Stream::Tcp(socket), Service::Tls, Some(tls)) => match tls.accept(self.now) {
+        let transport = match (stream, &self.listeners[listener].certificate) {
+            (Stream::Tcp(socket), Some(certificate)) => match certificate.accept(self.now) {
                 Ok(session) => Transport::Tls(Box::new(StreamOwned::new(session, socket))),
                 Err(error) => {
-                    return log::error!("cannot begin a TLS session: {error}");
+                    return log::error!("cannot start a TLS session: {error}");
                 }
             },
-            (Stream::Tcp(socket), ..) => Transport::Plain(socket),
-            (Stream::Unix(socket), ..) => Transport::Unix(socket),
+            (Stream::Tcp(socket), _) => Transport::Plain(socket),
+            (Stream::Unix(socket), _) => Transport::Unix(socket),
         };
         let redirect = self.listeners[listener].redirect.clone();
         let deadline = self.now + self.deadlines.request;
@@ -181,13 +195,13 @@ impl EventLoop {
         let key = self.connections.vacant_key();
         let token = self.connection_token(key);
         if let Err(error) = connection.transport.register(self.poll.registry(), token) {
-            return log::warn!("cannot watch a connection: {error}");
+            return log::warn!("cannot register a connection: {error}");
         }
         self.eviction.enter(limited_address);
         self.eviction.make_evictable(limited_address, connection.eviction_key, key);
         self.connections.insert(connection);
         self.counters.opened();
-        // Its request is often here already.
+        // Often the request has already arrived.
         self.read(key);
     }
 }

@@ -1,17 +1,20 @@
 //! The door: the only part that faces the network.
 //!
-//! It accepts TCP, with or without TLS, and Unix sockets, and lets one whole, well-formed, bounded request at a time
-//! through to tiny_http on a private Unix socket. tiny_http, which has a thread per connection and no limits, never meets
-//! a client that is slow, endless or malformed. One thread does it all, on non-blocking sockets:
+//! It accepts TCP, with or without TLS, and Unix sockets. From each connection it reads one complete, well-formed and
+//! bounded request at a time, answers it from the session cache if possible, and otherwise relays it to tiny_http over
+//! a private Unix socket. tiny_http, which has one thread per connection and no limits, never sees slow, endless or
+//! malformed requests.
 //!
 //! ```text
-//! client -> transport -> head (one meaning, or a refusal) -> inside (few connections to tiny_http)
-//!        <-           <- answer (its length, or nothing)  <-      or fast_path (takes no waiting)
+//! client -> transport -> request_head -> fast_path (known sessions)
+//!        <-           <- response_head   or upstream (a few connections to tiny_http)
 //! ```
 //!
-//! Invariants: a client is answered by at most one inner connection, and an inner connection answers at most one client;
-//! one whose answer is not exactly as long as it says is closed, never given to another client. A client is read only
-//! while it owes a request.
+//! Invariants:
+//! - One thread does everything, on non-blocking sockets, and nothing on it may block.
+//! - An upstream connection serves at most one client at a time. It is closed, never reused, if its response is not
+//!   exactly as long as announced.
+//! - A connection is read only while a request is expected from it.
 
 mod event_loop;
 mod listener;
@@ -34,11 +37,15 @@ mod reject;
 mod counters;
 
 use std::io;
-use std::net::{IpAddr, TcpListener};
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::net::IpAddr;
+use std::os::unix::net::SocketAddr;
 use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+use super::Sockets;
+use certificate::Certificate;
+use event_loop::EventLoop;
 
 pub use certificate::TlsFiles;
 pub use counters::Counters;
@@ -48,89 +55,61 @@ pub use request_body::{BODY_BYTES_MAX, CHUNKED_BYTES_MAX, RequestBody};
 pub use request_head::{HEAD_BYTES_MAX, HEADERS_MAX, Head, HeaderPolicy, parse_request};
 pub use upstream_request::{PEER_HEADER, write as write_upstream_request};
 
-/// The most requests inside at a time. A sign-in may wait for Google for seconds, and checks must not wait for it.
+/// The most requests at tiny_http at once. A sign-in may wait seconds for Google, and checks must not wait for it.
 const UPSTREAM_REQUESTS_MAX: usize = 512;
-/// Descriptors of one inner connection: the door's end, and tiny_http's, which it duplicates.
+/// Descriptors per upstream connection: the door's end, and tiny_http's, which it duplicates.
 const UPSTREAM_DESCRIPTORS: usize = 3;
-/// Descriptors left to the rest of the process: SQLite, the log, exchanges with Google, listeners.
+/// Descriptors left to the rest of the process: SQLite, the log, calls to Google, listeners.
 const OTHER_DESCRIPTORS: usize = 192;
 
-/// How long a connection stays open between two requests, unless the settings say otherwise. Load balancers keep theirs
-/// for 60 seconds, and must not send a request on one that is being closed here.
+/// The default time that a connection stays open between two requests. Load balancers keep theirs for 60 seconds, and
+/// must not send a request on a connection that is being closed here.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// What a door needs to know.
+/// Everything the door needs to start.
 pub struct Settings {
-    /// Where clients come from.
-    pub listeners: Vec<Listener>,
+    /// Bound sockets. TCP sockets speak HTTPS if `tls` is set.
+    pub sockets: Sockets,
     /// Where tiny_http listens.
     pub upstream: SocketAddr,
-    /// The certificate for listeners of [`Service::Tls`].
+    /// The certificate and its key.
     pub tls: Option<TlsFiles>,
-    /// How many clients, and how many of their requests inside.
+    /// How many connections and upstream requests fit.
     pub capacity: Capacity,
-    /// The most connections of one address: an IPv4 address or a /64, of IPv6 twice as many a /56 and four times a /48.
+    /// The most connections from an IPv4 address or an IPv6 /64. A /56 may have twice as many, a /48 four times.
     pub connections_per_address_max: usize,
-    /// The addresses that this limit does not bind: trusted proxies.
+    /// Addresses exempt from this limit: trusted proxies.
     pub unlimited: Box<dyn Fn(IpAddr) -> bool + Send>,
-    /// The only headers that go inside, in any case of letters; all if `None`. tiny_http reads byte by byte: what nobody
-    /// inside asks for is better left outside.
+    /// The only headers that are passed on, in any case of letters; all if `None`. tiny_http reads byte by byte, so
+    /// headers that nobody reads would only cost time.
     pub headers: Option<&'static [&'static str]>,
-    /// Answers what need not go inside.
+    /// Answers requests without tiny_http where it can.
     pub fast_path: FastPath,
     /// How long everything may take.
     pub deadlines: Deadlines,
 }
 
-/// A bound socket and what is served on it.
-pub struct Listener {
-    /// Bound, and listening.
-    pub socket: Socket,
-    /// What is served on it.
-    pub service: Service,
-}
-
-/// Where clients come from.
-#[derive(Debug)]
-pub enum Socket {
-    /// The network.
-    Tcp(TcpListener),
-    /// This host: a proxy of the operator's.
-    Unix(UnixListener),
-}
-
-/// What is served on a listener.
-#[derive(Clone, Debug)]
-pub enum Service {
-    /// HTTP.
-    Plain,
-    /// HTTPS.
-    Tls,
-    /// A redirect to this public URL, which has no slash at its end.
-    RedirectTo(String),
-}
-
 /// How long everything may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
-    /// A whole request from its first byte; the first from the accept, TLS handshake included.
+    /// A whole request, from its first byte. The first one counts from the accept, TLS handshake included.
     pub request: Duration,
-    /// Between two requests: the keep-alive time.
+    /// The pause between two requests.
     pub idle: Duration,
-    /// A whole request waits for its turn to go inside.
+    /// How long a whole request may wait for an upstream connection.
     pub queue: Duration,
-    /// The beginning of an answer from inside.
+    /// Until tiny_http starts to respond.
     pub upstream: Duration,
-    /// The client takes an answer, from its beginning.
-    pub answer: Duration,
-    /// A client that was told the last word reads it and closes.
+    /// Until the client has taken the whole response.
+    pub response: Duration,
+    /// How long a client may take to read the last response and close.
     pub linger: Duration,
 }
 
 impl Deadlines {
     fn shortest(&self) -> Duration {
-        let Deadlines { request, idle, queue, upstream, answer, linger } = *self;
-        request.min(idle).min(queue).min(upstream).min(answer).min(linger)
+        let Deadlines { request, idle, queue, upstream, response, linger } = *self;
+        request.min(idle).min(queue).min(upstream).min(response).min(linger)
     }
 }
 
@@ -141,7 +120,7 @@ impl Default for Deadlines {
             idle: KEEP_ALIVE,
             queue: Duration::from_secs(2),
             upstream: Duration::from_secs(60),
-            answer: Duration::from_secs(10),
+            response: Duration::from_secs(10),
             linger: Duration::from_secs(2),
         }
     }
@@ -149,43 +128,41 @@ impl Default for Deadlines {
 
 /// A running door.
 pub struct Door {
-    orders: mpsc::Sender<event_loop::Order>,
+    stop: mpsc::Sender<Duration>,
     waker: Arc<mio::Waker>,
     thread: JoinHandle<()>,
     counters: Arc<Counters>,
-    tls: Option<Arc<certificate::Certificate>>,
+    certificate: Option<Arc<Certificate>>,
 }
 
 impl Door {
-    /// Opens the door: reads the certificate, and starts the thread.
+    /// Loads the certificate and starts the thread.
     pub fn start(settings: Settings) -> io::Result<Door> {
-        let tls =
-            settings.tls.clone().map(certificate::Certificate::load).transpose()?.map(Arc::new);
+        let certificate = settings.tls.clone().map(Certificate::load).transpose()?.map(Arc::new);
         let counters = Arc::new(Counters::default());
-        let (orders, received) = mpsc::channel();
+        let (stop, stop_requests) = mpsc::channel();
         let mut event_loop =
-            event_loop::EventLoop::new(settings, tls.clone(), counters.clone(), received)?;
+            EventLoop::new(settings, certificate.clone(), counters.clone(), stop_requests)?;
         let waker = event_loop.waker()?;
-        let thread =
-            std::thread::Builder::new().name("door".to_owned()).spawn(move || event_loop.run())?;
-        Ok(Door { orders, waker, thread, counters, tls })
+        let thread = thread::Builder::new().name("door".into()).spawn(move || event_loop.run())?;
+        Ok(Door { stop, waker, thread, counters, certificate })
     }
 
-    /// What the door has counted so far.
+    /// Counts since the start.
     pub fn counters(&self) -> Arc<Counters> {
         self.counters.clone()
     }
 
-    /// Reads the certificate again. If the files are of no use, the one in use stays; open connections keep theirs.
+    /// Reads the certificate again. If that fails, the old one stays in use. Open connections keep theirs either way.
     pub fn reload_tls(&self) -> io::Result<()> {
-        self.tls.as_ref().map_or(Ok(()), |tls| tls.reload())
+        self.certificate.as_ref().map_or(Ok(()), |certificate| certificate.reload())
     }
 
-    /// Accepts nobody any more, lets those who are being answered or have request_started a request finish within `grace`, and
-    /// returns when all are gone.
+    /// Stops accepting, closes idle connections, and returns when the requests under way are answered, or after
+    /// `grace`.
     pub fn stop(self, grace: Duration) {
-        // If the thread is gone, there is nobody left to tell.
-        let _ = self.orders.send(event_loop::Order::Stop(grace));
+        // Both fail only if the thread has ended.
+        let _ = self.stop.send(grace);
         let _ = self.waker.wake();
         if let Err(panic) = self.thread.join() {
             std::panic::resume_unwind(panic);
@@ -198,12 +175,12 @@ impl Door {
 pub struct Capacity {
     /// Connections of clients.
     pub connections: usize,
-    /// Requests inside at a time. Those that may take long must be fewer, or the others wait for them.
+    /// Requests at tiny_http at once. Those that may block must be fewer, or checks wait for them.
     pub upstream_requests: usize,
 }
 
 impl Capacity {
-    /// What fits if at most `connections_max` clients are wanted and `descriptors` is the soft limit.
+    /// What fits if at most `connections_max` connections are wanted and `descriptors` is the soft limit.
     pub fn within(connections_max: usize, descriptors: usize) -> Capacity {
         let spare = descriptors.saturating_sub(OTHER_DESCRIPTORS);
         let upstream_requests =

@@ -254,7 +254,7 @@ impl EventLoop {
 
     /// Passes on the bytes at the start of the buffer; true once the answer is complete.
     fn relay(&mut self, key: usize, bytes: usize) -> Result<bool, InvalidResponse> {
-        let stopping = self.stopping.is_some();
+        let stopping = self.stopping_until.is_some();
         let Some(upstream) = self.upstreams.get(key) else {
             return Err(InvalidResponse);
         };
@@ -271,7 +271,7 @@ impl EventLoop {
         let began = upstream.has_head();
         let complete = upstream.take_in(fresh, options, &mut connection.outbound)?;
         if upstream.has_head() && !began {
-            connection.deadline = self.now + self.deadlines.answer;
+            connection.deadline = self.now + self.deadlines.response;
             // From here on, it is for the client to take it.
             self.eviction.make_evictable(
                 connection.limited_address,

@@ -17,9 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hallpass::http::door::{
-    Capacity, Counters, Deadlines, Door, Listener, Reason, Service, Settings, Socket, TlsFiles,
-};
+use hallpass::http::Sockets;
+use hallpass::http::door::{Capacity, Counters, Deadlines, Door, Reason, Settings, TlsFiles};
 use tiny_http::{Header, Response, StatusCode};
 
 /// Deadlines that let a test end soon, and one that no test waits for.
@@ -53,7 +52,7 @@ impl Drop for TestDoor {
 
 fn settings() -> Settings {
     Settings {
-        listeners: Vec::new(),
+        sockets: Sockets::default(),
         upstream: std::os::unix::net::SocketAddr::from_pathname("unset").unwrap(),
         tls: None,
         capacity: Capacity { connections: 100, upstream_requests: 50 },
@@ -66,7 +65,7 @@ fn settings() -> Settings {
             idle: LONG,
             queue: LONG,
             upstream: LONG,
-            answer: LONG,
+            response: LONG,
             linger: LONG,
         },
     }
@@ -96,14 +95,10 @@ fn door(change: impl FnOnce(&mut Settings)) -> TestDoor {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     change(&mut settings);
-    let service = if settings.tls.is_some() { Service::Tls } else { Service::Plain };
-    settings.listeners.push(Listener { socket: Socket::Tcp(socket), service });
+    settings.sockets.tcp.push(socket);
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let redirect = socket.local_addr().unwrap();
-    settings.listeners.push(Listener {
-        socket: Socket::Tcp(socket),
-        service: Service::RedirectTo("https://auth.example.org".to_owned()),
-    });
+    settings.sockets.redirect = Some((socket, "https://auth.example.org".to_owned()));
     let door = Door::start(settings).unwrap();
     TestDoor { address, redirect, counters: door.counters(), door: Some(door), inside, folder }
 }

@@ -59,7 +59,7 @@ fn an_idle_connection_is_closed_without_a_word() {
 
 #[test]
 fn who_does_not_take_the_answer_is_closed_and_nothing_is_mixed_up() {
-    let door = door(|settings| settings.deadlines.answer = SHORT);
+    let door = door(|settings| settings.deadlines.response = SHORT);
     let mut stuck: Vec<TcpStream> = (0..10).map(|_| door.connect()).collect();
     for stream in &mut stuck {
         stream.write_all(b"GET /big/20000000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
