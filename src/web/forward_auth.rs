@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::app::{App, loggable};
 use super::error::{Denied, Error};
-use super::return_to;
+use super::{pages, return_to};
 use crate::google::AllowList;
 use crate::http::{Request, Response};
 use crate::profile::Profile;
@@ -42,7 +42,8 @@ pub fn check(
 ) -> Result<Response, Error> {
     Ok(match pass(app, request, caller, now) {
         Err(error @ Error::Unauthenticated { .. }) if is_navigation(app, request) => {
-            app.refusal(request, &error).with("Location", signin_address(app, request))
+            pages::error_response(app, request, &error)
+                .with("Location", signin_address(app, request))
         }
         other => other?,
     })

@@ -1,7 +1,9 @@
 //! How the world talks to us.
 
+mod router;
 mod app;
 mod error;
+mod request_id;
 mod client_address;
 mod csrf;
 mod cors;
@@ -17,4 +19,5 @@ mod return_to;
 mod session_cookie;
 mod pages;
 
-pub use app::{App, INSTANCE_HEADER};
+pub use app::App;
+pub use router::INSTANCE_HEADER;

@@ -1,6 +1,7 @@
-//! Pages for what went wrong, for people who were going somewhere.
+//! What a client gets when a request fails.
 
 use maud::html;
+use serde_json::json;
 
 use super::{ADMIN_PATH, Scripts, page};
 use crate::http::{Request, Response};
@@ -9,8 +10,35 @@ use crate::web::error::Error;
 use crate::web::signin::{ACCOUNT_PATH, account_name};
 use crate::web::{return_to, signin_request};
 
-/// The page for that error. A 403 names the account, and offers another one and a way home.
-pub fn error(app: &App, request: &Request, error: &Error) -> Response {
+/// What a 401 asks for.
+const CHALLENGE: &str = "Bearer realm=\"hallpass\"";
+
+/// The one writer of errors: a page for people, JSON for programs.
+pub fn error_response(app: &App, request: &Request, error: &Error) -> Response {
+    let (status, code) = error.status_and_code();
+    let mut response = if request.wants_page() {
+        error_page(app, request, error)
+    } else {
+        Response::json(status, &json!({"error": code, "error_description": error.description()}))
+    };
+    if status == 401 {
+        // RFC 6750, 3.1: no error code for a request without credentials.
+        let challenge = match error {
+            Error::Unauthenticated { bad_credential: false } => CHALLENGE.to_owned(),
+            _ => format!("{CHALLENGE}, error=\"invalid_token\""),
+        };
+        response = response.with("WWW-Authenticate", challenge);
+    }
+    if let Error::MethodNotAllowed(methods) = error {
+        response = response.with("Allow", *methods);
+    }
+    match error.retry_after() {
+        Some(seconds) => response.with("Retry-After", seconds.to_string()),
+        None => response,
+    }
+}
+
+fn error_page(app: &App, request: &Request, error: &Error) -> Response {
     let (status, _) = error.status_and_code();
     let title = match error {
         Error::InvalidRequest(_) | Error::UnsupportedMediaType => "That did not work",

@@ -11,10 +11,8 @@ mod time;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 pub use account::{account, change_account};
-pub use admin::{
-    ADMIN_PATH, ADMIN_USER_PATH, USERS_PATH, admin, admin_user, admin_users, change_user,
-};
-pub use error::error;
+pub use admin::{ADMIN_PATH, admin, admin_user, admin_users, change_user};
+pub use error::error_response;
 pub use signin::signin;
 pub use signout::signout;
 
