@@ -1,5 +1,5 @@
-//! Writes the man pages and the shell completions into a folder, from the flags as clap reads them. Packages hold them;
-//! the program itself does without.
+//! Writes the man pages and shell completions for packages into a folder, from the same definition of
+//! the flags that the program uses.
 
 use std::path::PathBuf;
 use std::{env, fs, io};
