@@ -1,11 +1,12 @@
-//! The certificate the door shows, read again when its files change.
+//! The TLS certificate, read again when its files change.
 
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rustls::client::verify_server_name;
 use rustls::crypto::ring;
@@ -19,31 +20,31 @@ use webpki::EndEntityCert;
 use super::certificate_der::{key_kind, validity};
 use crate::clock;
 
-/// How often the files are looked at, and only when somebody connects.
-const LOOK_PERIOD: Duration = Duration::from_secs(2);
-/// How encrypted keys are marked (RFC 7468, section 11, and RFC 1421, section 4.6.1.1).
+/// How often the files are checked for changes.
+const WATCH_PERIOD: Duration = Duration::from_secs(2);
+/// The marks of encrypted keys (RFC 7468, section 11, and RFC 1421, section 4.6.1.1).
 const ENCRYPTED_PKCS8: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 const ENCRYPTED_HEADER: &str = "Proc-Type: 4,ENCRYPTED";
 
 /// The files of a certificate, both in PEM.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
-    /// The certificate, followed by those of its issuers.
+    /// The server's certificate, followed by those of its issuers.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
 }
 
-/// A certificate that a server can show, with its key.
+/// A usable certificate chain with its key.
 #[derive(Debug)]
 pub struct LoadedCertificate {
     chain: Vec<CertificateDer<'static>>,
     key: Arc<dyn SigningKey>,
-    /// The DNS names that it is for.
+    /// Its DNS names.
     pub names: Vec<String>,
-    /// When the whole chain has become valid, in unix seconds.
+    /// When the whole chain is valid from, in unix seconds.
     pub valid_from: i64,
-    /// When the first of the chain expires, in unix seconds.
+    /// When the first certificate of the chain expires, in unix seconds.
     pub valid_until: i64,
 }
 
@@ -51,7 +52,7 @@ impl TlsFiles {
     /// Reads the files.
     ///
     /// # Errors
-    /// One sentence that names the file and says what is wrong with it. It holds no byte of either file.
+    /// Names the file and says what is wrong with it, without quoting either file.
     pub fn load(&self) -> Result<LoadedCertificate, String> {
         let chain = certificates(&self.certificate)
             .map_err(|e| named("--tls-cert", &self.certificate, &e))?;
@@ -64,7 +65,7 @@ impl TlsFiles {
         };
         let own = &chain[0];
         let certificate = EndEntityCert::try_from(own).map_err(|_| {
-            of_chain("the first certificate cannot be read; get it again from whoever issued it")
+            of_chain("the first certificate cannot be read; get it again from its issuer")
         })?;
         match chain.iter().position(belongs) {
             Some(0) => {}
@@ -86,7 +87,9 @@ impl TlsFiles {
             .iter()
             .map(|certificate| validity(certificate))
             .collect::<Result<_, _>>()
-            .map_err(|_| of_chain("the dates of a certificate cannot be read; get it again from whoever issued it"))?;
+            .map_err(|_| {
+                of_chain("the dates of a certificate cannot be read; get it again from its issuer")
+            })?;
         let valid_from = validities.iter().map(|[from, _]| *from).max().unwrap_or_default();
         let valid_until = validities.iter().map(|[_, until]| *until).min().unwrap_or_default();
         Ok(LoadedCertificate { chain, key, names, valid_from, valid_until })
@@ -113,24 +116,23 @@ impl LoadedCertificate {
     }
 }
 
-/// The certificate in use.
+/// The certificate in use. [`Certificate::accept`] never waits for a file: they are read on other threads.
 #[derive(Debug)]
 pub(super) struct Certificate {
     files: TlsFiles,
-    state: Mutex<State>,
+    /// Locked only to copy or replace it.
+    config: Mutex<Arc<ServerConfig>>,
+    last_read: Mutex<LastRead>,
 }
 
 #[derive(Debug)]
-struct State {
-    config: Arc<ServerConfig>,
-    /// The files as of the last attempt to read them.
+struct LastRead {
     versions: [Option<FileVersion>; 2],
-    /// Why that attempt failed. It is repeated until one succeeds, and logged once.
+    /// Why it failed. Failed reads are repeated, and logged once.
     failure: Option<String>,
-    looked: Instant,
 }
 
-/// What changes when a file is replaced, written or made readable, even if a copy has kept its time.
+/// Changes when a file is replaced, written or made readable, even by a copy that keeps its time.
 #[derive(Debug, PartialEq, Eq)]
 struct FileVersion {
     inode: [u64; 2],
@@ -151,48 +153,62 @@ impl From<Metadata> for FileVersion {
 }
 
 impl Certificate {
-    pub(super) fn load(files: TlsFiles) -> io::Result<Certificate> {
-        let versions = versions(&files);
-        let config = read(&files)?;
-        let state = State { config, versions, failure: None, looked: Instant::now() };
-        Ok(Certificate { files, state: Mutex::new(state) })
+    /// Reads the files, and starts a thread that reads them again when they change.
+    pub(super) fn load(files: TlsFiles) -> io::Result<Arc<Certificate>> {
+        let last_read = LastRead { versions: versions(&files), failure: None };
+        let config = Mutex::new(read(&files)?);
+        let certificate = Certificate { files, config, last_read: Mutex::new(last_read) };
+        let certificate = Arc::new(certificate);
+        let watched = Arc::downgrade(&certificate);
+        thread::Builder::new().name("certificate".into()).spawn(move || watch(&watched))?;
+        Ok(certificate)
     }
 
-    /// Reads the files again. If they are of no use, the certificate stays as it was.
+    /// Reads the files again. If that fails, the old certificate stays in use.
     pub(super) fn reload(&self) -> io::Result<()> {
-        self.renew(&mut self.state())
+        self.read_again(&mut lock(&self.last_read))
     }
 
-    /// A new connection's side of TLS.
-    pub(super) fn accept(&self, now: Instant) -> Result<ServerConnection, rustls::Error> {
-        let mut state = self.state();
-        if now.saturating_duration_since(state.looked) >= LOOK_PERIOD {
-            state.looked = now;
-            if state.failure.is_some() || state.versions != versions(&self.files) {
-                let known = state.failure.clone();
-                if let Err(error) = self.renew(&mut state)
-                    && state.failure != known
-                {
-                    log::error!("the certificate stays as it was: {error}");
-                }
-            }
+    /// The server's side of TLS for a new connection.
+    pub(super) fn accept(&self) -> Result<ServerConnection, rustls::Error> {
+        ServerConnection::new(lock(&self.config).clone())
+    }
+
+    fn reload_if_changed(&self) {
+        let mut last_read = lock(&self.last_read);
+        if last_read.failure.is_none() && last_read.versions == versions(&self.files) {
+            return;
         }
-        ServerConnection::new(state.config.clone())
+        let known = last_read.failure.clone();
+        if let Err(error) = self.read_again(&mut last_read)
+            && last_read.failure != known
+        {
+            log::error!("the certificate stays as it was: {error}");
+        }
     }
 
-    fn renew(&self, state: &mut State) -> io::Result<()> {
-        // Noted before reading, so that a change while reading is seen the next time.
-        state.versions = versions(&self.files);
+    fn read_again(&self, last_read: &mut LastRead) -> io::Result<()> {
+        // Noted before reading, so that a change during the read is seen the next time.
+        last_read.versions = versions(&self.files);
         let read = read(&self.files);
-        state.failure = read.as_ref().err().map(io::Error::to_string);
-        state.config = read?;
+        last_read.failure = read.as_ref().err().map(io::Error::to_string);
+        *lock(&self.config) = read?;
         Ok(())
     }
+}
 
-    /// A panic elsewhere leaves the state whole: each field is replaced at once.
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+/// Looks for changed files as long as the certificate is in use.
+fn watch(certificate: &Weak<Certificate>) {
+    while let Some(certificate) = certificate.upgrade() {
+        certificate.reload_if_changed();
+        drop(certificate);
+        thread::sleep(WATCH_PERIOD);
     }
+}
+
+/// A panic elsewhere leaves the values whole: each is replaced at once.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn versions(files: &TlsFiles) -> [Option<FileVersion>; 2] {
@@ -218,7 +234,7 @@ fn read(files: &TlsFiles) -> io::Result<Arc<ServerConfig>> {
 }
 
 fn named(flag: &str, path: &Path, why: &str) -> String {
-    // Somebody may have given the text in place of the file's name.
+    // The value may be the text of the file instead of its path.
     if holds(path.as_os_str().as_encoded_bytes(), "-----BEGIN") {
         return format!("{flag} takes the path of a PEM file, not its text");
     }
@@ -246,7 +262,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let bytes = read_file(path)?;
     if [ENCRYPTED_PKCS8, ENCRYPTED_HEADER].iter().any(|mark| holds(&bytes, mark)) {
         return Err(
-            "it is encrypted, and nobody is there to type its passphrase: decrypt it with \
+            "it is encrypted, and a server cannot ask for the passphrase: decrypt it with \
                     openssl pkey -in FILE -out key.pem"
                 .into(),
         );
@@ -281,7 +297,7 @@ fn holds(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|part| part == text.as_bytes())
 }
 
-/// The sections of a PEM file. The errors of the parser are not shown: they quote the file.
+/// The sections of a PEM file. The parser's errors are not shown, because they quote the file.
 fn sections(bytes: &[u8], conversion: &str) -> Result<Vec<(SectionKind, Vec<u8>)>, String> {
     if bytes.trim_ascii().is_empty() {
         return Err("it is empty".into());

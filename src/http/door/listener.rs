@@ -178,7 +178,7 @@ impl EventLoop {
             }
         }
         let transport = match (stream, &self.listeners[listener].certificate) {
-            (Stream::Tcp(socket), Some(certificate)) => match certificate.accept(self.now) {
+            (Stream::Tcp(socket), Some(certificate)) => match certificate.accept() {
                 Ok(session) => Transport::Tls(Box::new(StreamOwned::new(session, socket))),
                 Err(error) => {
                     return log::error!("cannot start a TLS session: {error}");

@@ -138,7 +138,7 @@ pub struct Door {
 impl Door {
     /// Loads the certificate and starts the thread.
     pub fn start(settings: Settings) -> io::Result<Door> {
-        let certificate = settings.tls.clone().map(Certificate::load).transpose()?.map(Arc::new);
+        let certificate = settings.tls.clone().map(Certificate::load).transpose()?;
         let counters = Arc::new(Counters::default());
         let (stop, stop_requests) = mpsc::channel();
         let mut event_loop =

@@ -1,5 +1,8 @@
 //! HTTPS.
 
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Command;
+
 use super::*;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -182,4 +185,28 @@ fn who_waits_for_answers_is_served_beside_others() {
         stream.write_all(b"GET /slow/2000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     }
     eventually(|| door.inside.load(Relaxed) == 8);
+}
+
+/// A FIFO blocks its reader, as a network file system that is gone would.
+#[test]
+fn a_file_that_blocks_its_reader_does_not_block_the_door() {
+    const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let (door, files, certificate) = tls_door(|_| ());
+    std::fs::remove_file(&files.key).unwrap();
+    assert!(Command::new("mkfifo").arg(&files.key).status().unwrap().success());
+    let ask = || {
+        let mut stream = connect(&door, &certificate, BOTH);
+        stream.write_all(GET.as_bytes()).unwrap();
+        assert_eq!(status(&answer(&mut stream)), 200);
+    };
+    let mut writer = std::fs::File::options();
+    writer.write(true).custom_flags(NONBLOCK);
+    let mut open = None;
+    // It opens once somebody reads.
+    eventually(|| {
+        ask();
+        open = writer.open(&files.key).ok();
+        open.is_some()
+    });
+    ask();
 }
