@@ -1,4 +1,4 @@
-//! At most so many calls at once, and at most so many waiting. Clients take turns by their networks.
+//! Limits how many calls run at once and how many wait. Networks take turns.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,71 +9,83 @@ use crate::address::Network;
 
 /// A counting semaphore with a bounded queue.
 ///
-/// A network may run another call only while it runs no more than are free: one alone gets half of them, and there is
-/// always something left for the next. A free turn goes to the network that has the fewest, and to the one that has
-/// waited longest among equals. When the queue is full, the network with the most in it loses its newest.
-pub struct CallLimiter {
-    running_max: usize,
-    waiting_max: usize,
-    state: Mutex<State>,
-}
+/// The last eighth of the permits is reserved for networks that hold none. So one network alone can use nearly all
+/// of them, and the first call of another still runs at once. A free permit goes to the network that holds the
+/// fewest; among equals, to the call that has waited longest. When the queue is full, the network with the most
+/// waiting calls loses its newest.
+pub struct CallLimiter(Mutex<State>);
 
 struct State {
     running_max: usize,
+    waiting_max: usize,
+    /// Permits for networks that hold none.
+    reserved: usize,
     running: Load,
     waiting: Load,
-    /// The oldest first.
+    /// Oldest first.
     queue: Vec<Waiter>,
 }
 
-/// How many there are of each network.
+/// How many calls there are of each network.
 #[derive(Default)]
 struct Load {
     total: usize,
     by_network: HashMap<Option<Network>, usize>,
 }
 
-/// The networks that a client is in, the widest first. Clients of unknown address are one network.
+/// The networks that a client is in, widest first. `None` is this machine and the trusted proxies.
 type Networks = Vec<Option<Network>>;
 
 struct Waiter {
     networks: Networks,
-    seat: Arc<Seat>,
+    turn: Arc<Turn>,
 }
 
 #[derive(Default)]
-struct Seat {
-    /// Whether it may run.
-    outcome: OnceLock<bool>,
+struct Turn {
+    /// Whether the call may run. Set once, when the waiter leaves the queue.
+    may_run: OnceLock<bool>,
     decided: Condvar,
 }
 
-/// Leave to run; dropping it lets the next one in.
+/// Permission to run one call. Dropping it frees the place for the next.
 pub struct Permit<'a> {
     limiter: &'a CallLimiter,
     networks: Networks,
 }
 
 impl CallLimiter {
-    /// A limiter that lets `running_max` run and `waiting_max` wait.
+    /// A limiter that lets `running_max` calls run and `waiting_max` wait.
     pub fn new(running_max: usize, waiting_max: usize) -> CallLimiter {
+        // Of two permits, half would be reserved.
+        let reserved = if running_max > 2 { running_max.div_ceil(8) } else { 0 };
         let (running, waiting) = (Load::default(), Load::default());
-        let state = State { running_max, running, waiting, queue: Vec::new() };
-        CallLimiter { running_max, waiting_max, state: Mutex::new(state) }
+        let queue = Vec::new();
+        CallLimiter(Mutex::new(State {
+            running_max,
+            waiting_max,
+            reserved,
+            running,
+            waiting,
+            queue,
+        }))
     }
 
-    /// How many may be running or waiting.
+    /// How many calls may run or wait.
     pub fn capacity(&self) -> usize {
-        self.running_max + self.waiting_max
+        let state = self.lock();
+        state.running_max + state.waiting_max
     }
 
-    /// How many are running and how many waiting.
+    /// How many calls are running and how many are waiting.
     pub fn occupancy(&self) -> (usize, usize) {
         let state = self.lock();
         (state.running.total, state.waiting.total)
     }
 
-    /// Waits for a permit until the deadline; `None` if that passes, or too many wait.
+    /// Waits for a permit until the deadline. Returns `None` if it passes or too many calls wait.
+    ///
+    /// Without an address, a client may also use the reserved permits.
     pub fn enter(&self, client: Option<IpAddr>, deadline: Instant) -> Option<Permit<'_>> {
         let networks: Networks = match client {
             Some(address) => Network::all_of(address).rev().map(Some).collect(),
@@ -84,24 +96,21 @@ impl CallLimiter {
             state.running.add(&networks);
             return Some(Permit { limiter: self, networks });
         }
-        let seat = state.wait(networks.clone());
-        if state.queue.len() > self.waiting_max {
-            state.dismiss_one();
-        }
+        let turn = state.wait(networks.clone());
         let patience = deadline.saturating_duration_since(Instant::now());
-        let is_undecided = |_: &mut State| seat.outcome.get().is_none();
-        let waited = seat.decided.wait_timeout_while(state, patience, is_undecided);
+        let is_undecided = |_: &mut State| turn.may_run.get().is_none();
+        let waited = turn.decided.wait_timeout_while(state, patience, is_undecided);
         state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        if seat.outcome.get().is_none() {
-            let place = state.queue.iter().position(|waiter| Arc::ptr_eq(&waiter.seat, &seat));
-            place.into_iter().for_each(|place| state.decide(place, false));
+        if let Some(index) = state.queue.iter().position(|waiter| Arc::ptr_eq(&waiter.turn, &turn))
+        {
+            state.decide(index, false);
         }
-        let may_run = seat.outcome.get().is_some_and(|may_run| *may_run);
+        let may_run = turn.may_run.get().is_some_and(|may_run| *may_run);
         may_run.then(|| Permit { limiter: self, networks })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -109,52 +118,46 @@ impl Drop for Permit<'_> {
     fn drop(&mut self) {
         let mut state = self.limiter.lock();
         state.running.remove(&self.networks);
-        state.admit();
+        state.run_waiting();
     }
 }
 
 impl State {
     fn may_run(&self, networks: &Networks) -> bool {
         let free = self.running_max - self.running.total;
-        free > 0 && self.running.of(networks)[0] <= free
+        let may_use_reserved = networks[0].is_none() || self.running.of(networks)[0] == 0;
+        free > self.reserved || free > 0 && may_use_reserved
     }
 
-    fn wait(&mut self, networks: Networks) -> Arc<Seat> {
-        let seat = Arc::new(Seat::default());
-        self.waiting.add(&networks);
-        self.queue.push(Waiter { networks, seat: seat.clone() });
-        seat
-    }
-
-    /// Lets in all who may run.
-    fn admit(&mut self) {
+    fn run_waiting(&mut self) {
         loop {
             let waiters = self.queue.iter().enumerate();
             let next = waiters
                 .filter(|(_, waiter)| self.may_run(&waiter.networks))
                 .min_by_key(|(_, waiter)| self.running.of(&waiter.networks));
-            let Some((place, waiter)) = next else { return };
-            let networks = waiter.networks.clone();
-            self.running.add(&networks);
-            self.decide(place, true);
+            let Some((index, waiter)) = next else { return };
+            self.running.add(&waiter.networks);
+            self.decide(index, true);
         }
     }
 
-    /// Turns away the newest of the network with the most.
-    fn dismiss_one(&mut self) {
-        let waiters = self.queue.iter().enumerate();
-        let greediest = waiters.max_by_key(|(_, waiter)| self.waiting.of(&waiter.networks));
-        if let Some((place, _)) = greediest {
-            self.decide(place, false);
+    fn wait(&mut self, networks: Networks) -> Arc<Turn> {
+        let turn = Arc::new(Turn::default());
+        self.waiting.add(&networks);
+        self.queue.push(Waiter { networks, turn: turn.clone() });
+        if self.queue.len() > self.waiting_max {
+            let waiters = self.queue.iter().enumerate();
+            let newest = waiters.max_by_key(|(_, waiter)| self.waiting.of(&waiter.networks));
+            newest.map(|(index, _)| index).into_iter().for_each(|index| self.decide(index, false));
         }
+        turn
     }
 
-    fn decide(&mut self, place: usize, may_run: bool) {
-        let Waiter { networks, seat } = self.queue.remove(place);
+    fn decide(&mut self, index: usize, may_run: bool) {
+        let Waiter { networks, turn } = self.queue.remove(index);
         self.waiting.remove(&networks);
-        // It is set once, for who is decided about leaves the queue.
-        let _ = seat.outcome.set(may_run);
-        seat.decided.notify_one();
+        let _ = turn.may_run.set(may_run);
+        turn.decided.notify_one();
     }
 }
 
@@ -178,7 +181,7 @@ impl Load {
         }
     }
 
-    /// How many each of those networks has.
+    /// How many calls each of those networks has.
     fn of(&self, networks: &Networks) -> Vec<usize> {
         networks.iter().map(|network| *self.by_network.get(network).unwrap_or(&0)).collect()
     }
@@ -195,53 +198,61 @@ mod tests {
         Some(text.parse().expect("an address"))
     }
 
-    /// As many permits as it gets without waiting, from addresses that differ in that segment.
-    fn all_at_once<'a>(limiter: &'a CallLimiter, address_of: &str) -> Vec<Permit<'a>> {
-        let client = |number: usize| address(&address_of.replace('N', &format!("{number:x}")));
+    /// Takes permits until one would have to wait, each for an address with another number in the place of N.
+    fn take_all<'a>(limiter: &'a CallLimiter, addresses: &str) -> Vec<Permit<'a>> {
+        let client = |number: usize| address(&addresses.replace('N', &format!("{number:x}")));
         (1..).map_while(|number| limiter.enter(client(number), Instant::now())).collect()
     }
 
+    fn take_all_nearby(limiter: &CallLimiter) -> Vec<Permit<'_>> {
+        (1..).map_while(|_| limiter.enter(None, Instant::now())).collect()
+    }
+
     #[test]
-    fn each_network_leaves_turns_to_others() {
+    fn one_network_leaves_an_eighth_to_those_that_have_none() {
         #[track_caller]
-        fn check(clients: &[(&str, usize)]) {
-            let limiter = CallLimiter::new(8, 16);
+        fn check(running_max: usize, clients: &[(&str, usize)]) {
+            let limiter = CallLimiter::new(running_max, 16);
             let mut held = Vec::new();
             for (address, expected) in clients {
-                let permits = all_at_once(&limiter, address);
+                let permits = take_all(&limiter, address);
                 assert_eq!(permits.len(), *expected, "{address}");
                 held.push(permits);
             }
             drop(held);
             assert_eq!(limiter.occupancy(), (0, 0));
         }
-        check(&[("192.0.2.1", 5), ("192.0.2.2", 2), ("192.0.2.3", 1), ("192.0.2.4", 0)]);
-        check(&[("2001:db8:1:N::1", 5), ("2001:db8:1:N::2", 0), ("2001:db8:2:N::1", 2)]);
-        check(&[("2001:db8:1:100::N", 5), ("2001:db8:1:200::N", 0), ("192.0.2.1", 2)]);
+        check(64, &[("192.0.2.1", 56), ("192.0.2.2", 1), ("192.0.2.3", 1), ("192.0.2.1", 0)]);
+        check(16, &[("192.0.2.1", 14), ("192.0.2.2", 1), ("192.0.2.3", 1), ("192.0.2.4", 0)]);
+        check(8, &[("2001:db8:1:N::1", 7), ("2001:db8:1:N::2", 0), ("2001:db8:2:N::1", 1)]);
+        check(9, &[("2001:db8:1:100::N", 7), ("2001:db8:1:200::N", 0), ("192.0.2.1", 1)]);
+        check(3, &[("192.0.2.1", 2), ("192.0.2.2", 1)]);
+        check(2, &[("192.0.2.1", 2), ("192.0.2.2", 0)]);
     }
 
     #[test]
-    fn clients_of_unknown_address_are_one() {
+    fn nearby_clients_may_use_all() {
         let limiter = CallLimiter::new(8, 16);
-        let permits: Vec<_> = (0..).map_while(|_| limiter.enter(None, Instant::now())).collect();
-        assert_eq!((permits.len(), all_at_once(&limiter, "192.0.2.1").len()), (5, 2));
+        assert_eq!(take_all_nearby(&limiter).len(), 8);
+        let held = take_all(&limiter, "192.0.2.1");
+        assert_eq!((held.len(), take_all_nearby(&limiter).len()), (7, 1));
     }
 
     #[test]
-    fn one_call_at_a_time_is_for_anybody() {
+    fn a_single_permit_is_for_anybody() {
         let limiter = CallLimiter::new(1, 2);
         for _ in 0..3 {
-            assert_eq!(all_at_once(&limiter, "192.0.2.1").len(), 1);
-            assert_eq!(all_at_once(&limiter, "2001:db8::N").len(), 1);
+            assert_eq!(take_all(&limiter, "192.0.2.1").len(), 1);
+            assert_eq!(take_all(&limiter, "2001:db8::N").len(), 1);
         }
     }
 
     #[test]
-    fn a_full_queue_dismisses_the_newest_of_the_greediest() {
+    fn a_full_queue_drops_the_newest_of_the_network_with_the_most() {
         let limiter = &CallLimiter::new(1, 3);
         let far = Instant::now() + Duration::from_secs(60);
         let running = limiter.enter(address("192.0.2.1"), far);
-        let until_waiting = |count| {
+        let until_so_many_wait = |count| {
             while limiter.occupancy().1 != count {
                 thread::yield_now();
             }
@@ -251,15 +262,18 @@ mod tests {
                 scope.spawn(move || limiter.enter(address(text), far).is_some())
             };
             let first = wait("2001:db8:1:1::1");
-            until_waiting(1);
+            until_so_many_wait(1);
             let _second = wait("2001:db8:1:2::1");
-            until_waiting(2);
+            until_so_many_wait(2);
             let third = wait("2001:db8:1:3::1");
-            until_waiting(3);
+            until_so_many_wait(3);
             let fourth = wait("192.0.2.2");
-            assert!(!third.join().expect("no panic"), "it makes room for another network");
-            until_waiting(3);
-            assert!(limiter.enter(address("2001:db8:1:4::1"), far).is_none(), "it is one too many");
+            assert!(!third.join().expect("no panic"), "it should make room for another network");
+            until_so_many_wait(3);
+            assert!(
+                limiter.enter(address("2001:db8:1:4::1"), far).is_none(),
+                "the queue should be full"
+            );
             drop(running);
             assert!(first.join().expect("no panic") && fourth.join().expect("no panic"));
         });
@@ -270,8 +284,8 @@ mod tests {
     fn a_free_turn_goes_to_the_network_with_the_fewest() {
         let limiter = &CallLimiter::new(3, 6);
         let far = Instant::now() + Duration::from_secs(60);
-        let mut held = all_at_once(limiter, "2001:db8:1:N::1");
-        held.extend(all_at_once(limiter, "192.0.2.1"));
+        let mut held = take_all(limiter, "2001:db8:1:N::1");
+        held.extend(take_all(limiter, "192.0.2.1"));
         assert_eq!(held.len(), 3);
         thread::scope(|scope| {
             let (sender, order) = std::sync::mpsc::channel();

@@ -67,7 +67,7 @@ pub struct Question<'a> {
     pub token: &'a IdToken,
     /// What its claims must agree with.
     pub expected: Expected<'a>,
-    /// The client's address. Clients take turns at Google by it.
+    /// The client's address, by which networks share the calls to Google. Without one, the client may use all of them.
     pub client: Option<IpAddr>,
 }
 

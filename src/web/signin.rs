@@ -153,10 +153,12 @@ impl App {
         request: &Request,
         now: i64,
     ) -> Result<(Identity, VerifiedBy), Error> {
+        let client = self.client_address(request);
+        let is_near = client.is_near(&self.settings.trusted_proxies);
         let question = Question {
             token,
             expected: Expected { audiences: &self.settings.client_ids, nonce, now },
-            client: self.client_address(request).rate_limit_key(),
+            client: client.rate_limit_key().filter(|_| !is_near),
         };
         self.verifier.verify(&question).map_err(|failure| match failure {
             Failure::Refused(reason) => Error::InvalidToken(reason),

@@ -1,13 +1,16 @@
 //! Sign-in attempts of one client address, and its share of the calls to Google.
 
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hallpass::http::Request;
 use serde_json::json;
 
 use crate::google::Answer;
-use crate::test_app::{FORM, RequestExt, TestApp, get, post, post_token, refused, token};
+use crate::program::eventually;
+use crate::test_app::{
+    FORM, RequestExt, TestApp, body, get, near, post, post_token, refused, token,
+};
 
 /// As a proxy on this machine hands it on.
 fn from(address: &str, mut request: Request) -> Request {
@@ -123,6 +126,40 @@ fn whoever_is_refused_costs_the_neighbours_nothing() {
     assert_eq!(neighbour, [400; 3]);
 }
 
+/// Google answers nobody, so all calls that may run at once are under way.
+#[test]
+fn a_network_on_its_own_uses_nearly_all_calls() {
+    #[track_caller]
+    fn check(address: &str, running: usize) {
+        let flags =
+            ["--allow-anyone", "--tokeninfo-concurrency", "16", "--tokeninfo-timeout", "3s"];
+        let test = &TestApp::with(&flags);
+        test.google.always(Answer::Hang);
+        let lines = [
+            format!("hallpass_tokeninfo_running {running}\n"),
+            format!("hallpass_tokeninfo_waiting {}\n", 24 - running),
+        ];
+        let are_shown = || {
+            let metrics = body(&test.send(near(get("/metrics"))));
+            lines.iter().all(|line| metrics.contains(line))
+        };
+        thread::scope(|scope| {
+            for _ in 0..24 {
+                let request = from(address, post_token(&token(json!({}))));
+                scope.spawn(move || test.send(request).status);
+            }
+            let start = Instant::now();
+            while !are_shown() {
+                assert!(start.elapsed() < Duration::from_secs(3), "{address}");
+                thread::yield_now();
+            }
+        });
+    }
+    check("203.0.113.7", 14);
+    check("2001:db8::7", 14);
+    check("127.0.0.1", 16);
+}
+
 /// One /48 asks for all the turns there are, and Google does not answer it.
 #[test]
 fn one_network_cannot_take_all_turns_at_google() {
@@ -141,9 +178,7 @@ fn one_network_cannot_take_all_turns_at_google() {
             let test = &test;
             scope.spawn(move || test.send(request).status);
         }
-        while test.google.calls().len() < 3 {
-            thread::yield_now();
-        }
+        eventually(|| test.google.calls().len() == 3);
         test.google.always(Answer::Claims);
         for number in 1..=30 {
             let address = format!("203.0.113.{number}");
