@@ -26,7 +26,7 @@ export async function launch(stack, hosts = {}) {
       '--disable-component-update', '--disable-sync', '--ignore-certificate-errors',
       `--host-resolver-rules=${rules.join(', ')}`],
   });
-  stack.later(() => browser.close());
+  stack.onStop(() => browser.close());
   return browser;
 }
 

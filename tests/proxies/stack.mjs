@@ -1,5 +1,6 @@
-// Everything the tests start: Hallpass itself, a stand-in for tokeninfo, an app that tells what it received, and nginx
-// and Caddy from the files in deploy/. Each is ended by its own handle, and no port is fixed.
+// Starts everything for the tests: Hallpass, a stand-in for tokeninfo, an app that answers with
+// what it received, and nginx and Caddy with the files of deploy/. Each is stopped through its own
+// handle, and no port is fixed.
 
 import { spawn, execFileSync } from 'node:child_process';
 import crypto from 'node:crypto';
@@ -17,11 +18,11 @@ export const CLIENT_ID = 'test-web.apps.googleusercontent.com';
 
 const HALLPASS = path.resolve(ROOT, process.env.HALLPASS_BIN ?? 'target/release/hallpass');
 if (!fs.existsSync(HALLPASS)) {
-  throw new Error(`there is no ${HALLPASS}: run \`cargo build --release\`, or name the program in HALLPASS_BIN`);
+  throw new Error(`${HALLPASS} is missing: run \`cargo build --release\`, or set HALLPASS_BIN`);
 }
 const START_MILLISECONDS = 15_000;
 
-/** Programs and folders to be rid of, also by a test that is interrupted. */
+/** Programs to end and folders to remove, even if a test is interrupted. */
 const running = new Set();
 const folders = new Set();
 process.on('exit', () => {
@@ -30,7 +31,7 @@ process.on('exit', () => {
 });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGPIPE']) process.on(signal, () => process.exit(1));
 
-/** What was started, to be ended in reverse order. */
+/** What a test has started. `stop` ends it in reverse order. */
 export class Stack {
   #endings = [];
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'hallpass-'));
@@ -39,8 +40,8 @@ export class Stack {
     folders.add(this.folder);
   }
 
-  /** Has `end` called when all is over. */
-  later(end) {
+  /** Calls `end` in `stop`. */
+  onStop(end) {
     this.#endings.push(end);
   }
 
@@ -57,32 +58,32 @@ export class Stack {
     return file;
   }
 
-  /** Starts a program; `ready` looks at what it has said so far, or at the world, and says when it is up. */
+  /** Starts a program and waits for `ready`, which gets the program with its output so far. */
   async program(command, args, ready, environment = {}) {
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...environment } });
-    const program = { said: '', ended: false };
+    const program = { output: '', ended: false };
     running.add(child);
-    const over = new Promise((resolve) => {
-      child.on('error', (error) => resolve((program.said += `\n${error.message}`)));
+    const exited = new Promise((resolve) => {
+      child.on('error', (error) => resolve((program.output += `\n${error.message}`)));
       child.on('exit', resolve);
     }).then(() => {
       program.ended = true;
       running.delete(child);
     });
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (program.said += chunk));
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (program.output += chunk));
     program.stop = async () => {
       if (!program.ended) child.kill('SIGTERM');
       const killer = setTimeout(() => child.kill('SIGKILL'), 5_000);
-      await over;
+      await exited;
       clearTimeout(killer);
     };
     program.kill = async () => {
       child.kill('SIGKILL');
-      await over;
+      await exited;
     };
-    this.later(program.stop);
+    this.onStop(program.stop);
     await until(`${command} is up`, () => {
-      if (program.ended) throw new Error(`${command} ended at once:\n${program.said}`);
+      if (program.ended) throw new Error(`${command} ended at once:\n${program.output}`);
       return ready(program);
     });
     return program;
@@ -97,14 +98,14 @@ export class Stack {
         socket.on('close', () => sockets.delete(socket)).on('error', () => {});
       });
     }
-    this.later(() => {
+    this.onStop(() => {
       sockets.forEach((socket) => socket.destroy());
       return new Promise((resolve) => server.close(resolve));
     });
     return server.address().port;
   }
 
-  /** A certificate for the hosts of the tests, that nobody should trust. */
+  /** A self-signed certificate for the hosts of the tests. */
   certificate() {
     const [cert, key] = ['cert.pem', 'key.pem'].map((name) => path.join(this.folder, name));
     if (!fs.existsSync(cert)) {
@@ -116,7 +117,7 @@ export class Stack {
     return { cert, key };
   }
 
-  /** A stand-in for Google's tokeninfo: it believes any token, and answers its claims as strings, as Google does. */
+  /** A stand-in for tokeninfo. It accepts any signature and returns claims as strings, like Google. */
   async google() {
     const google = { down: false, calls: 0 };
     const server = http.createServer((request, response) => {
@@ -132,7 +133,7 @@ export class Stack {
         const token = new URL(request.url, 'http://x').searchParams.get('id_token');
         const [, payload, signature] = token.split('.');
         const claims = JSON.parse(Buffer.from(payload, 'base64url'));
-        if (!signature || claims.exp <= now()) throw new Error('not good');
+        if (!signature || claims.exp <= now()) throw new Error('expired or unsigned');
         answer(200, Object.fromEntries(Object.entries(claims).map(([name, value]) => [name, String(value)])));
       } catch {
         answer(400, { error: 'invalid_token', error_description: 'Invalid Value' });
@@ -142,17 +143,17 @@ export class Stack {
     return google;
   }
 
-  /** Hallpass itself. Its port stays the same over `stop` and another `start`, as does its database. */
+  /** Hallpass itself. It keeps its port and database when it is stopped and started again. */
   async hallpass(flags, command = 'serve') {
     const hallpass = { port: 0, database: path.join(this.folder, 'hallpass.db') };
     hallpass.start = async (more = flags) => {
       const args = [command, '--listen', `127.0.0.1:${hallpass.port}`, '--database', hallpass.database, ...more];
-      const announced = ({ said }) => /listening on \S+:(\d+)/.exec(said)?.[1] ?? /localhost:(\d+)\//.exec(said)?.[1];
+      const announced = ({ output }) =>
+        (/listening on \S+:(\d+)/.exec(output) ?? /localhost:(\d+)\//.exec(output))?.[1];
       const program = await this.program(HALLPASS, args, announced, { RUST_LOG: 'info' });
       hallpass.port = Number(announced(program));
       hallpass.stop = program.stop;
       hallpass.kill = program.kill;
-      hallpass.said = () => program.said;
       await until('hallpass answers', () => connects(hallpass.port));
     };
     await hallpass.start();
@@ -160,8 +161,8 @@ export class Stack {
   }
 
   /**
-   * An app that answers with what it received, and echoes whatever comes over a WebSocket. At /events it sends events,
-   * the first at once and another whenever `tell` is called; under /git/ are the repositories of its folder.
+   * An app that answers with what it received, and echoes WebSocket data. /events sends a first
+   * event at once and another for each call of `tell`. /git/ serves the repositories in its folder.
    */
   async app() {
     const listeners = new Set();
@@ -204,7 +205,7 @@ export class Stack {
     return app;
   }
 
-  /** nginx with the files of deploy/nginx. `change` may alter a file's text; `http` goes into the http block. */
+  /** nginx with deploy/nginx. `change` may alter a file's text. `http` goes into the http block. */
   async nginx(layout, { hallpass, app, change = (text) => text, http: more = '' }) {
     const [port, plain, { cert, key }] = [await freePort(), await freePort(), this.certificate()];
     const folder = fs.mkdtempSync(path.join(this.folder, 'nginx-'));
@@ -234,10 +235,10 @@ export class Stack {
       http { access_log off; ${temporary} ${more} include hallpass.conf; include site.conf; }`);
     const args = ['-p', folder, '-c', `${folder}/nginx.conf`, '-e', 'stderr'];
     const program = await this.program(process.env.NGINX_BIN ?? 'nginx', args, () => connects(port));
-    return { port, plain, folder, stop: program.stop, said: () => program.said };
+    return { port, plain, folder, stop: program.stop, output: () => program.output };
   }
 
-  /** Caddy with the files of deploy/caddy. Its certificates are its own. `change` may alter the file's text. */
+  /** Caddy with deploy/caddy and its own certificates. `change` may alter the file's text. */
   async caddy(layout, { hallpass, app, change = (text) => text }) {
     const [port, plain] = [await freePort(), await freePort()];
     const text = fs.readFileSync(path.join(ROOT, 'deploy/caddy', `${layout}.Caddyfile`), 'utf8');
@@ -254,15 +255,15 @@ export class Stack {
       .then((all) => all.every(Boolean));
     const args = ['run', '--config', file, '--adapter', 'caddyfile'];
     const program = await this.program(process.env.CADDY_BIN ?? 'caddy', args, certified, home);
-    return { port, plain, stop: program.stop, said: () => program.said };
+    return { port, plain, stop: program.stop };
   }
 }
 
-/** Replaces each text, and insists that it was there. */
+/** Replaces each text. Throws if it is missing. */
 export function substitute(text, replacements) {
   for (const [from, to] of replacements) {
     const changed = text.replaceAll(from, to);
-    if (changed === text && from !== to) throw new Error(`expected ${from} in the file, and it is not there`);
+    if (changed === text && from !== to) throw new Error(`expected ${from} in the file`);
     text = changed;
   }
   return text;
@@ -270,7 +271,7 @@ export function substitute(text, replacements) {
 
 export const now = () => Math.floor(Date.now() / 1000);
 
-/** A token of the shape of Google's, about that person. Its signature is worth nothing. */
+/** A token for that person, like one of Google's but with an invalid signature. */
 export function idToken(person, changes = {}) {
   const segment = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
   const claims = {
@@ -284,7 +285,7 @@ export async function until(what, condition) {
   const deadline = Date.now() + START_MILLISECONDS;
   for (;;) {
     if (await condition()) return;
-    if (Date.now() > deadline) throw new Error(`waited too long until ${what}`);
+    if (Date.now() > deadline) throw new Error(`timed out before ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
 }
@@ -308,7 +309,7 @@ const connects = (port) => answers(net.connect(port, '127.0.0.1'), 'connect');
 const speaksTls = (port, servername) =>
   answers(tls.connect({ port, host: '127.0.0.1', servername, rejectUnauthorized: false }), 'secureConnect');
 
-/** Git's own server, as CGI. */
+/** Runs git's own HTTP server as CGI. */
 function gitHttp(root, request, response) {
   const [target, query = ''] = request.url.slice('/git'.length).split('?');
   const git = spawn('git', ['http-backend'], {
@@ -333,7 +334,7 @@ function gitHttp(root, request, response) {
   });
 }
 
-/** One request to a host of the test, through the proxy. Headers are a list of pairs, sent as they are. */
+/** Sends one request through the proxy. Headers are a list of pairs, sent unchanged. */
 export function send(port, host, target,
   { method = 'GET', headers = [], body, chunked = false, connection = 'close', trailers } = {}) {
   return new Promise((resolve, reject) => {
@@ -350,7 +351,7 @@ export function send(port, host, target,
       response.on('data', (chunk) => chunks.push(chunk)).on('error', reject).on('end', () => {
         const text = Buffer.concat(chunks).toString();
         let json;
-        try { json = JSON.parse(text); } catch { /* a page, then */ }
+        try { json = JSON.parse(text); } catch { /* a page */ }
         resolve({ status: response.statusCode, headers: response.headers, text, json });
       });
     });
@@ -358,7 +359,7 @@ export function send(port, host, target,
   });
 }
 
-/** Opens a stream through the proxy: what has come so far, and how to end it. */
+/** Opens a stream through the proxy. Returns its text so far and a function that ends it. */
 export async function stream(port, host, target, headers = []) {
   const stream = { text: '' };
   const request = https.request({
@@ -374,7 +375,7 @@ export async function stream(port, host, target, headers = []) {
   return stream;
 }
 
-/** Asks for a WebSocket: the status, and what comes back for "ping" after that many milliseconds without a word. */
+/** Opens a WebSocket. Returns the status, and the answer to a "ping" after `idle` milliseconds. */
 export function upgrade(port, host, target, headers = [],
   { idle = 0, protocol = 'websocket', connection = 'Upgrade' } = {}) {
   return new Promise((resolve, reject) => {
