@@ -90,7 +90,12 @@ pub fn users(options: &UsersOptions) -> Result<(), String> {
             }
             Ok(())
         }
-        UsersCommand::Export { format, file } => export::users(&store, *format, file.as_deref()),
+        UsersCommand::Export { format, file } => {
+            if let Some(file) = file {
+                Store::require_apart(&options.database.database, file).map_err(text)?;
+            }
+            export::users(&store, *format, file.as_deref())
+        }
         UsersCommand::Delete { who, yes } => {
             let account = one_account(&store, &who.who)?;
             confirm::require(

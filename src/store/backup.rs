@@ -34,12 +34,7 @@ impl Store {
         open::require_there(database)?;
         // Only SQLite may open it, as a server does this as well: when a process closes a file, all its locks on it go.
         drop(open::ours(database)?);
-        if is_same_file(database, target) {
-            return Err(StoreError(format!(
-                "{} is the database itself; give another file",
-                target.display()
-            )));
-        }
+        Store::require_apart(database, target)?;
         // To put a copy in place of a link or a device would remove it.
         let replaced = fs::symlink_metadata(target).ok();
         if replaced.as_ref().is_some_and(|there| !there.is_file()) {
@@ -53,6 +48,21 @@ impl Store {
             give_to(&copied, &replaced, target)?;
         }
         put(copied, target)
+    }
+
+    /// Refuses a path that leads to the database or to one of SQLite's files beside it.
+    ///
+    /// # Errors
+    /// One sentence for the operator.
+    pub fn require_apart(database: &Path, target: &Path) -> Result<(), StoreError> {
+        let what = if is_same_file(database, target) {
+            "is the database itself"
+        } else if logs(&real(database)).iter().any(|log| is_same_file(log, target)) {
+            "belongs to the database"
+        } else {
+            return Ok(());
+        };
+        Err(StoreError(format!("{} {what}; give another file", target.display())))
     }
 
     /// Puts a backup in place of the database, after checking it. What is at `database` is replaced only if told so and
@@ -131,8 +141,13 @@ fn give_to(copied: &NamedTempFile, other: &Metadata, to: &Path) -> Result<(), St
 }
 
 fn is_same_file(one: &Path, other: &Path) -> bool {
-    let real = |path: &Path| fs::canonicalize(path).ok();
-    real(one).is_some() && real(one) == real(other)
+    real(one) == real(other)
+}
+
+/// The path without links, whether or not there is a file yet.
+fn real(path: &Path) -> PathBuf {
+    let in_real_folder = || Some(fs::canonicalize(folder_of(path)).ok()?.join(path.file_name()?));
+    fs::canonicalize(path).ok().or_else(in_real_folder).unwrap_or_else(|| path.to_owned())
 }
 
 /// Puts the copy, which is on disk, in its place at once, and for good.

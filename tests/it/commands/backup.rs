@@ -239,14 +239,21 @@ fn a_backup_that_fails_keeps_nobody_out() {
 }
 
 #[test]
-fn a_backup_never_takes_the_place_of_its_database() {
+fn neither_a_backup_nor_an_export_takes_the_place_of_the_database() {
     let program = Program::serve(&[]);
     let session = program.session_of(ada());
     let database = program.database();
-    program.fails(&["backup", database.to_str().unwrap()], "is the database itself");
+    let database = database.to_str().unwrap();
     let link = program.folder.path().join("link");
-    symlink(&database, &link).unwrap();
-    program.fails(&["backup", link.to_str().unwrap()], "is the database itself");
+    symlink(database, &link).unwrap();
+    for command in [&["backup"][..], &["users", "export"]] {
+        let fails = |target: &str, reason| program.fails(&[command, &[target]].concat(), reason);
+        fails(database, "is the database itself");
+        fails(link.to_str().unwrap(), "is the database itself");
+        for suffix in ["-wal", "-shm", "-journal"] {
+            fails(&format!("{database}{suffix}"), "belongs to the database");
+        }
+    }
     program
         .fails(&["backup", "/no/such/folder/backup.db"], "cannot write /no/such/folder/backup.db");
     program.has_status(&session, "200");
