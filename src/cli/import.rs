@@ -119,6 +119,7 @@ fn json(text: &str) -> Result<Vec<ImportedUser>, String> {
                 Value::Number(_) if name == "sub" => {
                     return Err(format!("{place}: sub is a number; write it in quotes"));
                 }
+                Value::Bool(_) if name == "sub" => return Err(format!("{place}: sub is not text")),
                 Value::String(text) => text.clone(),
                 Value::Bool(_) | Value::Number(_) => value.to_string(),
                 _ => return Err(format!("{place}: {name} is neither text nor a number")),

@@ -140,6 +140,7 @@ fn the_whole_file_is_checked_before_any_of_it_is_written() {
         ("sub,email\n5,\n6,a b@x.example\n", "line 3: email is not an e-mail"),
         ("[{\"sub\":\"5\"},{\"sub\":110169484474386276334}]", "user 2: sub is a number"),
         ("[{\"sub\":\"5\"},{\"sub\":6}]", "user 2: sub is a number"),
+        ("[{\"sub\":\"5\"},{\"sub\":true}]", "user 2: sub is not text"),
     ] {
         program.import_fails(text, reason);
         program.import_fails(text, "nothing was imported");
