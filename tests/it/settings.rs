@@ -136,6 +136,7 @@ fn names_that_cannot_be_right() {
     rejected(&["--allow-origin", "app.example.com"], "--allow-origin");
     rejected(&["--allow-origin", "https://app.example.com/x"], "--allow-origin");
     rejected(&["--allow-origin", "*"], "--allow-origin");
+    rejected(&["--allow-origin", "https://*.example.com"], "--allow-origin");
     rejected(&["--trusted-proxy", "10.0.0.0/33"], "--trusted-proxy");
     rejected(&["--tokeninfo-url", "https://x.example/?a=b"], "--tokeninfo-url");
     rejected(&["--tokeninfo-url", "file:///etc/passwd"], "--tokeninfo-url");
