@@ -31,6 +31,10 @@ const WAL_BYTES_KEPT: u32 = 64 * 1024 * 1024;
 /// Opens for writing; makes the file and its tables where there are none.
 pub fn writing(path: &Path) -> Result<Connection, StoreError> {
     let refused = |why: &str| StoreError(format!("the database {} {why}", path.display()));
+    // SQLite takes these names for something else than a file, and each connection for one of its own.
+    if path == Path::new(":memory:") || path.as_os_str().as_encoded_bytes().starts_with(b"file:") {
+        return Err(refused("is not a file; give --database a path, such as ./hallpass.db"));
+    }
     let created =
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     created.map_err(|error| match error.kind() {

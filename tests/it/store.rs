@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use serde_json::json;
 use crate::test_app::{DAY, NOW, RequestExt, TestApp, get, post_token, refused, token};
 
 #[track_caller]
-fn is_refused(path: &std::path::Path, reason: &str) {
+fn is_refused(path: &Path, reason: &str) {
     let error = Store::open(path).err().expect("must be refused").to_string();
     assert!(error.contains(reason) && error.contains(path.to_str().unwrap()), "{error}");
 }
@@ -58,7 +59,7 @@ fn a_database_of_version_1_becomes_like_a_new_one() {
     database.execute_batch(rows).unwrap();
     drop(Store::open(&old).unwrap());
     drop(Store::open(&new).unwrap());
-    let schema = |path: &std::path::Path| -> Vec<String> {
+    let schema = |path: &Path| -> Vec<String> {
         let sql = "SELECT type || ' ' || name || ' ' || CASE type WHEN 'table' THEN '' ELSE ifnull(sql, '') END
                 FROM sqlite_schema
             UNION ALL SELECT t.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\" || c.pk
@@ -89,6 +90,11 @@ fn foreign_newer_damaged_and_missing_databases_are_refused() {
         .execute_batch("CREATE TABLE cats (name TEXT)")
         .unwrap();
     is_refused(&path("other"), "is not Hallpass's");
+
+    for name in [":memory:", "file:hallpass.db?mode=memory"] {
+        is_refused(Path::new(name), "is not a file");
+        assert!(!Path::new(name).exists(), "{name}");
+    }
 
     drop(Store::open(&path("newer")).unwrap());
     Connection::open(path("newer")).unwrap().pragma_update(None, "user_version", 99).unwrap();
