@@ -75,10 +75,16 @@ pub fn who(serve: &ServeOptions) -> Finding {
 
 fn listed(serve: &ServeOptions, list: &AllowList) -> Finding {
     const CHECK: &str = "who-may-sign-in";
-    if list.domains.iter().any(|domain| is_gmail(domain)) {
+    let is_mail = |domain: &&String| {
+        let is_googles = ["gmail.com", "googlemail.com"].contains(&domain.as_str());
+        is_googles || OTHERS_MAIL.iter().any(|other| domain.eq_ignore_ascii_case(other))
+    };
+    if let Some(domain) = list.domains.iter().find(is_mail) {
         return Finding::failure(
             CHECK,
-            "--allow-domain gmail.com lets in nobody: only Workspace accounts have a domain",
+            format!(
+                "--allow-domain {domain} lets in nobody: only Workspace accounts have a domain"
+            ),
             "name the accounts with --allow-email",
         );
     }
