@@ -1,4 +1,4 @@
-//! The sockets to serve on: those that systemd hands over, or those of the settings.
+//! Listening sockets: those passed by systemd, or else those of the settings.
 
 use std::fmt;
 use std::fs::{self, Permissions};
@@ -21,21 +21,21 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
-/// What is listened on, bound already.
+/// Bound sockets.
 #[derive(Default)]
 pub struct Sockets {
-    /// With TLS if there is a certificate.
+    /// HTTPS if there is a certificate, else HTTP.
     pub tcp: Vec<TcpListener>,
-    /// Without TLS, for proxies on this host.
+    /// HTTP, for proxies on this host.
     pub unix: Vec<UnixListener>,
-    /// A port that only sends browsers to this public URL.
+    /// An HTTP port that redirects every request to this public URL, which has no final slash.
     pub redirect: Option<(TcpListener, String)>,
-    /// Unix sockets that [`Sockets::bind_unix`] binds, with their permissions.
+    /// Paths that [`Sockets::bind_unix`] will bind, and their permissions.
     pub unbound: Vec<(PathBuf, u32)>,
 }
 
 impl ListenAddress {
-    /// Whether the port is chosen when it is bound.
+    /// Whether the operating system chooses the port.
     pub fn is_any_port(&self) -> bool {
         matches!(self, ListenAddress::Tcp(address) if address.ends_with(":0"))
     }
@@ -66,10 +66,10 @@ impl FromStr for ListenAddress {
     }
 }
 
-/// `HOST:PORT`, with an IPv6 address in brackets.
+/// Checks `HOST:PORT`, with an IPv6 address in brackets.
 ///
 /// # Errors
-/// What was expected in its place.
+/// Says what was expected.
 pub fn host_port(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.contains("//") {
@@ -102,17 +102,18 @@ pub fn host_port(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Binds the TCP addresses, unless systemd has done it (sd_listen_fds(3)), and notes the Unix sockets for
-/// [`Sockets::bind_unix`]. The port is that of the first TCP socket.
+/// Takes the sockets that systemd passes (sd_listen_fds(3)). Without any, binds the TCP addresses,
+/// and leaves the Unix sockets to [`Sockets::bind_unix`]. Also returns the port of the first TCP
+/// socket.
 ///
 /// # Errors
-/// One sentence that names the address.
+/// Names the address.
 pub fn open(
     addresses: &[ListenAddress],
     socket_mode: u32,
 ) -> Result<(Sockets, Option<u16>), String> {
     let mut sockets = inherited()
-        .map_err(|error| format!("cannot use the sockets that were handed over: {error}"))?;
+        .map_err(|error| format!("cannot use the sockets passed by systemd: {error}"))?;
     if sockets.tcp.is_empty() && sockets.unix.is_empty() {
         for address in addresses {
             match address {
@@ -130,10 +131,11 @@ pub fn open(
 }
 
 impl Sockets {
-    /// Binds the Unix sockets. It may replace a dead one, so nothing else should be able to fail afterwards.
+    /// Binds the Unix sockets. This may replace an abandoned one, so do it after everything else
+    /// that may fail.
     ///
     /// # Errors
-    /// One sentence that names the path.
+    /// Names the path.
     pub fn bind_unix(&mut self) -> Result<(), String> {
         for (path, mode) in mem::take(&mut self.unbound) {
             let socket = bind_unix(&path, mode)
@@ -147,7 +149,7 @@ impl Sockets {
 /// Binds `HOST:PORT`.
 ///
 /// # Errors
-/// One sentence that names the address and says what to do.
+/// Names the address and says what to do.
 pub fn bind_tcp(address: &str) -> Result<TcpListener, String> {
     TcpListener::bind(address).map_err(|error| {
         let why = match error.kind() {
@@ -174,7 +176,7 @@ fn bind_unix(path: &Path, mode: u32) -> Result<UnixListener, String> {
             Ok(_) => {
                 return Err("another program listens there; stop it, or choose another path".into());
             }
-            // Nobody answers: a server that was killed has left it behind.
+            // A killed server has left it behind.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 fs::remove_file(path)
                     .map_err(|error| format!("cannot replace the socket there: {error}"))?;
@@ -183,9 +185,9 @@ fn bind_unix(path: &Path, mode: u32) -> Result<UnixListener, String> {
         }
     }
     let socket = UnixListener::bind(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => "its folder does not exist; make it first".into(),
+        ErrorKind::NotFound => "its folder does not exist; create it first".into(),
         ErrorKind::InvalidInput => "the path is too long; the limit is 107 bytes".into(),
-        ErrorKind::PermissionDenied => "this user may not write in its folder".into(),
+        ErrorKind::PermissionDenied => "this user may not write to its folder".into(),
         _ => error.to_string(),
     })?;
     fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|error| error.to_string())?;

@@ -1,4 +1,4 @@
-//! Requests and answers as plain values, whatever carries them.
+//! Requests and responses as plain values.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 
-/// The headers that anything here reads. The door lets in no others.
+/// The request headers that are read anywhere. The door drops all others.
 pub const HEADERS_READ: [&str; 19] = [
     "Accept",
     "Access-Control-Request-Method",
@@ -29,13 +29,13 @@ pub const HEADERS_READ: [&str; 19] = [
     "X-Requested-With",
 ];
 
-/// The value of every answer's `Server` header.
+/// The value of the `Server` header.
 pub const SERVER: &str = "hallpass";
 
-/// One request.
+/// A request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
-    /// The method, in capitals.
+    /// As sent.
     pub method: String,
     /// Path and query, as sent.
     pub target: String,
@@ -43,23 +43,23 @@ pub struct Request {
     pub headers: Vec<(Cow<'static, str>, String)>,
     /// At most [`super::door::BODY_BYTES_MAX`].
     pub body: Vec<u8>,
-    /// Who is connected; `None` for a Unix socket.
+    /// The address of the connection; `None` for a Unix socket.
     pub peer: Option<IpAddr>,
 }
 
-/// One answer.
+/// A response.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// The status code.
     pub status: u16,
     /// Names and values; every value is printable ASCII.
     pub headers: Vec<(&'static str, String)>,
-    /// The body, empty for none.
+    /// Empty for none.
     pub body: Vec<u8>,
 }
 
 impl Request {
-    /// The path alone.
+    /// The path without the query.
     pub fn path(&self) -> &str {
         self.target.split(['?', '#']).next().unwrap_or_default()
     }
@@ -70,12 +70,12 @@ impl Request {
         url::form_urlencoded::parse(query.as_bytes())
     }
 
-    /// The decoded values of that query parameter.
+    /// The decoded values of a query parameter.
     pub fn query(&self, name: &str) -> impl Iterator<Item = String> {
         self.query_pairs().filter(move |(n, _)| n == name).map(|(_, value)| value.into_owned())
     }
 
-    /// Every value of that header.
+    /// All values of a header.
     pub fn headers_named(&self, name: &str) -> impl Iterator<Item = &str> + Clone {
         self.headers
             .iter()
@@ -83,12 +83,12 @@ impl Request {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The first value of that header.
+    /// The first value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers_named(name).next()
     }
 
-    /// The bearer tokens in `Authorization`; other schemes are somebody else's (RFC 6750, 2.1).
+    /// The bearer tokens in `Authorization` (RFC 6750, section 2.1). Other schemes are ignored.
     pub fn bearers(&self) -> impl Iterator<Item = &str> {
         self.headers_named("Authorization").filter_map(|value| {
             let (scheme, token) = value.trim().split_once(' ')?;
@@ -102,8 +102,9 @@ impl Request {
         Some(value.split(';').next()?.trim().to_ascii_lowercase())
     }
 
-    /// Whether a person is looking and can be shown a page, or sent to another. Everything else is a program, also one
-    /// that accepts anything (`*/*`), such as curl, git, WebDAV clients and cron jobs.
+    /// Whether this is a browser navigation, which can be shown a page or redirected to one.
+    /// Everything else counts as a program, including clients that accept anything (`*/*`), such as
+    /// curl, git, WebDAV clients and cron jobs.
     pub fn wants_page(&self) -> bool {
         let absent_or = |name, expected| self.header(name).is_none_or(|value| value == expected);
         let is_script = self
@@ -140,7 +141,7 @@ impl Request {
 }
 
 impl Response {
-    /// An answer without a body.
+    /// A response without a body.
     pub fn empty(status: u16) -> Response {
         Response { status, headers: Vec::new(), body: Vec::new() }
     }
@@ -151,7 +152,7 @@ impl Response {
         Response::text(status, "application/json", text)
     }
 
-    /// A document of that media type, in UTF-8.
+    /// A document in UTF-8.
     pub fn text(status: u16, media_type: &str, document: String) -> Response {
         let mut response =
             Response::empty(status).with("Content-Type", format!("{media_type}; charset=utf-8"));
@@ -159,13 +160,13 @@ impl Response {
         response
     }
 
-    /// Sends a browser elsewhere, to be fetched with GET.
+    /// Redirects to a page that is fetched with GET.
     pub fn see_other(location: String) -> Response {
         Response::empty(303).with("Location", location)
     }
 
-    /// The same with one more header. A value is percent-encoded where it is not printable ASCII: tiny_http would write a
-    /// line break as it is (CVE-2026-66753), and leave a header out that is not ASCII.
+    /// Adds a header. The value is percent-encoded where it is not printable ASCII: tiny_http would
+    /// send line breaks unchanged (CVE-2026-66753), and drop headers that are not ASCII.
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Response {
         let mut value = value.into();
         if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
@@ -175,7 +176,7 @@ impl Response {
         self
     }
 
-    /// What the status line says after the status: the phrases of RFC 9110 for the statuses in use here.
+    /// The reason phrase of RFC 9110, for the statuses that the door sends itself.
     pub fn reason_phrase(&self) -> &'static str {
         match self.status {
             200 => "OK",
@@ -188,7 +189,7 @@ impl Response {
         }
     }
 
-    /// The first value of that header.
+    /// The first value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()

@@ -1,4 +1,4 @@
-//! From bytes to requests, and from responses to bytes. Knows nothing of the application.
+//! From bytes to requests, and from responses to bytes. It knows nothing about the application.
 
 pub mod door;
 mod server;

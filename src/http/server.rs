@@ -1,8 +1,8 @@
-//! The HTTP server: tiny_http's requests become plain values, and each finds a thread.
+//! The HTTP server: turns tiny_http's requests into plain values, and has a thread answer each.
 //!
-//! A few threads answer whatever is quick. What may take long (it has a body, writes, or needs Google) gets a thread of
-//! its own, up to a bound, so that no check ever waits behind a sign-in. tiny_http never meets a client: the door stands
-//! in front of it.
+//! A few threads answer requests that do not block. Requests that may block (they have a body,
+//! write, or need Google) get a thread of their own, up to a limit, so that no check waits for a
+//! sign-in. Clients never reach tiny_http directly: the door is in front of it.
 
 use std::io::{self, Read};
 use std::process;
@@ -15,32 +15,32 @@ use super::door::{BODY_BYTES_MAX, FastPath, PEER_HEADER};
 use super::message::{Request, Response, SERVER};
 use crate::{clock, logging};
 
-/// Threads for quick answers.
+/// Threads for requests that do not block.
 const QUICK_THREADS: usize = 4;
-/// Blocking requests at once, unless the handler says otherwise.
+/// The most blocking requests at once, unless the handler says otherwise.
 const BLOCKING_MAX: usize = 64;
-/// A thread's stack: nothing here recurses.
+/// The stack of a thread; nothing recurses.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// What answers requests.
+/// Answers requests.
 pub trait Handler: Send + Sync + 'static {
-    /// The answer to a request that came at that time (unix seconds).
+    /// The response to a request at that time (unix seconds).
     fn handle(&self, request: &Request, now: i64) -> Response;
 
-    /// The answer to a request for which there is no thread.
+    /// The response if too many requests are blocking.
     fn reject_busy(&self, request: &Request) -> Response;
 
-    /// Whether a request without a body may take long all the same.
+    /// Whether a request without a body may block, too.
     fn may_block(&self, _request: &Request, _now: i64) -> bool {
         false
     }
 
-    /// The answer, if it takes no waiting for anything: not for the disk, and not for another thread.
+    /// The response, if it is known without blocking: no disk, no other thread.
     fn fast_path(&self, _request: &Request, _now: i64) -> Option<Response> {
         None
     }
 
-    /// How many slow requests would like to be under way at once.
+    /// The most blocking requests at once.
     fn max_blocking(&self) -> usize {
         BLOCKING_MAX
     }
@@ -55,25 +55,26 @@ pub struct Server {
 struct Shared {
     http: tiny_http::Server,
     handler: Arc<dyn Handler>,
-    slow_max: usize,
+    blocking_max: usize,
     stopping: AtomicBool,
-    slow: Arc<AtomicUsize>,
+    blocking: Arc<AtomicUsize>,
 }
 
 impl Server {
-    /// Starts answering on that socket, with at most `slow_max` slow requests under way.
+    /// Starts serving on a socket, with at most `blocking_max` blocking requests at once.
     ///
     /// # Errors
     /// If the socket has no address or no thread can be started.
     pub fn start(
         socket: impl Into<tiny_http::Listener>,
         handler: Arc<dyn Handler>,
-        slow_max: usize,
+        blocking_max: usize,
     ) -> io::Result<Server> {
         let http = tiny_http::Server::from_listener(socket, None).map_err(io::Error::other)?;
-        let slow_max = slow_max.min(handler.max_blocking());
+        let blocking_max = blocking_max.min(handler.max_blocking());
         let stopping = AtomicBool::new(false);
-        let shared = Arc::new(Shared { http, handler, slow_max, stopping, slow: Arc::default() });
+        let blocking = Arc::default();
+        let shared = Arc::new(Shared { http, handler, blocking_max, stopping, blocking });
         let quick = |number| {
             let shared = shared.clone();
             thread::Builder::new()
@@ -85,21 +86,21 @@ impl Server {
         Ok(Server { shared, threads })
     }
 
-    /// Takes no new requests, and returns when those under way are answered, or after that time.
+    /// Takes no new requests, and returns when those under way are answered, or after `grace`.
     pub fn stop(self, grace: Duration) {
         let deadline = Instant::now() + grace;
         self.shared.stopping.store(true, Ordering::Relaxed);
         self.threads.iter().for_each(|_| self.shared.http.unblock());
         for thread in self.threads {
-            // A panic in it was shown already; what matters here is that it ended.
+            // If it panicked, that is already logged.
             let _ = thread.join();
         }
         while let Ok(Some(request)) = self.shared.http.try_recv() {
             self.shared.dispatch(request);
         }
-        let slow = self.shared.slow.clone();
+        let blocking = self.shared.blocking.clone();
         drop(self.shared);
-        while slow.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+        while blocking.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -112,8 +113,9 @@ impl Shared {
                 Ok(request) => self.dispatch(request),
                 Err(_) if self.stopping.load(Ordering::Relaxed) => {}
                 Err(error) => {
-                    // tiny_http accepts nothing after this; a supervisor can do better than a server that is deaf.
-                    log::error!("cannot accept connections any more: {error}");
+                    // tiny_http accepts no connections after this error, so a restart is the only
+                    // remedy.
+                    log::error!("tiny_http no longer accepts connections: {error}");
                     logging::flush();
                     process::exit(1);
                 }
@@ -121,33 +123,33 @@ impl Shared {
         }
     }
 
-    /// Answers here what is quick, and gives the rest a thread of its own.
+    /// Answers the request on this thread, or on one of its own if it may block.
     fn dispatch(&self, received: tiny_http::Request) {
-        let Some(request) = plain(&received) else {
-            return respond(received, Response::empty(204)); // The door itself, which tries a new connection.
+        let Some(request) = request_of_client(&received) else {
+            return respond(received, Response::empty(204)); // A probe of the door.
         };
         let has_body = received.body_length().is_some_and(|length| length > 0);
         if !has_body && !self.handler.may_block(&request, clock::now()) {
             return answer(&*self.handler, received, &request);
         }
-        let permit = Permit::take(&self.slow, self.slow_max);
+        let permit = Permit::take(&self.blocking, self.blocking_max);
         let handler = self.handler.clone();
         let work = move |permit: Permit, received, request| {
-            answer_slowly(&*handler, received, request);
+            answer_with_body(&*handler, received, request);
             drop(permit);
         };
         let Some(permit) = permit else {
             return respond(received, self.handler.reject_busy(&request));
         };
-        let thread = thread::Builder::new().name("slow".into()).stack_size(STACK_BYTES);
+        let thread = thread::Builder::new().name("blocking".into()).stack_size(STACK_BYTES);
         if let Err(error) = thread.spawn(move || work(permit, received, request)) {
-            // The request went down with the closure, and tiny_http answered it with 500.
+            // The request was dropped with the closure, which makes tiny_http respond with 500.
             log::error!("cannot start a thread: {error}");
         }
     }
 }
 
-/// A permit among the slow requests.
+/// A permit for a blocking request.
 struct Permit(Arc<AtomicUsize>);
 
 impl Permit {
@@ -163,9 +165,9 @@ impl Drop for Permit {
     }
 }
 
-/// The request without its body; none if it comes from the door itself and not from a client. Only the door can write
-/// its header: it takes away what clients send under that name.
-fn plain(received: &tiny_http::Request) -> Option<Request> {
+/// The request without its body; `None` if it is a probe. Only requests of clients have the peer
+/// header, which only the door can write.
+fn request_of_client(received: &tiny_http::Request) -> Option<Request> {
     let peer = received.headers().iter().find(|header| header.field.equiv(PEER_HEADER))?;
     Some(Request {
         method: received.method().as_str().to_owned(),
@@ -178,7 +180,7 @@ fn plain(received: &tiny_http::Request) -> Option<Request> {
             })
             .collect(),
         body: Vec::new(),
-        // Whoever comes through a Unix socket has no address.
+        // Clients on a Unix socket have no address.
         peer: peer.value.as_str().parse().ok(),
     })
 }
@@ -187,23 +189,23 @@ fn answer(handler: &dyn Handler, received: tiny_http::Request, request: &Request
     respond(received, handler.handle(request, clock::now()));
 }
 
-fn answer_slowly(handler: &dyn Handler, mut received: tiny_http::Request, mut request: Request) {
+fn answer_with_body(handler: &dyn Handler, mut received: tiny_http::Request, mut request: Request) {
     let mut body = Vec::new();
-    // The door has let in no longer one, and has read it to its end already.
+    // The door has already limited the body and received all of it.
     if received.as_reader().take(BODY_BYTES_MAX as u64).read_to_end(&mut body).is_err() {
-        return; // The door is gone, and with it the client.
+        return; // The door has stopped.
     }
     request.body = body;
     answer(handler, received, &request);
 }
 
-/// The handler's answers that take no waiting, for the door.
+/// The handler's fast path, for the door.
 pub fn fast_path(handler: Arc<dyn Handler>) -> FastPath {
     Box::new(move |request| handler.fast_path(request, clock::now()))
 }
 
 fn respond(received: tiny_http::Request, response: Response) {
-    // An error here means that the client left; nobody is left to tell.
+    // An error means that the door has closed the connection.
     let _ = received.respond(message_of(response));
 }
 

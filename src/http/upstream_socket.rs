@@ -1,9 +1,10 @@
 //! The private socket between the door and tiny_http.
 //!
-//! A file in a temporary folder is removed by cleaners, and a long path does not fit into a socket's address. So on Linux
-//! the socket is bound through a handle on its folder, and then both are removed: the only way in is a handle on the
-//! socket, which this process has. (An abstract socket would be open to every process of the machine.) Elsewhere, and
-//! without /proc, the socket stays where it is, in a folder that only its owner can enter.
+//! Temporary files may be deleted by cleaners, and a long path does not fit into a socket address.
+//! So on Linux the socket is bound through a handle on its folder, and then both are deleted. From
+//! then on, the socket can be reached only through a handle that this process holds. (An abstract
+//! socket would be open to every process on the machine.) On other systems, and without /proc, the
+//! socket stays in a folder that only its owner can enter.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,16 +14,16 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-/// The way to the socket. It is open as long as this lives.
+/// The address of the socket, valid as long as this value lives.
 pub struct UpstreamSocket {
     address: SocketAddr,
-    /// On the folder and on the socket.
+    /// Handles on the folder and on the socket.
     _handles: Option<[OwnedFd; 2]>,
     _folder: Option<TempDir>,
 }
 
 impl UpstreamSocket {
-    /// Binds a socket in that folder, which nobody else can enter.
+    /// Binds a socket in a folder that nobody else can enter.
     ///
     /// # Errors
     /// If the operating system refuses.
@@ -31,24 +32,25 @@ impl UpstreamSocket {
         if let Ok(bound) = bind_nameless(folder.path()) {
             return Ok(bound);
         }
-        let listener = UnixListener::bind(folder.path().join("inner"))?;
+        let listener = UnixListener::bind(folder.path().join("tiny_http"))?;
         let address = listener.local_addr()?;
         Ok((listener, UpstreamSocket { address, _handles: None, _folder: Some(folder) }))
     }
 
-    /// What to connect to.
+    /// The address to connect to.
     pub fn address(&self) -> &SocketAddr {
         &self.address
     }
 
-    /// Ends tiny_http's accept thread, which sees only with the next connection that its server is gone.
+    /// Ends tiny_http's accept thread, which notices only at the next connection that its server is
+    /// gone.
     pub fn wake(&self) {
-        // If nobody listens any more, the thread has ended.
+        // If the connection fails, the thread has already ended.
         let _ = UnixStream::connect_addr(&self.address);
     }
 }
 
-/// Leaves nothing in `folder` (proc(5), /proc/pid/fd).
+/// Binds a socket that has no path (proc(5), /proc/pid/fd).
 #[cfg(target_os = "linux")]
 fn bind_nameless(folder: &Path) -> io::Result<(UnixListener, UpstreamSocket)> {
     use std::os::fd::AsRawFd;
@@ -57,8 +59,8 @@ fn bind_nameless(folder: &Path) -> io::Result<(UnixListener, UpstreamSocket)> {
 
     let folder_handle = path_handle(folder)?;
     let listener =
-        UnixListener::bind(format!("/proc/self/fd/{}/inner", folder_handle.as_raw_fd()))?;
-    let socket = folder.join("inner");
+        UnixListener::bind(format!("/proc/self/fd/{}/tiny_http", folder_handle.as_raw_fd()))?;
+    let socket = folder.join("tiny_http");
     let handle = path_handle(&socket)?;
     std::fs::remove_file(socket)?;
     let address = SocketAddr::from_pathname(format!("/proc/self/fd/{}", handle.as_raw_fd()))?;
@@ -81,7 +83,7 @@ mod tests {
         let (listener, upstream) = UpstreamSocket::bind(folder).expect("a socket");
         if cfg!(target_os = "linux") {
             let left = std::fs::read_dir(temporary).expect("it is a folder").count();
-            assert_eq!(left, 0, "something is left for a cleaner");
+            assert_eq!(left, 0, "something is left in the folder");
         }
         for _ in 0..3 {
             let mut client = UnixStream::connect_addr(upstream.address()).expect("it listens");

@@ -122,7 +122,7 @@ fn decoded(chunks: &[u8]) -> Result<(usize, String), Reason> {
         let mut content = Vec::new();
         let mut taken = 0;
         for piece in pieces {
-            taken += body.take_in(piece, &mut content)?;
+            taken += body.receive(piece, &mut content)?;
         }
         let missing = if body.is_complete() { "" } else { "..." };
         Ok((taken, String::from_utf8(content).unwrap() + missing))
@@ -237,7 +237,7 @@ proptest! {
         chunks.extend(b"0\r\n\r\nnext");
         let mut body = RequestBody::CHUNKED;
         let mut content = Vec::new();
-        let taken: usize = chunks.chunks(size).map(|part| body.take_in(part, &mut content).unwrap()).sum();
+        let taken: usize = chunks.chunks(size).map(|part| body.receive(part, &mut content).unwrap()).sum();
         prop_assert!(body.is_complete());
         prop_assert_eq!(taken, chunks.len() - 4);
         prop_assert_eq!(content, pieces.concat());

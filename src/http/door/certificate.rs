@@ -116,7 +116,8 @@ impl LoadedCertificate {
     }
 }
 
-/// The certificate in use. [`Certificate::accept`] never waits for a file: they are read on other threads.
+/// The certificate in use. [`Certificate::accept`] never waits for a file: they are read on other
+/// threads.
 #[derive(Debug)]
 pub(super) struct Certificate {
     files: TlsFiles,

@@ -1,23 +1,23 @@
-//! The end of a request, or of a connection.
+//! The end of a request and of a connection.
 
 use std::io::ErrorKind;
 
 use super::connection::Phase;
 use super::event_loop::EventLoop;
 
-/// How much a lingering client may still send before it is cut.
+/// How much a lingering client may still send.
 const LINGER_BYTES_MAX: usize = 64 * 1024;
 
 impl EventLoop {
-    /// The client has its answer.
+    /// The whole response is written: waits for the next request, or closes.
     pub(super) fn finish(&mut self, key: usize) {
         let connection = &mut self.connections[key];
         if connection.keep_alive {
             connection.reset(self.now + self.deadlines.idle);
-            // What is here already was sent before this answer could be read.
+            // Whatever has arrived was sent before the client could read this response.
             connection.pipelines = true;
-            if connection.has_more() {
-                self.take_in(key, 0);
+            if connection.has_inbound() {
+                self.receive(key, 0);
             }
             self.read(key);
             if let Some(connection) = self.connections.get_mut(key)
@@ -25,7 +25,7 @@ impl EventLoop {
             {
                 connection.pipelines = false;
             }
-        } else if connection.unread || connection.readable || connection.has_more() {
+        } else if connection.unread || connection.readable || connection.has_inbound() {
             connection.transport.finish();
             connection.phase = Phase::Lingering { bytes_left: LINGER_BYTES_MAX };
             connection.deadline = self.now + self.deadlines.linger;
@@ -35,7 +35,7 @@ impl EventLoop {
         }
     }
 
-    /// Throws away what the client still sends.
+    /// Discards what the client still sends.
     pub(super) fn linger(&mut self, key: usize) {
         while let Some(connection) = self.connections.get_mut(key)
             && let Phase::Lingering { bytes_left } = connection.phase
@@ -51,31 +51,32 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn send_and_close(&mut self, key: usize, answer: &str) {
+    pub(super) fn send_and_close(&mut self, key: usize, response: &str) {
         let connection = &mut self.connections[key];
-        connection.outbound.extend_from_slice(answer.as_bytes());
+        connection.outbound.extend_from_slice(response.as_bytes());
         connection.keep_alive = false;
         connection.deadline = self.now + self.deadlines.response;
         if connection.phase == Phase::Waiting {
-            self.upstreams.forget(key);
+            self.upstreams.remove_waiting(key);
         }
         connection.phase = Phase::Answering { upstream: None };
         self.eviction.make_evictable(connection.limited_address, connection.eviction_key, key);
         self.flush(key);
     }
 
-    /// Closes a client's connection, whatever it is about.
+    /// Closes a connection in any phase.
     pub(super) fn close(&mut self, key: usize) {
         let connection = self.connections.remove(key);
-        self.eviction.leave(connection.limited_address, connection.eviction_key);
+        self.eviction.remove(connection.limited_address, connection.eviction_key);
         if connection.handshake_queued {
-            self.handshakes.forget(key, connection.limited_address);
+            self.handshakes.remove(key, connection.limited_address);
         }
         self.counters.closed();
         match connection.phase {
-            Phase::Waiting => self.upstreams.forget(key),
+            Phase::Waiting => self.upstreams.remove_waiting(key),
             Phase::Answering { upstream: Some(upstream) } => {
-                // Its answer is read to the end all the same: so no more than a bounded number of requests is inside.
+                // The response is read to its end nevertheless, so that the requests at tiny_http
+                // stay bounded.
                 self.upstreams.abandon(
                     upstream,
                     connection.upstream_request.len(),

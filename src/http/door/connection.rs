@@ -1,4 +1,4 @@
-//! One client: what it sent so far, what it is still to get, and until when.
+//! One connection of a client: its phase, its buffers and its deadline.
 
 use std::io;
 use std::net::IpAddr;
@@ -12,19 +12,20 @@ use super::request_head::{self, HeaderPolicy};
 use super::transport::Transport;
 use crate::http::Request;
 
-/// Buffers above this are given back between requests, so that idle connections cost little.
+/// Larger buffers are freed between requests, so that idle connections cost little.
 const KEPT_BYTES: usize = 2 * 1024;
 
-/// Where a client stands.
+/// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// A request is awaited, or arriving: its head, or the body that is not complete.
+    /// Waiting for a request, or receiving its head or, if set, its body.
     Reading { body: Option<RequestBody> },
-    /// Its request is whole and waits for an inner connection.
+    /// The request is whole and waits for an upstream connection.
     Waiting,
-    /// It is being answered by this inner connection, or, by now, only from `outbound`.
+    /// The response is on its way: from this upstream connection, or entirely in `outbound`.
     Answering { upstream: Option<usize> },
-    /// All is said; what it still sends is thrown away, so that it can read the answer before a reset.
+    /// The last response is sent. What the client still sends is discarded, because closing now
+    /// would reset the connection before the client has read the response.
     Lingering { bytes_left: usize },
 }
 
@@ -32,40 +33,42 @@ pub(super) struct Connection {
     pub(super) transport: Transport,
     /// `None` for a Unix socket.
     pub(super) address: Option<IpAddr>,
-    /// The address whose limits bind this connection; `None` if none do.
+    /// The address whose limits apply; `None` if none do.
     pub(super) limited_address: Option<IpAddr>,
-    /// The https URL this client is sent to, whatever it asks.
+    /// The public URL to which every request is redirected.
     pub(super) redirect: Option<Arc<str>>,
     pub(super) phase: Phase,
     pub(super) deadline: Instant,
     pub(super) eviction_key: EvictionKey,
     /// Whether there may be something to read.
     pub(super) readable: bool,
-    /// Whether its handshake waits for its turn.
+    /// Whether its TLS handshake waits for its turn.
     pub(super) handshake_queued: bool,
-    /// Whether its handshake has had a turn.
-    pub(super) handshake_begun: bool,
-    /// Whether the client will send no more than what can be read now.
+    /// Whether its TLS handshake has had a turn.
+    pub(super) handshake_started: bool,
+    /// Whether the client has closed its side: what can be read now is all.
     pub(super) half_closed: bool,
-    /// Whether any byte of the current request is here.
+    /// Whether any byte of the current request has arrived.
     pub(super) request_started: bool,
-    /// Whether nothing was asked yet on this connection.
+    /// Whether this is the first request of the connection.
     pub(super) first_request: bool,
     pub(super) keep_alive: bool,
-    /// Whether the request went to an inner connection that turned out closed, and now goes to a new one.
+    /// Whether the request is being sent again, because the first upstream connection turned out to
+    /// be closed.
     pub(super) retried: bool,
-    /// Whether it sent the current request without waiting for the last answer. Then it waits behind those who do wait,
-    /// and may be closed like an idle one: a client that pipelines without reading must not be served at the cost of others.
+    /// Whether the client sent the current request before it had the last response. Such requests
+    /// are served after all others, and the connection may be closed like an idle one, so that
+    /// clients that pipeline without reading do not slow others down.
     pub(super) pipelines: bool,
-    /// Whether it may be sending more than anybody will read.
+    /// Whether the client may be sending bytes that will not be read.
     pub(super) unread: bool,
-    /// Bytes of a head that is not complete, or of later requests.
+    /// Bytes of an incomplete head, or of later requests.
     inbound: Vec<u8>,
-    /// The request that is arriving or being answered.
+    /// The request that is being received or answered.
     pub(super) request: Request,
-    /// The same as bytes for tiny_http, once it goes there.
+    /// The same request as sent to tiny_http.
     pub(super) upstream_request: Vec<u8>,
-    /// What goes to the client, of which `sent` bytes are gone.
+    /// Bytes for the client, of which the first `sent` are written.
     pub(super) outbound: Vec<u8>,
     sent: usize,
 }
@@ -85,10 +88,10 @@ impl Connection {
             phase: Phase::Reading { body: None },
             deadline,
             eviction_key: 0,
-            // Of a TLS client, an event tells: a handshake counts from its first byte.
+            // TLS waits for an event: a handshake is counted only once its first byte is here.
             readable: !transport.is_tls(),
             handshake_queued: false,
-            handshake_begun: false,
+            handshake_started: false,
             transport,
             half_closed: false,
             request_started: false,
@@ -105,46 +108,49 @@ impl Connection {
         }
     }
 
-    /// Whether bytes of a later request are here already.
-    pub(super) fn has_more(&self) -> bool {
+    /// Whether bytes of a later request have arrived.
+    pub(super) fn has_inbound(&self) -> bool {
         !self.inbound.is_empty()
     }
 
-    /// Whether a request begins here. Empty lines before it do not count, or a client that sends one after its request
-    /// would be told that its next request took too long.
-    pub(super) fn starts_request(&self, fresh: &[u8]) -> bool {
-        self.inbound.iter().chain(fresh).any(|byte| !b"\r\n".contains(byte))
+    /// Whether a request has started. Empty lines do not count: some clients send one after a
+    /// request, and their next request would then time out.
+    pub(super) fn starts_request(&self, received: &[u8]) -> bool {
+        self.inbound.iter().chain(received).any(|byte| !b"\r\n".contains(byte))
     }
 
-    /// Takes out what came and was not understood; nothing of it will be.
+    /// Takes out the bytes that are not a request.
     pub(super) fn take_inbound(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.inbound)
     }
 
-    /// Whether the request is HEAD, whose answer has no body whatever its headers say.
+    /// Whether the request is HEAD, whose response has no body whatever its headers say.
     pub(super) fn is_head(&self) -> bool {
         self.request.method == "HEAD"
     }
 
-    /// Takes in what was read; true once the request is whole. `headers` are the only ones that are read.
-    pub(super) fn take_in(
+    /// Adds received bytes to the request; true once it is whole. Headers other than `headers` are
+    /// dropped.
+    pub(super) fn receive(
         &mut self,
-        fresh: &[u8],
+        received: &[u8],
         headers: Option<&'static [&'static str]>,
     ) -> Result<bool, Reason> {
         let Phase::Reading { body } = self.phase else {
             return Ok(false);
         };
         if let Some(mut body) = body {
-            let taken = body.take_in(fresh, &mut self.request.body)?;
-            self.inbound.extend_from_slice(&fresh[taken..]);
+            let taken = body.receive(received, &mut self.request.body)?;
+            self.inbound.extend_from_slice(&received[taken..]);
             self.phase = Phase::Reading { body: Some(body) };
             return Ok(body.is_complete());
         }
-        // A head grows by lines; looking again only at a new one bounds the work that single bytes can cause.
-        let worth_reading = self.inbound.is_empty() || fresh.is_empty() || fresh.contains(&b'\n');
-        self.inbound.extend_from_slice(fresh);
-        if !worth_reading && self.inbound.len() < request_head::HEAD_BYTES_MAX {
+        // An incomplete head is parsed again only when a line ends, which bounds the work that
+        // single bytes can cause.
+        let worth_parsing =
+            self.inbound.is_empty() || received.is_empty() || received.contains(&b'\n');
+        self.inbound.extend_from_slice(received);
+        if !worth_parsing && self.inbound.len() < request_head::HEAD_BYTES_MAX {
             return Ok(false);
         }
         let policy = HeaderPolicy { peer: self.address, headers };
@@ -153,7 +159,7 @@ impl Connection {
         };
         self.request = head.request;
         let mut body = head.body;
-        let taken = body.take_in(&self.inbound[head.length..], &mut self.request.body)?;
+        let taken = body.receive(&self.inbound[head.length..], &mut self.request.body)?;
         self.inbound.drain(..head.length + taken);
         self.phase = Phase::Reading { body: Some(body) };
         self.keep_alive = head.keep_alive;
@@ -163,7 +169,7 @@ impl Connection {
         Ok(body.is_complete())
     }
 
-    /// Sends what is in `outbound`; true once nothing is left.
+    /// Writes `outbound`; true once nothing is left.
     pub(super) fn flush(&mut self) -> io::Result<bool> {
         let all = self.transport.write(&self.outbound, &mut self.sent)?;
         if all {
@@ -173,12 +179,12 @@ impl Connection {
         Ok(all)
     }
 
-    /// How many bytes wait for the client to take them.
+    /// How many bytes are not written yet.
     pub(super) fn outbound_bytes(&self) -> usize {
         self.outbound.len() - self.sent
     }
 
-    /// Makes ready for the next request.
+    /// Prepares for the next request.
     pub(super) fn reset(&mut self, deadline: Instant) {
         self.phase = Phase::Reading { body: None };
         self.deadline = deadline;

@@ -1,10 +1,10 @@
-//! What the door counts, for the metrics.
+//! Counts for the metrics.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use super::reject::Reason;
 
-/// Counts of one door since its start; read from any thread.
+/// Counts of one door since its start, readable from any thread.
 #[derive(Debug, Default)]
 pub struct Counters {
     open: AtomicUsize,
@@ -18,12 +18,12 @@ impl Counters {
         self.open.load(Relaxed)
     }
 
-    /// Connections let in since the start.
+    /// Connections accepted since the start.
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Relaxed)
     }
 
-    /// How often the door refused or closed for this reason since the start.
+    /// Requests and connections rejected for this reason since the start.
     pub fn rejected(&self, reason: Reason) -> u64 {
         self.rejected[reason as usize].load(Relaxed)
     }

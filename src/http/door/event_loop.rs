@@ -29,7 +29,8 @@ const FIRST_BYTE_WHILE_STOPPING: Duration = Duration::from_secs(1);
 const READ_BYTES_MAX: usize = 16 * 1024;
 
 const WAKER: Token = Token(0);
-/// Tokens from here on belong to listeners, then alternately to connections and upstream connections.
+/// Tokens from here on belong to listeners, then alternately to connections and upstream
+/// connections.
 const FIRST_LISTENER: usize = 1;
 
 pub(super) struct EventLoop {
@@ -136,7 +137,8 @@ impl EventLoop {
             for event in &events {
                 self.dispatch(event);
             }
-            // After the events: none of them may be mistaken for one of a connection accepted in this turn.
+            // After the events: none of them may be mistaken for one of a connection accepted in
+            // this turn.
             self.accept();
             self.serve_handshakes();
             while let Ok(grace) = self.stop_requests.try_recv() {

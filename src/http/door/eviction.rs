@@ -1,8 +1,9 @@
 //! Which connection is closed to make room for another.
 //!
-//! A connection counts towards the networks that its address is in. A network that has its limit of connections loses
-//! the one that has been idle longest. When the door is full, that of the network with the most connections is closed:
-//! many connections of few addresses do not keep out anybody who has few.
+//! A connection counts towards each network that contains its address. A new connection from a
+//! network at its limit replaces the one of that network that has been idle longest. When the door
+//! is full, the network with the most connections loses one, so that many connections from few
+//! addresses keep nobody else out.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -10,20 +11,22 @@ use std::net::IpAddr;
 
 use crate::address::Network;
 
-/// The place of one connection in the order of eviction, the longest without a complete request first.
+/// A connection's place in the order of eviction. The connection whose last complete request is the
+/// oldest goes first.
 pub type EvictionKey = u64;
 
 /// Connections that are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Group {
-    /// Those that no limit binds. Each counts as if it were the only one of an address: a proxy brings many clients.
+    /// Connections exempt from the limits. Each counts as the only one of its address, because a
+    /// proxy has many clients.
     Unlimited,
-    /// Those of one network.
+    /// Connections from one network.
     Network(Network),
 }
 
 impl Group {
-    /// The groups of a connection from `address`; `None` if no limit binds it.
+    /// The groups of a connection; `address` is `None` if it is exempt from the limits.
     pub fn all_of(address: Option<IpAddr>) -> impl Iterator<Item = Group> {
         let unlimited = address.is_none().then_some(Group::Unlimited);
         unlimited
@@ -32,19 +35,19 @@ impl Group {
     }
 }
 
-/// All connections.
+/// All connections, by group.
 #[derive(Debug, Default)]
 pub struct Eviction {
     last_eviction_key: EvictionKey,
     groups: HashMap<Group, Members>,
-    /// The groups that can lose a connection; the last is the first to lose one.
+    /// The groups with evictable connections; the last one loses a connection first.
     ranking: BTreeSet<Rank>,
 }
 
 #[derive(Debug, Default)]
 struct Members {
     connections: usize,
-    /// The slab keys of the connections that may be closed, in the order of eviction.
+    /// The keys of evictable connections, in the order of eviction.
     evictable: BTreeMap<EvictionKey, usize>,
 }
 
@@ -57,7 +60,7 @@ struct Rank {
 }
 
 impl Members {
-    /// None if the group has no connection to lose.
+    /// `None` if no connection of the group is evictable.
     fn rank(&self, group: Group) -> Option<Rank> {
         let (oldest, _) = self.evictable.first_key_value()?;
         let load = match group {
@@ -69,7 +72,8 @@ impl Members {
 }
 
 impl Eviction {
-    /// The group of a connection from `address` that has no room for it, if each address may have `limit` connections.
+    /// The group that is full for a new connection from `address`, if an address may have `limit`
+    /// connections.
     pub fn full_group(&self, address: Option<IpAddr>, limit: usize) -> Option<Group> {
         Group::all_of(address).find(|group| match group {
             Group::Unlimited => false,
@@ -80,26 +84,26 @@ impl Eviction {
         })
     }
 
-    /// Counts a connection of `address`, which is `None` if no limit binds it. It is not evictable yet.
-    pub fn enter(&mut self, address: Option<IpAddr>) {
+    /// Counts a new connection, which is not evictable yet.
+    pub fn add(&mut self, address: Option<IpAddr>) {
         self.change(address, |members| members.connections += 1);
     }
 
-    /// The connection is gone.
-    pub fn leave(&mut self, address: Option<IpAddr>, eviction_key: EvictionKey) {
+    /// Forgets a closed connection.
+    pub fn remove(&mut self, address: Option<IpAddr>, eviction_key: EvictionKey) {
         self.change(address, |members| {
             members.connections -= 1;
             members.evictable.remove(&eviction_key);
         });
     }
 
-    /// A new place at the end, for a connection just accepted or one whose request is complete.
-    pub fn last_eviction_key(&mut self) -> EvictionKey {
+    /// A new last place, for an accepted connection or one whose request is complete.
+    pub fn new_eviction_key(&mut self) -> EvictionKey {
         self.last_eviction_key += 1;
         self.last_eviction_key
     }
 
-    /// The connection may be closed when room is needed.
+    /// Allows a connection to be evicted.
     pub fn make_evictable(
         &mut self,
         address: Option<IpAddr>,
@@ -111,21 +115,21 @@ impl Eviction {
         });
     }
 
-    /// The request is whole and its answer not here: the connection is not to be closed.
+    /// Keeps a connection from being evicted while its request is being answered.
     pub fn protect(&mut self, address: Option<IpAddr>, eviction_key: EvictionKey) {
         self.change(address, |members| {
             members.evictable.remove(&eviction_key);
         });
     }
 
-    /// The connection gets a new place at the end, as its request is answered; returns it.
+    /// Moves a connection to the last place, and returns that.
     pub fn renew(
         &mut self,
         address: Option<IpAddr>,
         eviction_key: EvictionKey,
         key: usize,
     ) -> EvictionKey {
-        let renewed = self.last_eviction_key();
+        let renewed = self.new_eviction_key();
         self.change(address, |members| {
             members.evictable.remove(&eviction_key);
             members.evictable.insert(renewed, key);
@@ -133,12 +137,12 @@ impl Eviction {
         renewed
     }
 
-    /// The connection that has to make room when the door is full.
+    /// The connection to close when the door is full.
     pub fn first(&self) -> Option<usize> {
         self.first_of(self.ranking.last()?.group)
     }
 
-    /// The connection that has to make room for another of its group.
+    /// The connection to close for a new one of this group.
     pub fn first_of(&self, group: Group) -> Option<usize> {
         self.groups.get(&group)?.evictable.first_key_value().map(|(_, key)| *key)
     }
@@ -166,8 +170,8 @@ mod tests {
 
     const LIMIT: usize = 64;
 
-    /// A door that is full with `size` connections, of which nobody asks anything.
-    struct Silent {
+    /// A door with room for `size` connections, on which nothing is sent.
+    struct SilentDoor {
         eviction: Eviction,
         size: usize,
         open: HashMap<usize, (Option<IpAddr>, EvictionKey)>,
@@ -175,13 +179,13 @@ mod tests {
         closed: Vec<usize>,
     }
 
-    fn silent(size: usize) -> Silent {
+    fn silent_door(size: usize) -> SilentDoor {
         let (eviction, open, closed) = Default::default();
-        Silent { eviction, size, open, next: 0, closed }
+        SilentDoor { eviction, size, open, next: 0, closed }
     }
 
-    impl Silent {
-        /// What the listener does with a newcomer.
+    impl SilentDoor {
+        /// Does what the listener does with a new connection.
         fn connect(&mut self, address: &str) -> usize {
             let address = (address != "proxy").then(|| address.parse().expect("an address"));
             while let Some(full) = self.eviction.full_group(address, LIMIT) {
@@ -190,9 +194,9 @@ mod tests {
             if self.open.len() == self.size {
                 self.close(self.eviction.first().expect("all are evictable"));
             }
-            let (key, eviction_key) = (self.next, self.eviction.last_eviction_key());
+            let (key, eviction_key) = (self.next, self.eviction.new_eviction_key());
             self.next += 1;
-            self.eviction.enter(address);
+            self.eviction.add(address);
             self.eviction.make_evictable(address, eviction_key, key);
             self.open.insert(key, (address, eviction_key));
             key
@@ -200,14 +204,14 @@ mod tests {
 
         fn close(&mut self, key: usize) {
             let (address, eviction_key) = self.open.remove(&key).expect("it is open");
-            self.eviction.leave(address, eviction_key);
+            self.eviction.remove(address, eviction_key);
             self.closed.push(key);
         }
     }
 
     #[test]
     fn an_address_at_its_limit_loses_its_own_longest_idle_connection() {
-        let mut door = silent(1024);
+        let mut door = silent_door(1024);
         let other = door.connect("192.0.2.1");
         let first = door.connect("192.0.2.7");
         (1..LIMIT).for_each(|_| _ = door.connect("192.0.2.7"));
@@ -219,7 +223,7 @@ mod tests {
 
     #[track_caller]
     fn check_limit(open: usize, address: impl Fn(usize) -> String) {
-        let mut door = silent(10_000);
+        let mut door = silent_door(10_000);
         (0..open).for_each(|index| _ = door.connect(&address(index)));
         assert!(door.closed.is_empty());
         door.connect(&address(open));
@@ -235,20 +239,20 @@ mod tests {
 
     #[test]
     fn the_address_with_the_most_connections_loses_one_first() {
-        let mut door = silent(4);
+        let mut door = silent_door(4);
         let few = door.connect("192.0.2.1");
         let many = ["192.0.2.7"; 3].map(|address| door.connect(address));
         door.connect("192.0.2.2");
         door.connect("192.0.2.3");
         assert_eq!(door.closed, many[..2]);
-        // All have one: the longest idle one goes.
+        // All addresses have one: the one that has been idle longest is closed.
         door.connect("192.0.2.4");
         assert_eq!(door.closed[2..], [few]);
     }
 
     #[test]
     fn a_proxy_counts_as_many_clients() {
-        let mut door = silent(5);
+        let mut door = silent_door(5);
         let proxy = ["proxy"; 3].map(|address| door.connect(address));
         let many = ["2001:db8::1", "2001:db8::2"].map(|address| door.connect(address));
         door.connect("192.0.2.1");
@@ -257,10 +261,11 @@ mod tests {
         assert_eq!(door.closed[1..], proxy[..1]);
     }
 
-    /// 10,000 connections a second for two seconds; the client needs 600 ms until its request is here.
+    /// The attacker opens 10,000 connections a second. The client's request arrives 600 ms after it
+    /// connects.
     #[track_caller]
-    fn check_newcomer(attacker: impl Fn(usize) -> String) {
-        let mut door = silent(1024);
+    fn check_new_client(attacker: impl Fn(usize) -> String) {
+        let mut door = silent_door(1024);
         (0..10_000).for_each(|index| _ = door.connect(&attacker(index)));
         let connection = door.connect("192.0.2.1");
         (0..6_000).for_each(|index| _ = door.connect(&attacker(index)));
@@ -268,10 +273,10 @@ mod tests {
     }
 
     #[test]
-    fn few_addresses_keep_nobody_out() {
-        check_newcomer(|index| format!("198.51.100.{}", index % 20));
-        check_newcomer(|index| format!("2001:db8:{:x}::1", index % 20));
-        // Each with a /48, and each connection from a /64 of its own.
-        check_newcomer(|index| format!("2001:db8:{:x}:{index:x}::1", index % 20));
+    fn few_addresses_keep_no_client_out() {
+        check_new_client(|index| format!("198.51.100.{}", index % 20));
+        check_new_client(|index| format!("2001:db8:{:x}::1", index % 20));
+        // Each attacker has a /48, and each connection comes from another /64.
+        check_new_client(|index| format!("2001:db8:{:x}:{index:x}::1", index % 20));
     }
 }

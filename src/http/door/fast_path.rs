@@ -1,5 +1,5 @@
-//! Requests that the door answers itself: two more threads would take ten times as long to pass one on as it takes to
-//! answer it.
+//! Requests that the door answers itself. Relaying one through two more threads takes ten times as
+//! long as answering it.
 
 use super::connection::Phase;
 use super::event_loop::EventLoop;
@@ -7,11 +7,11 @@ use super::response_head::{self, ConnectionOptions};
 use crate::clock;
 use crate::http::{Request, Response};
 
-/// The answer to a request, if it takes no waiting for anything; called on the door's own thread.
+/// The response to a request, if it is known without blocking. Called on the door's thread.
 pub type FastPath = Box<dyn Fn(&Request) -> Option<Response> + Send>;
 
 impl EventLoop {
-    /// Answers the client's request, which is whole, if it takes no waiting; false if it must go to tiny_http.
+    /// Answers a whole request if that does not block; false if the request must go to tiny_http.
     pub(super) fn answer_from_cache(&mut self, key: usize) -> bool {
         let connection = &mut self.connections[key];
         if !connection.request.body.is_empty() {

@@ -1,7 +1,8 @@
-//! Which TLS handshake is next.
+//! The order of TLS handshakes.
 //!
-//! A handshake costs the server a signature, and the client who asks for it next to nothing. So each address has a rate
-//! of them, the address that has had the fewest lately comes first, and those who are connected already come before all.
+//! A handshake costs the server a signature and the client almost nothing. So handshakes are
+//! limited per address, the address with the fewest recent ones comes first, and requests on open
+//! connections come before all handshakes.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
@@ -10,27 +11,29 @@ use std::time::{Duration, Instant};
 use super::event_loop::EventLoop;
 use super::eviction::Group;
 
-/// Handshakes that one address may begin at once, as many as it may have connections, and then in a second.
+/// Handshakes that an address may start at once (as many as it may have connections), and then per
+/// second.
 const BURST: u32 = 64;
 const PER_SECOND: u32 = 16;
-/// Handshakes in a second after which those that no limit binds, all together, come after others.
+/// Beyond this rate, all exempt addresses together come after others.
 const UNLIMITED_PER_SECOND: u32 = 1000;
-/// How far ahead of the rate a burst gets.
+/// How far a full burst is ahead of the rate.
 const AHEAD_MAX: Duration =
     Duration::from_micros((BURST as u64 - 1) * 1_000_000 / PER_SECOND as u64);
-/// How long handshakes may keep others waiting in one turn of the loop; the last one ends later.
-const TURN: Duration = Duration::from_millis(2);
+/// How long handshakes may take in one turn of the loop. The last one may exceed it.
+const TURN_MAX: Duration = Duration::from_millis(2);
 
-/// The connections whose handshake can go on, and what their addresses have used of their rate.
+/// The connections whose handshake can continue, and how much of the rate their addresses have
+/// used.
 #[derive(Debug, Default)]
 pub struct Handshakes {
-    /// Up to when each group has used its rate; in the past, all of it is there again.
+    /// Until when each group has used its rate; a time in the past means not at all.
     used_until: HashMap<Group, Instant>,
-    /// One queue an IPv4 address or /48. Each is named in `ready` or in `limited`.
+    /// One queue per IPv4 address or IPv6 /48. Each is in `ready` or in `limited`.
     queues: HashMap<Group, VecDeque<Waiting>>,
-    /// Those that may have a turn, the one that has used the least first.
+    /// Queues within their rate, the one that has used the least first.
     ready: BTreeSet<(Instant, Group)>,
-    /// Those that have used their rate, and until when.
+    /// Queues that have used their rate, and until when.
     limited: BTreeSet<(Instant, Group)>,
 }
 
@@ -38,40 +41,40 @@ pub struct Handshakes {
 struct Waiting {
     key: usize,
     address: Option<IpAddr>,
-    /// Whether this handshake has begun, and so is counted already.
-    begun: bool,
+    /// Whether the handshake has started, and so is already counted.
+    started: bool,
 }
 
 impl Handshakes {
-    /// Puts a connection into the queue of its address, which is `None` if no limit binds it.
-    pub fn queue(&mut self, key: usize, address: Option<IpAddr>, begun: bool, now: Instant) {
-        let site = site(address);
-        let queue = self.queues.entry(site).or_insert_with(|| {
-            self.ready.insert((used(&self.used_until, site, now), site));
+    /// Queues a connection; `address` is `None` if it is exempt from the limits.
+    pub fn queue(&mut self, key: usize, address: Option<IpAddr>, started: bool, now: Instant) {
+        let group = queue_group(address);
+        let queue = self.queues.entry(group).or_insert_with(|| {
+            self.ready.insert((used(&self.used_until, group, now), group));
             VecDeque::new()
         });
-        queue.push_back(Waiting { key, address, begun });
+        queue.push_back(Waiting { key, address, started });
     }
 
-    /// The connection is gone.
-    pub fn forget(&mut self, key: usize, address: Option<IpAddr>) {
-        if let Some(queue) = self.queues.get_mut(&site(address)) {
+    /// Removes a closed connection.
+    pub fn remove(&mut self, key: usize, address: Option<IpAddr>) {
+        if let Some(queue) = self.queues.get_mut(&queue_group(address)) {
             queue.retain(|waiting| waiting.key != key);
         }
     }
 
-    /// Takes out the connection whose handshake is next, if one may go on now.
+    /// Takes the next connection whose handshake may continue now.
     pub fn next(&mut self, now: Instant) -> Option<usize> {
-        while let Some(&(until, site)) = self.limited.first()
+        while let Some(&(until, group)) = self.limited.first()
             && until <= now
         {
             self.limited.pop_first();
-            self.ready.insert((used(&self.used_until, site, now), site));
+            self.ready.insert((used(&self.used_until, group, now), group));
         }
-        while let Some((_, site)) = self.ready.pop_first() {
-            let queue = self.queues.get_mut(&site).filter(|queue| !queue.is_empty());
+        while let Some((_, group)) = self.ready.pop_first() {
+            let queue = self.queues.get_mut(&group).filter(|queue| !queue.is_empty());
             let Some(queue) = queue else {
-                self.queues.remove(&site);
+                self.queues.remove(&group);
                 continue;
             };
             let mut allowed_at: Option<Instant> = None;
@@ -81,24 +84,24 @@ impl Handshakes {
                 at <= now
             });
             if let Some(waiting) = next.and_then(|index| queue.remove(index)) {
-                if !waiting.begun {
+                if !waiting.started {
                     self.count(waiting.address, now);
                 }
-                self.ready.insert((used(&self.used_until, site, now), site));
+                self.ready.insert((used(&self.used_until, group, now), group));
                 return Some(waiting.key);
             }
-            self.limited.extend(allowed_at.map(|at| (at, site)));
+            self.limited.extend(allowed_at.map(|at| (at, group)));
         }
         None
     }
 
-    /// When the next handshake may go on; `None` if nobody waits.
+    /// When the next handshake may continue; `None` if none waits.
     pub fn next_at(&self, now: Instant) -> Option<Instant> {
         let limited = self.limited.first().map(|(until, _)| *until);
         if self.ready.is_empty() { limited } else { Some(now) }
     }
 
-    /// Forgets the groups that have their whole rate again.
+    /// Forgets groups that have their whole rate available again.
     pub fn forget_unused(&mut self, now: Instant) {
         self.used_until.retain(|_, until| *until > now);
     }
@@ -119,9 +122,9 @@ fn used(used_until: &HashMap<Group, Instant>, group: Group, now: Instant) -> Ins
     used_until.get(&group).map_or(now, |until| now.max(*until))
 }
 
-/// When a handshake is within the rate of all its networks.
+/// When a handshake is within the rates of all its networks.
 fn allowed(used_until: &HashMap<Group, Instant>, waiting: &Waiting, now: Instant) -> Instant {
-    if waiting.begun || waiting.address.is_none() {
+    if waiting.started || waiting.address.is_none() {
         return now;
     }
     Group::all_of(waiting.address)
@@ -129,29 +132,29 @@ fn allowed(used_until: &HashMap<Group, Instant>, waiting: &Waiting, now: Instant
         .fold(now, Instant::max)
 }
 
-/// Those who wait in one queue: an IPv4 address, or a /48 of IPv6.
-fn site(address: Option<IpAddr>) -> Group {
+/// The group with a common queue: an IPv4 address or an IPv6 /48.
+fn queue_group(address: Option<IpAddr>) -> Group {
     Group::all_of(address).last().unwrap_or(Group::Unlimited)
 }
 
 impl EventLoop {
-    /// Lets this client wait for its turn.
+    /// Queues a connection until its handshake may continue.
     pub(super) fn queue_handshake(&mut self, key: usize) {
         let connection = &mut self.connections[key];
         if !connection.handshake_queued {
             connection.handshake_queued = true;
-            let (address, begun) = (connection.limited_address, connection.handshake_begun);
-            self.handshakes.queue(key, address, begun, self.now);
+            let (address, started) = (connection.limited_address, connection.handshake_started);
+            self.handshakes.queue(key, address, started, self.now);
         }
     }
 
-    /// Goes on with those whose turn it is.
+    /// Continues the handshakes whose turn it is, for a limited time.
     pub(super) fn serve_handshakes(&mut self) {
-        let end = self.now + TURN;
+        let end = self.now + TURN_MAX;
         while let Some(key) = self.handshakes.next(self.now) {
             let connection = &mut self.connections[key];
             connection.handshake_queued = false;
-            connection.handshake_begun = true;
+            connection.handshake_started = true;
             self.read_available(key);
             if Instant::now() >= end {
                 return;
@@ -168,7 +171,7 @@ mod tests {
         (text != "proxy").then(|| text.parse().expect("an address"))
     }
 
-    /// How many of these handshakes have a turn by `after`, if all came at once.
+    /// How many of these handshakes have had a turn by `after`, if all arrive at once.
     fn turns(addresses: impl IntoIterator<Item = String>, after: Duration) -> usize {
         let (mut handshakes, start) = (Handshakes::default(), Instant::now());
         for (key, text) in addresses.into_iter().enumerate() {
@@ -208,31 +211,31 @@ mod tests {
     }
 
     #[test]
-    fn a_handshake_that_has_begun_may_end() {
+    fn a_started_handshake_may_finish() {
         let (mut handshakes, now) = (Handshakes::default(), Instant::now());
         for key in 0..100 {
             handshakes.queue(key, address("192.0.2.7"), false, now);
         }
-        let begun: Vec<usize> = std::iter::from_fn(|| handshakes.next(now)).collect();
-        assert_eq!(begun, Vec::from_iter(0..64));
+        let started: Vec<usize> = std::iter::from_fn(|| handshakes.next(now)).collect();
+        assert_eq!(started, Vec::from_iter(0..64));
         assert_eq!(handshakes.next_at(now), Some(now + Duration::from_secs(1) / PER_SECOND));
         handshakes.queue(0, address("192.0.2.7"), true, now);
         let soon = now + Duration::from_secs(1) / PER_SECOND;
         assert_eq!(handshakes.next(soon), Some(64));
-        // It needs no more of the rate.
+        // A started handshake uses no more of the rate.
         assert_eq!(handshakes.next(soon), Some(0));
         assert_eq!(handshakes.next(soon), None);
     }
 
     #[test]
-    fn nothing_is_kept_of_those_who_are_gone() {
+    fn nothing_is_kept_of_closed_connections() {
         let (mut handshakes, now) = (Handshakes::default(), Instant::now());
         for round in 0..1000 {
             handshakes.queue(round, address("192.0.2.7"), false, now);
             if round % 2 == 0 {
                 handshakes.next(now);
             }
-            handshakes.forget(round, address("192.0.2.7"));
+            handshakes.remove(round, address("192.0.2.7"));
         }
         assert_eq!(handshakes.next(now + Duration::from_secs(60)), None);
         assert_eq!(handshakes.next_at(now), None);

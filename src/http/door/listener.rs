@@ -23,12 +23,12 @@ const ACCEPTS_PER_TURN: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often accept errors are logged.
 const ACCEPT_WARNING_PERIOD: Duration = Duration::from_secs(10);
-/// Socket buffers: what the kernel holds of a response that is not taken, and of requests that are not read. Its own
-/// defaults grow to megabytes.
+/// Socket buffers: what the kernel holds of a response that is not taken, and of requests that are
+/// not read. Its own defaults grow to megabytes.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
-/// Connections that the kernel queues for accept. Beyond that, clients retry after a whole second. std asks for 128;
-/// net.core.somaxconn may limit it.
+/// Connections that the kernel queues for accept. Beyond that, clients retry after a whole second.
+/// std asks for 128; net.core.somaxconn may limit it.
 const BACKLOG: i32 = 4096;
 
 /// An open listening socket.
@@ -93,7 +93,8 @@ impl Listener {
         options.listen(BACKLOG)?;
         options.set_send_buffer_size(SEND_BUFFER_BYTES)?;
         options.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
-        // Responses are written in as few pieces as possible; Nagle's algorithm would only delay the last one.
+        // Responses are written in as few pieces as possible; Nagle's algorithm would only delay
+        // the last one.
         options.set_tcp_nodelay(true)?;
         let socket = Socket::Tcp(TcpListener::from_std(socket));
         Ok(Listener { socket, certificate, redirect, ready: true })
@@ -139,8 +140,8 @@ impl EventLoop {
         }
     }
 
-    /// Whether there is room for another connection, or one can be closed for it. While all are being answered, new
-    /// ones wait in the kernel.
+    /// Whether there is room for another connection, or one can be closed for it. While all are
+    /// being answered, new ones wait in the kernel.
     pub(super) fn has_room(&self) -> bool {
         self.connections.len() < self.connections_max || self.eviction.first().is_some()
     }
@@ -191,13 +192,13 @@ impl EventLoop {
         let deadline = self.now + self.deadlines.request;
         let mut connection =
             Connection::new(transport, address, limited_address, redirect, deadline);
-        connection.eviction_key = self.eviction.last_eviction_key();
+        connection.eviction_key = self.eviction.new_eviction_key();
         let key = self.connections.vacant_key();
         let token = self.connection_token(key);
         if let Err(error) = connection.transport.register(self.poll.registry(), token) {
             return log::warn!("cannot register a connection: {error}");
         }
-        self.eviction.enter(limited_address);
+        self.eviction.add(limited_address);
         self.eviction.make_evictable(limited_address, connection.eviction_key, key);
         self.connections.insert(connection);
         self.counters.opened();

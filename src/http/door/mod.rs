@@ -1,9 +1,9 @@
 //! The door: the only part that faces the network.
 //!
-//! It accepts TCP, with or without TLS, and Unix sockets. From each connection it reads one complete, well-formed and
-//! bounded request at a time, answers it from the session cache if possible, and otherwise relays it to tiny_http over
-//! a private Unix socket. tiny_http, which has one thread per connection and no limits, never sees slow, endless or
-//! malformed requests.
+//! It accepts TCP, with or without TLS, and Unix sockets. From each connection it reads one
+//! complete, well-formed and bounded request at a time, answers it from the session cache if
+//! possible, and otherwise relays it to tiny_http over a private Unix socket. tiny_http, which has
+//! one thread per connection and no limits, never sees slow, endless or malformed requests.
 //!
 //! ```text
 //! client -> transport -> request_head -> fast_path (known sessions)
@@ -12,8 +12,8 @@
 //!
 //! Invariants:
 //! - One thread does everything, on non-blocking sockets, and nothing on it may block.
-//! - An upstream connection serves at most one client at a time. It is closed, never reused, if its response is not
-//!   exactly as long as announced.
+//! - An upstream connection serves at most one client at a time. It is closed, never reused, if its
+//!   response is not exactly as long as announced.
 //! - A connection is read only while a request is expected from it.
 
 mod event_loop;
@@ -55,15 +55,16 @@ pub use request_body::{BODY_BYTES_MAX, CHUNKED_BYTES_MAX, RequestBody};
 pub use request_head::{HEAD_BYTES_MAX, HEADERS_MAX, Head, HeaderPolicy, parse_request};
 pub use upstream_request::{PEER_HEADER, write as write_upstream_request};
 
-/// The most requests at tiny_http at once. A sign-in may wait seconds for Google, and checks must not wait for it.
+/// The most requests at tiny_http at once. A sign-in may wait seconds for Google, and checks must
+/// not wait for it.
 const UPSTREAM_REQUESTS_MAX: usize = 512;
 /// Descriptors per upstream connection: the door's end, and tiny_http's, which it duplicates.
 const UPSTREAM_DESCRIPTORS: usize = 3;
 /// Descriptors left to the rest of the process: SQLite, the log, calls to Google, listeners.
 const OTHER_DESCRIPTORS: usize = 192;
 
-/// The default time that a connection stays open between two requests. Load balancers keep theirs for 60 seconds, and
-/// must not send a request on a connection that is being closed here.
+/// The default time that a connection stays open between two requests. Load balancers keep theirs
+/// for 60 seconds, and must not send a request on a connection that is being closed here.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// Everything the door needs to start.
@@ -76,12 +77,13 @@ pub struct Settings {
     pub tls: Option<TlsFiles>,
     /// How many connections and upstream requests fit.
     pub capacity: Capacity,
-    /// The most connections from an IPv4 address or an IPv6 /64. A /56 may have twice as many, a /48 four times.
+    /// The most connections from an IPv4 address or an IPv6 /64. A /56 may have twice as many, a
+    /// /48 four times.
     pub connections_per_address_max: usize,
     /// Addresses exempt from this limit: trusted proxies.
     pub unlimited: Box<dyn Fn(IpAddr) -> bool + Send>,
-    /// The only headers that are passed on, in any case of letters; all if `None`. tiny_http reads byte by byte, so
-    /// headers that nobody reads would only cost time.
+    /// The only headers that are passed on, in any case of letters; all if `None`. tiny_http reads
+    /// byte by byte, so headers that nobody reads would only cost time.
     pub headers: Option<&'static [&'static str]>,
     /// Answers requests without tiny_http where it can.
     pub fast_path: FastPath,
@@ -92,7 +94,8 @@ pub struct Settings {
 /// How long everything may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
-    /// A whole request, from its first byte. The first one counts from the accept, TLS handshake included.
+    /// A whole request, from its first byte. The first one counts from the accept, TLS handshake
+    /// included.
     pub request: Duration,
     /// The pause between two requests.
     pub idle: Duration,
@@ -153,13 +156,14 @@ impl Door {
         self.counters.clone()
     }
 
-    /// Reads the certificate again. If that fails, the old one stays in use. Open connections keep theirs either way.
+    /// Reads the certificate again. If that fails, the old one stays in use. Open connections keep
+    /// theirs either way.
     pub fn reload_tls(&self) -> io::Result<()> {
         self.certificate.as_ref().map_or(Ok(()), |certificate| certificate.reload())
     }
 
-    /// Stops accepting, closes idle connections, and returns when the requests under way are answered, or after
-    /// `grace`.
+    /// Stops accepting, closes idle connections, and returns when the requests under way are
+    /// answered, or after `grace`.
     pub fn stop(self, grace: Duration) {
         // Both fail only if the thread has ended.
         let _ = self.stop.send(grace);
@@ -180,7 +184,8 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// What fits if at most `connections_max` connections are wanted and `descriptors` is the soft limit.
+    /// What fits if at most `connections_max` connections are wanted and `descriptors` is the soft
+    /// limit.
     pub fn within(connections_max: usize, descriptors: usize) -> Capacity {
         let spare = descriptors.saturating_sub(OTHER_DESCRIPTORS);
         let upstream_requests =

@@ -1,4 +1,4 @@
-//! The way of a request: from the client inside, and of its answer back.
+//! Relays requests to tiny_http and its responses back.
 
 use std::io::ErrorKind;
 
@@ -11,8 +11,8 @@ use super::response_head::{ConnectionOptions, InvalidResponse};
 use super::upstream::UpstreamState;
 use super::upstream_request;
 
-/// How much of an answer waits in memory for its client; above it, the rest waits inside. Hallpass's own answers are
-/// smaller, so that a slow client does not hold an inner connection.
+/// How much of a response is buffered for a slow client; beyond that, tiny_http has to wait.
+/// Hallpass's own responses are smaller, so slow clients do not occupy upstream connections.
 const OUTBOUND_BYTES_MAX: usize = 64 * 1024;
 
 impl EventLoop {
@@ -20,7 +20,7 @@ impl EventLoop {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        // Room to write may be what TLS needed to go on reading; an error shows when reading.
+        // TLS may need to write before it can read on, and errors show when reading.
         connection.readable |= event.is_readable()
             || event.is_read_closed()
             || event.is_error()
@@ -40,9 +40,9 @@ impl EventLoop {
             Phase::Reading { .. }
                 if connection.transport.is_handshaking()
                     && (event.is_error()
-                        || event.is_read_closed() && !connection.handshake_begun) =>
+                        || event.is_read_closed() && !connection.handshake_started) =>
             {
-                // It is gone, and its handshake is not worth the work.
+                // The client has left; its handshake is not worth the work.
                 if event.is_error() {
                     let address = connection.address;
                     self.count_rejection(Reason::Tls, address);
@@ -59,7 +59,7 @@ impl EventLoop {
         }
     }
 
-    /// Reads a client while it owes a request and there is something to read.
+    /// Reads a connection if it is waiting for a request, a TLS handshake only in its turn.
     pub(super) fn read(&mut self, key: usize) {
         match self.connections.get(key) {
             Some(connection) if connection.readable && connection.transport.is_handshaking() => {
@@ -83,7 +83,7 @@ impl EventLoop {
                     {
                         connection.readable = false;
                     }
-                    self.take_in(key, read);
+                    self.receive(key, read);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => (),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -104,17 +104,17 @@ impl EventLoop {
         }
     }
 
-    /// Takes in the bytes at the start of the buffer.
-    pub(super) fn take_in(&mut self, key: usize, bytes: usize) {
+    /// Handles the bytes at the start of the buffer.
+    pub(super) fn receive(&mut self, key: usize, bytes: usize) {
         let connection = &mut self.connections[key];
         if !connection.request_started && connection.starts_request(&self.buffer[..bytes]) {
             connection.request_started = true;
-            // The first request has its time from the accept on.
+            // The time of the first request counts from the accept.
             if !connection.first_request {
                 connection.deadline = self.now + self.deadlines.request;
             }
         }
-        match connection.take_in(&self.buffer[..bytes], self.headers) {
+        match connection.receive(&self.buffer[..bytes], self.headers) {
             Ok(true) => self.forward(key),
             Ok(false) if connection.outbound_bytes() > 0 => self.flush(key),
             Ok(false) => (),
@@ -122,10 +122,10 @@ impl EventLoop {
         }
     }
 
-    /// The client's request is whole: it goes inside, now or in its turn.
+    /// Answers or relays a whole request.
     fn forward(&mut self, key: usize) {
         let connection = &mut self.connections[key];
-        // A client that pipelines waits its turn inside, behind those that do not.
+        // Pipelined requests are served by tiny_http, after all others.
         let pipelines = connection.pipelines;
         if !pipelines && connection.redirect.is_none() && self.answer_from_cache(key) {
             return;
@@ -133,19 +133,20 @@ impl EventLoop {
         let connection = &mut self.connections[key];
         if !pipelines {
             self.eviction.protect(connection.limited_address, connection.eviction_key);
-            connection.eviction_key = self.eviction.last_eviction_key();
+            connection.eviction_key = self.eviction.new_eviction_key();
         }
         connection.phase = Phase::Waiting;
         connection.deadline = self.now + self.deadlines.queue;
         if let Some(base) = connection.redirect.clone() {
-            let answer = reject::redirect(&base, &connection.request.target);
-            return self.send_and_close(key, &answer);
+            let response = reject::redirect(&base, &connection.request.target);
+            return self.send_and_close(key, &response);
         }
         self.upstreams.queue(key, pipelines);
         self.serve_waiting();
     }
 
-    /// Gives free inner connections to those who wait, and opens another one for those who still do.
+    /// Gives idle upstream connections to waiting requests, and opens another if requests still
+    /// wait.
     pub(super) fn serve_waiting(&mut self) {
         while let Some(key) = self.upstreams.first_waiting()
             && let Some(upstream) = self.upstreams.take(
@@ -154,21 +155,21 @@ impl EventLoop {
                 self.connections[key].is_head(),
             )
         {
-            self.upstreams.forget(key);
+            self.upstreams.remove_waiting(key);
             self.send_upstream(key, upstream);
         }
         if self.upstreams.first_waiting().is_some()
             && let Err(error) =
                 self.upstreams.probe(self.poll.registry(), self.upstream_token(), self.now)
         {
-            log::error!("cannot open a connection inside: {error}");
+            log::error!("cannot connect to tiny_http: {error}");
             self.reject_waiting();
         }
     }
 
     fn reject_waiting(&mut self) {
         while let Some(key) = self.upstreams.first_waiting() {
-            self.upstreams.forget(key);
+            self.upstreams.remove_waiting(key);
             self.reject(key, Reason::UpstreamUnavailable);
         }
     }
@@ -207,7 +208,7 @@ impl EventLoop {
             return;
         };
         if event.is_readable() || event.is_read_closed() {
-            upstream.arrived(event.is_read_closed());
+            upstream.set_readable(event.is_read_closed());
         }
         if event.is_writable() {
             self.write_upstream(key);
@@ -215,15 +216,15 @@ impl EventLoop {
         self.read_upstream(key);
     }
 
-    /// Reads an inner connection while there is something to read and the client takes it.
+    /// Relays a response while there is something to read and the client takes it.
     pub(super) fn read_upstream(&mut self, key: usize) {
-        while self.takes_more(key)
+        while self.has_room_for_response(key)
             && let Some(upstream) = self.upstreams.get(key)
             && upstream.is_readable()
         {
             match upstream.read(&mut self.buffer).and_then(|read| self.relay(key, read)) {
                 Ok(false) => (),
-                Ok(true) => return self.end_answer(key),
+                Ok(true) => return self.end_response(key),
                 Err(InvalidResponse) => return self.drop_upstream(key),
             }
         }
@@ -232,14 +233,14 @@ impl EventLoop {
         }
     }
 
-    /// Whether what comes from this inner connection has somewhere to go.
-    fn takes_more(&mut self, key: usize) -> bool {
+    /// Whether there is room for more of this response.
+    fn has_room_for_response(&mut self, key: usize) -> bool {
         if let Some(connection) = self.served_by(key)
             && self.connections[connection].outbound_bytes() >= OUTBOUND_BYTES_MAX
         {
             self.flush(connection);
         }
-        // The client may have been closed just now.
+        // The flush may have closed the connection.
         self.served_by(key).is_none_or(|connection| {
             self.connections[connection].outbound_bytes() < OUTBOUND_BYTES_MAX
         })
@@ -252,15 +253,15 @@ impl EventLoop {
         }
     }
 
-    /// Passes on the bytes at the start of the buffer; true once the answer is complete.
+    /// Relays the bytes at the start of the buffer; true once the response is complete.
     fn relay(&mut self, key: usize, bytes: usize) -> Result<bool, InvalidResponse> {
         let stopping = self.stopping_until.is_some();
         let Some(upstream) = self.upstreams.get(key) else {
             return Err(InvalidResponse);
         };
-        let fresh = &self.buffer[..bytes];
+        let received = &self.buffer[..bytes];
         let UpstreamState::Serving(connection_key) = upstream.state else {
-            return upstream.take_in(fresh, ConnectionOptions::default(), &mut Vec::new());
+            return upstream.receive(received, ConnectionOptions::default(), &mut Vec::new());
         };
         let connection = &mut self.connections[connection_key];
         connection.keep_alive &= !stopping;
@@ -268,11 +269,11 @@ impl EventLoop {
             keep_alive: connection.keep_alive,
             secure: connection.transport.is_tls(),
         };
-        let began = upstream.has_head();
-        let complete = upstream.take_in(fresh, options, &mut connection.outbound)?;
-        if upstream.has_head() && !began {
+        let had_head = upstream.has_head();
+        let complete = upstream.receive(received, options, &mut connection.outbound)?;
+        if upstream.has_head() && !had_head {
             connection.deadline = self.now + self.deadlines.response;
-            // From here on, it is for the client to take it.
+            // From here on, the response waits for the client.
             self.eviction.make_evictable(
                 connection.limited_address,
                 connection.eviction_key,
@@ -282,8 +283,8 @@ impl EventLoop {
         Ok(complete)
     }
 
-    /// The answer of this inner connection is complete.
-    fn end_answer(&mut self, key: usize) {
+    /// The response from this upstream connection is complete.
+    fn end_response(&mut self, key: usize) {
         let connection = self.served_by(key);
         self.upstreams.release(key, self.now);
         if let Some(connection) = connection {
@@ -293,7 +294,7 @@ impl EventLoop {
         self.serve_waiting();
     }
 
-    /// This inner connection is of no more use.
+    /// Closes an upstream connection that failed, and handles the request it was serving.
     pub(super) fn drop_upstream(&mut self, key: usize) {
         let Some(upstream) = self.upstreams.remove(key) else {
             return;
@@ -304,31 +305,33 @@ impl EventLoop {
         match upstream.state {
             UpstreamState::Idle | UpstreamState::Abandoned => (),
             UpstreamState::Probing => {
-                log::error!("a connection inside was not answered");
+                log::error!("tiny_http did not respond on a new connection");
                 self.reject_waiting();
             }
             UpstreamState::Serving(key) if upstream.has_head() => {
-                log::error!("an answer from inside broke off");
+                log::error!("tiny_http broke off a response");
                 self.close(key);
             }
-            // It may have been closed while it was idle. What was not answered at all can be asked again, once.
+            // tiny_http may have closed the connection while it was idle. Without any response, the
+            // request can be sent again, once.
             UpstreamState::Serving(key)
-                if !upstream.has_answered() && !self.connections[key].retried =>
+                if !upstream.has_responded() && !self.connections[key].retried =>
             {
                 let connection = &mut self.connections[key];
                 connection.retried = true;
                 connection.phase = Phase::Waiting;
-                self.upstreams.waiting.push_front(key);
+                self.upstreams.queue_first(key);
             }
             UpstreamState::Serving(key) => {
-                log::error!("an answer from inside was not understood");
+                log::error!("tiny_http sent an invalid response");
                 self.reject(key, Reason::UpstreamUnavailable);
             }
         }
         self.serve_waiting();
     }
 
-    /// Sends what the client has not got yet, and goes on when it has all of its answer.
+    /// Writes what is buffered for the client, and finishes the request once the whole response is
+    /// written.
     pub(super) fn flush(&mut self, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else {
             return;

@@ -1,4 +1,4 @@
-//! Why the door rejects a request or closes a connection, and how it says so to the client and in the log.
+//! Rejections: reasons, responses and log lines.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use super::event_loop::EventLoop;
 use super::request_body::{BODY_BYTES_MAX, CHUNKED_BYTES_MAX};
 use super::request_head::{self, HEAD_BYTES_MAX, HEADERS_MAX};
 
-/// Between two log lines with the same reason.
+/// The shortest time between two log lines with the same reason.
 const LOG_PERIOD: Duration = Duration::from_secs(1);
 
 /// Why the door rejected a request or closed a connection.
@@ -25,17 +25,19 @@ pub enum Reason {
     HeadersTooLarge,
     /// Too many header lines.
     TooManyHeaders,
-    /// Another major version of HTTP.
+    /// A major version of HTTP other than 1.
     Version,
     /// An `Expect` other than `100-continue`.
     Expectation,
-    /// Nothing inside can answer.
+    /// tiny_http cannot respond in time.
     UpstreamUnavailable,
-    /// Closed for a newer connection when the door was full, or not accepted because none could be closed.
+    /// Closed for a newer connection because the door was full, or not accepted because none could
+    /// be closed.
     Evicted,
-    /// Closed for a newer connection of the same network, which had too many, or not accepted for the same reason.
+    /// Closed for a newer connection because the network had too many, or not accepted for the same
+    /// reason.
     PerAddress,
-    /// The TLS handshake failed, or did not end in time.
+    /// The TLS handshake failed or took too long.
     Tls,
     /// The operating system could not hand over a connection.
     AcceptError,
@@ -59,7 +61,7 @@ impl Reason {
         Reason::AcceptError,
     ];
 
-    /// Its name in metrics.
+    /// Its label in metrics.
     pub fn label(self) -> &'static str {
         match self {
             Reason::Malformed => "malformed",
@@ -94,9 +96,9 @@ impl Reason {
                 request_head::longest_line(received)
             ),
             Reason::TooManyHeaders => format!("there are more than {HEADERS_MAX} headers"),
-            Reason::Version => "only HTTP/1.0 and HTTP/1.1 are spoken here".into(),
-            Reason::Expectation => "the only expectation met is 100-continue".into(),
-            Reason::UpstreamUnavailable => "the server is busy, please try again".into(),
+            Reason::Version => "only HTTP/1.0 and HTTP/1.1 are supported".into(),
+            Reason::Expectation => "the only supported expectation is 100-continue".into(),
+            Reason::UpstreamUnavailable => "the server is busy; try again later".into(),
             Reason::Evicted => "there was no room for another connection".into(),
             Reason::PerAddress => "the address has too many connections".into(),
             Reason::Tls => "the TLS handshake failed or took too long".into(),
@@ -104,7 +106,7 @@ impl Reason {
         }
     }
 
-    /// The status line and error code for the client; none where nobody would read it.
+    /// The status line and error code for the client; `None` if it would not be read.
     fn status(self) -> Option<(&'static str, &'static str)> {
         Some(match self {
             Reason::Malformed | Reason::TransferEncoding => ("400 Bad Request", "invalid_request"),
@@ -124,8 +126,8 @@ impl Reason {
         })
     }
 
-    /// The whole answer for the client; none where nobody would read it.
-    fn answer(self, received: &[u8]) -> Option<String> {
+    /// The response for the client; `None` if it would not be read.
+    fn response(self, received: &[u8]) -> Option<String> {
         let (status, code) = self.status()?;
         let text = self.describe(received);
         let body = format!(r#"{{"error":"{code}","error_description":"{text}"}}"#);
@@ -137,8 +139,8 @@ impl Reason {
     }
 }
 
-/// When each reason was last logged, so that a flood of rejections is not a flood of lines, and one reason does not
-/// hide another.
+/// Limits log lines separately for each reason: a flood of one does not fill the log or hide
+/// another.
 #[derive(Debug, Default)]
 pub(super) struct RejectionLog([Logged; Reason::ALL.len()]);
 
@@ -149,7 +151,8 @@ struct Logged {
 }
 
 impl RejectionLog {
-    /// How many rejections for this reason were left out since its last line; `None` if this one is left out too.
+    /// How many rejections for this reason were not logged since its last line; `None` if this one
+    /// is not logged either.
     fn next_line(&mut self, reason: Reason, now: Instant) -> Option<u64> {
         let logged = &mut self.0[reason as usize];
         if logged.last.is_some_and(|last| now.saturating_duration_since(last) < LOG_PERIOD) {
@@ -181,21 +184,21 @@ impl EventLoop {
         log::info!("rejected {peer}: {}{more}", reason.describe(received));
     }
 
-    /// Tells the client why its request is not answered, if it can be told, and hangs up.
+    /// Rejects a request: responds with the reason if the client can read it, and closes.
     pub(super) fn reject(&mut self, key: usize, reason: Reason) {
         let connection = &mut self.connections[key];
         connection.unread = true;
         let (address, received) = (connection.address, connection.take_inbound());
         self.count_rejected_request(reason, address, &received);
-        match reason.answer(&received) {
-            Some(answer) => self.send_and_close(key, &answer),
+        match reason.response(&received) {
+            Some(response) => self.send_and_close(key, &response),
             None => self.close(key),
         }
     }
 }
 
-/// The answer that sends a browser from http to https: `base` is the public URL without a slash at its end, `target` a
-/// checked request target.
+/// A redirect from http to https. `base` is the public URL without a final slash; `target` is a
+/// valid request target.
 pub(super) fn redirect(base: &str, target: &str) -> String {
     let path = if target == "*" { "/" } else { target };
     format!(

@@ -1,22 +1,22 @@
-//! The body of a request: as long as its head says, or in chunks that say so one by one.
+//! The body of a request: of a known length, or in chunks.
 //!
-//! Chunks are decoded here, so nobody else reads them. The grammar is that of
-//! RFC 9112, section 7.1, without trailers and without any leniency: line ends are CRLF, sizes are hexadecimal digits
-//! and nothing else. Extensions are skipped up to the end of their line, as the RFC demands.
+//! Chunks are decoded only here. The grammar is that of RFC 9112, section 7.1, without trailers and
+//! without leniency: lines end with CRLF, and sizes consist of hexadecimal digits. Extensions are
+//! skipped, as the RFC demands.
 
 use super::reject::Reason;
 
-/// The longest body; an ID token is below 2 KiB.
+/// The longest body; an ID token has less than 2 KiB.
 pub const BODY_BYTES_MAX: usize = 16 * 1024;
-/// The most bytes that a body in chunks may take on the wire, so that sizes and extensions are bounded too.
+/// The most bytes on the wire of a body in chunks, which bounds sizes and extensions too.
 pub const CHUNKED_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
 
-/// What is still missing of a request's body.
+/// The part of a body that is still missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestBody {
-    /// So many bytes.
+    /// A number of bytes.
     Length {
-        /// They are at most [`BODY_BYTES_MAX`].
+        /// At most [`BODY_BYTES_MAX`].
         missing: usize,
     },
     /// Chunks up to the last one.
@@ -47,7 +47,7 @@ enum Expected {
 }
 
 impl RequestBody {
-    /// A body of which no chunk has come.
+    /// A body of which no chunk has arrived.
     pub const CHUNKED: RequestBody = RequestBody::Chunked(Chunks {
         expected: Expected::FirstDigit,
         received_bytes: 0,
@@ -62,13 +62,12 @@ impl RequestBody {
         }
     }
 
-    /// Takes in what belongs to the body and returns how many bytes of `bytes` that are.
-    ///
-    /// `body` gets the content, without the chunks around it.
+    /// Appends the content in `bytes` to `body`, and returns how many bytes of `bytes` belong to
+    /// the body.
     ///
     /// # Errors
     /// If the chunks are malformed or too large.
-    pub fn take_in(&mut self, bytes: &[u8], body: &mut Vec<u8>) -> Result<usize, Reason> {
+    pub fn receive(&mut self, bytes: &[u8], body: &mut Vec<u8>) -> Result<usize, Reason> {
         if self.is_complete() {
             return Ok(0);
         }

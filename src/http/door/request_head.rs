@@ -1,8 +1,8 @@
-//! The head of a request: either it has exactly one meaning, or it is refused.
+//! The head of a request: it has exactly one meaning, or it is rejected.
 //!
-//! It is read here once. Whatever needs it later, tiny_http included, gets it from the [`Request`] that was understood, so
-//! nobody can read anything else into it. The rules are those of RFC 9112: the leniency it asks for, and none that it only
-//! permits.
+//! It is parsed once. Everything behind it, tiny_http included, works with the resulting
+//! [`Request`] and cannot read it differently. The rules are those of RFC 9112, with the leniency
+//! that it requires and none that it only permits.
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
@@ -17,10 +17,11 @@ use crate::http::Request;
 
 /// The longest head, from the method to the empty line.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// The most header lines; browsers behind a proxy send about 30.
+/// The most headers; browsers behind a proxy send about 30.
 pub const HEADERS_MAX: usize = 100;
 
-/// Headers that concern one connection only, and end at the door. The length is told by the body itself.
+/// Headers that are not passed on, because they concern only the connection or the framing of the
+/// body.
 const HOP_BY_HOP: [&str; 9] = [
     "connection",
     "content-length",
@@ -33,36 +34,36 @@ const HOP_BY_HOP: [&str; 9] = [
     "expect",
 ];
 
-/// A request whose body may still be to come, and what the door itself must know of it.
+/// A parsed head: the request, of which the body may still be missing, and its framing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// How many bytes of the client's stream the head takes.
+    /// The length of the head in bytes.
     pub length: usize,
     /// The body that follows.
     pub body: RequestBody,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
-    /// Whether the client wants to send another request afterwards.
+    /// Whether the connection stays open for another request.
     pub keep_alive: bool,
     /// The request without its body.
     pub request: Request,
 }
 
-/// Who asks, and which of their headers count.
+/// The client's address, and the headers to keep.
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderPolicy {
     /// The client's address; `None` for a Unix socket.
     pub peer: Option<IpAddr>,
-    /// The only headers that are read, in any case of letters; all of them if `None`.
+    /// The only headers that are kept, in any case of letters; all if `None`.
     pub headers: Option<&'static [&'static str]>,
 }
 
-/// Reads the head at the start of `bytes`; `None` if it is not complete yet.
+/// Parses the head at the start of `bytes`; `None` if it is incomplete.
 ///
 /// # Errors
-/// Why it is not a request, or not one that is let in.
+/// If it is not a valid request, or exceeds a limit.
 pub fn parse_request(bytes: &[u8], policy: HeaderPolicy) -> Result<Option<Head>, Reason> {
-    // Never more, so that the outcome does not depend on how many bytes happened to come together.
+    // So that the result does not depend on how many bytes arrived together.
     let bytes = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut []);
@@ -77,7 +78,7 @@ pub fn parse_request(bytes: &[u8], policy: HeaderPolicy) -> Result<Option<Head>,
         httparse::Status::Complete(length) => length,
         httparse::Status::Partial => bytes.len(),
     };
-    // httparse takes a line feed alone for the end of a line.
+    // httparse accepts a bare line feed as the end of a line.
     if has_bare_line_feed(&bytes[..length]) {
         return Err(Reason::Malformed);
     }
@@ -93,11 +94,11 @@ pub fn parse_request(bytes: &[u8], policy: HeaderPolicy) -> Result<Option<Head>,
     if parsed.is_partial() {
         return Ok(None);
     }
-    let mut head = frame(request.headers, version)?;
+    let mut head = parse_framing(request.headers, version)?;
     head.length = length;
     head.request = Request {
         method: method.to_owned(),
-        headers: headers_read(&target, request.headers, policy.headers),
+        headers: kept_headers(&target, request.headers, policy.headers),
         target: target.origin_form.into_owned(),
         body: Vec::new(),
         peer: policy.peer,
@@ -105,9 +106,9 @@ pub fn parse_request(bytes: &[u8], policy: HeaderPolicy) -> Result<Option<Head>,
     Ok(Some(head))
 }
 
-/// HTTP/1.2 to 1.9 are read as HTTP/1.1, the newest minor version known here (RFC 9110, section 2.5).
+/// Reads HTTP/1.2 to 1.9 as HTTP/1.1 (RFC 9110, section 2.5).
 fn parse_other_version(bytes: &[u8], policy: HeaderPolicy) -> Result<Option<Head>, Reason> {
-    // Two words and then a version: anything else is not HTTP at all.
+    // Without a version after two words, it is not HTTP at all.
     let third = bytes.splitn(3, |byte| *byte == b' ').nth(2).unwrap_or_default();
     if !third.starts_with(b"HTTP/") {
         return Err(Reason::Malformed);
@@ -121,9 +122,9 @@ fn parse_other_version(bytes: &[u8], policy: HeaderPolicy) -> Result<Option<Head
     parse_request(&known, policy)
 }
 
-/// Names the longest line of a head that is too long: a header, never its value, or the request line.
+/// Names the longest line of a head that is too long, without quoting any value.
 pub(super) fn longest_line(head: &[u8]) -> String {
-    /// Longer than any name in use, and shorter than any secret.
+    /// Longer than the names in use, and shorter than secrets.
     const NAME_BYTES_MAX: usize = 40;
     let head = &head[..head.len().min(HEAD_BYTES_MAX)];
     let first = head.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or_default();
@@ -145,8 +146,8 @@ fn has_bare_line_feed(bytes: &[u8]) -> bool {
     (0..bytes.len()).any(|at| bytes[at] == b'\n' && (at == 0 || bytes[at - 1] != b'\r'))
 }
 
-/// Where the request ends, and what becomes of the connection then.
-fn frame(headers: &[httparse::Header<'_>], version: u8) -> Result<Head, Reason> {
+/// Finds out where the request ends, and whether the connection stays open.
+fn parse_framing(headers: &[httparse::Header<'_>], version: u8) -> Result<Head, Reason> {
     let mut head = Head {
         length: 0,
         body: RequestBody::Length { missing: 0 },
@@ -175,7 +176,8 @@ fn frame(headers: &[httparse::Header<'_>], version: u8) -> Result<Head, Reason> 
             if !header.value.eq_ignore_ascii_case(b"100-continue") {
                 return Err(Reason::Expectation);
             }
-            // An HTTP/1.0 client would take the 100 for the answer (RFC 9110, section 10.1.1).
+            // An HTTP/1.0 client would take the 100 for the final response (RFC 9110, section
+            // 10.1.1).
             head.expects_continue = version == 1;
         } else if header.name.eq_ignore_ascii_case("connection") {
             for option in header.value.split(|byte| *byte == b',') {
@@ -189,7 +191,8 @@ fn frame(headers: &[httparse::Header<'_>], version: u8) -> Result<Head, Reason> 
         return Err(Reason::Malformed);
     }
     if codings > 0 {
-        // With a length beside it, or over HTTP/1.0, somebody on the way may have read another end (RFC 9112, 6.1).
+        // With Content-Length, or over HTTP/1.0, a proxy may have seen a different end (RFC 9112,
+        // section 6.1).
         if codings > 1 || !is_chunked || lengths > 0 || version == 0 {
             return Err(Reason::TransferEncoding);
         }
@@ -205,31 +208,33 @@ fn content_length(value: &[u8]) -> Result<usize, Reason> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(Reason::Malformed);
     }
-    // More digits than a number holds are a length all the same, and too large.
+    // A number that overflows is a valid length, but too large.
     Ok(std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()).unwrap_or(usize::MAX))
 }
 
-/// The headers that count, with the target's authority as the host if it has one (RFC 9112, section 3.2.2).
-fn headers_read(
+/// The headers to keep. The authority of an absolute target replaces Host (RFC 9112, section
+/// 3.2.2).
+fn kept_headers(
     target: &Target<'_>,
     headers: &[httparse::Header<'_>],
     only: Option<&[&'static str]>,
 ) -> Vec<(Cow<'static, str>, String)> {
-    let mut read = Vec::with_capacity(headers.len());
+    let mut kept = Vec::with_capacity(headers.len());
     if let Some(authority) = target.authority {
-        read.extend(name_read("Host", only).map(|name| (name, authority.to_owned())));
+        kept.extend(kept_name("Host", only).map(|name| (name, authority.to_owned())));
     }
     let is_replaced = |name: &str| target.authority.is_some() && name.eq_ignore_ascii_case("host");
     for header in headers.iter().filter(|header| !is_replaced(header.name)) {
-        if let Some(name) = name_read(header.name, only) {
-            read.push((name, value_read(header.value)));
+        if let Some(name) = kept_name(header.name, only) {
+            kept.push((name, ascii_value(header.value)));
         }
     }
-    read
+    kept
 }
 
-/// The name of a header that counts: not one that concerns the connection only, or speaks in the door's name.
-fn name_read(name: &str, only: Option<&[&'static str]>) -> Option<Cow<'static, str>> {
+/// The name of a header to keep; `None` if it concerns only the connection, or has the door's own
+/// prefix.
+fn kept_name(name: &str, only: Option<&[&'static str]>) -> Option<Cow<'static, str>> {
     let known = |names: &[&'static str]| {
         names.iter().copied().find(|known| known.eq_ignore_ascii_case(name))
     };
@@ -237,18 +242,20 @@ fn name_read(name: &str, only: Option<&[&'static str]>) -> Option<Cow<'static, s
         Some(only) => Cow::Borrowed(known(only)?),
         None => Cow::Owned(name.to_owned()),
     };
-    (!speaks_for_us(name) && known(&HOP_BY_HOP).is_none()).then_some(wanted)
+    (!has_own_prefix(name) && known(&HOP_BY_HOP).is_none()).then_some(wanted)
 }
 
-/// Whether the header has the door's own prefix. Some servers read an underscore for a hyphen.
-fn speaks_for_us(name: &str) -> bool {
-    const OURS: &[u8] = b"x-hallpass-";
-    let is_ours =
-        |(byte, ours): (u8, &u8)| byte.eq_ignore_ascii_case(ours) || byte == b'_' && *ours == b'-';
-    name.len() >= OURS.len() && name.bytes().zip(OURS).all(is_ours)
+/// Whether a header has the door's own prefix. Some servers treat an underscore as a hyphen.
+fn has_own_prefix(name: &str) -> bool {
+    const PREFIX: &[u8] = b"x-hallpass-";
+    name.len() >= PREFIX.len()
+        && name.bytes().zip(PREFIX).all(|(byte, expected)| {
+            byte.eq_ignore_ascii_case(expected) || byte == b'_' && *expected == b'-'
+        })
 }
 
-/// A value in ASCII. Other applications' cookies may hold other bytes, on which tiny_http would hang up.
-fn value_read(value: &[u8]) -> String {
+/// A value in ASCII. tiny_http would close the connection on other bytes, which cookies of other
+/// applications may contain.
+fn ascii_value(value: &[u8]) -> String {
     percent_encode(value, &AsciiSet::EMPTY).to_string()
 }

@@ -1,18 +1,19 @@
-//! The target of a request, and the host it names.
+//! The target of a request, and the syntax of a host.
 
 use std::borrow::Cow;
 
 use super::reject::Reason;
 
-/// A target in the one form that goes inside.
+/// A target in origin-form.
 pub(super) struct Target<'a> {
     /// Path and query, or `*`.
     pub(super) origin_form: Cow<'a, str>,
-    /// The host that an absolute-form target names. It counts instead of the Host header (RFC 9112, section 3.2.2).
+    /// The host that an absolute-form target names. It counts instead of the Host header (RFC 9112,
+    /// section 3.2.2).
     pub(super) authority: Option<&'a str>,
 }
 
-/// Reads a target in origin-form, absolute-form or, for OPTIONS, asterisk-form.
+/// Parses a target in origin-form, absolute-form or, for OPTIONS, asterisk-form.
 pub(super) fn parse<'a>(method: &str, target: &'a str) -> Result<Target<'a>, Reason> {
     if !target.is_ascii() || target.contains('#') {
         return Err(Reason::Malformed);
@@ -31,7 +32,8 @@ pub(super) fn parse<'a>(method: &str, target: &'a str) -> Result<Target<'a>, Rea
     Ok(Target { origin_form, authority: Some(authority) })
 }
 
-/// Whether this can be the value of a Host header: a host and perhaps a port, or nothing (RFC 9110, section 7.2).
+/// Whether this is a valid Host header: a host with an optional port, or empty (RFC 9110, section
+/// 7.2).
 pub(super) fn is_host(value: &[u8]) -> bool {
     let literal = value.strip_prefix(b"[");
     let name = literal.unwrap_or(value);

@@ -1,22 +1,23 @@
-//! The head of a response: written from a [`Response`], or rewritten from what tiny_http printed.
+//! The head of a response, written from a [`Response`] or from the head that tiny_http sent.
 
 use super::request_head::HEADERS_MAX;
 use crate::http::{Response, SERVER};
 
-/// Headers of an answer that the door writes itself, or that concern the inner connection only.
+/// Headers of tiny_http that are not passed on: the door writes its own, or they concern the
+/// upstream connection only.
 const REPLACED: [&str; 4] = ["connection", "keep-alive", "trailer", "upgrade"];
 
-/// How the door ends an answer's head.
+/// What the door adds to the head of a response.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ConnectionOptions {
-    /// Whether another request may follow on the client's connection.
+    /// Whether the connection stays open for another request.
     pub keep_alive: bool,
-    /// Whether the client came over TLS, and is told to do so from now on (RFC 6797).
+    /// Whether the connection uses TLS, and the client is told to use it from now on (RFC 6797).
     pub secure: bool,
 }
 
 impl ConnectionOptions {
-    /// Appends the header lines of the connection, and the empty line that ends a head.
+    /// Appends these headers and the empty line that ends a head.
     fn write(self, outbound: &mut Vec<u8>) {
         if self.secure {
             outbound.extend_from_slice(b"Strict-Transport-Security: max-age=31536000\r\n");
@@ -60,21 +61,22 @@ fn write_header(name: &str, value: &[u8], outbound: &mut Vec<u8>) {
     outbound.extend_from_slice(b"\r\n");
 }
 
-/// The lengths of an answer from inside.
+/// The lengths of a relayed response.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RelayedHead {
-    /// How many bytes of the inner stream the head takes.
+    /// The length in bytes of the head that tiny_http sent.
     pub head_length: usize,
-    /// How many bytes of body follow.
+    /// How many bytes of body follow it.
     pub body_length: u64,
 }
 
-/// An answer whose end cannot be told, or with a header value that is not printable ASCII; the connection it came on is of no more use.
+/// A response without a certain end, or with a header value that is not printable ASCII. Its
+/// connection must be closed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct InvalidResponse;
 
-/// Reads the head at the start of `bytes` and appends to `outbound` the one for the client; `None` if it is not
-/// complete yet. `to_head` is whether the request was HEAD, so that no body follows.
+/// Reads the head at the start of `bytes`, and appends the one for the client to `outbound`; `None`
+/// if it is incomplete. No body follows if the request was HEAD (`to_head`).
 pub fn relay(
     bytes: &[u8],
     to_head: bool,
@@ -111,7 +113,7 @@ pub fn relay(
     Ok(Some(RelayedHead { head_length, body_length }))
 }
 
-/// The one length of the body that follows; none if the answer leaves a doubt.
+/// The length of the body that follows; `None` if it is uncertain.
 fn body_length(status: u16, headers: &[httparse::Header<'_>], to_head: bool) -> Option<u64> {
     let mut length = None;
     for header in headers {

@@ -1,4 +1,4 @@
-//! The bytes of one client, in the clear or through TLS, never blocking.
+//! A client's socket, with or without TLS. It never blocks.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -8,7 +8,6 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use rustls::{ServerConnection, StreamOwned};
 
-/// A client's connection.
 pub(super) enum Transport {
     Plain(TcpStream),
     Unix(UnixStream),
@@ -24,17 +23,17 @@ impl Transport {
         }
     }
 
-    /// Asks for events when there is something to read, which is all that is needed until a write finds no room.
+    /// Waits for something to read, which is enough until a write would block.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         registry.register(self.source(), token, Interest::READABLE)
     }
 
-    /// Asks for events when there is room to write, too.
+    /// Also waits for room to write.
     pub(super) fn register_writes(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         registry.reregister(self.source(), token, Interest::READABLE | Interest::WRITABLE)
     }
 
-    /// Whether a read that does not fill the buffer has taken all there is.
+    /// Whether a read that does not fill the buffer has read everything.
     pub(super) fn short_read_is_last(&self) -> bool {
         !self.is_tls()
     }
@@ -47,7 +46,7 @@ impl Transport {
         matches!(self, Transport::Tls(stream) if stream.conn.is_handshaking())
     }
 
-    /// Whether TLS has bytes of its own to send, as in a handshake.
+    /// Whether TLS itself has something to send, as in a handshake.
     pub(super) fn wants_write(&self) -> bool {
         matches!(self, Transport::Tls(stream) if stream.conn.wants_write())
     }
@@ -57,14 +56,15 @@ impl Transport {
             Transport::Plain(socket) => socket.read(buffer),
             Transport::Unix(socket) => socket.read(buffer),
             Transport::Tls(stream) => match stream.read(buffer) {
-                // The client went without saying so; all that it sent is here.
+                // The client closed without a TLS alert; everything it sent has been read.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(0),
                 result => result,
             },
         }
     }
 
-    /// Writes from `bytes` on from `sent`, which it moves along; true once all are on their way.
+    /// Writes the bytes after the first `sent` ones, and advances `sent`; true once all are
+    /// written.
     pub(super) fn write(&mut self, bytes: &[u8], sent: &mut usize) -> io::Result<bool> {
         while *sent < bytes.len() {
             let result = match self {
@@ -91,7 +91,7 @@ impl Transport {
         Ok(true)
     }
 
-    /// Says that nothing more will be sent. It is a courtesy: a client that cannot hear it is leaving anyway.
+    /// Closes the sending side. Errors do not matter: then the client has left anyway.
     pub(super) fn finish(&mut self) {
         let _ = match self {
             Transport::Plain(socket) => socket.shutdown(Shutdown::Write),

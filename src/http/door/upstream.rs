@@ -1,4 +1,4 @@
-//! The connections to tiny_http: few, kept open, and each with at most one client at a time.
+//! The connections to tiny_http: few, kept open, each serving at most one client at a time.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -11,78 +11,77 @@ use slab::Slab;
 
 use super::response_head::{self, ConnectionOptions, InvalidResponse};
 
-/// Idle inner connections that stay open for good; tiny_http keeps four threads anyway.
+/// Idle connections that stay open for good; tiny_http keeps four threads anyway.
 const KEPT_IDLE: usize = 4;
-/// Requests inside of clients that pipeline, so that those of others never wait for more than these.
+/// The most pipelined requests at once, so that others never wait for more than these.
 const PIPELINING_MAX: usize = KEPT_IDLE;
-/// After how long the others are closed, each with its thread.
+/// When other idle connections are closed, each with its thread in tiny_http.
 const IDLE: Duration = Duration::from_secs(30);
-/// How long a new inner connection may take to answer its probing.
+/// How long tiny_http may take to respond to a probe.
 const PROBE: Duration = Duration::from_secs(5);
-/// Asked on a new connection before it is used. It has no `X-Hallpass-Peer`, so it is not from a client, and any answer
-/// will do.
+/// Sent on a new connection before it is used. Without `X-Hallpass-Peer` it is not from a client,
+/// and any response will do.
 const PROBE_REQUEST: &[u8] =
     b"OPTIONS * HTTP/1.0\r\nHost: door\r\nConnection: keep-alive\r\nX-Hallpass-Probing: door\r\n\r\n";
-/// The longest head of an answer.
-const ANSWER_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// The longest head of a response.
+const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// What an inner connection is for at the moment.
+/// What an upstream connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UpstreamState {
-    /// It is being greeted.
+    /// New, waiting for the response to its probe.
     Probing,
-    /// It is free.
     Idle,
-    /// It answers this client.
+    /// Serving the client connection with this key.
     Serving(usize),
-    /// Its client went away, and its answer goes nowhere.
+    /// Its client has left; the response is read and discarded.
     Abandoned,
 }
 
 pub(super) struct Upstream {
     stream: UnixStream,
     pub(super) state: UpstreamState,
-    /// When a probing or an abandoned answer has taken too long, or the connection was idle for long enough.
+    /// The end of a probe, of an abandoned response, or of the idle time.
     pub(super) deadline: Instant,
     /// Whether there may be something to read.
     readable: bool,
-    /// Whether tiny_http will send no more than what can be read now.
-    ended: bool,
+    /// Whether tiny_http has closed its side: what can be read now is all.
+    half_closed: bool,
     /// How many bytes of the request are written.
     pub(super) written: usize,
-    /// Whether it answers, or did until it was abandoned, a client that pipelines.
+    /// Whether the request is pipelined; kept when it is abandoned.
     pipelines: bool,
-    /// Whether the request is HEAD, whose answer has no body.
+    /// Whether the request is HEAD, whose response has no body.
     to_head: bool,
-    answered: bool,
-    /// The beginning of an answer whose head is not complete.
+    responded: bool,
+    /// The beginning of a response whose head is not complete.
     head: Vec<u8>,
-    /// How many bytes of the answer's body are still to come, once its head is here.
+    /// How many bytes of the body are missing, once the head is complete.
     body_bytes: Option<u64>,
 }
 
 impl Upstream {
-    /// Something came, or, with `ended`, the last of it.
-    pub(super) fn arrived(&mut self, ended: bool) {
+    /// There is something to read; with `half_closed`, for the last time.
+    pub(super) fn set_readable(&mut self, half_closed: bool) {
         self.readable = true;
-        self.ended |= ended;
+        self.half_closed |= half_closed;
     }
 
     pub(super) fn is_readable(&self) -> bool {
         self.readable
     }
 
-    /// Whether any byte of the answer came.
-    pub(super) fn has_answered(&self) -> bool {
-        self.answered
+    /// Whether any byte of the response has arrived.
+    pub(super) fn has_responded(&self) -> bool {
+        self.responded
     }
 
-    /// Whether the answer's head is complete.
+    /// Whether the head of the response is complete.
     pub(super) fn has_head(&self) -> bool {
         self.body_bytes.is_some()
     }
 
-    /// Writes `request` from where it was left; true once all is written.
+    /// Writes the rest of `request`; true once all is written.
     pub(super) fn write(&mut self, request: &[u8]) -> io::Result<bool> {
         while self.written < request.len() {
             match self.stream.write(&request[self.written..]) {
@@ -96,15 +95,15 @@ impl Upstream {
         Ok(true)
     }
 
-    /// Reads what there is; 0 if there is nothing now.
+    /// Reads what has arrived; 0 if nothing has.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, InvalidResponse> {
         loop {
             match self.stream.read(buffer) {
                 Ok(0) => return Err(InvalidResponse),
                 Ok(read) => {
-                    self.readable = read == buffer.len() || self.ended;
-                    self.answered = true;
-                    // Nobody asked: whatever this is, it must not become somebody's answer.
+                    self.readable = read == buffer.len() || self.half_closed;
+                    self.responded = true;
+                    // Bytes that nobody asked for must not become the response to the next request.
                     return if self.state == UpstreamState::Idle {
                         Err(InvalidResponse)
                     } else {
@@ -121,40 +120,41 @@ impl Upstream {
         }
     }
 
-    /// Takes in what was read, and appends to `outbound` what the client gets; true once the answer is complete.
-    pub(super) fn take_in(
+    /// Handles received bytes, and appends to `outbound` what the client gets; true once the
+    /// response is complete.
+    pub(super) fn receive(
         &mut self,
-        fresh: &[u8],
+        received: &[u8],
         options: ConnectionOptions,
         outbound: &mut Vec<u8>,
     ) -> Result<bool, InvalidResponse> {
-        let mut body = fresh;
+        let mut body = received;
         let mut missing = match self.body_bytes {
             Some(missing) => missing,
             None => {
-                // The usual answer comes in one piece, and is read where it lies.
+                // A head usually arrives in one piece, and is parsed in place.
                 let gathered = if self.head.is_empty() {
                     None
                 } else {
-                    self.head.extend_from_slice(fresh);
+                    self.head.extend_from_slice(received);
                     Some(std::mem::take(&mut self.head))
                 };
-                let bytes = gathered.as_deref().unwrap_or(fresh);
-                let Some(answer) = response_head::relay(bytes, self.to_head, options, outbound)?
+                let bytes = gathered.as_deref().unwrap_or(received);
+                let Some(head) = response_head::relay(bytes, self.to_head, options, outbound)?
                 else {
-                    if bytes.len() > ANSWER_HEAD_BYTES_MAX {
+                    if bytes.len() > RESPONSE_HEAD_BYTES_MAX {
                         return Err(InvalidResponse);
                     }
-                    self.head = gathered.unwrap_or_else(|| fresh.to_vec());
+                    self.head = gathered.unwrap_or_else(|| received.to_vec());
                     return Ok(false);
                 };
-                let head_in_fresh = answer.head_length - (bytes.len() - fresh.len());
-                body = &fresh[head_in_fresh..];
-                self.body_bytes = Some(answer.body_length);
-                answer.body_length
+                let earlier_bytes = bytes.len() - received.len();
+                body = &received[head.head_length - earlier_bytes..];
+                self.body_bytes = Some(head.body_length);
+                head.body_length
             }
         };
-        // What is beyond the answer's own length would be taken for the next client's answer.
+        // Bytes beyond the announced length would be taken for the next response.
         missing = missing.checked_sub(body.len() as u64).ok_or(InvalidResponse)?;
         self.body_bytes = Some(missing);
         outbound.extend_from_slice(body);
@@ -162,17 +162,17 @@ impl Upstream {
     }
 }
 
-/// All inner connections, and the clients that wait for one.
+/// All upstream connections, and the client connections that wait for one.
 pub(super) struct Upstreams {
     address: SocketAddr,
     connections: Slab<Upstream>,
-    /// The most inner connections, which is also the most requests inside.
+    /// The most connections, and so the most requests at once.
     limit: usize,
-    /// Those without a state, the one used last at the end.
+    /// The idle ones, the most recently used last.
     idle: Vec<usize>,
     probing: Option<usize>,
-    pub(super) waiting: VecDeque<usize>,
-    /// Those who pipeline: after all others.
+    waiting: VecDeque<usize>,
+    /// Pipelined requests, served after all others.
     waiting_last: VecDeque<usize>,
 }
 
@@ -194,17 +194,22 @@ impl Upstreams {
         self.connections.get_mut(key)
     }
 
-    /// Whether nothing here changes with time.
+    /// Whether there is no deadline to watch.
     pub(super) fn is_quiet(&self) -> bool {
         self.idle.len() == self.connections.len() && self.idle.len() <= KEPT_IDLE
     }
 
-    /// Puts a client into its queue.
+    /// Queues a client connection, with `last` behind all others.
     pub(super) fn queue(&mut self, client: usize, last: bool) {
         if last { &mut self.waiting_last } else { &mut self.waiting }.push_back(client);
     }
 
-    /// Whose turn is next.
+    /// Queues a client connection before all others.
+    pub(super) fn queue_first(&mut self, client: usize) {
+        self.waiting.push_front(client);
+    }
+
+    /// The client connection to serve next.
     pub(super) fn first_waiting(&self) -> Option<usize> {
         let pipelining =
             || self.connections.iter().filter(|(_, upstream)| upstream.pipelines).count();
@@ -214,8 +219,8 @@ impl Upstreams {
         }
     }
 
-    /// The client waits no longer.
-    pub(super) fn forget(&mut self, client: usize) {
+    /// Removes a client connection from the queues.
+    pub(super) fn remove_waiting(&mut self, client: usize) {
         for queue in [&mut self.waiting, &mut self.waiting_last] {
             if queue.front() == Some(&client) {
                 queue.pop_front();
@@ -225,7 +230,7 @@ impl Upstreams {
         }
     }
 
-    /// Gives an idle inner connection to `client`.
+    /// Assigns an idle connection to `client`.
     pub(super) fn take(&mut self, client: usize, pipelines: bool, to_head: bool) -> Option<usize> {
         let key = self.idle.pop()?;
         let upstream = &mut self.connections[key];
@@ -235,11 +240,11 @@ impl Upstreams {
         Some(key)
     }
 
-    /// Opens another inner connection if there is room, `token` naming it, and greets it.
+    /// Opens another connection if there is room, and probes it.
     ///
-    /// One at a time, and none before the last has answered: tiny_http gives a new connection to a thread that it counts
-    /// as idle, and counts it so until it wakes. Two connections at once may go to one thread, and the second is then
-    /// served when the first closes, which here is never.
+    /// Only one at a time: tiny_http gives a new connection to a thread that it counts as idle, and
+    /// counts it as idle until it wakes. Two new connections at once may go to the same thread. The
+    /// second is then served only when the first closes, which here is never.
     pub(super) fn probe(
         &mut self,
         registry: &Registry,
@@ -259,11 +264,11 @@ impl Upstreams {
             state: UpstreamState::Probing,
             deadline: now + PROBE,
             readable: false,
-            ended: false,
+            half_closed: false,
             written: 0,
             pipelines: false,
             to_head: false,
-            answered: false,
+            responded: false,
             head: Vec::new(),
             body_bytes: None,
         });
@@ -271,21 +276,21 @@ impl Upstreams {
         Ok(())
     }
 
-    /// The answer of this inner connection is complete, and it is free again.
+    /// The response is complete: the connection is idle again.
     pub(super) fn release(&mut self, key: usize, now: Instant) {
         let upstream = &mut self.connections[key];
         upstream.state = UpstreamState::Idle;
         upstream.deadline = now + IDLE;
         upstream.written = 0;
         upstream.pipelines = false;
-        upstream.answered = false;
+        upstream.responded = false;
         upstream.body_bytes = None;
         self.idle.push(key);
         self.probing = self.probing.filter(|probing| *probing != key);
     }
 
-    /// The client of this inner connection went away. Its answer is still read, until `deadline`, unless not even all of
-    /// the request's bytes are written.
+    /// The client has left. The response is still read, until `deadline`, unless the request is not
+    /// fully written.
     pub(super) fn abandon(&mut self, key: usize, request_bytes: usize, deadline: Instant) {
         let upstream = &mut self.connections[key];
         if upstream.written < request_bytes {
@@ -296,14 +301,14 @@ impl Upstreams {
         }
     }
 
-    /// Takes an inner connection out, to be closed.
+    /// Removes a connection, which closes it.
     pub(super) fn remove(&mut self, key: usize) -> Option<Upstream> {
         self.idle.retain(|idle| *idle != key);
         self.probing = self.probing.filter(|probing| *probing != key);
         self.connections.try_remove(key)
     }
 
-    /// Asks for events when there is room to write to this inner connection, too.
+    /// Also waits for room to write.
     pub(super) fn register_writes(
         &mut self,
         key: usize,
@@ -317,7 +322,7 @@ impl Upstreams {
         )
     }
 
-    /// Those whose time is over and who answer nobody; how long a client waits is its own matter.
+    /// Connections past their deadline. While a client is served, its own deadline counts.
     pub(super) fn overdue(&self, now: Instant) -> Vec<usize> {
         let surplus = self.idle.iter().take(self.idle.len().saturating_sub(KEPT_IDLE)).copied();
         let stuck = self.connections.iter().filter(|(_, upstream)| {
