@@ -1,4 +1,4 @@
-"""Checks, and how they are run: one line each, and what could not be run is said."""
+"""Runs checks. Prints one line for each, and names those that could not run."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ checks, passed, failed, not_run = [], [], [], []
 
 
 class NotRun(Exception):
-    """The check cannot be made on this machine, and says why."""
+    """This machine cannot run the check. The message says why."""
 
 
 def check(function):
@@ -21,11 +21,11 @@ def check(function):
 
 
 def run(*command, **options):
-    """Output of a command that must succeed."""
+    """Runs a command that must succeed and returns its output."""
     command = [str(word) for word in command]
     package = DEBIAN_PACKAGE.get(command[0])
     if package and not shutil.which(command[0]):
-        raise AssertionError(f"{command[0]} is missing; it is in Debian's package {package}")
+        raise AssertionError(f"{command[0]} is missing; install Debian's package {package}")
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
     assert done.returncode == 0, f"{' '.join(command)} ended with {done.returncode}\n{done.stdout.strip()}"
     return done.stdout

@@ -1,6 +1,7 @@
-"""Installs a package, runs what it installs, upgrades and removes it: inside.py EMPTY_FOLDER PACKAGE NEWER_PACKAGE.
+"""inside.py EMPTY_FOLDER PACKAGE NEWER_PACKAGE: installs, starts, upgrades and removes a package.
 
-Runs in namespaces of its own (mount, process, network), as root, on a copy of this machine's files in memory.
+Run it as root in its own mount, process and network namespaces. It works on a copy of this
+machine's files in memory.
 """
 
 import fcntl
@@ -25,7 +26,7 @@ SIOCSIFFLAGS, IFF_UP = 0x8914, 0x1
 
 
 class Machine:
-    """A root of its own: what is written lies in memory, over this machine's files."""
+    """A root folder in which all writes go to memory, on top of this machine's files."""
 
     def __init__(self, folder, packages):
         mount("-t", "tmpfs", "tmpfs", folder)
@@ -33,12 +34,12 @@ class Machine:
         layers = [Path(folder, name) for name in ("upper", "work")]
         for path in (self.root, *layers):
             path.mkdir()
-        # Folders are made under the umask, and this one is the root of users without rights.
+        # mkdir applies the umask, but unprivileged users must be able to enter their root folder.
         layers[0].chmod(0o755)
         mount("-t", "overlay", "-o", f"lowerdir=/,upperdir={layers[0]},workdir={layers[1]}", "overlay", self.root)
         mount("-t", "proc", "proc", self.root / "proc")
         mount("--rbind", "/dev", self.root / "dev")
-        # Without /run/systemd/system, as nothing here is systemd.
+        # Hides /run/systemd/system, because systemd does not run in here.
         mount("-t", "tmpfs", "tmpfs", self.root / "run")
         for name, path in packages.items():
             shutil.copy(path, self.path(f"/var/cache/{name}"))
@@ -57,7 +58,7 @@ class Machine:
         return self.root / path.lstrip("/")
 
     def describe(self, path):
-        """Mode and owners."""
+        """The mode, owner and group of a file."""
         return self.run("stat", "--format=%a %U:%G", path).strip()
 
 
@@ -66,7 +67,7 @@ def mount(*arguments):
 
 
 def loopback_up():
-    """`ip link set lo up`, where there may be no ip."""
+    """Does `ip link set lo up` without needing ip."""
     up = struct.pack("16sh", b"lo", IFF_UP)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, up)
@@ -78,7 +79,7 @@ def unit_values(machine, unit, name):
 
 
 def start(machine):
-    """What systemd would start, as it would: its socket, user, folders, environment and command, from the units."""
+    """Starts the server as systemd would: the socket, user, folders and command are the units'."""
     [listen] = unit_values(machine, "hallpass.socket", "ListenStream")
     [user] = unit_values(machine, "hallpass.service", "User")
     [command] = unit_values(machine, "hallpass.service", "ExecStart")
@@ -95,14 +96,14 @@ def start(machine):
 
 
 def answers(listen, machine):
-    """It is started by the first connection, which it answers."""
+    """Whether the first connection starts the server and gets an answer."""
     until = time.monotonic() + START_SECONDS
     while True:
         try:
             with urllib.request.urlopen(f"http://{listen}/healthz", timeout=START_SECONDS) as answer:
                 return answer.status == 200
         except OSError:
-            assert time.monotonic() < until, f"it does not answer: {machine.path(LOG).read_text()}"
+            assert time.monotonic() < until, f"the server does not answer: {machine.path(LOG).read_text()}"
             time.sleep(0.05)
 
 
@@ -134,7 +135,7 @@ def main(folder, package, newer):
         "/usr/share/doc/hallpass/copyright": "644 root:root",
         "/usr/share/doc/hallpass/changelog.Debian.gz": "644 root:root",
     }
-    # dpkg may be told to leave documents out, as it is in containers.
+    # dpkg may be configured to leave out documents, as in containers.
     kept = {path for path in modes if machine.path(path).exists() or not path.startswith("/usr/share/")}
     found = {path: machine.describe(path) for path in kept}
     assert found == {path: modes[path] for path in kept}, found
@@ -147,16 +148,16 @@ def main(folder, package, newer):
     settings.chmod(0o600)
     for options in (["package.deb"], ["newer.deb", "--force-confold"]):
         machine.run("dpkg", *options[1:], "--install", f"/var/cache/{options[0]}")
-        assert settings.read_text() == edited, "the settings of the operator are gone"
+        assert settings.read_text() == edited, "the operator's settings were overwritten"
         assert machine.describe(SETTINGS) == "600 root:hallpass"
-    assert "What a newer version says" in machine.path(f"{SETTINGS}.dpkg-dist").read_text()
+    assert "A setting of the newer version" in machine.path(f"{SETTINGS}.dpkg-dist").read_text()
     serves(machine)
 
     machine.run("dpkg", "--remove", "hallpass")
     assert not machine.path("/usr/bin/hallpass").exists() and settings.read_text() == edited
     machine.run("dpkg", "--purge", "hallpass")
-    assert not machine.path("/etc/hallpass").exists(), "settings are left"
-    assert machine.path(DATABASE).exists(), "a database is not a setting"
+    assert not machine.path("/etc/hallpass").exists(), "purge left the settings"
+    assert machine.path(DATABASE).exists(), "purge removed the database"
     print("installed, started, upgraded, removed and purged in a copy of this machine")
 
 

@@ -1,4 +1,4 @@
-"""Checks what a release consists of, and the Debian package by installing it where nothing of it stays."""
+"""Checks the files of a release, and installs the Debian package in a copy of this machine."""
 
 import os
 import re
@@ -19,16 +19,16 @@ NAMESPACES = ["unshare", "--mount", "--pid", "--net", "--ipc", "--fork", "--kill
 
 def binary():
     path = Path(os.environ.get("HALLPASS_BIN") or ROOT / "target/release/hallpass")
-    assert path.exists(), f"there is no {path}; build it with `cargo build --release`"
+    assert path.exists(), f"{path} is missing; run `cargo build --release`"
     return path
 
 
 @check
-def the_program_links_nothing_but_libc():
+def the_program_links_only_libc():
     needed = set(re.findall(r"\(NEEDED\).*\[(.+)\]", run("readelf", "--dynamic", binary())))
-    # The loader is a library as well, and named by some linkers.
+    # Some linkers also list the loader.
     others = {name for name in needed - LIBRARIES if not name.startswith("ld-linux")}
-    assert needed and not others, f"it needs {others or 'nothing at all, which cannot be'}"
+    assert needed and not others, f"it needs {others or 'no library, which is impossible'}"
 
 
 @check
@@ -58,12 +58,12 @@ def a_release_is_built_and_complete():
         expected = {"LICENSE-MIT", "LICENSE-APACHE", "README.md", "man/hallpass.1", "man/hallpass-users-list.1"}
         expected |= {"completions/_hallpass", "systemd/hallpass.service", "systemd/hallpass.sysusers"}
         assert expected <= names, expected - names
-        assert "HALLPASS_CLIENT_ID" in (root / "man/hallpass-serve.1").read_text(), "it does not name the variables"
+        assert "HALLPASS_CLIENT_ID" in (root / "man/hallpass-serve.1").read_text(), "the man page does not name the variables"
         completes(root / "completions")
 
 
 def completes(folder):
-    """bash offers the commands, and the shells that are here take their files."""
+    """bash completes a command, and the installed shells can read their files."""
     ask = f"source {folder}/hallpass.bash; COMP_WORDS=(hallpass us); COMP_CWORD=1; _hallpass hallpass us hallpass;"
     offered = run("bash", "-c", ask + 'echo "${COMPREPLY[@]}"').split()
     assert offered == ["users"], offered
@@ -71,18 +71,18 @@ def completes(folder):
         if shutil.which(shell):
             run(shell, "-n", folder / name)
         else:
-            not_run.append(f"completions: there is no {shell} here to read its file")
+            not_run.append(f"completions for {shell}: {shell} is not installed")
 
 
 @check
-def what_cannot_be_built_here_is_said():
+def a_build_for_another_architecture_fails():
     target = OTHER_TARGETS[os.uname().machine]
     done = subprocess.run([ROOT / "deploy/release/build", target], capture_output=True, text=True)
     assert done.returncode == 3 and f"cannot build for {target}" in done.stderr, done.stderr
 
 
 @check
-def only_what_belongs_to_a_tag_is_published():
+def only_files_of_the_tag_are_published():
     version = re.search(r'^version = "(.+)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "project")
@@ -96,24 +96,24 @@ def only_what_belongs_to_a_tag_is_published():
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             return done.returncode, done.stdout
 
-        code, said = publish(f"v{version}")
-        assert code == 1 and f"no section for {version}" in said, said
+        code, output = publish(f"v{version}")
+        assert code == 1 and f"no section for {version}" in output, output
         with Path(copy, "CHANGELOG.md").open("a") as changelog:
             changelog.write(f"\n## {version} - 2026-01-01\n\nAll of it.\n\n## {version}1\n\nNot this.\n")
-        code, said = publish(f"v{version}")
+        code, output = publish(f"v{version}")
         files = [path.name for path in DIST.iterdir() if path.name != "SHA256SUMS"]
-        assert code == 0 and "All of it." in said and all(name in said for name in files), said
-        assert "Later" not in said and "Not this" not in said, said
+        assert code == 0 and "All of it." in output and all(name in output for name in files), output
+        assert "Later" not in output and "Not this" not in output, output
         assert publish("v9.9.9")[0] == 1
         next(path for path in Path(copy, "dist/one").iterdir() if path.suffix == ".gz").write_text("another")
-        assert publish(f"v{version}")[0] == 1, "a file that is not what was built"
+        assert publish(f"v{version}")[0] == 1, "it published a file that was changed after the build"
 
 
 @check
-def the_package_lives_and_leaves():
-    """In a copy of this machine that is gone afterwards, with a network of its own."""
+def the_package_installs_upgrades_and_uninstalls():
+    """In a temporary copy of this machine with its own network."""
     if os.geteuid() != 0 or "overlay" not in Path("/proc/filesystems").read_text():
-        raise NotRun("it takes root and overlayfs to install it where nothing stays")
+        raise NotRun("installing it in a copy of this machine needs root and overlayfs")
     [package] = DIST.glob("*.deb")
     with tempfile.TemporaryDirectory() as folder:
         newer = newer_package(package, Path(folder))
@@ -121,14 +121,14 @@ def the_package_lives_and_leaves():
         machine.mkdir()
         inside = [sys.executable, Path(__file__).parent / "inside.py", machine, package, newer]
         print("   ", run(*NAMESPACES, *inside).strip())
-    not_run.append("the package under systemd itself: it is not what runs this machine")
+    not_run.append("the package under systemd, which these tests do not start")
 
 
 def newer_package(package, folder):
-    """The same with a later version and other settings in its example."""
+    """The same package with a later version and another example of its settings."""
     run("dpkg-deb", "--raw-extract", package, folder / "newer")
     control, settings = folder / "newer/DEBIAN/control", folder / "newer/etc/hallpass/hallpass.env"
     control.write_text(re.sub(r"(?m)^Version: .*", "Version: 99.0-1", control.read_text()))
-    settings.write_text(settings.read_text() + "\n# What a newer version says.\n")
+    settings.write_text(settings.read_text() + "\n# A setting of the newer version.\n")
     run("dpkg-deb", "--build", "--root-owner-group", folder / "newer", folder / "newer.deb")
     return folder / "newer.deb"

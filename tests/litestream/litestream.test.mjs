@@ -1,5 +1,5 @@
-// Litestream with deploy/litestream/litestream.yml, while people sign in: after a crash of everything, what it restores
-// has everybody who was answered before its last sync.
+// Runs Litestream with deploy/litestream/litestream.yml while people sign in, and kills everything.
+// The restored database must have everybody who was signed in before the last sync.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -11,12 +11,12 @@ import { fileURLToPath } from 'node:url';
 import { CLIENT_ID, ROOT, Stack, freePort, idToken, substitute, until } from '../proxies/stack.mjs';
 
 const LITESTREAM = fileURLToPath(import.meta.resolve('./node_modules/@flydotio/litestream-linux-x64/litestream'));
-const left = fs.existsSync(LITESTREAM) ? false : `there is no Litestream for ${process.arch} on the npm registry`;
+const skip = fs.existsSync(LITESTREAM) ? false : `the npm registry has no Litestream for ${process.arch}`;
 const CLIENTS = 8;
-/** They write several times the 1,000 pages of log after which it is carried over into the database. */
+/** Enough for several times 1,000 WAL pages, after which the WAL is checkpointed. */
 const SIGNINS = 1_200;
 
-test('nobody who was answered before the last sync is missing after a crash', { skip: left }, async () => {
+test('a restored database has everybody who was signed in before the last sync', { skip }, async () => {
   const stack = new Stack();
   try {
     const google = await stack.google();
@@ -34,7 +34,7 @@ test('nobody who was answered before the last sync is missing after a crash', { 
       async () => (await positions(metrics)).synced > 0);
     await load.reaches(SIGNINS / 2);
 
-    // A restart of Hallpass does not end what Litestream holds together.
+    // Replication continues when Hallpass restarts.
     await load.pause();
     await hallpass.stop();
     await hallpass.start();
@@ -45,9 +45,9 @@ test('nobody who was answered before the last sync is missing after a crash', { 
     await synced(metrics);
     const after = load.answered.length;
     await Promise.all([load.end(), hallpass.kill(), litestream.kill()]);
-    assert.ok(after > before.length, 'nobody signed in while it synced, so it was no load');
+    assert.ok(after > before.length, 'nobody signed in during the sync, so it proves nothing');
 
-    assert.equal(fs.readdirSync(path.join(replica, 'generations')).length, 1, 'it lost the thread of the log');
+    assert.equal(fs.readdirSync(path.join(replica, 'generations')).length, 1, 'it lost track of the WAL and began a new generation');
     const lost = hallpass.database;
     fs.renameSync(lost, `${lost}.lost`);
     for (const suffix of ['-wal', '-shm']) fs.rmSync(lost + suffix);
@@ -55,14 +55,14 @@ test('nobody who was answered before the last sync is missing after a crash', { 
     await hallpass.start();
     for (const { sub, token } of before) {
       const me = await fetch(`http://127.0.0.1:${hallpass.port}/auth/me`, { headers: { Authorization: `Bearer ${token}` } });
-      assert.equal((await me.json()).user?.sub, sub, `${sub} was answered before the last sync and is missing`);
+      assert.equal((await me.json()).user?.sub, sub, `${sub} was signed in before the last sync and is missing`);
     }
   } finally {
     await stack.stop();
   }
 });
 
-/** People who sign in one after the other, several at once, and are remembered once they are answered. */
+/** Clients that sign in one user after another. `answered` has the users who got their session. */
 class Load {
   answered = [];
   #running;
@@ -80,13 +80,13 @@ class Load {
     this.#running = Array.from({ length: CLIENTS }, () => this.#client());
   }
 
-  /** Ends when everybody under way is answered. */
+  /** Waits for the sign-ins that have begun. */
   async pause() {
     this.#stopped = true;
     await Promise.all(this.#running);
   }
 
-  /** Ends, whether those under way are answered or not. */
+  /** Stops, even if sign-ins that have begun fail. */
   async end() {
     this.#stopped = true;
     await Promise.allSettled(this.#running);
@@ -110,7 +110,7 @@ class Load {
   }
 }
 
-/** What Litestream says of itself: syncs with the log so far, what it has copied of the log, and what of that is away. */
+/** From Litestream's metrics: its syncs so far, and the WAL positions of its copy and the replica. */
 async function positions(address) {
   let text = '';
   try {
@@ -122,22 +122,22 @@ async function positions(address) {
   return {
     synced: value('sync_count'),
     copied: [value('shadow_wal_index'), value('shadow_wal_size')],
-    away: [value('replica_wal_index'), value('replica_wal_offset')],
+    replicated: [value('replica_wal_index'), value('replica_wal_offset')],
   };
 }
 
-/** Returns when all that was in the log before the call is in the replica. */
+/** Waits until everything that is now in the WAL is in the replica. */
 async function synced(address) {
   const { synced } = await positions(address);
   let copied;
-  await until('Litestream has copied the log', async () => {
+  await until('Litestream has copied the WAL', async () => {
     const now = await positions(address);
     copied = now.copied;
-    // One sync may have been under way.
+    // One sync may have begun before the call.
     return now.synced >= synced + 2;
   });
   await until('the replica has it', async () => {
-    const { away: [index, offset] } = await positions(address);
+    const { replicated: [index, offset] } = await positions(address);
     return index > copied[0] || (index === copied[0] && offset >= copied[1]);
   });
 }
