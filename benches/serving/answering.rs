@@ -1,4 +1,4 @@
-//! Who is this? me and check, beside a tiny_http that has nothing to find out.
+//! me and check, compared with a bare tiny_http.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::google::{Answers, Google};
 use super::load::{Connection, Connections, closed_loop, open_loop};
-use super::report::{Target, median, percentile, remark, row};
+use super::report::{Target, compare, median, percentile, remark, single};
 use super::server::Server;
 use super::sessions::{self, LastSeen};
 use super::signing_in;
@@ -15,20 +15,18 @@ use super::tls::Certificate;
 
 /// Live sessions in the database.
 const SESSIONS: usize = 100_000;
-/// The same, few and many.
 const FEW_SESSIONS: usize = 1_000;
 const MANY_SESSIONS: usize = 1_000_000;
 /// Clients of a closed loop.
 const CLIENTS: usize = 8;
-/// One round of each server, and how many of them by turns.
+/// How long one round of a server takes, and how many rounds the servers take in turns.
 const ROUND: Duration = Duration::from_secs(1);
 const ROUNDS: usize = 5;
-/// Requests of an open loop.
+/// The rate of an open loop.
 const PER_SECOND: u32 = 1000;
-/// Sign-ins that hang.
+/// Sign-ins that Google does not answer.
 const HANGING: usize = 64;
 
-/// Measures throughput beside the bare server, and latency.
 pub fn measure(folder: &Path) {
     let google = Google::start(Answers::Never);
     throughput(folder, &google);
@@ -44,83 +42,52 @@ fn throughput(folder: &Path, google: &Google) {
     let without_door = Server::without_door(&database);
     let certificate = Certificate::create(folder);
     let over_tls = Server::hallpass_over_tls(&database, google, &certificate);
-    // As it is once they have run for a while: each has seen each session.
+    // A server that has run for a while has seen every session.
     for server in [&hallpass, &without_door] {
         each_once(server, &tokens, Connections::Kept);
     }
     each_once(&over_tls, &tokens, Connections::Tls(&certificate));
     let resident = hallpass.resident_mb();
-    let compare = |what: &str,
-                   hallpass: &Server,
-                   line: &str,
-                   connections: Connections<'_>,
-                   target: Target| {
-        let request = |number| request(line, &tokens, number);
-        // The bare server speaks no TLS.
-        let beside =
-            if let Connections::Tls(_) = connections { Connections::Kept } else { connections };
-        let run = |server: &Server, connections| {
-            let outcome = closed_loop(server.address, CLIENTS, connections, ROUND, &request);
-            assert_eq!(outcome.failed, 0, "{what}: not every answer is 200");
-            outcome.per_second
-        };
-        let rounds: Vec<_> =
-            (0..ROUNDS).map(|_| (run(hallpass, connections), run(&bare, beside))).collect();
-        row(
-            what,
-            &format!("{:.0}", median(rounds.iter().map(|(hallpass, _)| *hallpass).collect())),
-            &format!("{:.0}", median(rounds.iter().map(|(_, bare)| *bare).collect())),
-            median(rounds.iter().map(|(hallpass, bare)| hallpass / bare).collect()),
-            target,
-        );
-    };
-    let (kept, new) = (Connections::Kept, Connections::New);
+
+    let (kept, new, tls) = (Connections::Kept, Connections::New, Connections::Tls(&certificate));
     let (me, check, check_1_0) =
         ("GET /auth/me HTTP/1.1", "GET /auth/check HTTP/1.1", "GET /auth/check HTTP/1.0");
-    compare(
-        "me/s, without the door | bare tiny_http",
-        &without_door,
-        me,
-        kept,
-        Target::AtLeast(0.5),
-    );
-    compare(
-        "check/s, without the door | bare tiny_http",
-        &without_door,
-        check,
-        kept,
-        Target::AtLeast(0.6),
-    );
-    compare("me/s | bare tiny_http", &hallpass, me, kept, Target::None);
-    compare("check/s | bare tiny_http", &hallpass, check, kept, Target::AtLeast(0.55));
-    compare(
-        "check/s, a new HTTP/1.0 connection each | bare tiny_http",
-        &hallpass,
-        check_1_0,
-        new,
-        Target::AtLeast(0.65),
-    );
-    compare(
-        "check/s over TLS | bare tiny_http",
-        &over_tls,
-        check,
-        Connections::Tls(&certificate),
-        Target::AtLeast(0.4),
-    );
+    for (what, server, line, connections, target) in [
+        ("me/s, without the door", &without_door, me, kept, Target::AtLeast(0.5)),
+        ("check/s, without the door", &without_door, check, kept, Target::AtLeast(0.6)),
+        ("me/s", &hallpass, me, kept, Target::None),
+        ("check/s", &hallpass, check, kept, Target::AtLeast(0.55)),
+        (
+            "check/s, a new HTTP/1.0 connection each",
+            &hallpass,
+            check_1_0,
+            new,
+            Target::AtLeast(0.65),
+        ),
+        ("check/s over TLS", &over_tls, check, tls, Target::AtLeast(0.4)),
+    ] {
+        let per_second = |server: &Server, connections| {
+            let request = |number| request(line, &tokens, number);
+            let outcome = closed_loop(server.address, CLIENTS, connections, ROUND, &request);
+            assert_eq!(outcome.failed, 0, "{what}: every answer must be 200");
+            outcome.per_second
+        };
+        // The bare server has no TLS.
+        let without_tls =
+            if matches!(connections, Connections::Tls(_)) { kept } else { connections };
+        let rounds: Vec<_> = (0..ROUNDS)
+            .map(|_| (per_second(server, connections), per_second(&bare, without_tls)))
+            .collect();
+        compare(&format!("{what} | bare tiny_http"), 0, &rounds, target);
+    }
     remark(
-        "100,000 live sessions, each asked for once before, each request with another of them; 8 clients, 4 threads; \
-         medians of 5 rounds by turns",
+        "100,000 live sessions, all known, each request with another one; 8 clients, 4 threads; \
+         medians of 5 rounds in turns",
     );
-    row(
-        "resident memory, all of them known, MB",
-        &format!("{resident:.0}"),
-        "",
-        resident,
-        Target::None,
-    );
+    single("resident memory, all of them known, MB", 0, resident, Target::None);
 }
 
-/// Asks for each session once.
+/// Checks each session once, so that the server knows it.
 pub fn each_once(server: &Server, tokens: &[String], connections: Connections) {
     let asked = AtomicUsize::new(0);
     let request = |number| {
@@ -129,11 +96,10 @@ pub fn each_once(server: &Server, tokens: &[String], connections: Connections) {
     };
     while asked.load(Ordering::Relaxed) < tokens.len() {
         let outcome = closed_loop(server.address, CLIENTS, connections, ROUND, &request);
-        assert_eq!(outcome.failed, 0, "not every session is live");
+        assert_eq!(outcome.failed, 0, "every session must be live");
     }
 }
 
-/// Small and large databases, by turns.
 fn more_sessions(folder: &Path, google: &Google) {
     let start = |count: usize| {
         let database = folder.join(format!("sessions-{count}.db"));
@@ -148,24 +114,12 @@ fn more_sessions(folder: &Path, google: &Google) {
         closed_loop(server.address, CLIENTS, Connections::Kept, ROUND, &request).per_second
     };
     let rounds: Vec<_> = (0..ROUNDS).map(|_| (run(&many), run(&few))).collect();
-    row(
-        "check/s, 1,000,000 live sessions | 1,000",
-        &format!("{:.0}", median(rounds.iter().map(|(many, _)| *many).collect())),
-        &format!("{:.0}", median(rounds.iter().map(|(_, few)| *few).collect())),
-        median(rounds.iter().map(|(many, few)| many / few).collect()),
-        Target::AtLeast(0.9),
-    );
+    compare("check/s, 1,000,000 live sessions | 1,000", 0, &rounds, Target::AtLeast(0.9));
     let resident = many.0.resident_mb();
-    row(
-        "resident memory, 1,000,000 sessions known, MB",
-        &format!("{resident:.0}"),
-        "",
-        resident,
-        Target::None,
-    );
+    single("resident memory, 1,000,000 sessions known, MB", 0, resident, Target::None);
 }
 
-/// All sessions were last seen long ago, so that every check of this run writes as well.
+/// All sessions were last seen long ago, so every check also writes.
 fn latency_of_check(folder: &Path, google: &Google) {
     let database = folder.join("latency-of-check.db");
     let tokens = sessions::create(&database, SESSIONS, LastSeen::AnHourAgo);
@@ -178,10 +132,10 @@ fn latency_of_check(folder: &Path, google: &Google) {
         })
         .collect();
     let [p50, p95, p99] =
-        [0, 1, 2].map(|place| median(rounds.iter().map(|round| round[place]).collect()));
-    row("check at 1000 requests/s, p95 in ms", &format!("{p95:.2}"), "", p95, Target::AtMost(1.0));
+        [0, 1, 2].map(|index| median(rounds.iter().map(|round| round[index]).collect()));
+    single("check at 1000 requests/s, p95 in ms", 2, p95, Target::AtMost(1.0));
     remark(&format!(
-        "p50 {p50:.2} ms, p99 {p99:.2} ms; every check writes when its session was last seen"
+        "p50 {p50:.2} ms, p99 {p99:.2} ms; every check writes that its session was used"
     ));
 }
 
@@ -198,7 +152,7 @@ fn latency_beside_hanging_sign_ins(folder: &Path, google: &Google) {
         connection
     };
     let connections: Vec<_> = (0..HANGING).map(sign_in).collect();
-    while google.asked() < HANGING {
+    while google.requests() < HANGING {
         thread::sleep(Duration::from_millis(1));
     }
     let p99 = |(server, tokens): &(Server, Vec<String>)| {
@@ -207,22 +161,17 @@ fn latency_beside_hanging_sign_ins(folder: &Path, google: &Google) {
     };
     let rounds: Vec<_> = (0..ROUNDS).map(|_| (p99(&hanging), p99(&quiet))).collect();
     drop(connections);
-    row(
-        "me at 1000 requests/s, p99 in ms, 64 sign-ins hang | none",
-        &format!("{:.2}", median(rounds.iter().map(|(hanging, _)| *hanging).collect())),
-        &format!("{:.2}", median(rounds.iter().map(|(_, quiet)| *quiet).collect())),
-        median(rounds.iter().map(|(hanging, quiet)| hanging / quiet).collect()),
-        Target::AtMost(2.0),
-    );
+    let what = "me at 1000 requests/s, p99 in ms, 64 sign-ins hang | none";
+    compare(what, 2, &rounds, Target::AtMost(2.0));
 }
 
-/// A request with one of the sessions; which one, the number decides without an order.
+/// A request with one of the sessions, chosen by the number in no visible order.
 pub fn request(line: &str, tokens: &[String], number: u64) -> Vec<u8> {
-    // Fibonacci hashing: successive numbers fall far from one another.
-    let place = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-    let token = &tokens[place as usize % tokens.len()];
-    // The cookie of plain http, and that of https. The last header is for the server without the door, which would take
-    // nobody for the door itself.
+    // Fibonacci hashing puts successive numbers far apart.
+    let index = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    let token = &tokens[index as usize % tokens.len()];
+    // The cookies of http and of https. The last header is what the door would tell the server
+    // behind it.
     format!(
         "{line}\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n\
          Cookie: hallpass={token}; __Host-hallpass={token}\r\nX-Hallpass-Peer: 127.0.0.1\r\n\r\n"

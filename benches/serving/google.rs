@@ -1,4 +1,5 @@
-//! A stand-in for Google's tokeninfo that costs as little as possible: it believes every token. It publishes a key, too.
+//! A stand-in for Google that costs as little as possible. Its tokeninfo accepts every token, and
+//! it publishes a key.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,62 +12,58 @@ use hallpass::clock;
 
 use super::keys;
 
-/// The client ID that the tokens are for.
+/// The audience of the tokens.
 pub const CLIENT_ID: &str = "bench.apps.googleusercontent.com";
-/// The key that tokens are said to be signed with.
+/// The `kid` of the tokens.
 pub const KEY_ID: &str = "0123456789abcdef0123456789abcdef01234567";
-/// Real ID tokens are about that long.
+/// The length of a real ID token, roughly.
 const TOKEN_BYTES: usize = 1200;
 
-/// A stand-in that listens on a port of its own, for as long as this program runs.
+/// A stand-in on a free port. It runs until this program ends.
 pub struct Google {
-    /// Where.
     pub address: SocketAddr,
-    asked: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
 }
 
-/// When it answers.
+/// When it answers a request.
 #[derive(Clone, Copy)]
 pub enum Answers {
-    /// So long after it was asked.
     After(Duration),
-    /// It keeps the connection and says nothing.
+    /// It keeps the connection open without an answer.
     Never,
 }
 
 impl Google {
-    /// Starts one.
     pub fn start(answers: Answers) -> Google {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let google = Google {
             address: listener.local_addr().expect("a listener has an address"),
-            asked: Arc::default(),
+            requests: Arc::default(),
         };
-        let asked = google.asked.clone();
+        let requests = google.requests.clone();
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (stream, asked) =
-                    (stream.expect("a connection can be accepted"), asked.clone());
-                thread::spawn(move || converse(&stream, answers, &asked));
+                let (stream, requests) =
+                    (stream.expect("a connection can be accepted"), requests.clone());
+                thread::spawn(move || serve(&stream, answers, &requests));
             }
         });
         google
     }
 
-    /// How often it was asked.
-    pub fn asked(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
     }
 }
 
-/// The ID token of the person of that number, padded to the length of a real one.
+/// The ID token of a person, padded to the length of a real one.
 pub fn token(number: u64) -> String {
     format!("{:x<TOKEN_BYTES$}", format!("n.{number}."))
 }
 
-/// Answers one request after the other, until the server closes.
-fn converse(mut stream: &TcpStream, answers: Answers, asked: &AtomicUsize) {
-    stream.set_nodelay(true).expect("a socket takes its options");
+/// Answers requests until the client closes.
+fn serve(mut stream: &TcpStream, answers: Answers, requests: &AtomicUsize) {
+    stream.set_nodelay(true).expect("the socket is open");
     let mut lines = BufReader::new(stream);
     let mut line = String::new();
     let mut person = String::new();
@@ -77,7 +74,7 @@ fn converse(mut stream: &TcpStream, answers: Answers, asked: &AtomicUsize) {
         }
         wants_keys |= line.starts_with("GET /certs ");
         if line == "\r\n" {
-            asked.fetch_add(1, Ordering::Relaxed);
+            requests.fetch_add(1, Ordering::Relaxed);
             match answers {
                 Answers::After(delay) if delay.is_zero() => {}
                 Answers::After(delay) => thread::sleep(delay),

@@ -1,4 +1,4 @@
-//! Sign-ins by Google's public keys: beside a Google that is asked, and below what RSA allows.
+//! Sign-ins verified by Google's public keys, compared with tokeninfo and with the speed of RSA.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -19,18 +19,18 @@ use super::report::{Target, median, percentile, remark, row};
 use super::server::Server;
 use super::signing_in::post;
 
-/// The key that plays Google's.
+/// The stand-in's private key.
 const KEY: &[u8] = include_bytes!("../../tests/it/rsa/first.pem");
-/// People who sign in again and again: signing a token takes longer than all that is measured here.
+/// They sign in again and again, because signing a token takes longer than what is measured here.
 const PEOPLE: u64 = 2000;
-/// One round of each server, and how many of them by turns.
+/// How long one round of a server takes, and how many rounds the servers take in turns.
 const ROUND: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 3;
-/// What a call to Google takes, and sign-ins a second that leave everything else idle.
+/// How long a call to Google takes.
 const LATENCY: Duration = Duration::from_millis(50);
+/// A load that leaves the server nearly idle.
 const PER_SECOND: u32 = 100;
 
-/// Measures the ceiling, throughput and latency.
 pub fn measure(folder: &Path) {
     let signer = Signer::new();
     let tokens: Vec<String> = (0..PEOPLE).map(|person| signer.token(person)).collect();
@@ -47,13 +47,13 @@ pub fn measure(folder: &Path) {
             (&by_tokeninfo, &asked, &mut tokeninfo),
         ] {
             let outcome = closed_loop(server.address, 64, Connections::Kept, ROUND, request);
-            assert_eq!(outcome.failed, 0, "not every sign-in is answered with 200");
+            assert_eq!(outcome.failed, 0, "every sign-in must get 200");
             rounds.push(outcome.per_second);
         }
     }
     let (keys, tokeninfo) = (median(keys), median(tokeninfo));
     row(
-        "sign-ins/s by keys, 64 clients | Google takes no time",
+        "sign-ins/s by keys, 64 clients | tokeninfo, no delay",
         &format!("{keys:.0}"),
         &format!("{tokeninfo:.0}"),
         keys / tokeninfo,
@@ -67,7 +67,7 @@ pub fn measure(folder: &Path) {
         Target::None,
     );
     remark(&format!(
-        "of both, each of {PEOPLE} people signs in again and again, and each sign-in is on disk"
+        "in both, {PEOPLE} people sign in again and again, and each sign-in is on disk"
     ));
     drop((by_keys, by_tokeninfo));
 
@@ -78,7 +78,7 @@ pub fn measure(folder: &Path) {
     };
     let (keys, tokeninfo) = (p50(&by_keys, &signed), p50(&by_tokeninfo, &asked));
     row(
-        "p50 of a sign-in by keys, ms | Google takes 50 ms",
+        "p50 of a sign-in by keys, ms | tokeninfo, 50 ms",
         &format!("{keys:.2}"),
         &format!("{tokeninfo:.2}"),
         keys / tokeninfo,
@@ -86,7 +86,7 @@ pub fn measure(folder: &Path) {
     );
 }
 
-/// One that verifies by the keys of that Google, and one that asks it.
+/// A server that verifies with the stand-in's keys, and one that asks its tokeninfo.
 fn servers(folder: &Path, name: &str, google: &Google) -> (Server, Server) {
     let database = |way: &str| folder.join(format!("{name}-{way}.db"));
     let url = format!("http://{}/certs", google.address);
@@ -97,19 +97,19 @@ fn servers(folder: &Path, name: &str, google: &Google) -> (Server, Server) {
 }
 
 fn verifications_per_second(signer: &Signer, token: &str) -> f64 {
-    let (signed, signature) = token.rsplit_once('.').expect("a token has dots");
-    let signature = URL_SAFE_NO_PAD.decode(signature).expect("it was encoded so");
+    let (signed, signature) = token.rsplit_once('.').expect("a token has two dots");
+    let signature = URL_SAFE_NO_PAD.decode(signature).expect("the signature is base64url");
     let key = PublicKeyComponents::<Vec<u8>>::from(signer.0.public());
     let (begin, mut count) = (Instant::now(), 0);
     while begin.elapsed() < ROUND {
         key.verify(&RSA_PKCS1_2048_8192_SHA256, signed.as_bytes(), &signature)
-            .expect("it was signed so");
+            .expect("the key signed the token");
         count += 1;
     }
     f64::from(count) / begin.elapsed().as_secs_f64()
 }
 
-/// What plays Google's private key.
+/// Signs tokens as Google does.
 struct Signer(RsaKeyPair);
 
 impl Signer {
@@ -118,7 +118,7 @@ impl Signer {
         Signer(RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).expect("an RSA key"))
     }
 
-    /// A token of that person, good for an hour.
+    /// A token that expires in an hour.
     fn token(&self, person: u64) -> String {
         let segment = |text: String| URL_SAFE_NO_PAD.encode(text);
         let header = json!({"alg": "RS256", "kid": google::KEY_ID, "typ": "JWT"});
@@ -143,7 +143,7 @@ fn claims(person: u64) -> String {
     .to_string()
 }
 
-/// The JWK set with the key's public part.
+/// The JWK set with the public key.
 pub fn published() -> String {
     let PublicKeyComponents { n, e } =
         PublicKeyComponents::<Vec<u8>>::from(Signer::new().0.public());

@@ -1,4 +1,5 @@
-//! Clients: blocking sockets, a thread each, and no more work for an answer than finding its end.
+//! Clients on blocking sockets, one thread each, that parse no more of an answer than they need to
+//! find its end.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,37 +9,35 @@ use std::time::{Duration, Instant};
 
 use super::tls::{Certificate, TlsStream};
 
-/// Every run begins with this much that does not count: connections, caches, branch predictors.
+/// The beginning of every run does not count: connections, caches and branch predictors warm up.
 const WARM_UP: Duration = Duration::from_millis(500);
-/// No answer of either server is longer: a page of users has some 20 KiB.
+/// Longer than any answer; a page of users has some 20 KiB.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// A client needs little stack.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// Makes the bytes of a request from its number. No number comes twice, in any run.
+/// Makes the bytes of a request from its number, which is never repeated.
 pub type Request<'a> = &'a (dyn Fn(u64) -> Vec<u8> + Sync);
 
 /// How a client connects.
 #[derive(Clone, Copy)]
 pub enum Connections<'a> {
-    /// Once.
     Kept,
-    /// Once, over TLS.
+    /// Kept open, over TLS.
     Tls(&'a Certificate),
-    /// Again for each request, until the server closes, as HTTP/1.0 has it.
+    /// A new one for each request; the server closes it, as with HTTP/1.0.
     New,
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Default)]
 pub struct Outcome {
-    /// Good answers a second, after the warm-up.
+    /// Answers with 200 a second, after the warm-up.
     pub per_second: f64,
-    /// Good answers in all, those of the warm-up included.
+    /// All answers with 200, those of the warm-up included.
     pub answered: u64,
     /// Answers other than 200.
     pub failed: u64,
-    /// How long it all took.
+    /// The length of the whole run.
     pub seconds: f64,
 }
 
@@ -48,7 +47,7 @@ fn next(request: Request) -> Vec<u8> {
     request(NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
-/// So many clients, each of which sends its next request when the last is answered.
+/// Runs clients that each send the next request when the last one is answered.
 pub fn closed_loop(
     server: SocketAddr,
     clients: usize,
@@ -90,8 +89,9 @@ pub fn closed_loop(
     }
 }
 
-/// So many requests a second, whether or not the last were answered: what a request waits for a late answer to the one
-/// before it counts as its own. That this program itself wakes up late does not. Returns how long each took.
+/// Sends requests at a fixed rate, whether or not earlier ones were answered, and returns how long
+/// each took. Time that a request waits for the answer before it counts; a late wake-up of this
+/// program does not.
 pub fn open_loop(
     server: SocketAddr,
     per_second: u32,
@@ -116,7 +116,7 @@ pub fn open_loop(
                 thread::sleep(wait);
                 Instant::now()
             };
-            assert_eq!(connection.exchange(&bytes), 200, "the server fails under an open load");
+            assert_eq!(connection.exchange(&bytes), 200, "every answer must be 200");
             if due >= from {
                 latencies.push(sent.elapsed());
             }
@@ -127,7 +127,7 @@ pub fn open_loop(
     in_parallel(opened, client).concat()
 }
 
-/// Runs a client on each of these, each in a thread of its own.
+/// Runs each client in a thread of its own.
 fn in_parallel<C: Send, T: Send>(clients: Vec<C>, run: impl Fn(C) -> T + Sync) -> Vec<T> {
     let run = &run;
     thread::scope(|scope| {
@@ -136,31 +136,32 @@ fn in_parallel<C: Send, T: Send>(clients: Vec<C>, run: impl Fn(C) -> T + Sync) -
             thread.spawn_scoped(scope, move || run(client)).expect("a thread can be started")
         };
         let threads: Vec<_> = clients.into_iter().map(start).collect();
-        threads.into_iter().map(|thread| thread.join().expect("a client ends well")).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("the client does not panic"))
+            .collect()
     })
 }
 
-/// One connection.
 pub struct Connection {
     stream: Stream,
     buffer: Vec<u8>,
 }
 
 impl Connection {
-    /// Connects.
     pub fn open(server: SocketAddr) -> Connection {
         let stream = TcpStream::connect(server).expect("the server accepts a connection");
-        stream.set_nodelay(true).expect("a socket takes its options");
+        stream.set_nodelay(true).expect("the socket is open");
         Connection { stream: Stream::Plain(stream), buffer: vec![0; ANSWER_BYTES_MAX] }
     }
 
-    /// Connects, and has a first request answered. tiny_http gives each connection a thread, but of many that come at
-    /// once it leaves some without, until others end; those that come one by one it serves.
+    /// Connects and waits for a first answer. tiny_http gives each connection a thread, but if many
+    /// arrive at once, some get none until others end. One at a time, all are served.
     pub fn open_served(server: SocketAddr) -> Connection {
         Connection::open(server).served()
     }
 
-    /// The same over TLS.
+    /// Like `open_served`, over TLS.
     pub fn open_tls_served(server: SocketAddr, certificate: &Certificate) -> Connection {
         let mut connection = Connection::open(server);
         if let Stream::Plain(stream) = connection.stream {
@@ -173,7 +174,7 @@ impl Connection {
         let status = self.exchange(
             b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Hallpass-Peer: 127.0.0.1\r\n\r\n",
         );
-        assert_eq!(status, 200, "the server is not well");
+        assert_eq!(status, 200, "/healthz must answer 200");
         self
     }
 
@@ -186,13 +187,13 @@ impl Connection {
         .expect("the server reads");
     }
 
-    /// Sends a request, reads the whole answer, returns its status.
+    /// Sends a request, reads the whole answer and returns its status.
     pub fn exchange(&mut self, request: &[u8]) -> u16 {
         self.send(request);
         let mut filled = 0;
         loop {
             let read = self.read(filled).expect("the server answers");
-            assert_ne!(read, 0, "the server closed before its answer, or the answer is too long");
+            assert_ne!(read, 0, "the server closed early, or the answer is too long");
             filled += read;
             if let Some((status, length)) = status_and_length(&self.buffer[..filled])
                 && filled >= length
@@ -213,7 +214,7 @@ impl Connection {
         match self.read(0) {
             Ok(0) => {}
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-            other => panic!("expected the end of a connection and not {other:?}"),
+            other => panic!("expected the end of the connection, got {other:?}"),
         }
     }
 }
@@ -223,14 +224,14 @@ enum Stream {
     Tls(Box<TlsStream>),
 }
 
-/// The status and the length of the whole answer, once its head is there.
+/// The status and the length of the whole answer, or `None` while the head is incomplete.
 fn status_and_length(answer: &[u8]) -> Option<(u16, usize)> {
     let head = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let text = std::str::from_utf8(&answer[..head]).expect("a head is ASCII");
     let status = text
         .get(9..12)
         .and_then(|status| status.parse().ok())
-        .expect("an answer begins with its status");
+        .expect("an answer starts with its status");
     let length = text
         .rsplit_once("Content-Length: ")
         .map_or("0", |(_, rest)| rest.split('\r').next().unwrap_or("0"));

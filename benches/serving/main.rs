@@ -1,8 +1,4 @@
-//! How fast Hallpass serves, and what it takes: `cargo bench` prints one table, `cargo bench -- answering` a part of it.
-//!
-//! The server is the release binary in a process of its own, without a limit of sign-ins, on a database on the disk of
-//! the target folder, with its log sent to /dev/null. What it is held against runs in the same minute, by turns with
-//! it, under the same load. Everything shares this machine's cores: the load, the stand-in for Google and the server.
+//! Measures speed and memory. benches/README.md explains how to run it and what it compares.
 
 mod report;
 mod tls;
@@ -20,10 +16,10 @@ mod operating;
 use std::env;
 use std::path::Path;
 
-/// A name, and what measures it in a folder of its own.
+/// A name, and a function that measures in a folder.
 type Section = (&'static str, fn(&Path));
 
-/// What can be measured, in the order of the table.
+/// The parts of the table, in its order.
 const SECTIONS: [Section; 5] = [
     ("signing_in", signing_in::measure),
     ("keys", keys::measure),
@@ -37,13 +33,13 @@ fn main() {
     match arguments.first().map(String::as_str) {
         Some(server::BARE) => server::serve_bare(),
         Some(server::WITHOUT_DOOR) => server::serve_without_door(),
-        // cargo says so when it measures; `cargo test --all-targets` runs this program too, and need not wait for it.
+        // `cargo bench` passes this flag; `cargo test --all-targets` runs this program without it.
         _ if arguments.iter().any(|argument| argument == "--bench") => measure(&arguments),
-        _ => println!("nothing is measured without --bench; run `cargo bench`"),
+        _ => println!("without --bench, this program measures nothing; run `cargo bench`"),
     }
 }
 
-/// Measures the sections that are named, or all.
+/// Measures the named sections, or all if none is named.
 fn measure(names: &[String]) {
     let named = |section: &str| names.iter().any(|name| name == section);
     let any = SECTIONS.iter().any(|(section, _)| named(section));

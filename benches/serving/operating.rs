@@ -1,4 +1,4 @@
-//! What the operator does while others use the server: pages and lists of a million users, and a backup.
+//! The operator's work beside a running server: pages and lists of a million users, and backups.
 
 use std::fs;
 use std::path::Path;
@@ -12,26 +12,26 @@ use super::answering;
 use super::google::{Answers, Google};
 use super::load::{Connection, Connections, closed_loop};
 use super::population;
-use super::report::{Target, median, percentile, remark, row};
+use super::report::{Target, compare, median, percentile, remark, single};
 use super::server::{BINARY, Server};
 
-/// How often a page is asked for, and a list.
+/// How often each page and each list is requested.
 const PAGES: usize = 50;
 const LISTS: usize = 10;
-/// Backups, each beside a copy.
+/// Backups, each compared with a copy.
 const BACKUPS: usize = 5;
-/// The pause before either. A virtual machine gives freed memory back to its host after some seconds, and is several
-/// times slower until it has it again: without a pause, every second command would find what the first one left.
+/// The pause before each. A virtual machine returns freed memory to its host after some seconds and
+/// is several times slower until it has it back. Without a pause, only the second command would
+/// profit from the memory of the first.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Backups while checks are counted.
+/// Backups under load.
 const ROUNDS: usize = 3;
-/// How long checks are counted without a backup.
+/// How long to count checks without a backup.
 const RUN: Duration = Duration::from_secs(5);
-/// With one, they are counted again and again for so long, from its beginning to its end.
+/// During a backup, checks are counted in slices of this length until it ends.
 const SLICE: Duration = Duration::from_millis(1500);
 const CLIENTS: usize = 16;
 
-/// Measures all of it on one database.
 pub fn measure(folder: &Path) {
     let database = folder.join("population.db");
     let tokens = population::create(&database);
@@ -51,12 +51,12 @@ pub fn measure(folder: &Path) {
 }
 
 fn size(file: &Path) -> f64 {
-    fs::metadata(file).expect("the file is there").len() as f64
+    fs::metadata(file).expect("the file exists").len() as f64
 }
 
 fn pages(server: &Server, admin: &str) {
     let mut connection = Connection::open_served(server.address);
-    // Half of the 400 days that the users came in.
+    // The users came in the last 400 days.
     let middle = format!("/auth/admin/users?from={}.0", clock::now() - 200 * 86_400);
     let user = format!("/auth/admin/users/{}", population::ADMIN_SUBJECT);
     // A search reads every user.
@@ -79,13 +79,7 @@ fn pages(server: &Server, admin: &str) {
         };
         let mut times: Vec<Duration> = (0..PAGES).map(ask).collect();
         let p95 = percentile(&mut times, 0.95);
-        row(
-            &format!("admin page, {what}, p95 in ms"),
-            &format!("{p95:.1}"),
-            "",
-            p95,
-            Target::AtMost(ms_max),
-        );
+        single(&format!("admin page, {what}, p95 in ms"), 1, p95, Target::AtMost(ms_max));
     }
 }
 
@@ -93,40 +87,27 @@ fn list(database: &Path) {
     let times = (0..LISTS)
         .map(|_| run(Command::new(BINARY).args(["users", "list", "--database"]).arg(database)));
     let first_page = median(times.map(|time| time.as_secs_f64() * 1000.0).collect());
-    row(
-        "hallpass users list, first page, ms",
-        &format!("{first_page:.0}"),
-        "",
-        first_page,
-        Target::AtMost(100.0),
-    );
+    single("hallpass users list, first page, ms", 0, first_page, Target::AtMost(100.0));
 }
 
 fn backup(database: &Path, folder: &Path) {
     let (backup, copy) = (folder.join("backup.db"), folder.join("copy.db"));
     let gigabytes = size(database) / 1e9;
-    // A backup is on disk when it ends, so the copy beside it is synced as well.
-    let (mut backups, mut copies, mut copies_synced) = (Vec::new(), Vec::new(), Vec::new());
+    // A finished backup is on disk, so it is also compared with a copy that is synced.
+    let (mut with_copies, mut with_synced_copies) = (Vec::new(), Vec::new());
     for _ in 0..BACKUPS {
         thread::sleep(PAUSE);
         let copied = run(Command::new("cp").arg(database).arg(&copy));
         let synced = run(Command::new("sync").arg(&copy));
-        fs::remove_file(&copy).expect("the copy is there");
+        fs::remove_file(&copy).expect("the copy exists");
         thread::sleep(PAUSE);
-        backups.push(gigabytes / run(&mut backing_up(database, &backup)).as_secs_f64());
-        fs::remove_file(&backup).expect("the backup is there");
-        copies.push(gigabytes / copied.as_secs_f64());
-        copies_synced.push(gigabytes / (copied + synced).as_secs_f64());
+        let backed_up = gigabytes / run(&mut backing_up(database, &backup)).as_secs_f64();
+        fs::remove_file(&backup).expect("the backup exists");
+        with_copies.push((backed_up, gigabytes / copied.as_secs_f64()));
+        with_synced_copies.push((backed_up, gigabytes / (copied + synced).as_secs_f64()));
     }
-    let ratio = |copies: &[f64]| {
-        median(backups.iter().zip(copies).map(|(backup, copy)| backup / copy).collect())
-    };
-    for (what, copies) in [("cp", copies), ("cp and sync", copies_synced)] {
-        let ratio = ratio(&copies);
-        let (backup, copy) = (median(backups.clone()), median(copies));
-        let what = format!("hallpass backup, GB/s | {what}");
-        row(&what, &format!("{backup:.2}"), &format!("{copy:.2}"), ratio, Target::AtLeast(0.5));
-    }
+    compare("hallpass backup, GB/s | cp", 2, &with_copies, Target::AtLeast(0.5));
+    compare("hallpass backup, GB/s | cp and sync", 2, &with_synced_copies, Target::AtLeast(0.5));
 }
 
 fn backup_under_load(server: &Server, tokens: &[String], database: &Path, folder: &Path) {
@@ -138,27 +119,21 @@ fn backup_under_load(server: &Server, tokens: &[String], database: &Path, folder
         .map(|_| {
             let quiet = checks(RUN);
             let mut backup = backing_up(database, &folder.join("under-load.db"));
-            let mut backup = backup.stdout(Stdio::null()).spawn().expect("the program can be run");
+            let mut backup = backup.stdout(Stdio::null()).spawn().expect("the program starts");
             let mut busy = Vec::new();
             let ended = loop {
                 let checked = checks(SLICE);
-                if let Some(ended) = backup.try_wait().expect("the backup is a child of ours") {
+                if let Some(ended) = backup.try_wait().expect("the backup is a child process") {
                     break ended;
                 }
                 busy.push(checked);
             };
-            assert!(ended.success() && !busy.is_empty(), "the backup failed, or was over at once");
+            assert!(ended.success() && !busy.is_empty(), "the backup failed, or ended at once");
             let busy = busy.iter().sum::<f64>() / busy.len() as f64;
             (busy, quiet)
         })
         .collect();
-    row(
-        "checks/s during a backup | without",
-        &format!("{:.0}", median(rounds.iter().map(|(busy, _)| *busy).collect())),
-        &format!("{:.0}", median(rounds.iter().map(|(_, quiet)| *quiet).collect())),
-        median(rounds.iter().map(|(busy, quiet)| busy / quiet).collect()),
-        Target::AtLeast(0.8),
-    );
+    compare("checks/s during a backup | without", 0, &rounds, Target::AtLeast(0.8));
 }
 
 fn backing_up(database: &Path, file: &Path) -> Command {
@@ -167,11 +142,11 @@ fn backing_up(database: &Path, file: &Path) -> Command {
     command
 }
 
-/// Runs a command to its good end; returns how long that took.
+/// Runs a command that must succeed; returns how long it took.
 fn run(command: &mut Command) -> Duration {
     let begin = Instant::now();
     assert!(
-        command.stdout(Stdio::null()).status().expect("the program can be run").success(),
+        command.stdout(Stdio::null()).status().expect("the program starts").success(),
         "{command:?}"
     );
     begin.elapsed()

@@ -1,4 +1,4 @@
-//! A database of a large site: a million users, each with a session, and what they did; written directly.
+//! Writes the database of a large site: a million users, each with a session and three events.
 
 use std::path::Path;
 
@@ -7,20 +7,19 @@ use hallpass::store::Store;
 use hallpass::token::SessionToken;
 use rusqlite::{Connection, params};
 
-/// The e-mail of the first user, who may see the admin page, and their `sub`.
+/// The e-mail and the `sub` of the first user, who sees the admin pages.
 pub const ADMIN: &str = "ada.lovelace.0@example.com";
 pub const ADMIN_SUBJECT: &str = "100000000000000000000";
-/// Users, and sessions as many.
+/// The number of users and of sessions.
 pub const USERS: i64 = 1_000_000;
-/// Events.
 pub const EVENTS: i64 = 3 * USERS;
-/// So many sessions have tokens that are known, and can be asked with.
+/// How many sessions have a token that requests can use.
 const KNOWN_TOKENS: i64 = 100_000;
 
-/// Row by row, syncs would take minutes.
+/// Without syncs, which would take minutes.
 const PREPARE: &str = "PRAGMA synchronous = OFF; PRAGMA cache_size = -262144; BEGIN";
 
-/// Every number below ?2, as a person with a name, in the order they came: the last of 400 days at ?1.
+/// ?2 people with names, who came one after the other in the 400 days before ?1.
 const PEOPLE: &str = "
 CREATE TEMP TABLE people AS WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2)
 SELECT i, printf('1%020d', i * 2654435761 % 4294967296) AS sub, ?1 - 34560000 * (?2 - i) / ?2 AS came_at,
@@ -49,24 +48,24 @@ INSERT INTO sessions SELECT randomblob(32), hex(randomblob(8)), sub, 'session', 
     'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
 FROM people WHERE i >= ?2 ORDER BY 1";
 
-/// Makes it; returns the tokens that are known. The first is the admin's.
+/// Returns the tokens that requests can use; the first is the admin's.
 pub fn create(database: &Path) -> Vec<String> {
     drop(Store::open(database).expect("a new database can be made"));
     let db = Connection::open(database).expect("the database opens");
     let now = clock::now();
-    db.execute_batch(PREPARE).expect("the triggers are there");
-    db.execute(PEOPLE, [now, USERS]).expect("people can be made");
+    db.execute_batch(PREPARE).expect("the database is writable");
+    db.execute(PEOPLE, [now, USERS]).expect("the people can be written");
     db.execute_batch(FILL).expect("the tables are those of schema.sql");
-    db.execute(SESSIONS, [now, KNOWN_TOKENS]).expect("sessions can be made");
+    db.execute(SESSIONS, [now, KNOWN_TOKENS]).expect("the sessions can be written");
     let known =
         "INSERT INTO sessions SELECT ?1, hex(randomblob(8)), sub, 'session', 'bench.apps.googleusercontent.com',
         NULL, ?2 - 3600, ?2, ?2 + 2592000, NULL, '192.0.2.7', 'bench' FROM people WHERE rowid = ?3 + 1";
-    let mut insert = db.prepare(known).expect("the statement is right");
+    let mut insert = db.prepare(known).expect("the columns are those of schema.sql");
     let token = |number| {
         let token = SessionToken::generate();
         insert
             .execute(params![token.hash().as_bytes(), now, number])
-            .expect("a session can be made");
+            .expect("a session can be written");
         token.expose().to_owned()
     };
     let tokens = (0..KNOWN_TOKENS).map(token).collect();

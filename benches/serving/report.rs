@@ -1,21 +1,18 @@
-//! The table, and the arithmetic behind it.
+//! Prints the table, with medians and percentiles.
 
 use std::fs;
 use std::thread;
 use std::time::Duration;
 
-/// What a number must be.
+/// The goal for a figure.
 #[derive(Clone, Copy)]
 pub enum Target {
-    /// At least that.
     AtLeast(f64),
-    /// At most that.
     AtMost(f64),
-    /// Nothing: it is there to be known.
     None,
 }
 
-/// Says what was measured on: the numbers mean nothing without.
+/// Prints what the figures were measured on.
 pub fn print_machine() {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, name: &str| -> String {
@@ -31,45 +28,63 @@ pub fn print_machine() {
     );
 }
 
-/// The processors that this program and the servers share.
+/// The cores that this program and the servers share.
 pub fn cores() -> usize {
     thread::available_parallelism().map_or(1, |cores| cores.get())
 }
 
-/// The head of the table.
 pub fn print_head() {
-    line("", "Hallpass", "beside it", "number", "target", "");
+    line("", "Hallpass", "compared", "figure", "target", "");
 }
 
-/// One row: what Hallpass did, what it is held against, and the number that has a target.
-pub fn row(what: &str, hallpass: &str, beside: &str, number: f64, target: Target) {
+/// Prints a row of one figure.
+pub fn single(what: &str, decimals: usize, figure: f64, target: Target) {
+    row(what, &format!("{figure:.decimals$}"), "", figure, target);
+}
+
+/// Prints a row from rounds of Hallpass and what it is compared with: the medians of both, and the
+/// median of their ratios, which has the target.
+pub fn compare(what: &str, decimals: usize, rounds: &[(f64, f64)], target: Target) {
+    let of = |figure: fn(&(f64, f64)) -> f64| median(rounds.iter().map(figure).collect());
+    let (hallpass, compared) = (of(|round| round.0), of(|round| round.1));
+    row(
+        what,
+        &format!("{hallpass:.decimals$}"),
+        &format!("{compared:.decimals$}"),
+        of(|round| round.0 / round.1),
+        target,
+    );
+}
+
+/// Prints a row; `figure` has the target.
+pub fn row(what: &str, hallpass: &str, compared: &str, figure: f64, target: Target) {
     let (wanted, met) = match target {
-        Target::AtLeast(limit) => (format!(">= {limit}"), Some(number >= limit)),
-        Target::AtMost(limit) => (format!("<= {limit}"), Some(number <= limit)),
+        Target::AtLeast(limit) => (format!(">= {limit}"), Some(figure >= limit)),
+        Target::AtMost(limit) => (format!("<= {limit}"), Some(figure <= limit)),
         Target::None => (String::new(), None),
     };
     let verdict = met.map_or("", |met| if met { "met" } else { "NOT MET" });
-    line(what, hallpass, beside, &format!("{number:.2}"), &wanted, verdict);
+    line(what, hallpass, compared, &format!("{figure:.2}"), &wanted, verdict);
 }
 
-/// A remark on the row above.
+/// Prints a remark on the row above.
 pub fn remark(text: &str) {
     println!("    {text}");
 }
 
-fn line(what: &str, hallpass: &str, beside: &str, number: &str, target: &str, verdict: &str) {
-    println!("{what:<58} {hallpass:>12} {beside:>12} {number:>8} {target:>8}  {verdict}");
+fn line(what: &str, hallpass: &str, compared: &str, figure: &str, target: &str, verdict: &str) {
+    println!("{what:<58} {hallpass:>12} {compared:>12} {figure:>8} {target:>8}  {verdict}");
 }
 
-/// The middle one, so that a round that something else on the machine disturbed does not count.
-pub fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    numbers[numbers.len() / 2]
+/// The median, so that one round disturbed by something else on the machine does not count.
+pub fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
 }
 
-/// The time that this share of the answers came within, in milliseconds.
+/// In milliseconds.
 pub fn percentile(latencies: &mut [Duration], share: f64) -> f64 {
     latencies.sort_unstable();
-    let place = (latencies.len() as f64 * share) as usize;
-    latencies[place.min(latencies.len() - 1)].as_secs_f64() * 1000.0
+    let index = (latencies.len() as f64 * share) as usize;
+    latencies[index.min(latencies.len() - 1)].as_secs_f64() * 1000.0
 }

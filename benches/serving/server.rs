@@ -1,4 +1,4 @@
-//! The servers, each in a process of its own: Hallpass, the same without its door, and tiny_http with nothing on top.
+//! The servers, each in its own process: Hallpass, Hallpass without its door, and a bare tiny_http.
 
 use std::env;
 use std::fs;
@@ -19,26 +19,24 @@ use super::google::{CLIENT_ID, Google};
 use super::load::Connection;
 use super::tls::Certificate;
 
-/// The binary that is measured.
+/// The measured binary.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_hallpass");
-/// The argument that makes this program the bare server.
+/// The argument that makes this program a bare tiny_http.
 pub const BARE: &str = "bare-tiny-http";
 /// The argument that makes this program Hallpass without the door.
 pub const WITHOUT_DOOR: &str = "without-door";
-/// More requests that may wait than any load here has.
+/// More requests than any load here has at once.
 const SLOW_MAX: usize = 256;
-/// As many as Hallpass has for quick answers.
+/// As many as Hallpass has for requests that do not block.
 const BARE_THREADS: usize = 4;
-/// Longer than any start takes.
-const START_PATIENCE: Duration = Duration::from_secs(10);
-/// How often a server that starts is looked for; a fraction of the time it takes.
-const LOOK_INTERVAL: Duration = Duration::from_micros(200);
-/// The unit of /proc/PID/stat, on every Linux of today.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often to try a server that is starting; a fraction of the time it takes.
+const POLL_INTERVAL: Duration = Duration::from_micros(200);
+/// The unit of /proc/PID/stat on Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// A running server; dropping it ends it.
+/// A running server, killed when dropped.
 pub struct Server {
-    /// Where it listens.
     pub address: SocketAddr,
     /// From exec to the first answer.
     pub start: Duration,
@@ -46,12 +44,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Hallpass on that database, with that stand-in for Google and those flags besides.
     pub fn hallpass(database: &Path, google: &Google, flags: &[&str]) -> Server {
         Server::serve(database, google, flags, |address| drop(Connection::open_served(address)))
     }
 
-    /// The same over TLS.
     pub fn hallpass_over_tls(
         database: &Path,
         google: &Google,
@@ -80,7 +76,7 @@ impl Server {
         Server::start(command, address, first)
     }
 
-    /// tiny_http, answering "ok".
+    /// A bare tiny_http that answers "ok".
     pub fn bare() -> Server {
         let address = free_address();
         let mut command = Command::new(env::current_exe().expect("this program has a path"));
@@ -88,7 +84,8 @@ impl Server {
         Server::start(command, address, |address| drop(Connection::open_served(address)))
     }
 
-    /// Hallpass's server on the network itself, as nobody should run it: what the door costs is the difference.
+    /// Hallpass's tiny_http directly on the network, as nobody should run it. The difference is the
+    /// cost of the door.
     pub fn without_door(database: &Path) -> Server {
         let address = free_address();
         let mut command = Command::new(env::current_exe().expect("this program has a path"));
@@ -96,7 +93,7 @@ impl Server {
         Server::start(command, address, |address| drop(Connection::open_served(address)))
     }
 
-    /// Starts it, and has it answer a first time.
+    /// Starts the process and waits for a first answer.
     fn start(mut command: Command, address: SocketAddr, first: impl Fn(SocketAddr)) -> Server {
         let begin = Instant::now();
         let process = command
@@ -105,26 +102,25 @@ impl Server {
             .spawn()
             .expect("the server can be run");
         while TcpStream::connect(address).is_err() {
-            assert!(begin.elapsed() < START_PATIENCE, "the server does not start");
-            thread::sleep(LOOK_INTERVAL);
+            assert!(begin.elapsed() < START_TIMEOUT, "the server must start in time");
+            thread::sleep(POLL_INTERVAL);
         }
         first(address);
         Server { address, start: begin.elapsed(), process }
     }
 
-    /// The processor time it has used, in seconds.
+    /// The CPU time used so far.
     pub fn cpu_seconds(&self) -> f64 {
         cpu_seconds(&self.process.id().to_string())
     }
 
-    /// Its resident memory, in MB.
     pub fn resident_mb(&self) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))
             .expect("the server runs");
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix("VmRSS:"))
-            .expect("a process has memory");
+            .expect("VmRSS is in the file");
         let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kB");
         kib * 1024.0 / 1e6
     }
@@ -132,29 +128,36 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // That it has ended already is all that can go wrong, and would have been noticed.
+        // This fails only if the process has ended already, which a request would have noticed.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// The processor time that a process has used, in seconds; `self` is this one, with the load and the stand-in in it.
+/// The CPU time that a process has used. `self` is this one, with the load and the stand-in for
+/// Google.
 pub fn cpu_seconds(process: &str) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("the process runs");
-    // The second field is a name in parentheses that may hold anything; utime and stime are the 14th and 15th.
-    let fields =
-        stat.rsplit_once(')').expect("the name ends").1.split_whitespace().skip(11).take(2);
+    // The second field is a name in parentheses that may contain anything; utime and stime are the
+    // 14th and 15th.
+    let fields = stat
+        .rsplit_once(')')
+        .expect("the name ends with a parenthesis")
+        .1
+        .split_whitespace()
+        .skip(11)
+        .take(2);
     fields.map(|ticks| ticks.parse::<f64>().expect("a number of ticks")).sum::<f64>()
         / TICKS_PER_SECOND
 }
 
-/// What this program does when it is the bare server.
+/// Runs the bare tiny_http.
 pub fn serve_bare() {
-    let address = env::args().nth(2).expect("an address follows");
+    let address = env::args().nth(2).expect("the first argument is an address");
     let server = Arc::new(tiny_http::Server::http(address).expect("the address is free"));
     let answer = move || {
         while let Ok(request) = server.recv() {
-            // An error here means that the client left.
+            // An error means that the client left.
             let _ = request.respond(tiny_http::Response::from_string("ok"));
         }
     };
@@ -162,10 +165,10 @@ pub fn serve_bare() {
     threads.into_iter().for_each(|thread| thread.join().expect("a worker does not panic"));
 }
 
-/// What this program does when it is Hallpass without the door.
+/// Runs Hallpass without the door.
 pub fn serve_without_door() {
-    let address = env::args().nth(2).expect("an address follows");
-    let database = env::args().nth(3).expect("a database follows");
+    let address = env::args().nth(2).expect("the first argument is an address");
+    let database = env::args().nth(3).expect("the second argument is a database");
     let arguments =
         ["hallpass", "serve", "--allow-anyone", "--signin-burst", "0", "--client-id", CLIENT_ID];
     let Ok(Options { command: config::Command::Serve(options) }) =
@@ -174,7 +177,7 @@ pub fn serve_without_door() {
         panic!("these are flags of serve");
     };
     logging::start(options.log_format);
-    let settings = Settings::new(&options, Some(0)).expect("the flags make sense");
+    let settings = Settings::new(&options, Some(0)).expect("the settings are valid");
     let app = App::new(settings, Store::open(Path::new(&database)).expect("the database is there"));
     let socket = TcpListener::bind(address).expect("the address is free");
     let _server =

@@ -1,4 +1,4 @@
-//! A database with many live sessions, written directly.
+//! Writes a database with many live sessions.
 
 use std::path::Path;
 
@@ -7,28 +7,27 @@ use hallpass::store::Store;
 use hallpass::token::SessionToken;
 use rusqlite::{Connection, params};
 
-/// Each person has a phone, a laptop and two more.
 const SESSIONS_PER_PERSON: usize = 4;
-/// A session's absolute limit, as the server's default has it: 30 days.
+/// The default of --session-lifetime.
 const LIFETIME_SECONDS: i64 = 30 * 24 * 60 * 60;
-/// All began an hour ago.
+/// All sessions were created an hour ago.
 const AGE_SECONDS: i64 = 60 * 60;
 
-/// How long ago the sessions were last used. The server writes that down at most once a minute.
+/// When the sessions were last used. The server records this at most once a minute.
 #[derive(Clone, Copy)]
 pub enum LastSeen {
-    /// Within the last minute, evenly spread: as it is when all are in use.
+    /// Spread over the last minute, as if all were in use.
     ThisMinute,
-    /// An hour ago: then the first check of each writes.
+    /// So long ago that the first check of each session writes.
     AnHourAgo,
 }
 
-/// Makes a database with so many live sessions; returns their tokens.
+/// Returns the tokens of the sessions.
 pub fn create(database: &Path, count: usize, last_seen: LastSeen) -> Vec<String> {
     drop(Store::open(database).expect("a new database can be made"));
     let mut database = Connection::open(database).expect("the database opens");
     let now = clock::now();
-    let rows = database.transaction().expect("nobody else writes");
+    let rows = database.transaction().expect("this is the only writer");
     let tokens = (0..count)
         .map(|number| {
             let person = number / SESSIONS_PER_PERSON;

@@ -1,4 +1,4 @@
-//! Sign-ins: how near to the limit that Google's latency sets, and how many when Google costs nothing.
+//! Sign-ins: compared with the limit set by Google's latency, and with a Google that takes no time.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,28 +10,26 @@ use super::load::{Connections, closed_loop};
 use super::report::{Target, cores, median, remark, row};
 use super::server::{self, Server};
 
-/// Calls to Google at once, the server's default.
+/// The default of --tokeninfo-concurrency.
 const CALLS_AT_ONCE: f64 = 64.0;
-/// What a call to Google takes.
+/// How long a call to Google takes.
 const LATENCY: Duration = Duration::from_millis(50);
-/// One run of several.
 const RUN: Duration = Duration::from_secs(2);
 const RUNS: usize = 3;
-/// Beyond this share of all processors, it is they that bound.
+/// Beyond this share of all cores in use, the processors are the limit.
 const BUSY: f64 = 0.85;
 
-/// Measures both.
 pub fn measure(folder: &Path) {
     with_latency(folder);
     at_once(folder);
 }
 
-/// The bytes of a sign-in with a token of its own.
+/// A sign-in with a token of its own.
 pub fn request(number: u64) -> Vec<u8> {
     post(&google::token(number))
 }
 
-/// The bytes of a sign-in with that token.
+/// A sign-in with this token.
 pub fn post(token: &str) -> Vec<u8> {
     let body = format!("id_token={token}");
     format!(
@@ -89,7 +87,7 @@ fn at_once(folder: &Path) {
         "the disk"
     };
     remark(&format!(
-        "bound by {bound}: the server takes {milliseconds:.2} ms of processor time a sign-in, which is \
+        "the limit is {bound}: the server takes {milliseconds:.2} ms of CPU time per sign-in, which is \
          {server_cores:.2} of {} cores; the load and the stand-in take {own_cores:.2}",
         cores()
     ));
@@ -98,18 +96,17 @@ fn at_once(folder: &Path) {
 
 fn report_failures(failed: u64) {
     if failed > 0 {
-        remark(&format!("{failed} sign-ins were not answered with 200"));
+        remark(&format!("{failed} sign-ins did not get 200"));
     }
 }
 
-/// How often a second this disk and SQLite can make one small row durable, one after the other.
+/// How many small rows a second SQLite can commit to this disk, one after the other.
 fn durable_commits_per_second(path: &Path) -> f64 {
     let database = Connection::open(path).expect("a database can be made");
     database
         .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE rows (number INTEGER)")
         .expect("a table can be made");
-    let mut insert =
-        database.prepare("INSERT INTO rows VALUES (?1)").expect("the statement is right");
+    let mut insert = database.prepare("INSERT INTO rows VALUES (?1)").expect("the table exists");
     let begin = Instant::now();
     let mut commits = 0;
     while begin.elapsed() < RUN {

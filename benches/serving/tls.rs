@@ -1,4 +1,4 @@
-//! A certificate of our own, and clients that trust it.
+//! A self-signed certificate, and clients that trust it.
 
 use std::fs;
 use std::net::TcpStream;
@@ -8,17 +8,15 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-/// A connection over TLS.
 pub type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
-/// A certificate for localhost, in files, and clients' trust in it.
+/// A certificate for localhost in files, and the configuration of clients that trust it.
 pub struct Certificate {
     files: [PathBuf; 2],
     config: Arc<ClientConfig>,
 }
 
 impl Certificate {
-    /// A new one, in that folder.
     pub fn create(folder: &Path) -> Certificate {
         let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()])
             .expect("a certificate can be made");
@@ -26,28 +24,29 @@ impl Certificate {
         fs::write(&files[0], pair.cert.pem()).expect("the folder can be written");
         fs::write(&files[1], pair.signing_key.serialize_pem()).expect("the folder can be written");
         let mut roots = RootCertStore::empty();
-        roots.add(pair.cert.der().clone()).expect("it is a certificate");
+        roots.add(pair.cert.der().clone()).expect("the certificate was just made");
         let config =
             ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
                 .with_safe_default_protocol_versions()
-                .expect("ring speaks them")
+                .expect("ring supports the default versions")
                 .with_root_certificates(roots)
                 .with_no_client_auth();
         Certificate { files, config: Arc::new(config) }
     }
 
-    /// The flags of a server that shows it.
+    /// The flags of a server that uses it.
     pub fn flags(&self) -> [&str; 4] {
         let [certificate, key] =
-            self.files.each_ref().map(|path| path.to_str().expect("our own path"));
+            self.files.each_ref().map(|path| path.to_str().expect("the path is UTF-8"));
         ["--tls-cert", certificate, "--tls-key", key]
     }
 
-    /// Speaks TLS on that connection.
+    /// Starts TLS on a connection.
     pub fn wrap(&self, stream: TcpStream) -> TlsStream {
-        let name = ServerName::try_from("localhost").expect("a name");
+        let name = ServerName::try_from("localhost").expect("localhost is a name");
         StreamOwned::new(
-            ClientConnection::new(self.config.clone(), name).expect("the settings fit"),
+            ClientConnection::new(self.config.clone(), name)
+                .expect("the configuration is complete"),
             stream,
         )
     }
