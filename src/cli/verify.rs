@@ -10,8 +10,8 @@ use crate::cli::output::time::{local, span};
 use crate::clock;
 use crate::config::{self, VerifyOptions};
 use crate::google::{
-    self, Claimed, Expected, Failure, Identity, Policy, Question, Rejection, Statement, VerifiedBy,
-    Verifier,
+    self, Claims, Expected, Failure, Identity, Policy, Question, Rejection, Verification,
+    VerifiedBy, Verifier,
 };
 use crate::store::{Inspection, Refusal};
 use crate::token::{ID_TOKEN_BYTES_MAX, IdToken, PastedToken};
@@ -64,28 +64,29 @@ pub fn verify(options: &VerifyOptions) -> Result<(), Stop> {
     // It has fetched nothing yet, and remembers nothing.
     let verifier = Verifier::new(&verifier, None, &Arc::default());
     let decision = verifier.decide(&Question { token: &token, expected, client: None });
-    if let Some(statement) = &decision.unanswered {
+    if let Some(verification) = &decision.failed {
         // The keys were asked in its place, so it decides nothing.
-        report.add(Finding { verdict: Verdict::Warning, ..unavailable(statement) })?;
+        report.add(Finding { verdict: Verdict::Warning, ..unavailable(verification) })?;
     }
-    let Statement { by, claims, .. } = &decision.decisive;
+    let Verification { by, claims, .. } = &decision.decisive;
     report.add(heard(&decision.decisive))?;
     // If nothing vouches for the token, what it says of itself may still tell why.
     let Some(document) = claims.clone().or_else(|| token.payload()) else {
         report.add(finding("claims", Verdict::Unknown, "there are none to look at"))?;
         return conclude(report, None);
     };
-    let (rules, claimed) = Identity::explain(&document, *by, &expected);
+    let is_vouched = claims.is_some();
+    let (rules, claims) = Identity::explain(&document, *by, &expected);
     for rule in rules {
-        report.add(explained(&rule, claims.is_some(), claimed.as_ref(), now))?;
+        report.add(explained(&rule, is_vouched, claims.as_ref(), now))?;
     }
-    if let Some(claimed) = &claimed {
-        report.add(admitted(&policy, claimed))?;
-        for finding in remembered(&options.serve.database, claimed, &token) {
+    if let Some(claims) = &claims {
+        report.add(admitted(&policy, claims))?;
+        for finding in remembered(&options.serve.database, claims, &token) {
             report.add(finding)?;
         }
     }
-    conclude(report, claimed.as_ref())
+    conclude(report, claims.as_ref())
 }
 
 fn from_stdin() -> Result<PastedToken, String> {
@@ -106,11 +107,11 @@ fn finding(check: &'static str, verdict: Verdict, detail: impl Into<String>) -> 
     Finding { check, verdict, detail: detail.into(), advice: None }
 }
 
-fn heard(statement: &Statement) -> Finding {
-    let took = statement.took.as_millis();
+fn heard(verification: &Verification) -> Finding {
+    let took = verification.took.as_millis();
     let key =
-        statement.kid.as_ref().map(|kid| format!(" (RS256, key {kid:?})")).unwrap_or_default();
-    let (verdict, detail) = match (&statement.claims, &statement.verdict, statement.by) {
+        verification.kid.as_ref().map(|kid| format!(" (RS256, key {kid:?})")).unwrap_or_default();
+    let (verdict, detail) = match (&verification.claims, &verification.verdict, verification.by) {
         (Some(_), _, VerifiedBy::Tokeninfo) => {
             (Verdict::Ok, format!("Google vouches for it, after {took} ms"))
         }
@@ -124,24 +125,24 @@ fn heard(statement: &Statement) -> Finding {
         (None, Err(Failure::Refused(reason)), VerifiedBy::Keys) => {
             (Verdict::Failure, format!("{reason}{key}"))
         }
-        (None, _, _) => return unavailable(statement),
+        (None, _, _) => return unavailable(verification),
     };
-    finding(statement.by.as_str(), verdict, detail)
+    finding(verification.by.as_str(), verdict, detail)
 }
 
-fn unavailable(statement: &Statement) -> Finding {
-    let cause = match &statement.verdict {
+fn unavailable(verification: &Verification) -> Finding {
+    let cause = match &verification.verdict {
         Err(Failure::Unavailable { cause, .. }) => cause,
         _ => "no answer",
     };
-    let detail = format!("{cause}, after {} ms", statement.took.as_millis());
-    finding(statement.by.as_str(), Verdict::Unknown, detail)
+    let detail = format!("{cause}, after {} ms", verification.took.as_millis());
+    finding(verification.by.as_str(), Verdict::Unknown, detail)
 }
 
 fn explained(
-    rule: &google::Finding,
+    rule: &google::RuleVerdict,
     is_vouched: bool,
-    claimed: Option<&Claimed>,
+    claims: Option<&Claims>,
     now: i64,
 ) -> Finding {
     let claim = rule.claim.as_deref().unwrap_or("absent");
@@ -151,7 +152,7 @@ fn explained(
         "exp" | "iat" | "nbf" => claim
             .parse()
             .map_or(claim.to_owned(), |at| format!("{} ({})", local(at), span(at, now))),
-        "profile" => claimed.map(described).unwrap_or_default(),
+        "profile" => claims.map(described).unwrap_or_default(),
         _ => claim.to_owned(),
     };
     match rule.verdict {
@@ -164,22 +165,23 @@ fn explained(
     }
 }
 
-fn described(claimed: &Claimed) -> String {
-    let email = claimed.email.as_deref().map(|email| {
-        let authority = if claimed.email_authoritative { "Google is" } else { "Google is not" };
+fn described(claims: &Claims) -> String {
+    let email = claims.profile.email.as_deref().map(|email| {
+        let authority =
+            if claims.profile.email_authoritative { "Google is" } else { "Google is not" };
         format!("{email} ({authority} authoritative for it)")
     });
-    let domain = claimed.hosted_domain.as_ref().map(|domain| format!("hd {domain}"));
+    let domain = claims.profile.hosted_domain.as_ref().map(|domain| format!("hd {domain}"));
     let parts = [
-        claimed.name.clone(),
+        claims.profile.name.clone(),
         Some(email.unwrap_or("no e-mail".into())),
         Some(domain.unwrap_or("no hd".into())),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn admitted(policy: &Policy, claimed: &Claimed) -> Finding {
-    match (policy.admit(claimed), policy) {
+fn admitted(policy: &Policy, claims: &Claims) -> Finding {
+    match (policy.admit(claims), policy) {
         (Err(reason), _) => finding("policy", Verdict::Failure, reason),
         (Ok(()), Policy::Anyone) => finding("policy", Verdict::Ok, "anyone may sign in"),
         (Ok(()), Policy::Listed(_)) => {
@@ -189,7 +191,7 @@ fn admitted(policy: &Policy, claimed: &Claimed) -> Finding {
 }
 
 /// What the database would say, if there is one.
-fn remembered(path: &Path, claimed: &Claimed, token: &IdToken) -> Vec<Finding> {
+fn remembered(path: &Path, claims: &Claims, token: &IdToken) -> Vec<Finding> {
     let database = match Inspection::open(path) {
         Ok(Some(database)) => database,
         Ok(None) => {
@@ -204,7 +206,7 @@ fn remembered(path: &Path, claimed: &Claimed, token: &IdToken) -> Vec<Finding> {
             Refusal::TokenEnded => ("revocation", "this ID token was not ended"),
             Refusal::EmailHeld => ("pin", "no other account holds this e-mail"),
         };
-        match database.refuses(refusal, claimed, &token.signed_hash()) {
+        match database.refuses(refusal, &claims.profile, &token.signed_hash()) {
             Ok(false) => finding(check, Verdict::Ok, otherwise),
             Ok(true) => finding(check, Verdict::Failure, refusal.description()),
             Err(error) => finding(check, Verdict::Unknown, error.to_string()),
@@ -214,17 +216,17 @@ fn remembered(path: &Path, claimed: &Claimed, token: &IdToken) -> Vec<Finding> {
 }
 
 /// The first check that is not passed decides, as it does in the server.
-fn conclude(mut report: Report, claimed: Option<&Claimed>) -> Result<(), Stop> {
+fn conclude(mut report: Report, claims: Option<&Claims>) -> Result<(), Stop> {
     let decisive = report
         .findings()
         .iter()
         .find(|finding| matches!(finding.verdict, Verdict::Failure | Verdict::Unknown));
-    let (code, message) = match (decisive, claimed) {
-        (None, Some(claimed)) => {
+    let (code, message) = match (decisive, claims) {
+        (None, Some(claims)) => {
             report.add(finding(
                 "sign-in",
                 Verdict::Ok,
-                format!("it would sign in {}", claimed.display_name()),
+                format!("it would sign in {}", claims.profile.display_name()),
             ))?;
             return Ok(report.finish()?);
         }

@@ -1,7 +1,5 @@
 //! What makes a token good: from the claims in an answer to an [`Identity`] that cannot exist unchecked.
 
-use std::ops::Deref;
-
 use serde_json::Value;
 
 use super::verifier::VerifiedBy;
@@ -20,15 +18,19 @@ const SUBJECT_BYTES_MAX: usize = 255;
 
 /// Somebody Google vouches for, to us, now. Its only constructor is [`Identity::verify`], so having one is the proof.
 #[derive(Debug, Clone)]
-pub struct Identity(Claimed);
+pub struct Identity(Claims);
 
 /// Whom claims speak of. That they are true and for us, only an [`Identity`] says.
 #[derive(Debug, Clone)]
-pub struct Claimed {
-    profile: Profile,
-    audience: String,
-    authorized_party: Option<String>,
-    expires_at: i64,
+pub struct Claims {
+    /// The profile claims.
+    pub profile: Profile,
+    /// `aud`: the client ID that the token is for.
+    pub audience: String,
+    /// `azp`: the client that asked for the token, for example an Android or iOS app.
+    pub authorized_party: Option<String>,
+    /// `exp`, in unix seconds.
+    pub expires_at: i64,
 }
 
 /// Why there is no identity.
@@ -44,7 +46,7 @@ use Rejection::{Invalid, Unreadable};
 
 /// What one rule finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct RuleVerdict {
     /// The claim that the rule is about; `claims` and `profile` are about several.
     pub rule: &'static str,
     /// What the claim says.
@@ -64,7 +66,7 @@ pub struct Expected<'a> {
     pub now: i64,
 }
 
-type Rule = fn(&Claims, &Expected) -> Result<(), Rejection>;
+type Rule = fn(&RawClaims, &Expected) -> Result<(), Rejection>;
 
 /// Every rule, in the order in which they are asked.
 const RULES: [(&str, Rule); 9] = [
@@ -76,7 +78,7 @@ const RULES: [(&str, Rule); 9] = [
     ("nbf", not_before),
     ("sub", subject),
     ("nonce", nonce),
-    ("profile", |claims, _| claims.claimed().map(drop)),
+    ("profile", |claims, _| claims.read().map(drop)),
 ];
 
 impl Identity {
@@ -91,9 +93,14 @@ impl Identity {
         by: VerifiedBy,
         expected: &Expected,
     ) -> Result<Identity, Rejection> {
-        let claims = Claims::parse(document, by)?;
+        let claims = RawClaims::parse(document, by)?;
         RULES.iter().try_for_each(|(_, rule)| rule(&claims, expected))?;
-        claims.claimed().map(Identity)
+        claims.read().map(Identity)
+    }
+
+    /// The verified claims.
+    pub fn claims(&self) -> &Claims {
+        &self.0
     }
 
     /// What every rule of [`Identity::verify`] finds, and whom the claims speak of if they can be read: for an operator
@@ -102,35 +109,35 @@ impl Identity {
         document: &[u8],
         by: VerifiedBy,
         expected: &Expected,
-    ) -> (Vec<Finding>, Option<Claimed>) {
-        let claims = match Claims::parse(document, by) {
+    ) -> (Vec<RuleVerdict>, Option<Claims>) {
+        let claims = match RawClaims::parse(document, by) {
             Ok(claims) => claims,
             Err(rejection) => {
-                let unread = Finding { rule: RULES[0].0, claim: None, verdict: Err(rejection) };
+                let unread = RuleVerdict { rule: RULES[0].0, claim: None, verdict: Err(rejection) };
                 return (vec![unread], None);
             }
         };
-        let finding = |&(name, rule): &(_, Rule)| Finding {
+        let finding = |&(name, rule): &(_, Rule)| RuleVerdict {
             rule: name,
             claim: claims.shown(name),
             verdict: rule(&claims, expected),
         };
-        (RULES.iter().map(finding).collect(), claims.claimed().ok())
+        (RULES.iter().map(finding).collect(), claims.read().ok())
     }
 }
 
-fn complete(claims: &Claims, _: &Expected) -> Result<(), Rejection> {
+fn complete(claims: &RawClaims, _: &Expected) -> Result<(), Rejection> {
     let required = ["iss", "aud", "sub", "iat", "exp"];
     let present = required.iter().all(|name| claims.value(name).is_some());
     if present { Ok(()) } else { Err(ABSENT) }
 }
 
-fn issuer(claims: &Claims, _: &Expected) -> Result<(), Rejection> {
+fn issuer(claims: &RawClaims, _: &Expected) -> Result<(), Rejection> {
     let known = ISSUERS.contains(&claims.required_text("iss")?.as_str());
     if known { Ok(()) } else { Err(Invalid("the token was not issued by Google")) }
 }
 
-fn audience(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
+fn audience(claims: &RawClaims, expected: &Expected) -> Result<(), Rejection> {
     if !expected.audiences.contains(&claims.required_text("aud")?) {
         return Err(Invalid(
             "the token was issued for another app (its aud is no client id of this server)",
@@ -139,7 +146,7 @@ fn audience(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn expiry(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
+fn expiry(claims: &RawClaims, expected: &Expected) -> Result<(), Rejection> {
     let expires_at = claims.seconds("exp")?.ok_or(ABSENT)?;
     if expires_at <= expected.now {
         return Err(Invalid("the token has expired"));
@@ -152,7 +159,7 @@ fn expiry(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn issued_at(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
+fn issued_at(claims: &RawClaims, expected: &Expected) -> Result<(), Rejection> {
     let issued_at = claims.seconds("iat")?.ok_or(ABSENT)?;
     if issued_at == 0 {
         return Err(Invalid("the token's iat is 0"));
@@ -163,7 +170,7 @@ fn issued_at(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn not_before(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
+fn not_before(claims: &RawClaims, expected: &Expected) -> Result<(), Rejection> {
     if claims.seconds("nbf")?.is_some_and(|from| is_too_far_ahead(from, expected.now)) {
         return Err(Invalid("the token is not valid yet (is this server's clock right?)"));
     }
@@ -174,7 +181,7 @@ fn is_too_far_ahead(at: i64, now: i64) -> bool {
     at.saturating_sub(now) > CLOCK_SKEW_SECONDS_MAX
 }
 
-fn subject(claims: &Claims, _: &Expected) -> Result<(), Rejection> {
+fn subject(claims: &RawClaims, _: &Expected) -> Result<(), Rejection> {
     let subject = claims.required_text("sub")?;
     if subject.len() > SUBJECT_BYTES_MAX || !subject.bytes().all(|byte| matches!(byte, b' '..=b'~'))
     {
@@ -183,7 +190,7 @@ fn subject(claims: &Claims, _: &Expected) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn nonce(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
+fn nonce(claims: &RawClaims, expected: &Expected) -> Result<(), Rejection> {
     match (expected.nonce, claims.text("nonce")?) {
         (None, None) => Ok(()),
         (Some(expected), Some(claimed)) if expected == claimed => Ok(()),
@@ -191,49 +198,15 @@ fn nonce(claims: &Claims, expected: &Expected) -> Result<(), Rejection> {
     }
 }
 
-impl Claimed {
+impl Claims {
     /// Whether this is a program's account. Google gives those tokens with an audience of their own choosing, so that
     /// `aud` proves nothing. They are told by an address at gserviceaccount.com, or an `azp` that is such an address
     /// or all digits.
     pub fn is_service_account(&self) -> bool {
         let program = |address: &str| address.to_ascii_lowercase().ends_with("gserviceaccount.com");
         let numeric = |azp: &str| azp.bytes().all(|byte| byte.is_ascii_digit());
-        self.email.as_deref().is_some_and(program)
+        self.profile.email.as_deref().is_some_and(program)
             || self.authorized_party.as_deref().is_some_and(|azp| program(azp) || numeric(azp))
-    }
-
-    /// Who.
-    pub fn profile(&self) -> &Profile {
-        &self.profile
-    }
-
-    /// `aud`: the client id that the token is for.
-    pub fn audience(&self) -> &str {
-        &self.audience
-    }
-
-    /// `azp`: the client that asked for the token, an Android or iOS app for example.
-    pub fn authorized_party(&self) -> Option<&str> {
-        self.authorized_party.as_deref()
-    }
-
-    /// `exp`, in unix seconds.
-    pub fn expires_at(&self) -> i64 {
-        self.expires_at
-    }
-}
-
-impl Deref for Identity {
-    type Target = Claimed;
-    fn deref(&self) -> &Claimed {
-        &self.0
-    }
-}
-
-impl Deref for Claimed {
-    type Target = Profile;
-    fn deref(&self) -> &Profile {
-        &self.profile
     }
 }
 
@@ -241,28 +214,28 @@ const ABSENT: Rejection = Unreadable("the answer lacks iss, sub, aud, iat or exp
 const WRONG_TYPE: Rejection = Invalid("a claim of the token is empty or has the wrong type");
 
 /// Claims by name: absent and null are the same, empty is wrong.
-struct Claims {
+struct RawClaims {
     fields: Fields,
     by: VerifiedBy,
 }
 
-impl Claims {
-    fn parse(document: &[u8], by: VerifiedBy) -> Result<Claims, Rejection> {
+impl RawClaims {
+    fn parse(document: &[u8], by: VerifiedBy) -> Result<RawClaims, Rejection> {
         let fields =
             Fields::parse(document).map_err(|_| Unreadable("the answer is not a JSON object"))?;
         if fields.has_duplicates() {
             return Err(Invalid("the token's claims repeat a field"));
         }
-        Ok(Claims { fields, by })
+        Ok(RawClaims { fields, by })
     }
 
-    fn claimed(&self) -> Result<Claimed, Rejection> {
+    fn read(&self) -> Result<Claims, Rejection> {
         let email = self.text("email")?;
         let email_verified = self.boolean("email_verified")?;
         let hosted_domain = self.text("hd")?;
         let authority =
             |email: &String| is_authoritative(email, email_verified, hosted_domain.as_deref());
-        Ok(Claimed {
+        Ok(Claims {
             profile: Profile {
                 email_authoritative: email.as_ref().is_some_and(authority),
                 subject: self.required_text("sub")?,

@@ -194,7 +194,7 @@ impl Keys {
     ) -> MutexGuard<'a, State> {
         state.fetching = true;
         drop(state);
-        let outcome = ask(&self.client, now, deadline);
+        let outcome = request(&self.client, now, deadline);
         self.metrics.count_keys_fetch(if outcome.is_ok() { "ok" } else { "failed" });
         let mut state = self.lock();
         state.fetching = false;
@@ -275,19 +275,19 @@ pub struct FetchedKeys {
 ///
 /// # Errors
 /// What is wrong, in one sentence.
-pub fn find_keys(
+pub fn fetch_keys(
     url: &Url,
     authorities: Option<&Authorities>,
     now: i64,
     deadline: Instant,
 ) -> Result<FetchedKeys, String> {
-    ask(&Client::new(url, authorities, NAME, CONNECTIONS), now, deadline)
+    request(&Client::new(url, authorities, NAME, CONNECTIONS), now, deadline)
 }
 
 /// What errors call the endpoint.
 const NAME: &str = "the key endpoint";
 
-fn ask(client: &Client, now: i64, deadline: Instant) -> Result<FetchedKeys, String> {
+fn request(client: &Client, now: i64, deadline: Instant) -> Result<FetchedKeys, String> {
     let mut answer = client.get(&[], deadline)?;
     if answer.status != 200 {
         return Err(format!("{NAME} answered with status {}", answer.status));

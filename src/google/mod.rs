@@ -15,12 +15,12 @@ pub mod demo;
 
 pub use client::{Authorities, proxy_for, proxy_variables};
 pub use identity::{
-    CLOCK_SKEW_SECONDS_MAX, Claimed, Expected, Finding, ISSUERS, Identity, Rejection,
+    CLOCK_SKEW_SECONDS_MAX, Claims, Expected, ISSUERS, Identity, Rejection, RuleVerdict,
 };
 pub use jwks::KeySet;
-pub use keys::{FetchedKeys, Keys, find_keys};
+pub use keys::{FetchedKeys, Keys, fetch_keys};
 pub use policy::{AllowList, Policy};
 pub use tokeninfo::{Exchange, Tokeninfo, TokeninfoSettings};
 pub use verifier::{
-    Decision, Failure, Question, Statement, VerifiedBy, Verifier, VerifierSettings, Verify,
+    Decision, Failure, Question, Verification, VerifiedBy, Verifier, VerifierSettings, Verify,
 };

@@ -1,6 +1,6 @@
 //! Whom the operator lets in.
 
-use super::Claimed;
+use super::Claims;
 use crate::profile::Profile;
 
 /// E-mails and Workspace domains; either suffices. An empty list lets nobody in.
@@ -79,11 +79,12 @@ impl Policy {
     ///
     /// # Errors
     /// One sentence for the client that says what is missing.
-    pub fn admit(&self, claimed: &Claimed) -> Result<(), &'static str> {
-        if claimed.is_service_account() {
+    pub fn admit(&self, claims: &Claims) -> Result<(), &'static str> {
+        if claims.is_service_account() {
             return Err("service accounts cannot sign in");
         }
-        if self.permits(claimed) { Ok(()) } else { Err(self.refusal(claimed)) }
+        let profile = &claims.profile;
+        if self.permits(profile) { Ok(()) } else { Err(self.refusal(profile)) }
     }
 }
 

@@ -89,14 +89,14 @@ pub enum Failure {
 #[derive(Debug)]
 pub struct Decision {
     /// What tokeninfo said, if it could not answer and the keys were asked in its place.
-    pub unanswered: Option<Statement>,
+    pub failed: Option<Verification>,
     /// What counts.
-    pub decisive: Statement,
+    pub decisive: Verification,
 }
 
 /// What tokeninfo or the keys say about a token.
 #[derive(Debug)]
-pub struct Statement {
+pub struct Verification {
     /// What was asked.
     pub by: VerifiedBy,
     /// The claims that it vouches for, if it does.
@@ -119,9 +119,9 @@ pub struct Verifier {
 }
 
 enum KeyMode {
-    Never,
+    Unused,
     Fallback(Arc<Keys>),
-    Alone(Arc<Keys>),
+    Only(Arc<Keys>),
 }
 
 impl Verifier {
@@ -139,9 +139,9 @@ impl Verifier {
         Verifier {
             tokeninfo: Tokeninfo::new(&settings.tokeninfo, metrics.clone()),
             keys: match settings.verify {
-                Verify::Tokeninfo => KeyMode::Never,
+                Verify::Tokeninfo => KeyMode::Unused,
                 Verify::Fallback => KeyMode::Fallback(keys()),
-                Verify::Keys => KeyMode::Alone(keys()),
+                Verify::Keys => KeyMode::Only(keys()),
             },
             timeout,
             replaced_at: Mutex::default(),
@@ -153,9 +153,9 @@ impl Verifier {
     /// # Errors
     /// [`Failure`].
     pub fn verify(&self, question: &Question) -> Result<(Identity, VerifiedBy), Failure> {
-        let Decision { unanswered, decisive } = self.decide(question);
+        let Decision { failed, decisive } = self.decide(question);
         let verdict = decisive.verdict.map(|identity| (identity, decisive.by));
-        match (unanswered.map(|statement| statement.verdict), verdict) {
+        match (failed.map(|failed| failed.verdict), verdict) {
             (
                 Some(Err(Failure::Unavailable { cause, retry_after })),
                 Err(Failure::Unavailable { cause: other, retry_after: others }),
@@ -179,15 +179,15 @@ impl Verifier {
     pub fn decide(&self, question: &Question) -> Decision {
         let start = Instant::now();
         let deadline = start + self.timeout;
-        let decided = |decisive| Decision { unanswered: None, decisive };
+        let decided = |decisive| Decision { failed: None, decisive };
         match &self.keys {
-            KeyMode::Never => decided(by_tokeninfo(&self.tokeninfo, question, deadline)),
-            KeyMode::Alone(keys) => decided(by_keys(keys, question, deadline)),
+            KeyMode::Unused => decided(by_tokeninfo(&self.tokeninfo, question, deadline)),
+            KeyMode::Only(keys) => decided(by_keys(keys, question, deadline)),
             KeyMode::Fallback(keys) => {
                 let first = by_tokeninfo(&self.tokeninfo, question, start + self.timeout / 2);
                 match first.verdict {
                     Err(Failure::Unavailable { .. }) => Decision {
-                        unanswered: Some(first),
+                        failed: Some(first),
                         decisive: by_keys(keys, question, deadline),
                     },
                     _ => decided(first),
@@ -199,8 +199,8 @@ impl Verifier {
     /// The keys, where they are used.
     pub fn keys(&self) -> Option<&Arc<Keys>> {
         match &self.keys {
-            KeyMode::Never => None,
-            KeyMode::Fallback(keys) | KeyMode::Alone(keys) => Some(keys),
+            KeyMode::Unused => None,
+            KeyMode::Fallback(keys) | KeyMode::Only(keys) => Some(keys),
         }
     }
 
@@ -208,13 +208,13 @@ impl Verifier {
     pub fn keys_status(&self, now: i64) -> Option<Value> {
         let mut status = self.keys()?.status(now);
         let replaced_at = *self.replaced_at.lock().unwrap_or_else(PoisonError::into_inner);
-        status["in_use"] = json!(matches!(self.keys, KeyMode::Alone(_)) || replaced_at.is_some());
+        status["in_use"] = json!(matches!(self.keys, KeyMode::Only(_)) || replaced_at.is_some());
         Some(status)
     }
 
     /// Whether nobody could be verified just now, whatever Google's tokeninfo does.
     pub fn lacks_keys(&self, now: i64) -> bool {
-        matches!(&self.keys, KeyMode::Alone(keys) if !keys.are_usable(now))
+        matches!(&self.keys, KeyMode::Only(keys) if !keys.are_usable(now))
     }
 
     /// How many exchanges with tokeninfo may be under way or wait for their turn.
@@ -243,7 +243,7 @@ impl Verifier {
     }
 }
 
-fn by_tokeninfo(tokeninfo: &Tokeninfo, question: &Question, deadline: Instant) -> Statement {
+fn by_tokeninfo(tokeninfo: &Tokeninfo, question: &Question, deadline: Instant) -> Verification {
     let start = Instant::now();
     let by = VerifiedBy::Tokeninfo;
     let (claims, verdict) = match tokeninfo.ask(question.token, question.client, deadline) {
@@ -257,10 +257,10 @@ fn by_tokeninfo(tokeninfo: &Tokeninfo, question: &Question, deadline: Instant) -
             (Some(claims), verdict.map_err(failure))
         }
     };
-    Statement { by, claims, verdict, kid: None, took: start.elapsed() }
+    Verification { by, claims, verdict, kid: None, took: start.elapsed() }
 }
 
-fn by_keys(keys: &Keys, question: &Question, deadline: Instant) -> Statement {
+fn by_keys(keys: &Keys, question: &Question, deadline: Instant) -> Verification {
     let start = Instant::now();
     let by = VerifiedBy::Keys;
     let jws = Jws::parse(question.token);
@@ -278,7 +278,7 @@ fn by_keys(keys: &Keys, question: &Question, deadline: Instant) -> Statement {
             Err(Rejection::Unreadable(_)) => (None, Err(NOT_CLAIMS)),
         },
     };
-    Statement { by, claims, verdict, kid, took: start.elapsed() }
+    Verification { by, claims, verdict, kid, took: start.elapsed() }
 }
 
 const NOT_CLAIMS: Failure =

@@ -98,10 +98,11 @@ impl App {
             .identify(token, nonce, request, now)
             .inspect_err(|error| self.record_refusal(request, None, error, now))?;
         let (identity, verified_by) = &verified;
-        let denied = |reason| Error::denied_to(identity, reason);
+        let claims = identity.claims();
+        let denied = |reason| Error::denied_to(&claims.profile, reason);
         self.settings
             .policy
-            .admit(identity)
+            .admit(claims)
             .map_err(denied)
             .inspect_err(|error| self.record_refusal(request, Some(&verified), error, now))?;
 
@@ -110,14 +111,12 @@ impl App {
             SessionKind::Session => {
                 (session_token.hash(), random_name(), now + self.settings.session_lifetime)
             }
-            SessionKind::IdToken => {
-                (token.signed_hash(), token.session_id(), identity.expires_at())
-            }
+            SessionKind::IdToken => (token.signed_hash(), token.session_id(), claims.expires_at),
         };
         let sign_in = SignIn {
-            profile: identity.profile().clone(),
-            client_id: identity.audience().to_owned(),
-            authorized_party: identity.authorized_party().map(str::to_owned),
+            profile: claims.profile.clone(),
+            client_id: claims.audience.clone(),
+            authorized_party: claims.authorized_party.clone(),
             id_token: token.signed_hash(),
             verified_by: verified_by.as_str(),
             client: self.client(request),
@@ -181,14 +180,14 @@ impl App {
         if error.retry_after().is_some() {
             return;
         }
-        let identity = verified.map(|(identity, _)| identity);
+        let claims = verified.map(|(identity, _)| identity.claims());
         let event = Event {
             kind: EventKind::Refusal,
-            subject: identity.map(|identity| identity.subject.clone()),
-            email: identity.and_then(|identity| identity.email.clone()),
+            subject: claims.map(|claims| claims.profile.subject.clone()),
+            email: claims.and_then(|claims| claims.profile.email.clone()),
             session_id: None,
             client: self.client(request),
-            client_id: identity.map(|identity| identity.audience().to_owned()),
+            client_id: claims.map(|claims| claims.audience.clone()),
             verified_by: verified.map(|(_, by)| by.as_str()),
             reason: Some(error.description().to_owned()),
             host: forward_auth::host(self, request),

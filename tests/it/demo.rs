@@ -168,7 +168,7 @@ fn its_tokens_expire_and_are_refused_when_altered_or_foreign() {
     };
     let identity = judge(CLIENT_ID).unwrap();
     assert_eq!(
-        (identity.subject.as_str(), identity.email_authoritative),
+        (identity.claims().profile.subject.as_str(), identity.claims().profile.email_authoritative),
         (PEOPLE[0].subject, true)
     );
     assert_eq!(

@@ -17,8 +17,8 @@ fn verify_by(by: VerifiedBy, document: &str, nonce: Option<&str>) -> Result<Iden
     let audiences = [CLIENT_ID.to_owned(), "second".to_owned()];
     let expected = Expected { audiences: &audiences, nonce, now: NOW };
     let identity = Identity::verify(document.as_bytes(), by, &expected);
-    let (findings, _) = Identity::explain(document.as_bytes(), by, &expected);
-    let explained = findings.iter().find_map(|finding| finding.verdict.err());
+    let (verdicts, _) = Identity::explain(document.as_bytes(), by, &expected);
+    let explained = verdicts.iter().find_map(|rule| rule.verdict.err());
     assert_eq!(explained, identity.as_ref().err().copied(), "{document}");
     identity
 }
@@ -268,7 +268,10 @@ fn who_has_authority_over_an_email() {
     fn check(email: &str, verified: Value, hd: Value, expected: bool) {
         let mut claims = usual_claims();
         (claims["email"], claims["email_verified"], claims["hd"]) = (json!(email), verified, hd);
-        assert_eq!(verify(&claims.to_string(), None).unwrap().email_authoritative, expected);
+        assert_eq!(
+            verify(&claims.to_string(), None).unwrap().claims().profile.email_authoritative,
+            expected
+        );
     }
     check("a@gmail.com", json!(true), Value::Null, true);
     check("a@GMAIL.com", Value::Null, Value::Null, true);
@@ -293,7 +296,7 @@ fn service_accounts_are_told_by_email_or_azp() {
         let mut claims = usual_claims();
         (claims["email"], claims["azp"]) = (json!(email), azp);
         assert_eq!(
-            verify(&claims.to_string(), None).unwrap().is_service_account(),
+            verify(&claims.to_string(), None).unwrap().claims().is_service_account(),
             expected,
             "{email}"
         );
@@ -314,10 +317,9 @@ fn an_explanation_goes_on_after_a_failure() {
     let audiences = [CLIENT_ID.to_owned()];
     let expected = Expected { audiences: &audiences, nonce: None, now: NOW };
     let document = claims.to_string();
-    let (findings, claimed) =
+    let (verdicts, claims) =
         Identity::explain(document.as_bytes(), VerifiedBy::Tokeninfo, &expected);
-    let rules: Vec<_> =
-        findings.iter().map(|finding| (finding.rule, finding.verdict.is_ok())).collect();
+    let rules: Vec<_> = verdicts.iter().map(|rule| (rule.rule, rule.verdict.is_ok())).collect();
     let expected = [
         ("claims", true),
         ("iss", true),
@@ -330,7 +332,7 @@ fn an_explanation_goes_on_after_a_failure() {
         ("profile", true),
     ];
     assert_eq!(rules, expected);
-    assert_eq!(findings[2].claim.as_deref(), Some("another"));
-    assert_eq!(findings[3].claim, Some(NOW.to_string()));
-    assert_eq!(claimed.unwrap().email.as_deref(), Some("testuser@gmail.com"));
+    assert_eq!(verdicts[2].claim.as_deref(), Some("another"));
+    assert_eq!(verdicts[3].claim, Some(NOW.to_string()));
+    assert_eq!(claims.unwrap().profile.email.as_deref(), Some("testuser@gmail.com"));
 }

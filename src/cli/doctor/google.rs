@@ -10,7 +10,7 @@ use crate::cli::output::report::Finding;
 use crate::clock;
 use crate::google::{
     CLOCK_SKEW_SECONDS_MAX, Exchange, Failure, FetchedKeys, Tokeninfo, VerifierSettings, Verify,
-    find_keys, proxy_for, proxy_variables,
+    fetch_keys, proxy_for, proxy_variables,
 };
 use crate::metrics::Metrics;
 use crate::token::IdToken;
@@ -61,7 +61,7 @@ pub fn endpoints(settings: &VerifierSettings) -> Vec<Finding> {
     let mut findings = Vec::new();
     let keys = (*verify != Verify::Tokeninfo).then(|| {
         findings.extend(stranger("keys-url", keys_url));
-        let keys = find_keys(
+        let keys = fetch_keys(
             keys_url,
             tokeninfo.authorities.as_ref(),
             clock::now(),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hallpass::google::find_keys;
+use hallpass::google::fetch_keys;
 use serde_json::{Value, json};
 
 use super::{answer, status, test};
@@ -100,7 +100,12 @@ fn what_an_operator_can_be_told_before_it_serves() {
     let certs = Google::start();
     certs.always(answer("Cache-Control: max-age=7200\r\n", &jwk_set(&[SECOND.jwk(), FIRST.jwk()])));
     let find = || {
-        find_keys(&certs.url().parse().unwrap(), None, NOW, Instant::now() + Duration::from_secs(2))
+        fetch_keys(
+            &certs.url().parse().unwrap(),
+            None,
+            NOW,
+            Instant::now() + Duration::from_secs(2),
+        )
     };
     let found = find().unwrap();
     assert_eq!(found.set.sizes(), [("first".to_owned(), 2048), ("second".to_owned(), 2048)]);
