@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// An IPv4 address, or a /64, /56 or /48 of IPv6: what a provider gives to one line, one home or one site.
+/// An IPv4 address, or an IPv6 /64, /56 or /48: what a provider assigns to one line, one home or
+/// one site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Network {
     /// One address.
     Ipv4(Ipv4Addr),
-    /// All addresses that share their first bits with this one.
+    /// All addresses with the same first bits.
     Ipv6 {
         /// The first address of the network.
         first: Ipv6Addr,
@@ -17,7 +18,7 @@ pub enum Network {
 }
 
 impl Network {
-    /// The networks that `address` is in, the smallest first: one for IPv4, three for IPv6.
+    /// The networks that contain `address`, smallest first: one for IPv4, three for IPv6.
     pub fn all_of(address: IpAddr) -> impl DoubleEndedIterator<Item = Network> {
         let networks = match address.to_canonical() {
             IpAddr::V4(address) => [Some(Network::Ipv4(address)), None, None],
@@ -29,8 +30,9 @@ impl Network {
         networks.into_iter().flatten()
     }
 
-    /// How many times the limit of a single address this network has: 1 for an IPv4 address or a /64, 2 for a /56, 4
-    /// for a /48. Those who share a network get more than one of them alone, and less than each its own.
+    /// How many times the limit of a single address applies to this network: 1 for an IPv4 address
+    /// or a /64, 2 for a /56, 4 for a /48. Clients that share a network have a higher limit than
+    /// one alone, but not one each.
     pub fn multiple(self) -> u32 {
         match self {
             Network::Ipv6 { bits: 48, .. } => 4,

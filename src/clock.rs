@@ -1,13 +1,13 @@
-//! The one place that reads the wall clock; everything else is handed the time.
+//! The only place that reads the wall clock. Everything else is passed the time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Now, in unix seconds.
+/// The current time in unix seconds.
 pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs() as i64)
 }
 
-/// The `Date` of HTTP (RFC 9110, section 5.6.7), formatted once a second.
+/// The value of an HTTP `Date` header (RFC 9110, section 5.6.7), formatted once a second.
 #[derive(Debug, Default)]
 pub struct HttpDate {
     at: i64,
@@ -15,7 +15,7 @@ pub struct HttpDate {
 }
 
 impl HttpDate {
-    /// That time, in unix seconds.
+    /// Formats `now`, in unix seconds.
     pub fn at(&mut self, now: i64) -> &str {
         if self.at != now || self.text.is_empty() {
             self.at = now;

@@ -1,24 +1,25 @@
-//! A JSON object as it was sent: its fields in order, duplicates included.
+//! A JSON object as it was sent: its fields in order, including duplicates.
 //!
-//! RFC 8259 leaves the meaning of a repeated name open, and two parsers that choose differently are a security hole.
-//! So all places that read foreign objects (claims, a token's header, JSON bodies) look at every field.
+//! RFC 8259 leaves the meaning of a repeated name open, and two parsers that choose differently are
+//! a security hole. So whatever reads foreign objects (claims, token headers, JSON bodies) looks at
+//! every field.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-/// The fields of one JSON object, in the order they were sent.
+/// The fields of a JSON object in the order in which they were sent.
 pub struct Fields(Vec<(String, Value)>);
 
 impl Fields {
-    /// Reads a whole document that must be one object.
+    /// Parses a document that consists of one object.
     ///
     /// # Errors
-    /// Anything that is not exactly one JSON object.
+    /// If it is not exactly one JSON object.
     pub fn parse(document: &[u8]) -> Result<Fields, serde_json::Error> {
         serde_json::from_slice(document)
     }
 
-    /// The fields of a form, as a browser encodes it: every value is a string.
+    /// Parses a form as browsers encode it. Every value is a string.
     pub fn parse_form(body: &[u8]) -> Fields {
         let pairs = url::form_urlencoded::parse(body);
         Fields(
@@ -28,17 +29,17 @@ impl Fields {
         )
     }
 
-    /// Every field, in order.
+    /// All fields, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// The first value of that name.
+    /// The first value with that name.
     pub fn first(&self, name: &str) -> Option<&Value> {
         self.iter().find(|(field, _)| *field == name).map(|(_, value)| value)
     }
 
-    /// Whether any name stands twice.
+    /// Whether any name occurs twice.
     pub fn has_duplicates(&self) -> bool {
         let mut names: Vec<&str> = self.iter().map(|(name, _)| name).collect();
         names.sort_unstable();

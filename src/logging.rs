@@ -1,9 +1,9 @@
-//! The log on standard error: text for people, or one JSON object a line.
+//! Logs to standard error, as text or as one JSON object a line.
 //!
-//! Only our own records are written, and warnings of the libraries: at finer levels those print URLs and headers, and
-//! with them tokens.
+//! Only our own records and warnings from libraries are written. At finer levels, libraries print
+//! URLs and headers, and with them tokens.
 //!
-//! No thread waits for the reader of standard error: see [`queue`].
+//! Logging never waits for the reader of standard error: see [`queue`].
 
 mod queue;
 
@@ -25,15 +25,15 @@ use crate::process;
 
 pub use queue::flush;
 
-/// The variable that sets the level.
+/// The environment variable for the level.
 const VARIABLE: &str = "RUST_LOG";
 const DEFAULT_FILTERS: &str = "info";
 
-/// Starts logging. RUST_LOG sets the level; it is `info` without it, and where it cannot be meant. A panic becomes a log
-/// line, too.
+/// Starts logging. RUST_LOG sets the level; the default, also for an invalid value, is `info`.
+/// Panics are logged too.
 pub fn start(format: LogFormat) {
     queue::start();
-    let filters = process::variable(VARIABLE).filter(|filters| is_meant(filters));
+    let filters = process::variable(VARIABLE).filter(|filters| is_valid(filters));
     env_logger::Builder::new()
         .parse_filters(filters.as_deref().unwrap_or(DEFAULT_FILTERS))
         .format(move |out, record| {
@@ -54,12 +54,12 @@ pub fn start(format: LogFormat) {
             BacktraceStatus::Captured => log::error!("thread {name} {panic}\n{trace}"),
             _ => log::error!("thread {name} {panic}"),
         }
-        // In release builds the process is about to end.
+        // In release builds, the process is about to end.
         flush();
     }));
 }
 
-/// What is counted about the log.
+/// Metrics of the log.
 pub fn readings() -> [Reading; 1] {
     [Reading::counter(
         "hallpass_log_lines_dropped",
@@ -68,7 +68,7 @@ pub fn readings() -> [Reading; 1] {
     )]
 }
 
-/// The sentence that the process ends with, on standard error after the log.
+/// Prints the last sentence of the process, after the log.
 pub fn last_words(sentence: &str) {
     if queue::is_started() {
         let _ = queue::Sink.write(format!("{sentence}\n").as_bytes());
@@ -78,17 +78,18 @@ pub fn last_words(sentence: &str) {
     }
 }
 
-/// What is wrong with RUST_LOG, if anything is.
+/// What is wrong with RUST_LOG, if anything.
 pub fn misunderstanding() -> Option<String> {
-    let filters = process::variable(VARIABLE).filter(|filters| !is_meant(filters))?;
+    let filters = process::variable(VARIABLE).filter(|filters| !is_valid(filters))?;
     Some(format!(
         "{VARIABLE} takes error, warn, info, debug, trace or off, or hallpass=LEVEL, not {filters:?}, so {DEFAULT_FILTERS} \
          is used"
     ))
 }
 
-/// env_logger takes a word that is not a level for the name of a module, and shows that module alone.
-fn is_meant(filters: &str) -> bool {
+/// env_logger takes a word that is not a level for the name of a module, and then shows only that
+/// module.
+fn is_valid(filters: &str) -> bool {
     let (directives, _) = filters.split_once('/').unwrap_or((filters, ""));
     directives.split(',').map(str::trim).all(|directive| match directive.split_once('=') {
         Some((module, level)) => !module.is_empty() && LevelFilter::from_str(level.trim()).is_ok(),
@@ -103,14 +104,14 @@ fn text(out: &mut Formatter, record: &Record) -> io::Result<()> {
     let (time, level) = (out.timestamp_millis(), record.level());
     match record.args().as_str() {
         Some(message) => write!(out, "{time} {level:5} {message}")?,
-        // Nothing a client sent may end the line or colour the terminal.
+        // Nothing from a client may end the line or colour the terminal.
         None => write!(out, "{time} {level:5} {}", escaped(&record.args().to_string()))?,
     }
     record.key_values().visit(&mut TextPairs(out)).map_err(io::Error::other)?;
     writeln!(out)
 }
 
-/// Writes ` key=value`, quoted where the value would not stand out otherwise.
+/// Writes ` key=value`, with quotes if the value needs them.
 struct TextPairs<'a>(&'a mut Formatter);
 
 impl<'kvs> VisitSource<'kvs> for TextPairs<'_> {
@@ -146,7 +147,7 @@ fn json(out: &mut Formatter, record: &Record) -> io::Result<()> {
     writeln!(out, "{}", Value::from(line))
 }
 
-/// Adds a field a pair.
+/// Adds a field for each pair.
 struct JsonPairs<'a>(&'a mut Map<String, Value>);
 
 impl<'kvs> VisitSource<'kvs> for JsonPairs<'_> {

@@ -1,4 +1,4 @@
-//! What is counted, in the text that Prometheus reads.
+//! Metrics in the text format of Prometheus.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -19,16 +19,16 @@ use prometheus_client::registry::Registry;
 
 use crate::clock;
 
-/// Upper bounds in seconds: checks take microseconds, a sign-in waits for Google and the disk.
+/// Upper bounds in seconds. Checks take microseconds; a sign-in waits for Google and the disk.
 const REQUEST_SECONDS: [f64; 11] =
     [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
-/// Upper bounds in seconds: 50 to 200 ms are usual for Google.
+/// Upper bounds in seconds. Google usually takes 50 to 200 ms.
 const CALL_SECONDS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4];
 
-/// Calls to Google that are remembered one by one: a few KiB.
+/// How many calls to Google are remembered individually: a few KiB.
 const CALLS_KEPT: usize = 200;
 
-/// Counters that live as long as the process.
+/// Counters for the life of the process.
 pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     request_seconds: Family<Label, Histogram, fn() -> Histogram>,
@@ -49,7 +49,7 @@ pub struct Metrics {
 pub enum CallResult {
     /// 200.
     Ok,
-    /// 400: Google refuses the token, and so works.
+    /// 400: Google works and refuses the token.
     Refused,
     /// Anything else.
     Failed,
@@ -60,7 +60,7 @@ pub enum CallResult {
 pub struct Call {
     /// How it ended.
     pub result: CallResult,
-    /// What went wrong, without anything of the token's; empty unless it failed.
+    /// What went wrong, without any part of the token. Empty unless the call failed.
     pub failure: String,
     /// How long it took.
     pub duration: Duration,
@@ -79,26 +79,26 @@ impl CallResult {
     }
 }
 
-/// A value that is looked up when it is asked for.
+/// A value that is read when the metrics are requested.
 #[derive(Debug)]
 pub struct Reading {
-    /// The metric's name; a counter's without `_total`.
+    /// The metric's name; for a counter, without `_total`.
     pub name: &'static str,
     /// One sentence without a full stop.
     pub help: &'static str,
-    /// Whether it only ever grows.
+    /// Whether it only grows.
     pub is_counter: bool,
-    /// Its values, each with a value of the label `reason` if it has one.
+    /// Its values, each with an optional value of the label `reason`.
     pub values: Vec<(Option<&'static str>, u64)>,
 }
 
 impl Reading {
-    /// Something that goes up and down.
+    /// A value that goes up and down.
     pub fn gauge(name: &'static str, help: &'static str, value: u64) -> Reading {
         Reading { name, help, is_counter: false, values: vec![(None, value)] }
     }
 
-    /// Something that only grows.
+    /// A value that only grows.
     pub fn counter(name: &'static str, help: &'static str, value: u64) -> Reading {
         Reading { name, help, is_counter: true, values: vec![(None, value)] }
     }
@@ -113,7 +113,7 @@ struct RequestLabels {
 /// The name of a label and its value.
 type Label = [(&'static str, &'static str); 1];
 
-/// A histogram of requests; a route has one of its own.
+/// One histogram for each route.
 fn request_seconds() -> Histogram {
     Histogram::new(REQUEST_SECONDS)
 }
@@ -138,33 +138,33 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A request was answered. `route` is one of few names, never what a client sent.
+    /// Counts an answered request. `route` is one of a few names, never client input.
     pub fn count_request(&self, route: &'static str, status: u16, duration: Duration) {
         self.requests.get_or_create(&RequestLabels { route, status }).inc();
         self.request_seconds.get_or_create(&[("route", route)]).observe(duration.as_secs_f64());
     }
 
-    /// Somebody tried to sign in, by a post or by a bearer never seen.
+    /// Counts an attempt to sign in, by post or by an unknown bearer.
     pub fn count_signin(&self, outcome: &'static str) {
         self.signins.get_or_create(&[("outcome", outcome)]).inc();
     }
 
-    /// A refusal was beyond the budget for events.
+    /// Counts a refusal that exceeded the budget for events.
     pub fn count_unrecorded_refusal(&self) {
         self.unrecorded_refusals.inc();
     }
 
-    /// Somebody signed in, whose token that vouched for.
+    /// Counts a sign-in by how its token was verified.
     pub fn count_verified(&self, by: &'static str) {
         self.verified.get_or_create(&[("by", by)]).inc();
     }
 
-    /// Google's keys were fetched, or were not.
+    /// Counts a fetch of Google's keys.
     pub fn count_keys_fetch(&self, result: &'static str) {
         self.keys_fetches.get_or_create(&[("result", result)]).inc();
     }
 
-    /// Google was called.
+    /// Counts a call to Google.
     pub fn count_call(&self, call: Call) {
         self.calls.get_or_create(&[("result", call.result.as_str())]).inc();
         self.call_seconds.observe(call.duration.as_secs_f64());
@@ -173,18 +173,18 @@ impl Metrics {
         last.push_front(call);
     }
 
-    /// The last calls to Google, the latest first.
+    /// The last calls to Google, latest first.
     pub fn last_calls(&self) -> Vec<Call> {
         self.last_calls.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// How the last call to Google ended, and when.
+    /// Result and time of the last call to Google.
     pub fn last_call(&self) -> Option<(CallResult, i64)> {
         let last = self.last_calls.lock().unwrap_or_else(PoisonError::into_inner);
         last.front().map(|call| (call.result, call.at))
     }
 
-    /// So many more backups were made or failed, and the newest that is there is of that time (unix seconds).
+    /// Counts backups, and notes when the newest existing one was made (unix seconds).
     pub fn count_backups(&self, made: u64, failed: u64, newest: Option<i64>) {
         for (result, number) in [("ok", made), ("failed", failed)] {
             self.backups.get_or_create(&[("result", result)]).inc_by(number);
@@ -192,7 +192,7 @@ impl Metrics {
         *self.last_backup.lock().unwrap_or_else(PoisonError::into_inner) = newest;
     }
 
-    /// The time of the newest backup, if backups are made and there is one.
+    /// The time of the newest backup, if backups are scheduled and there is one.
     pub fn last_backup(&self) -> Option<Reading> {
         let at = *self.last_backup.lock().unwrap_or_else(PoisonError::into_inner);
         let help = "When the newest backup was made, in unix seconds";
@@ -203,23 +203,23 @@ impl Metrics {
         ))
     }
 
-    /// When counting began, which is when the process did.
+    /// When counting began, which is when the process started.
     pub fn start_time(&self) -> Reading {
         let seconds = self.started_at.unsigned_abs();
         Reading::gauge(
             "process_start_time_seconds",
-            "When the process began, in unix seconds",
+            "When the process started, in unix seconds",
             seconds,
         )
     }
 
-    /// Everything counted and read, in version 0.0.4 of Prometheus' text format.
+    /// All counters and readings in version 0.0.4 of Prometheus' text format.
     pub fn exposition(&self, readings: Vec<Reading>) -> String {
         let mut registry = Registry::default();
         let hallpass = registry.sub_registry_with_prefix("hallpass");
         hallpass.register(
             "build",
-            "The version that runs",
+            "The running version",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
         hallpass.register("http_requests", "Requests answered", self.requests.clone());
@@ -231,12 +231,12 @@ impl Metrics {
         hallpass.register("signins", "Attempts to sign in", self.signins.clone());
         hallpass.register(
             "refusals_unrecorded",
-            "Refusals that were counted and not recorded as events",
+            "Refusals counted but not recorded as events",
             self.unrecorded_refusals.clone(),
         );
         hallpass.register(
             "signins_verified",
-            "Sign-ins by what verified them",
+            "Sign-ins by how the token was verified",
             self.verified.clone(),
         );
         hallpass.register("keys_fetches", "Fetches of Google's keys", self.keys_fetches.clone());
@@ -248,7 +248,7 @@ impl Metrics {
         );
         hallpass.register(
             "backups",
-            "Backups that the server made by itself",
+            "Backups made by the server on schedule",
             self.backups.clone(),
         );
         registry.register_collector(Box::new(Readings(readings)));
@@ -289,8 +289,8 @@ fn encode(kind: MetricType, value: u64, encoder: MetricEncoder) -> fmt::Result {
     }
 }
 
-/// OpenMetrics names a counter's family without `_total` and knows a type `info`; the older format, which every
-/// Prometheus reads without being asked, does neither.
+/// Turns OpenMetrics into the older format, which every Prometheus reads without negotiation.
+/// OpenMetrics omits `_total` from the name of a counter's family and has a type `info`.
 fn classic(open_metrics: &str) -> String {
     let types =
         open_metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));

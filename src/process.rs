@@ -1,4 +1,4 @@
-//! What the operating system says of this process and its machine (proc(5)).
+//! This process and its machine as the operating system sees them (proc(5)).
 
 use std::env;
 use std::ffi::OsString;
@@ -13,12 +13,13 @@ use rustix::process::{geteuid, nice};
 
 use crate::metrics::Reading;
 
-/// How much less urgent: it gets about a thirtieth of a processor that others want whole (sched(7)).
+/// The lower priority: about a thirtieth of a processor that others need (sched(7)).
 const NICE: i32 = 15;
-/// The longest rest of long work.
+/// The longest pause.
 const REST_MAX: Duration = Duration::from_millis(100);
 
-/// Memory and descriptors, by the names that Prometheus has for them. What cannot be read is left out.
+/// Memory, threads and descriptors under their usual Prometheus names. Values that cannot be read
+/// are omitted.
 pub fn readings() -> Vec<Reading> {
     let resident = status_value("VmRSS:").map(|kibibytes| kibibytes * 1024);
     let threads = status_value("Threads:");
@@ -28,34 +29,34 @@ pub fn readings() -> Vec<Reading> {
         ("process_resident_memory_bytes", "Resident memory", resident),
         ("process_threads", "Threads", threads),
         ("process_open_fds", "Open file descriptors", descriptors),
-        ("process_max_fds", "File descriptors that may be open", descriptors_max),
+        ("process_max_fds", "Limit of open file descriptors", descriptors_max),
     ]
     .into_iter()
     .filter_map(|(name, help, value)| Some(Reading::gauge(name, help, value?)))
     .collect()
 }
 
-/// What names this run of the machine's kernel (random(4)); empty where nothing does.
+/// The kernel's ID of this boot (random(4)), or an empty string.
 pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }
 
-/// The soft and the hard limit of file descriptors.
+/// The soft and hard limit of file descriptors.
 pub fn descriptor_limits() -> Option<(u64, u64)> {
     rlimit::Resource::NOFILE.get().ok()
 }
 
-/// A handle on what is at that path, which stays valid when the path does not (open(2), O_PATH).
+/// A handle on the file at `path`. It stays valid if the path changes (open(2), O_PATH).
 ///
 /// # Errors
-/// If nothing is there.
+/// If there is no such file.
 #[cfg(target_os = "linux")]
 pub fn path_handle(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
     use rustix::fs::{Mode, OFlags, open};
     Ok(open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-/// Whether this user may read and write what is at that path.
+/// Whether this user may read and write the file at `path`.
 pub fn is_writable(path: &Path) -> bool {
     access(path, Access::READ_OK | Access::WRITE_OK).is_ok()
 }
@@ -65,26 +66,26 @@ pub fn is_root() -> bool {
     geteuid().is_root()
 }
 
-/// How much room this user has on the disk of that folder.
+/// Free disk space for this user in `folder`.
 ///
 /// # Errors
-/// If it cannot be asked about.
+/// If the system does not say.
 pub fn free_bytes(folder: &Path) -> io::Result<u64> {
     let disk = statvfs(folder)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-/// The command line, the program's name first.
+/// The command line, beginning with the program's name.
 pub fn arguments() -> impl Iterator<Item = OsString> {
     env::args_os()
 }
 
-/// An environment variable that is not one of our settings; `None` if it is empty.
+/// An environment variable that is not one of our settings. `None` if it is empty.
 pub fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
-/// The environment variables whose names begin so, and their values.
+/// The environment variables with that prefix and their values.
 pub fn variables(prefix: &str) -> Vec<(String, String)> {
     env::vars_os()
         .map(|(name, value)| [name, value].map(|text| text.to_string_lossy().into_owned()))
@@ -99,14 +100,14 @@ fn status_value(name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Lets everything else on the machine go before this thread, from here on. On a machine with nothing else to do it is
-/// as fast as before.
+/// Lowers the priority of this thread for good. On an idle machine it is as fast as before.
 pub fn let_others_go_first() {
-    // Should it be refused, the work is done all the same.
+    // The work is done even if this fails.
     let _ = nice(NICE);
 }
 
-/// Long work that leaves four fifths of its time to others, as long as they want it.
+/// Slows long work down while others need the processor, so that it leaves four fifths of the time
+/// to them.
 pub struct Courtesy {
     since: Instant,
     waited: Option<Duration>,
@@ -119,8 +120,8 @@ impl Default for Courtesy {
 }
 
 impl Courtesy {
-    /// Rests for four times as long as this thread has worked since it last asked, if it had to wait for a processor for
-    /// more than a tenth of that time.
+    /// Pauses for four times as long as the thread has worked since the last call, if it had to
+    /// wait for a processor for more than a tenth of that time.
     pub fn give_way(&mut self) {
         let worked = self.since.elapsed();
         if waited()
@@ -133,7 +134,7 @@ impl Courtesy {
     }
 }
 
-/// How long this thread was kept waiting for a processor, all in all.
+/// How long this thread has waited for a processor in total.
 fn waited() -> Option<Duration> {
     let statistics = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     statistics.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)

@@ -1,18 +1,19 @@
-//! Who somebody is, as Google last told it.
+//! A person's profile as Google last sent it.
 
 use serde::{Deserialize, Serialize};
 
-/// A Google account's profile. Claims that Google did not send are `None`, and null in JSON.
+/// The profile of a Google account. Claims that Google did not send are `None`, and null in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
-    /// `sub`: the identity, 1 to 255 printable ASCII characters, never reused. Everything is keyed by it.
+    /// `sub`: the identity. 1 to 255 printable ASCII characters, never reused. Everything is keyed
+    /// by it.
     #[serde(rename = "sub")]
     pub subject: String,
-    /// `email`: shown to people; it can change hands, so it identifies nobody by itself.
+    /// `email`: for display. It can move to another person, so it identifies nobody by itself.
     pub email: Option<String>,
     /// `email_verified`.
     pub email_verified: Option<bool>,
-    /// Whether Google itself is the authority for the address, as [`is_authoritative`] tells.
+    /// Whether Google is authoritative for the e-mail: see [`is_authoritative`].
     pub email_authoritative: bool,
     /// `name`: the full name for display.
     pub name: Option<String>,
@@ -20,9 +21,9 @@ pub struct Profile {
     pub given_name: Option<String>,
     /// `family_name`.
     pub family_name: Option<String>,
-    /// `picture`: the address of a picture.
+    /// `picture`: the URL of a picture.
     pub picture: Option<String>,
-    /// `hd`: the Workspace domain; absent for any other account.
+    /// `hd`: the Workspace domain. Absent for any other account.
     #[serde(rename = "hd")]
     pub hosted_domain: Option<String>,
     /// `locale`: a BCP 47 language tag.
@@ -30,18 +31,19 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// The address, if Google is the authority for it: the only e-mail that may decide anything.
+    /// The e-mail, if Google is authoritative for it. No other e-mail may decide anything.
     pub fn authoritative_email(&self) -> Option<&str> {
         self.email.as_deref().filter(|_| self.email_authoritative)
     }
 
-    /// What to call the person on a page: the name, else the address, else the subject.
+    /// The name to show on a page: the name, else the e-mail, else the subject.
     pub fn display_name(&self) -> &str {
         self.name.as_deref().or(self.email.as_deref()).unwrap_or(&self.subject)
     }
 }
 
-/// Whether Google is authoritative for `email`: a gmail.com address, or a verified one of a Workspace account.
+/// Whether Google is authoritative for `email`: a gmail.com address, or a verified one of a
+/// Workspace account.
 ///
 /// Source: "Verify the Google ID token on your server side", on `email`, `email_verified` and `hd`.
 pub fn is_authoritative(

@@ -1,14 +1,14 @@
-//! Google's public keys between two fetches: what the endpoint said, and how long it holds.
+//! Google's public keys as stored between two fetches.
 
-/// An answer of the key endpoint that had a good key in it. Times are unix seconds.
+/// A response of the key endpoint with at least one usable key. Times are unix seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedKeys {
-    /// Where it is from. Keys of another place prove nothing.
+    /// Where the keys come from. Keys from elsewhere prove nothing.
     pub url: String,
-    /// A JWK set, or certificates by their `kid`, as it came.
+    /// A JWK set, or certificates by `kid`, as received.
     pub document: String,
-    /// When it came.
+    /// When it was fetched.
     pub fetched_at: i64,
-    /// When it should have been fetched again.
+    /// When it expires.
     pub expires_at: i64,
 }

@@ -1,4 +1,4 @@
-//! The two kinds of token, and the hash that stands for either at rest. None of them shows itself in a log.
+//! ID tokens, session tokens, and the hash stored in place of either. None of them can be logged.
 
 use std::fmt;
 
@@ -9,16 +9,16 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::json::Fields;
 
-/// Real ID tokens are about 1.3 kB; a longer one than this is not sent anywhere.
+/// Real ID tokens are about 1.3 kB. Longer ones than this are never sent anywhere.
 pub const ID_TOKEN_BYTES_MAX: usize = 8192;
 
-/// What every session token begins with, so that people and scanners know one when they see it.
+/// Every session token begins with this, so that people and scanners recognise one.
 const SESSION_PREFIX: &str = "hp_";
 const SESSION_BYTES: usize = 32;
-/// So many characters of base64url hold them.
+/// The length of `SESSION_BYTES` in base64url.
 const SESSION_CHARACTERS: usize = 43;
 
-/// Base64url that takes any value of the last character's unused bits.
+/// Base64url that ignores the unused bits of the last character.
 const ANY_SPELLING: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     GeneralPurposeConfig::new()
@@ -26,12 +26,13 @@ const ANY_SPELLING: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::RequireNone),
 );
 
-/// A Google ID token of possible shape: characters of base64url and dots, at most [`ID_TOKEN_BYTES_MAX`].
+/// A possible Google ID token: characters of base64url and dots, at most [`ID_TOKEN_BYTES_MAX`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct IdToken(String);
 
 impl IdToken {
-    /// Takes a token of possible shape. One of our own session tokens is not: it must never leave for Google.
+    /// Accepts any possible ID token. A session token of ours is not one: it must never be sent to
+    /// Google.
     pub fn parse(text: &str) -> Option<IdToken> {
         let possible =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
@@ -40,7 +41,8 @@ impl IdToken {
         (shape && !text.starts_with(SESSION_PREFIX)).then(|| IdToken(text.to_owned()))
     }
 
-    /// Takes a bearer token that says, unverified, that Google issued it. Anything else belongs to somebody else.
+    /// Accepts a bearer token whose unverified `iss` is Google. Any other belongs to the app behind
+    /// the proxy.
     pub fn from_bearer(text: &str) -> Option<IdToken> {
         let token = IdToken::parse(text)?;
         let claims = Fields::parse(&token.payload()?).ok()?;
@@ -48,7 +50,7 @@ impl IdToken {
         crate::google::ISSUERS.contains(&issuer).then_some(token)
     }
 
-    /// What the token says of itself, unverified; none if it is not of three segments (RFC 7515, 3.1).
+    /// The unverified payload. `None` unless the token has three segments (RFC 7515, section 3.1).
     pub fn payload(&self) -> Option<Vec<u8>> {
         let mut segments = self.0.split('.');
         let (_header, payload, _signature) = (segments.next()?, segments.next()?, segments.next()?);
@@ -58,29 +60,32 @@ impl IdToken {
         URL_SAFE_NO_PAD.decode(payload).ok()
     }
 
-    /// The token itself, for the one call to Google.
+    /// The token itself, for the call to Google only.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The hash of this very spelling, for memory.
+    /// The hash of exactly this spelling, for use in memory.
     pub fn hash(&self) -> TokenHash {
         TokenHash::of(&self.0)
     }
 
-    /// The hash that stands for it at rest: of `header.payload`, which Google has signed. One token has several
-    /// spellings, because the last character of a signature has bits that count for nothing. It proves nothing by
-    /// itself: [`IdToken::session_id`] tells whether the signature is the one that was verified.
+    /// The hash to store: that of `header.payload`, which Google has signed.
+    ///
+    /// A token has several spellings, because some bits of the last character of its signature are
+    /// unused. The hash proves nothing by itself: [`IdToken::session_id`] tells whether the
+    /// signature is the one that was verified.
     pub fn signed_hash(&self) -> TokenHash {
         TokenHash::of(self.signed_and_signature().0)
     }
 
-    /// The public name of its session: a hash of what is signed and the signature, the same for all spellings.
+    /// The public ID of the token's session: a hash of the signed part and the signature, the same
+    /// for all spellings.
     pub fn session_id(&self) -> String {
         let (signed, signature) = self.signed_and_signature();
         let mut whole = format!("{signed}.").into_bytes();
         whole.extend(ANY_SPELLING.decode(signature).unwrap_or_else(|_| signature.into()));
-        // Like a random name, it does not begin with a hyphen.
+        // Like a random name, it must not begin with a hyphen.
         format!("i{}", &fingerprint(&whole)[1..])
     }
 
@@ -89,12 +94,12 @@ impl IdToken {
     }
 }
 
-/// What somebody gave as an ID token, whatever it is.
+/// Pasted input that may be an ID token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PastedToken(String);
 
 impl PastedToken {
-    /// The text, without white space around it.
+    /// The text without surrounding white space.
     pub fn expose(&self) -> &str {
         self.0.trim()
     }
@@ -111,12 +116,13 @@ impl From<String> for PastedToken {
 pub struct SessionToken(String);
 
 impl SessionToken {
-    /// A fresh one.
+    /// Generates a random token.
     pub fn generate() -> SessionToken {
         SessionToken(format!("{SESSION_PREFIX}{}", random_text::<SESSION_BYTES>()))
     }
 
-    /// Takes a token of our shape; only the store knows whether there is such a session.
+    /// Accepts any text with the shape of our tokens. Only the store knows whether its session
+    /// exists.
     pub fn parse(text: &str) -> Option<SessionToken> {
         let random = text.strip_prefix(SESSION_PREFIX)?;
         let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -124,23 +130,24 @@ impl SessionToken {
             .then(|| SessionToken(text.to_owned()))
     }
 
-    /// Whether somebody means it as one of ours. If it cannot be one, it is a bad one, and nothing of anybody else's.
+    /// Whether the text is meant as one of our tokens. If it is not one, it is an invalid one of
+    /// ours, not another app's.
     pub fn has_prefix(text: &str) -> bool {
         text.starts_with(SESSION_PREFIX)
     }
 
-    /// The token itself, for the answer to sign-in and for nothing else.
+    /// The token itself, for the response to sign-in only.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The hash that stands for it at rest.
+    /// The hash to store.
     pub fn hash(&self) -> TokenHash {
         TokenHash::of(&self.0)
     }
 }
 
-/// The SHA-256 of a token. With 256 random bits behind it, it needs no salt.
+/// The SHA-256 of a token. A token has 256 random bits, so the hash needs no salt.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenHash([u8; 32]);
 
@@ -156,7 +163,7 @@ impl TokenHash {
     }
 }
 
-/// A short name for a text that it does not reveal: 96 bits of its SHA-256 in base64url.
+/// A short name that does not reveal the text: 96 bits of its SHA-256 in base64url.
 pub fn fingerprint(text: impl AsRef<[u8]>) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_ref());
     URL_SAFE_NO_PAD.encode(&digest.as_ref()[..12])
@@ -169,7 +176,8 @@ pub fn random_text<const BYTES: usize>() -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A public name of 16 characters that says nothing. It begins with no hyphen: on a command line, that is a flag.
+/// A random public name of 16 characters. It never begins with a hyphen, because on a command line
+/// that would be a flag.
 pub fn random_name() -> String {
     loop {
         let name = random_text::<12>();
@@ -196,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_name_is_no_flag() {
-        // One in 64 would be; so many miss it about once in 10^68.
+        // One in 64 would begin with one. The chance that all of these do not is 1 in 10^68.
         assert!(
             (0..10_000)
                 .map(|_| random_name())

@@ -9,10 +9,10 @@ use crate::address::Network;
 
 /// A counting semaphore with a bounded queue.
 ///
-/// The last eighth of the permits is reserved for networks that hold none. So one network alone can use nearly all
-/// of them, and the first call of another still runs at once. A free permit goes to the network that holds the
-/// fewest; among equals, to the call that has waited longest. When the queue is full, the network with the most
-/// waiting calls loses its newest.
+/// The last eighth of the permits is reserved for networks that hold none. So one network alone can
+/// use nearly all of them, and the first call of another still runs at once. A free permit goes to
+/// the network that holds the fewest; among equals, to the call that has waited longest. When the
+/// queue is full, the network with the most waiting calls loses its newest.
 pub struct CallLimiter(Mutex<State>);
 
 struct State {
@@ -198,7 +198,8 @@ mod tests {
         Some(text.parse().expect("an address"))
     }
 
-    /// Takes permits until one would have to wait, each for an address with another number in the place of N.
+    /// Takes permits until one would have to wait, each for an address with another number in the
+    /// place of N.
     fn take_all<'a>(limiter: &'a CallLimiter, addresses: &str) -> Vec<Permit<'a>> {
         let client = |number: usize| address(&addresses.replace('N', &format!("{number:x}")));
         (1..).map_while(|number| limiter.enter(client(number), Instant::now())).collect()

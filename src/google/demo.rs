@@ -1,6 +1,8 @@
-//! A stand-in for Google, for the demonstration: invented people, and a tokeninfo that knows only its own tokens.
+//! A stand-in for Google in the demo, with invented people and a tokeninfo that knows only its own
+//! tokens.
 //!
-//! It answers as Google's endpoint does, over real HTTP; the server in front of it is the same as with Google.
+//! It answers over real HTTP as Google's endpoint does. The server in front of it is the same as
+//! with Google.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,28 +12,29 @@ use serde_json::{Map, Value, json};
 
 use crate::token::IdToken;
 
-/// The client id that the demonstration's tokens are for.
+/// The client ID of the demo's tokens.
 pub const CLIENT_ID: &str = "demo.apps.googleusercontent.com";
-/// The Workspace domains that the demonstration lets in unless it is told otherwise.
+/// The Workspace domains that the demo allows by default.
 pub const DOMAINS: [&str; 2] = ["example.com", "example.org"];
-/// Google's tokens live an hour.
+/// Google's tokens live for an hour.
 const TOKEN_SECONDS: i64 = 3600;
 
-/// Somebody who does not exist.
+/// An invented person.
 pub struct Person {
     /// The `sub` claim.
     pub subject: &'static str,
-    /// The first name; the family name follows.
+    /// The first name, shown before the family name.
     pub given_name: &'static str,
     /// The family name.
     pub family_name: &'static str,
-    /// The address.
+    /// The e-mail.
     pub email: &'static str,
-    /// The Workspace domain, if it is a Workspace account.
+    /// The Workspace domain, for a Workspace account.
     pub hosted_domain: Option<&'static str>,
 }
 
-/// Those one can sign in as. The last has a private account and is not on the demonstration's list.
+/// The people you can sign in as. The last has a private account that the demo does not allow by
+/// default.
 pub const PEOPLE: [Person; 5] = [
     person("100000000000000000001", "Mira", "Okafor", "mira@example.com", Some("example.com")),
     person("100000000000000000002", "Jonas", "Lindqvist", "jonas@example.com", Some("example.com")),
@@ -50,17 +53,17 @@ const fn person(
     Person { subject, given_name, family_name, email, hosted_domain }
 }
 
-/// The stand-in, with a key made at its start: tokens of another run are no good.
+/// The stand-in. Its key is generated at start, so tokens from another run are invalid.
 pub struct DemoGoogle(hmac::Key);
 
 impl DemoGoogle {
-    /// A stand-in with a fresh key.
+    /// Creates a stand-in with a new key.
     pub fn start() -> DemoGoogle {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
         DemoGoogle(key.expect("the operating system has random bytes"))
     }
 
-    /// A token for that person, good for an hour from `now` (unix seconds).
+    /// A token for that person, valid for an hour from `now` (unix seconds).
     pub fn issue(&self, person: &Person, now: i64) -> IdToken {
         let mut claims = json!({
             "iss": super::ISSUERS[0], "azp": CLIENT_ID, "aud": CLIENT_ID, "sub": person.subject,
@@ -83,7 +86,8 @@ impl DemoGoogle {
             .expect("base64url and dots")
     }
 
-    /// What tokeninfo answers to that query string: a status and a JSON document, every value a string as Google's.
+    /// Tokeninfo's answer to a query string: a status and a JSON document. As with Google, every
+    /// value is a string.
     pub fn tokeninfo(&self, query: &str, now: i64) -> (u16, String) {
         let token =
             url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "id_token");

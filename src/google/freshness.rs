@@ -1,10 +1,11 @@
-//! How long an answer may be used without asking again: RFC 9111, as a private cache reads it.
+//! How long a response may be used without asking again: RFC 9111, for a private cache.
 
 use std::time::UNIX_EPOCH;
 
 use super::client::Answer;
 
-/// Seconds for which an answer that came at `now` stays fresh; `heuristic` less its age if it does not say (4.2.2).
+/// Seconds for which a response received at `now` stays fresh. If it does not say, `heuristic`
+/// minus its age (4.2.2).
 pub fn fresh_seconds(answer: &Answer, heuristic: u64, now: i64) -> u64 {
     let directives: Vec<_> =
         answer.fields("Cache-Control").flat_map(list_items).map(directive).collect();
@@ -15,7 +16,7 @@ pub fn fresh_seconds(answer: &Answer, heuristic: u64, now: i64) -> u64 {
         return 0;
     }
     let date = answer.date();
-    // 4.2.1: what cannot be read counts as stale, and of several values the first counts.
+    // 4.2.1: an unreadable value counts as stale, and the first of several values counts.
     let lifetime = match (first("max-age"), answer.fields("Expires").next()) {
         (Some(argument), _) => argument.and_then(delta_seconds).unwrap_or(0),
         (None, Some(expires)) => {
@@ -23,13 +24,13 @@ pub fn fresh_seconds(answer: &Answer, heuristic: u64, now: i64) -> u64 {
         }
         (None, None) => heuristic,
     };
-    // 4.2.3. The delay of the answer is counted, for `now` is when it was asked for.
+    // 4.2.3. The delay of the response is included, because `now` is when the request was sent.
     let apparent_age = date.map_or(0, |date| elapsed(date, now));
     let age = answer.fields("Age").flat_map(list_items).next().and_then(delta_seconds).unwrap_or(0);
     lifetime.saturating_sub(age.max(apparent_age))
 }
 
-/// Seconds in a header (1.2.2). A number too large for us is the largest we have.
+/// Seconds in a header (1.2.2). A number that is too large becomes the largest there is.
 pub fn delta_seconds(text: &str) -> Option<u64> {
     let text = text.trim();
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -42,12 +43,12 @@ pub fn http_date(text: &str) -> Option<i64> {
     i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
 }
 
-/// Seconds from one time to another, and 0 if that is earlier.
+/// Seconds from one time to another, or 0 if the second is earlier.
 fn elapsed(from: i64, to: i64) -> u64 {
     to.saturating_sub(from).max(0).unsigned_abs()
 }
 
-/// The items of a list (RFC 9110, section 5.6.1). A comma in quotes belongs to its item.
+/// The items of a list (RFC 9110, section 5.6.1). A comma in quotes does not separate items.
 fn list_items(field: &str) -> impl Iterator<Item = &str> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     field.split(move |character| {
@@ -61,7 +62,7 @@ fn list_items(field: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The name of a directive and its argument, which may be in quotes (5.2).
+/// A directive's name and its argument, which may be quoted (5.2).
 fn directive(item: &str) -> (&str, Option<&str>) {
     match item.split_once('=') {
         Some((name, argument)) => {

@@ -1,4 +1,4 @@
-//! What makes a token good: from the claims in an answer to an [`Identity`] that cannot exist unchecked.
+//! Which claims make a token valid. [`Identity`] cannot exist unchecked.
 
 use serde_json::Value;
 
@@ -6,21 +6,23 @@ use super::verifier::VerifiedBy;
 use crate::json::Fields;
 use crate::profile::{Profile, is_authoritative};
 
-/// The two ways Google writes its own name in `iss`.
+/// The two spellings of Google's own name in `iss`.
 pub const ISSUERS: [&str; 2] = ["https://accounts.google.com", "accounts.google.com"];
 
-/// Google's tokens live an hour; one that claims more than a day is not from there.
+/// Google's tokens live for an hour. One that claims more than a day is not Google's.
 const EXPIRY_SECONDS_MAX: i64 = 24 * 60 * 60;
 /// How far Google's clock may be ahead of ours.
 pub const CLOCK_SKEW_SECONDS_MAX: i64 = 5 * 60;
 /// Google: `sub` has at most 255 case-sensitive ASCII characters.
 const SUBJECT_BYTES_MAX: usize = 255;
 
-/// Somebody Google vouches for, to us, now. Its only constructor is [`Identity::verify`], so having one is the proof.
+/// A person Google vouches for, to us, now.
+///
+/// [`Identity::verify`] is the only constructor, so having an `Identity` is the proof.
 #[derive(Debug, Clone)]
 pub struct Identity(Claims);
 
-/// Whom claims speak of. That they are true and for us, only an [`Identity`] says.
+/// What a token claims. Only an [`Identity`] proves that it is true and meant for us.
 #[derive(Debug, Clone)]
 pub struct Claims {
     /// The profile claims.
@@ -36,29 +38,29 @@ pub struct Claims {
 /// Why there is no identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
-    /// The answer is none: a failure on Google's side that says nothing about the token.
+    /// The document cannot be read: a failure on Google's side that says nothing about the token.
     Unreadable(&'static str),
-    /// The token is wrong, or is not for us.
+    /// The token is wrong or not for us.
     Invalid(&'static str),
 }
 
 use Rejection::{Invalid, Unreadable};
 
-/// What one rule finds.
+/// The result of one rule, for an operator who asks why a token is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleVerdict {
-    /// The claim that the rule is about; `claims` and `profile` are about several.
+    /// The claim that the rule checks. `claims` and `profile` check several.
     pub rule: &'static str,
-    /// What the claim says.
+    /// The value of the claim.
     pub claim: Option<String>,
-    /// Whether that is as it must be.
+    /// Whether the claim passes.
     pub verdict: Result<(), Rejection>,
 }
 
-/// What the rules compare claims with.
+/// What the rules compare the claims with.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
-    /// Client IDs of ours, one of which `aud` must be.
+    /// Our client IDs. `aud` must equal one of them.
     pub audiences: &'a [String],
     /// The `nonce` that came with the token.
     pub nonce: Option<&'a str>,
@@ -68,7 +70,7 @@ pub struct Expected<'a> {
 
 type Rule = fn(&RawClaims, &Expected) -> Result<(), Rejection>;
 
-/// Every rule, in the order in which they are asked.
+/// All rules, in the order in which they are applied.
 const RULES: [(&str, Rule); 9] = [
     ("claims", complete),
     ("iss", issuer),
@@ -82,12 +84,13 @@ const RULES: [(&str, Rule); 9] = [
 ];
 
 impl Identity {
-    /// Reads the claims in `document`, a JSON object, and applies every rule. In a signed token, times are numbers;
-    /// tokeninfo may write any value as a string.
+    /// Reads the claims from `document`, a JSON object, and applies every rule. Times in a signed
+    /// token are numbers; tokeninfo may write any value as a string.
     ///
     /// # Errors
-    /// [`Rejection::Unreadable`] if it is not an object or one of `iss`, `sub`, `aud`, `iat` and `exp` is absent or
-    /// null; [`Rejection::Invalid`] for any value that breaks a rule, and for a repeated field.
+    /// [`Rejection::Unreadable`] if the document is not an object, or if `iss`, `sub`, `aud`, `iat`
+    /// or `exp` is absent or null. [`Rejection::Invalid`] if a value breaks a rule or a field is
+    /// repeated.
     pub fn verify(
         document: &[u8],
         by: VerifiedBy,
@@ -103,8 +106,8 @@ impl Identity {
         &self.0
     }
 
-    /// What every rule of [`Identity::verify`] finds, and whom the claims speak of if they can be read: for an operator
-    /// who asks why. It proves nothing.
+    /// Applies every rule even after a failure, and returns the claims if they can be read. The
+    /// result proves nothing.
     pub fn explain(
         document: &[u8],
         by: VerifiedBy,
@@ -140,7 +143,7 @@ fn issuer(claims: &RawClaims, _: &Expected) -> Result<(), Rejection> {
 fn audience(claims: &RawClaims, expected: &Expected) -> Result<(), Rejection> {
     if !expected.audiences.contains(&claims.required_text("aud")?) {
         return Err(Invalid(
-            "the token was issued for another app (its aud is no client id of this server)",
+            "the token was issued for another app (its aud is not a client ID of this server)",
         ));
     }
     Ok(())
@@ -199,9 +202,11 @@ fn nonce(claims: &RawClaims, expected: &Expected) -> Result<(), Rejection> {
 }
 
 impl Claims {
-    /// Whether this is a program's account. Google gives those tokens with an audience of their own choosing, so that
-    /// `aud` proves nothing. They are told by an address at gserviceaccount.com, or an `azp` that is such an address
-    /// or all digits.
+    /// Whether this is a service account.
+    ///
+    /// Google gives those tokens with an audience of their own choosing, so their `aud` proves
+    /// nothing. They have an address at gserviceaccount.com, or an `azp` that is such an address or
+    /// all digits.
     pub fn is_service_account(&self) -> bool {
         let program = |address: &str| address.to_ascii_lowercase().ends_with("gserviceaccount.com");
         let numeric = |azp: &str| azp.bytes().all(|byte| byte.is_ascii_digit());
@@ -213,7 +218,7 @@ impl Claims {
 const ABSENT: Rejection = Unreadable("the answer lacks iss, sub, aud, iat or exp");
 const WRONG_TYPE: Rejection = Invalid("a claim of the token is empty or has the wrong type");
 
-/// Claims by name: absent and null are the same, empty is wrong.
+/// Claims by name. Absent and null are the same; an empty value is wrong.
 struct RawClaims {
     fields: Fields,
     by: VerifiedBy,

@@ -1,4 +1,4 @@
-//! Google's public keys, as its endpoints publish them: RSA keys by their `kid`.
+//! Reads Google's public keys as its endpoints publish them: RSA keys by `kid`.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -19,16 +19,16 @@ use webpki::EndEntityCert;
 
 use crate::json::Fields;
 
-/// RFC 7518, section 3.3: an RSA key for RS256 has at least 2048 bits. No more than ring computes with.
+/// RFC 7518, section 3.3: RS256 needs an RSA key of at least 2048 bits. ring accepts at most 8192.
 const KEY_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 /// rsaEncryption, RFC 8017, appendix A.1.
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
-/// Keys by their names, never empty.
+/// Keys by `kid`, never empty.
 #[derive(Debug)]
 pub struct KeySet(HashMap<String, Arc<RsaKey>>);
 
-/// An RSA public key that is strong enough.
+/// An RSA public key of sufficient size.
 #[derive(Debug, PartialEq)]
 pub struct RsaKey {
     modulus: Vec<u8>,
@@ -36,11 +36,11 @@ pub struct RsaKey {
 }
 
 impl KeySet {
-    /// Reads a JWK set (RFC 7517) or an object of PEM certificates by `kid`, told apart by content. A key that cannot be
-    /// used here is left out, with a line in the log.
+    /// Reads a JWK set (RFC 7517) or an object of PEM certificates by `kid`, whichever the document
+    /// is. Keys that cannot be used are logged and ignored.
     ///
     /// # Errors
-    /// Why it is not a key set, or has no usable key.
+    /// Why the document is not a key set, or has no usable key.
     pub fn parse(document: &[u8]) -> Result<KeySet, String> {
         let fields =
             Fields::parse(document).map_err(|_| "the answer is not a JSON object".to_owned())?;
@@ -61,14 +61,13 @@ impl KeySet {
                     place.insert(Arc::new(key));
                     continue;
                 }
-                // Listed twice.
                 (Ok(key), Entry::Occupied(known)) if **known.get() == key => continue,
                 (Ok(_), Entry::Occupied(_)) => {
                     ambiguous.insert(kid.clone());
                     "another key has the same kid".into()
                 }
             };
-            log::warn!("Google's key {kid:?} is left out: {reason}");
+            log::warn!("ignoring Google's key {kid:?}: {reason}");
         }
         keys.retain(|kid, _| !ambiguous.contains(kid));
         if keys.is_empty() {
@@ -78,12 +77,12 @@ impl KeySet {
         }
     }
 
-    /// The key of that name.
+    /// The key with that `kid`.
     pub fn find(&self, kid: &str) -> Option<Arc<RsaKey>> {
         self.0.get(kid).cloned()
     }
 
-    /// The names of the keys and their sizes in bits, sorted.
+    /// Each key's `kid` and size in bits, sorted.
     pub fn sizes(&self) -> Vec<(String, usize)> {
         let mut sizes: Vec<_> =
             self.0.iter().map(|(kid, key)| (kid.clone(), bits(&key.modulus))).collect();
@@ -93,7 +92,7 @@ impl KeySet {
 }
 
 impl RsaKey {
-    /// Whether that is this key's RS256 signature of the message (RFC 7518, section 3.3).
+    /// Whether `signature` is this key's RS256 signature of `message` (RFC 7518, section 3.3).
     pub fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
         let key = RsaPublicKeyComponents { n: &self.modulus, e: &self.exponent };
         key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature).is_ok()
@@ -110,15 +109,15 @@ impl RsaKey {
                 bits(modulus)
             ));
         }
-        // What ring takes: odd, and neither 1 nor longer than 33 bits.
+        // ring accepts exponents that are odd, not 1, and at most 33 bits long.
         if exponent.last().is_none_or(|last| last % 2 == 0) || !(2..=33).contains(&bits(exponent)) {
-            return Err("its public exponent is none".into());
+            return Err("its public exponent is invalid".into());
         }
         Ok(RsaKey { modulus: modulus.to_vec(), exponent: exponent.to_vec() })
     }
 }
 
-/// A `kid`, and the key of that name or why it cannot be used.
+/// A `kid` with its key, or why that cannot be used.
 type Published = (String, Result<RsaKey, String>);
 
 fn from_jwk_set(document: &[u8]) -> Result<Vec<Published>, String> {
@@ -166,7 +165,7 @@ fn from_jwk(key: &Fields) -> Result<RsaKey, String> {
 
 fn from_certificate(pem: &Value) -> Result<RsaKey, String> {
     let unreadable = || "it is not a PEM certificate with an RSA key".to_owned();
-    // RFC 7468, section 2: white space around the lines does not count.
+    // RFC 7468, section 2: white space around the lines is ignored.
     let pem: Vec<&str> = pem.as_str().ok_or_else(unreadable)?.lines().map(str::trim).collect();
     let pem = pem.join("\n");
     let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| unreadable())?;
@@ -176,7 +175,8 @@ fn from_certificate(pem: &Value) -> Result<RsaKey, String> {
     if info.algorithm.oid != RSA_ENCRYPTION {
         return Err(unreadable());
     }
-    // RFC 8017, appendix A.1.1: RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }.
+    // RFC 8017, appendix A.1.1: RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER
+    // }.
     let numbers = SliceReader::new(info.subject_public_key.raw_bytes()).and_then(|mut reader| {
         reader.sequence(|reader| {
             Ok::<_, spki::der::Error>((UintRef::decode(reader)?, UintRef::decode(reader)?))
@@ -190,7 +190,7 @@ fn without_leading_zeros(number: &[u8]) -> &[u8] {
     &number[number.iter().take_while(|byte| **byte == 0).count()..]
 }
 
-/// The length of a number without leading zero bytes.
+/// The length in bits of a number without leading zero bytes.
 fn bits(number: &[u8]) -> usize {
     number.first().map_or(0, |first| number.len() * 8 - first.leading_zeros() as usize)
 }

@@ -1,4 +1,4 @@
-//! An ID token as what it is: a JWS in compact form, RFC 7515, section 7.1.
+//! Reads an ID token as a JWS in compact form (RFC 7515, section 7.1).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,7 +8,7 @@ use super::jwks::RsaKey;
 use crate::json::Fields;
 use crate::token::IdToken;
 
-/// A token taken apart. Its payload is out of reach until a key has vouched for it.
+/// The parts of a token. The payload is accessible only through a key that has signed it.
 pub struct Jws<'a> {
     kid: String,
     signed: &'a str,
@@ -17,15 +17,17 @@ pub struct Jws<'a> {
 }
 
 impl<'a> Jws<'a> {
-    /// Takes a token apart that names a key and is signed with RS256. Keys that it brings or points to (`jwk`, `jku`,
-    /// `x5c`, `x5u`) mean nothing here; RFC 8725 says why neither they nor `alg` are the sender's choice.
+    /// Parses a token that names its key and is signed with RS256.
+    ///
+    /// Keys that the token carries or points to (`jwk`, `jku`, `x5c`, `x5u`) are ignored: RFC 8725
+    /// says why neither they nor `alg` may be the sender's choice.
     ///
     /// # Errors
-    /// One sentence for the client that says what is wrong with it.
+    /// One sentence for the client that says what is wrong with the token.
     pub fn parse(token: &'a IdToken) -> Result<Jws<'a>, &'static str> {
         let (signed, signature) = token.expose().rsplit_once('.').ok_or(NOT_A_JWS)?;
         let (header, payload) = signed.split_once('.').ok_or(NOT_A_JWS)?;
-        // Strictly: neither padding nor stray bits, and so no dot either, in any of the three.
+        // No padding and no stray bits are accepted, and so no dot in any of the three.
         let decode = |segment| URL_SAFE_NO_PAD.decode(segment).map_err(|_| NOT_A_JWS);
         let header = Fields::parse(&decode(header)?).map_err(|_| NOT_A_JWS)?;
         if header.has_duplicates() {
@@ -36,9 +38,9 @@ impl<'a> Jws<'a> {
             return Err("the token is not signed with RS256");
         }
         if header.first("crit").is_some() {
-            return Err("the token's header has a crit, and Google's have none");
+            return Err("the token's header has crit, which Google's tokens never have");
         }
-        // Google signs other things with the same keys, security event tokens among them.
+        // Google signs other things with the same keys, such as security event tokens.
         if header.first("typ").is_some_and(|typ| typ != "JWT") {
             return Err("the token's typ is not JWT");
         }
@@ -48,12 +50,12 @@ impl<'a> Jws<'a> {
         Ok(Jws { kid, signed, payload: decode(payload)?, signature: decode(signature)? })
     }
 
-    /// The name of the key that it says it is signed with.
+    /// The `kid` of the key that the token claims to be signed with.
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// The payload, if that key has signed it.
+    /// The payload, if the key has signed it.
     pub fn payload(self, key: &RsaKey) -> Option<Vec<u8>> {
         key.has_signed(self.signed.as_bytes(), &self.signature).then_some(self.payload)
     }

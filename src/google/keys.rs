@@ -1,5 +1,7 @@
-//! Google's public keys, kept fresh: fetched ahead of time, again for a key never heard of, and good for a day more
-//! when Google is away.
+//! Keeps Google's public keys fresh.
+//!
+//! Keys are fetched ahead of time, and again when a token names an unknown key. If Google is
+//! unavailable, they stay usable for a day after they expire.
 
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,20 +16,21 @@ use super::jwks::{KeySet, RsaKey};
 use crate::metrics::{Metrics, Reading};
 use crate::published_keys::PublishedKeys;
 
-/// Seconds that keys last whose answer does not say how long.
+/// Lifetime of keys if the response does not name one.
 const LIFETIME_SECONDS_OTHERWISE: u64 = 60 * 60;
-/// Seconds that keys last at least, and between two fetches: whatever an answer or an attacker says.
+/// Minimum lifetime, and time between two fetches, whatever a response or an attacker says.
 const LIFETIME_SECONDS_MIN: u64 = 60;
-/// Seconds that keys last at most.
+/// Maximum lifetime.
 const LIFETIME_SECONDS_MAX: u64 = 24 * 60 * 60;
-/// Seconds that keys go on counting after they ran out, while no new ones can be had.
+/// How long expired keys stay usable while no new ones can be fetched.
 const GRACE_SECONDS: i64 = 24 * 60 * 60;
-/// Seconds between two fetches of our own accord while no keys count: a machine may start before its network.
+/// Time between background fetches while there are no usable keys: a machine may start before its
+/// network.
 const RETRY_SECONDS: u64 = 5;
-/// Fetches are few.
+/// Fetches are rare.
 const CONNECTIONS: usize = 1;
 
-/// Google's keys, and where they come from.
+/// Google's keys and where they come from.
 pub struct Keys {
     client: Client,
     url: String,
@@ -49,7 +52,7 @@ struct Current {
     published: PublishedKeys,
 }
 
-/// A fetch that has ended.
+/// A finished fetch.
 struct Fetch {
     at: i64,
     failure: Option<String>,
@@ -58,20 +61,20 @@ struct Fetch {
 /// Why there is no key.
 #[derive(Debug)]
 pub enum KeyError {
-    /// Google has no key of that name.
+    /// Google has no key with that `kid`.
     Unknown,
-    /// Google's current keys are not known. Says nothing about the token.
+    /// Google's current keys are not known. This says nothing about the token.
     Unavailable {
         /// What is missing.
         cause: String,
-        /// Seconds until the keys may be fetched again, if that is what is waited for.
+        /// Seconds until the next fetch, if that may help.
         retry_after: Option<u64>,
     },
 }
 
 impl Keys {
-    /// The keys at that address. A fetch may take as long as an exchange with tokeninfo. `saved` is what an earlier
-    /// process had, if it was from there.
+    /// Keys to be fetched from `url`, each fetch within `timeout`. `saved` is what an earlier
+    /// process fetched; it is ignored if it comes from another address.
     pub fn new(
         url: &Url,
         authorities: Option<&Authorities>,
@@ -84,7 +87,7 @@ impl Keys {
             let latest = published.fetched_at.saturating_add(LIFETIME_SECONDS_MAX as i64);
             published.expires_at = published.expires_at.min(latest);
             let set = KeySet::parse(published.document.as_bytes());
-            set.inspect_err(|error| log::warn!("the keys in the database are of no use: {error}"))
+            set.inspect_err(|error| log::warn!("the saved keys cannot be used: {error}"))
                 .map(|set| Current { set, published })
                 .ok()
         });
@@ -98,11 +101,12 @@ impl Keys {
         }
     }
 
-    /// The key of that name. An unknown name causes a fetch, at most one a minute, which all who wait for it share.
+    /// The key with that `kid`. An unknown `kid` causes a fetch, at most one a minute, which all
+    /// waiting callers share.
     ///
     /// # Errors
-    /// `KeyError::Unknown` if Google has no such key, which only a fetch that began after the question can tell;
-    /// otherwise `KeyError::Unavailable`.
+    /// [`KeyError::Unknown`] if Google has no such key, which only a fetch begun after the question
+    /// can tell. Otherwise [`KeyError::Unavailable`].
     pub fn find(&self, kid: &str, now: i64, deadline: Instant) -> Result<Arc<RsaKey>, KeyError> {
         let mut state = self.lock();
         let mut is_answered = false;
@@ -133,8 +137,9 @@ impl Keys {
         }
     }
 
-    /// Fetches the keys if it is time to: when three quarters of their life have passed. What fails is tried again after
-    /// a minute; while there are no keys that count, and so nobody can sign in, after seconds.
+    /// Fetches the keys if three quarters of their lifetime have passed. A failed fetch is tried
+    /// again after a minute, or after seconds while there are no usable keys and so nobody can sign
+    /// in.
     pub fn refresh(&self, now: i64) {
         let state = self.lock();
         let is_fresh = state.current.as_ref().is_some_and(|current| current.fresh().contains(&now));
@@ -144,17 +149,17 @@ impl Keys {
         }
     }
 
-    /// The keys as they came last.
+    /// The keys as last fetched.
     pub fn published(&self) -> Option<PublishedKeys> {
         self.lock().current.as_ref().map(|current| current.published.clone())
     }
 
-    /// Whether there are keys that count.
+    /// Whether there are usable keys.
     pub fn are_usable(&self, now: i64) -> bool {
         self.lock().usable(now).is_some()
     }
 
-    /// What there is, for machines. Times are unix seconds.
+    /// The state of the keys as JSON. Times are unix seconds.
     pub fn status(&self, now: i64) -> Value {
         let state = self.lock();
         let published = state.current.as_ref().map(|current| &current.published);
@@ -166,7 +171,7 @@ impl Keys {
         })
     }
 
-    /// How many keys count, and how old they are.
+    /// How many keys are usable and how old they are.
     pub fn readings(&self, now: i64) -> Vec<Reading> {
         let state = self.lock();
         let count = state.usable(now).map_or(0, |current| current.set.sizes().len());
@@ -179,13 +184,13 @@ impl Keys {
                 age.max(0).unsigned_abs(),
             )
         });
-        [Reading::gauge("hallpass_keys", "Keys of Google's that count", count as u64)]
+        [Reading::gauge("hallpass_keys", "Usable keys of Google", count as u64)]
             .into_iter()
             .chain(age)
             .collect()
     }
 
-    /// Fetches the keys, with the state unlocked meanwhile. If it fails, those there are stay.
+    /// Fetches the keys and leaves the state unlocked meanwhile. If it fails, the old keys stay.
     fn fetch<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
@@ -208,7 +213,7 @@ impl Keys {
                     expires_at: now.saturating_add(found.lifetime_seconds as i64),
                 };
                 log::debug!(
-                    "{} keys of Google's, for {} s",
+                    "fetched {} of Google's keys, valid for {} s",
                     found.set.sizes().len(),
                     found.lifetime_seconds
                 );
@@ -216,8 +221,8 @@ impl Keys {
             }
             Err(cause) => {
                 let rest = match state.usable(now) {
-                    Some(_) => "those known go on counting, until a day after they ran out",
-                    None => "no others are known",
+                    Some(_) => "the known keys stay usable until a day after they expire",
+                    None => "there are no others",
                 };
                 log::warn!("Google's keys could not be fetched; {rest}: {cause}");
             }
@@ -237,12 +242,12 @@ impl State {
         self.current.as_ref().filter(|current| now < last(current))
     }
 
-    /// A clock that was set back or forth by more than the pause does not keep us from fetching.
+    /// A clock that was set back or forward by more than the pause does not prevent a fetch.
     fn may_fetch(&self, now: i64, pause_seconds: u64) -> bool {
         self.last_fetch.as_ref().is_none_or(|fetch| now.abs_diff(fetch.at) >= pause_seconds)
     }
 
-    /// Seconds until an unknown name may cause a fetch.
+    /// Seconds until an unknown `kid` may cause a fetch.
     fn seconds_to_fetch(&self, now: i64) -> Option<u64> {
         let since = now.abs_diff(self.last_fetch.as_ref()?.at);
         Some(LIFETIME_SECONDS_MIN.saturating_sub(since).max(1))
@@ -250,7 +255,7 @@ impl State {
 }
 
 impl Current {
-    /// From when to when no other keys are needed; a clock that was set back leaves it.
+    /// The time during which no fetch is needed. It ends if the clock is set back.
     fn fresh(&self) -> Range<i64> {
         let PublishedKeys { fetched_at, expires_at, .. } = self.published;
         let lifetime = expires_at.saturating_sub(fetched_at);
@@ -259,22 +264,22 @@ impl Current {
     }
 }
 
-/// What an endpoint of Google's keys said.
+/// The response of a key endpoint.
 #[derive(Debug)]
 pub struct FetchedKeys {
-    /// The good keys in it.
+    /// The usable keys.
     pub set: KeySet,
-    /// Seconds until they should be fetched again.
+    /// Seconds until the keys should be fetched again.
     pub lifetime_seconds: u64,
-    /// The `Date` of the answer, in unix seconds.
+    /// The `Date` of the response, in unix seconds.
     pub date: Option<i64>,
     document: String,
 }
 
-/// Fetches the keys at that address once, by the deadline.
+/// Fetches the keys from `url` once, by the deadline.
 ///
 /// # Errors
-/// What is wrong, in one sentence.
+/// One sentence that says what is wrong.
 pub fn fetch_keys(
     url: &Url,
     authorities: Option<&Authorities>,
@@ -284,7 +289,7 @@ pub fn fetch_keys(
     request(&Client::new(url, authorities, NAME, CONNECTIONS), now, deadline)
 }
 
-/// What errors call the endpoint.
+/// The name of the endpoint in errors.
 const NAME: &str = "the key endpoint";
 
 fn request(client: &Client, now: i64, deadline: Instant) -> Result<FetchedKeys, String> {
@@ -295,7 +300,7 @@ fn request(client: &Client, now: i64, deadline: Instant) -> Result<FetchedKeys, 
     let body = std::mem::replace(&mut answer.body, Ok(Vec::new()))?;
     let set = KeySet::parse(&body).map_err(|error| format!("{NAME}: {error}"))?;
     let document =
-        String::from_utf8(body).map_err(|_| format!("{NAME} answered with what is not UTF-8"))?;
+        String::from_utf8(body).map_err(|_| format!("{NAME} sent a body that is not UTF-8"))?;
     let lifetime = fresh_seconds(&answer, LIFETIME_SECONDS_OTHERWISE, now);
     let lifetime_seconds = lifetime.clamp(LIFETIME_SECONDS_MIN, LIFETIME_SECONDS_MAX);
     Ok(FetchedKeys { set, lifetime_seconds, date: answer.date(), document })

@@ -1,19 +1,20 @@
-//! Whom the operator lets in.
+//! Who may sign in.
 
 use super::Claims;
 use crate::profile::Profile;
 
-/// E-mails and Workspace domains; either suffices. An empty list lets nobody in.
+/// E-mails and Workspace domains. Being on either list suffices. Empty lists let nobody in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowList {
-    /// Matched against e-mails that Google is authoritative for, whatever the case.
+    /// Matched against e-mails that Google is authoritative for, ignoring case.
     pub emails: Vec<String>,
-    /// Matched against the whole `hd` claim, whatever the case. The text after the @ of an e-mail proves nothing.
+    /// Matched against the whole `hd` claim, ignoring case. The text after the @ of an e-mail
+    /// proves nothing.
     pub domains: Vec<String>,
 }
 
 impl AllowList {
-    /// Whether that person is on the list.
+    /// Whether the person is on the list.
     pub fn permits(&self, profile: &Profile) -> bool {
         let listed = |list: &[String], value: Option<&str>| {
             value.is_some_and(|v| list.iter().any(|l| l.eq_ignore_ascii_case(v)))
@@ -23,17 +24,17 @@ impl AllowList {
     }
 }
 
-/// The rule of the whole server, asked at sign-in and again on every check.
+/// The rule of the whole server, applied at sign-in and again on every check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Policy {
-    /// Every Google account of a person.
+    /// Every Google account except service accounts.
     Anyone,
-    /// Those on the list.
+    /// Accounts on the list.
     Listed(AllowList),
 }
 
 impl Policy {
-    /// Whether that person may be here.
+    /// Whether the person may be signed in.
     pub fn permits(&self, profile: &Profile) -> bool {
         match self {
             Policy::Anyone => true,
@@ -41,8 +42,8 @@ impl Policy {
         }
     }
 
-    /// What Google's button is told about the accounts to offer: the Workspace domain if only one is let in, `*` for any
-    /// Workspace account if only domains are. A hint to people and never a check.
+    /// Which accounts Google's button should offer: those of the Workspace domain if only one is
+    /// allowed, `*` (any Workspace account) if only domains are. A hint for people, never a check.
     pub fn hosted_domain_hint(&self) -> Option<&str> {
         match self {
             Policy::Listed(AllowList { emails, domains }) if emails.is_empty() => {
@@ -56,7 +57,7 @@ impl Policy {
         }
     }
 
-    /// What to tell somebody whom [`Policy::permits`] does not permit: the operator may have listed an address that
+    /// Why [`Policy::permits`] refuses this person. The operator may have listed an address that
     /// cannot match.
     pub fn refusal(&self, profile: &Profile) -> &'static str {
         let (Policy::Listed(list), Some(email)) = (self, &profile.email) else {
@@ -75,7 +76,7 @@ impl Policy {
         }
     }
 
-    /// Whether whom the claims speak of may sign in.
+    /// Whether the person with these claims may sign in.
     ///
     /// # Errors
     /// One sentence for the client that says what is missing.
@@ -96,8 +97,8 @@ const ANOTHER_SPELLING: &str = "this account is not on the list of those who may
 const NO_WORKSPACE: &str = "this account is not on the list of those who may sign in: the domain of its address is, but \
                             this is not a Workspace account of that domain";
 
-/// Where Gmail delivers mail to an address: dots, a plus sign with what follows it, and case do not matter there, nor
-/// does which of the two domains.
+/// The Gmail mailbox behind an address. Dots, case and a plus sign with what follows make no
+/// difference there, and gmail.com and googlemail.com are the same.
 fn gmail_mailbox(email: &str) -> Option<String> {
     let email = email.to_ascii_lowercase();
     let (local, domain) = email.rsplit_once('@')?;

@@ -1,4 +1,4 @@
-//! Tokens that Google refused, remembered for a while, so that each costs one call.
+//! Remembers tokens that Google refused, so that each costs one call.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use crate::token::TokenHash;
 
-/// A refusal is final, but memory is not: after this Google may be asked again.
+/// A refusal is final, but memory is limited. After this time Google may be asked again.
 const REMEMBERED: Duration = Duration::from_secs(10 * 60);
-/// About 1 MB at the most; beyond it the oldest refusal is forgotten first.
+/// About 1 MB. Beyond it, the oldest refusal is forgotten first.
 const TOKENS_MAX: usize = 10_000;
 
-/// The hashes of refused tokens, oldest first.
+/// Hashes of refused tokens, oldest first.
 #[derive(Default)]
 pub struct RejectedTokens(Mutex<Memory>);
 
@@ -22,7 +22,7 @@ struct Memory {
 }
 
 impl RejectedTokens {
-    /// Whether Google refused that token less than ten minutes before `at`.
+    /// Whether Google refused the token less than ten minutes before `at`.
     pub fn contains(&self, token: &TokenHash, at: Instant) -> bool {
         let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         memory.forget(|memory, oldest| {
@@ -31,7 +31,7 @@ impl RejectedTokens {
         memory.hashes.contains(token)
     }
 
-    /// Remembers a refusal made at that moment.
+    /// Remembers that Google refused the token at that time.
     pub fn insert(&self, token: TokenHash, at: Instant) {
         let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if memory.hashes.insert(token) {

@@ -1,4 +1,4 @@
-//! The call to tokeninfo: GET with the token as its only parameter.
+//! Calls tokeninfo: GET with the token as the only parameter.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,32 +15,33 @@ use crate::clock;
 use crate::metrics::{Call, CallResult, Metrics, Reading};
 use crate::token::IdToken;
 
-/// The pause before the one retry where Google names none.
+/// The pause before the only retry, unless Google names one.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How many exchanges may wait for each that may run.
 const WAITING_PER_RUNNING: usize = 2;
 
-/// Where Google is asked, and how patiently.
+/// Where tokeninfo is and how long to wait for it.
 #[derive(Debug, Clone)]
 pub struct TokeninfoSettings {
     /// The endpoint, without a query.
     pub url: Url,
-    /// The authorities that may vouch for Google's hosts, that of the keys included, in place of the built-in ones.
+    /// Certificate authorities that replace the built-in ones, for the key endpoint too.
     pub authorities: Option<Authorities>,
-    /// For one exchange from its beginning to its end: waiting for its turn, DNS, connect, TLS, body and retry.
+    /// The deadline of an exchange. It includes waiting for a call, DNS, connect, TLS, body and
+    /// retry.
     pub timeout: Duration,
-    /// How many calls may be under way at once; twice as many more may wait.
+    /// How many calls may run at once. Twice as many may wait.
     pub concurrency: usize,
 }
 
-/// An exchange with Google, and what it shows beside the answer.
+/// An exchange with Google and what is known about it.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The body of a 200, unread, or why there is none.
+    /// The unread body of a 200, or why there is none.
     pub outcome: Result<Vec<u8>, Failure>,
-    /// The `Date` of the answer, in unix seconds.
+    /// The `Date` of the response, in unix seconds.
     pub date: Option<i64>,
-    /// From the beginning to the end, waiting and retry included.
+    /// The whole duration, including waiting and retry.
     pub took: Duration,
 }
 
@@ -56,7 +57,7 @@ pub struct Tokeninfo {
 }
 
 impl Tokeninfo {
-    /// A client with its pool of connections.
+    /// Creates a client with its pool of connections.
     pub fn new(settings: &TokeninfoSettings, metrics: Arc<Metrics>) -> Tokeninfo {
         Tokeninfo {
             client: Client::new(
@@ -74,15 +75,16 @@ impl Tokeninfo {
         }
     }
 
-    /// How many exchanges may be under way or wait for their turn; beyond it there is no answer.
+    /// How many exchanges may run or wait. Any more fail at once.
     pub fn exchanges_max(&self) -> usize {
         self.limiter.capacity()
     }
 
-    /// Asks Google about the client's token until the deadline, and hands back the body of a 200, unread.
+    /// Asks Google about a client's token until the deadline, and returns the unread body of a 200.
     ///
     /// # Errors
-    /// [`Failure::Refused`] on 400, remembered for ten minutes; [`Failure::Unavailable`] on anything else.
+    /// [`Failure::Refused`] on 400, remembered for ten minutes. [`Failure::Unavailable`] on
+    /// anything else.
     pub fn ask(
         &self,
         token: &IdToken,
@@ -101,7 +103,7 @@ impl Tokeninfo {
         outcome
     }
 
-    /// The same, whatever is remembered, and without remembering anything.
+    /// Like [`Tokeninfo::ask`], but neither uses nor changes what is remembered.
     pub fn exchange(&self, token: &IdToken, client: Option<IpAddr>, deadline: Instant) -> Exchange {
         let start = Instant::now();
         let Some(_permit) = self.limiter.enter(client, deadline) else {
@@ -127,7 +129,7 @@ impl Tokeninfo {
         Exchange { outcome, date, took: start.elapsed() }
     }
 
-    /// How many exchanges run and wait just now.
+    /// How many exchanges are running and waiting.
     pub fn readings(&self) -> [Reading; 2] {
         let (running, waiting) = self.limiter.occupancy();
         [
@@ -138,7 +140,7 @@ impl Tokeninfo {
             ),
             Reading::gauge(
                 "hallpass_tokeninfo_waiting",
-                "Exchanges that wait for their turn",
+                "Exchanges waiting for their turn",
                 waiting as u64,
             ),
         ]
@@ -163,7 +165,7 @@ impl Tokeninfo {
         answer
     }
 
-    /// One attempt. A status other than 200 and 400 is no answer.
+    /// Makes one attempt. Any status but 200 and 400 is a failure.
     fn attempt(&self, token: &IdToken, deadline: Instant) -> Result<Judged, Attempt> {
         let answer =
             self.client.get(&[("id_token", token.expose())], deadline).map_err(Attempt::broken)?;
@@ -180,13 +182,13 @@ impl Tokeninfo {
     }
 }
 
-/// An attempt that brought an answer: the body of a 200, or a refusal.
+/// The outcome of a successful attempt: the body of a 200, or no body for a refusal.
 struct Judged {
     body: Option<Vec<u8>>,
     date: Option<i64>,
 }
 
-/// An attempt that brought no answer.
+/// A failed attempt.
 struct Attempt {
     cause: String,
     retryable: bool,
@@ -198,7 +200,7 @@ impl Attempt {
         Attempt { cause, retryable: true, retry_after: None }
     }
 
-    /// How long to wait before the one retry, if it makes sense and ends before the deadline.
+    /// The pause before the only retry, if a retry may help and can begin before the deadline.
     fn retry_pause(&self, deadline: Instant) -> Option<Duration> {
         let pause = self.retry_after.unwrap_or(RETRY_PAUSE);
         let left = deadline.saturating_duration_since(Instant::now());

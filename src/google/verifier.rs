@@ -1,4 +1,4 @@
-//! The ways to one [`Identity`]: Google's word about a token, or its signature on it.
+//! Verifies tokens by tokeninfo, by Google's keys, or by both.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,29 +15,29 @@ use crate::metrics::{Metrics, Reading};
 use crate::published_keys::PublishedKeys;
 use crate::token::IdToken;
 
-/// Seconds that tokeninfo must have answered for before it is said to be back. One that fails now and then would
-/// otherwise fill the log.
+/// How long tokeninfo must answer before the log says that it is back. Otherwise an endpoint that
+/// fails now and then would fill the log.
 const RECOVERED_SECONDS: i64 = 60;
 
-/// Which way tokens are verified.
+/// How tokens are verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verify {
     /// Every token goes to tokeninfo.
     Tokeninfo,
-    /// To tokeninfo first, and by the keys where that cannot answer.
+    /// Tokens go to tokeninfo first. If it cannot answer, the keys decide.
     Fallback,
-    /// By the keys alone.
+    /// The keys alone decide.
     Keys,
 }
 
 /// How tokens are verified.
 #[derive(Debug, Clone)]
 pub struct VerifierSettings {
-    /// Which way.
+    /// Which way tokens are verified.
     pub verify: Verify,
-    /// How tokeninfo is asked. Its timeout is that of every way.
+    /// How to ask tokeninfo. Its timeout also applies to the other ways.
     pub tokeninfo: TokeninfoSettings,
-    /// Where Google's keys are.
+    /// Where Google publishes its keys.
     pub keys_url: Url,
 }
 
@@ -46,7 +46,7 @@ pub struct VerifierSettings {
 pub enum VerifiedBy {
     /// A 200 from tokeninfo.
     Tokeninfo,
-    /// A good signature by one of Google's current keys.
+    /// A valid signature by one of Google's current keys.
     Keys,
 }
 
@@ -60,61 +60,62 @@ impl VerifiedBy {
     }
 }
 
-/// A token, and who wants to know about it.
+/// A token to verify and what it is compared with.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     /// The token.
     pub token: &'a IdToken,
-    /// What its claims must agree with.
+    /// What its claims must match.
     pub expected: Expected<'a>,
-    /// The client's address, by which networks share the calls to Google. Without one, the client may use all of them.
+    /// The client's address: networks share the calls to Google. `None` is this machine or a
+    /// trusted proxy, which may use all of them.
     pub client: Option<IpAddr>,
 }
 
 /// Why there is no identity.
 #[derive(Debug)]
 pub enum Failure {
-    /// The token is no good, for the reason given. Final.
+    /// The token is invalid, for the given reason. Final.
     Refused(&'static str),
-    /// Google cannot say. Says nothing about the token.
+    /// Google cannot answer. This says nothing about the token.
     Unavailable {
         /// What happened, without token and URL.
         cause: String,
-        /// Seconds after which it may be known, if anything tells.
+        /// Seconds after which to try again, if known.
         retry_after: Option<u64>,
     },
 }
 
-/// How a token was judged.
+/// How a token was verified.
 #[derive(Debug)]
 pub struct Decision {
-    /// What tokeninfo said, if it could not answer and the keys were asked in its place.
+    /// The failed attempt with tokeninfo, if the keys were asked in its place.
     pub failed: Option<Verification>,
-    /// What counts.
+    /// The verification that decides.
     pub decisive: Verification,
 }
 
 /// What tokeninfo or the keys say about a token.
 #[derive(Debug)]
 pub struct Verification {
-    /// What was asked.
+    /// Which of them.
     pub by: VerifiedBy,
-    /// The claims that it vouches for, if it does.
+    /// The verified claims, if any.
     pub claims: Option<Vec<u8>>,
-    /// What follows from them, or why there are none.
+    /// The identity in the claims, or why there is none.
     pub verdict: Result<Identity, Failure>,
-    /// The name of the key that the token says it is signed with, if that was looked at.
+    /// The `kid` in the token, if it was read.
     pub kid: Option<String>,
-    /// From the question to the answer.
+    /// How long it took.
     pub took: Duration,
 }
 
-/// Verifies tokens the way the operator chose.
+/// Verifies tokens in the way the operator chose.
 pub struct Verifier {
     tokeninfo: Tokeninfo,
     keys: KeyMode,
     timeout: Duration,
-    /// When tokeninfo last had to be replaced by the keys, unless it is back since.
+    /// When the keys last verified a token in place of tokeninfo. `None` once tokeninfo is back.
     replaced_at: Mutex<Option<i64>>,
 }
 
@@ -125,7 +126,7 @@ enum KeyMode {
 }
 
 impl Verifier {
-    /// A verifier that begins with those keys, if it needs any.
+    /// Creates a verifier. If it needs keys, it starts with the saved ones.
     pub fn new(
         settings: &VerifierSettings,
         saved: Option<PublishedKeys>,
@@ -148,7 +149,8 @@ impl Verifier {
         }
     }
 
-    /// Whether Google vouches for the token, and its claims are as expected. Takes no longer than the timeout.
+    /// Verifies that Google vouches for the token and that its claims are as expected. Takes no
+    /// longer than the timeout.
     ///
     /// # Errors
     /// [`Failure`].
@@ -161,7 +163,7 @@ impl Verifier {
                 Err(Failure::Unavailable { cause: other, retry_after: others }),
             ) => Err(Failure::Unavailable {
                 cause: format!("{cause}; {other}"),
-                // Either suffices, so the sooner of the two counts.
+                // Either suffices, so the shorter wait counts.
                 retry_after: retry_after.map(|seconds| seconds.min(others.unwrap_or(seconds))),
             }),
             (Some(Err(Failure::Unavailable { cause, .. })), verdict) => {
@@ -175,7 +177,8 @@ impl Verifier {
         }
     }
 
-    /// The same with its steps, for an operator who asks why. Nothing is noted or logged.
+    /// Like [`Verifier::verify`], but returns every step, for an operator who asks why. Changes and
+    /// logs nothing.
     pub fn decide(&self, question: &Question) -> Decision {
         let start = Instant::now();
         let deadline = start + self.timeout;
@@ -196,7 +199,7 @@ impl Verifier {
         }
     }
 
-    /// The keys, where they are used.
+    /// The keys, if they are used.
     pub fn keys(&self) -> Option<&Arc<Keys>> {
         match &self.keys {
             KeyMode::Unused => None,
@@ -204,7 +207,8 @@ impl Verifier {
         }
     }
 
-    /// What keys there are, and whether they verify sign-ins just now, for machines; nothing where they are not used.
+    /// The state of the keys as JSON, and whether they verify sign-ins at the moment. `None` if
+    /// they are not used.
     pub fn keys_status(&self, now: i64) -> Option<Value> {
         let mut status = self.keys()?.status(now);
         let replaced_at = *self.replaced_at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -212,17 +216,17 @@ impl Verifier {
         Some(status)
     }
 
-    /// Whether nobody could be verified just now, whatever Google's tokeninfo does.
+    /// Whether nobody can be verified because only keys are used and there are none.
     pub fn lacks_keys(&self, now: i64) -> bool {
         matches!(&self.keys, KeyMode::Only(keys) if !keys.are_usable(now))
     }
 
-    /// How many exchanges with tokeninfo may be under way or wait for their turn.
+    /// How many exchanges with tokeninfo may run or wait.
     pub fn exchanges_max(&self) -> usize {
         self.tokeninfo.exchanges_max()
     }
 
-    /// How busy tokeninfo is, and how old the keys are.
+    /// Metrics of tokeninfo and of the keys.
     pub fn readings(&self, now: i64) -> Vec<Reading> {
         let keys = self.keys().map(|keys| keys.readings(now));
         self.tokeninfo.readings().into_iter().chain(keys.into_iter().flatten()).collect()
@@ -274,7 +278,7 @@ fn by_keys(keys: &Keys, question: &Question, deadline: Instant) -> Verification 
         Ok(payload) => match Identity::verify(&payload, by, &question.expected) {
             Ok(identity) => (Some(payload), Ok(identity)),
             Err(Rejection::Invalid(reason)) => (Some(payload), Err(Failure::Refused(reason))),
-            // Google has signed the token itself; nothing was lost on its way here.
+            // Google signed the payload itself, so nothing was lost on the way.
             Err(Rejection::Unreadable(_)) => (None, Err(NOT_CLAIMS)),
         },
     };

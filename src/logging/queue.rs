@@ -1,6 +1,7 @@
-//! Log lines on their way to standard error: a bounded queue that a thread of its own writes out.
+//! A bounded queue of log lines, written to standard error by its own thread.
 //!
-//! A thread that logs never waits for the reader. When the queue is full, lines are dropped and counted.
+//! A thread that logs never waits for the reader. When the queue is full, lines are dropped and
+//! counted.
 
 use std::io::{self, ErrorKind, Write};
 use std::mem;
@@ -10,11 +11,13 @@ use std::time::Duration;
 
 /// Half a second of lines at 50,000 requests a second.
 const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// After each write the thread waits this long for more lines, so that many of them share one write and one wake-up.
+/// How long the thread waits for more lines after each write, so that many share one write and one
+/// wake-up.
 const LINGER: Duration = Duration::from_millis(5);
-/// Pause before trying again when standard error is non-blocking and full.
+/// Pause before the next try when standard error is non-blocking and full.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
-/// How long the end of the process waits for a reader. It is added to the 10 seconds that a server grants its requests.
+/// How long the process waits for the reader at its end, in addition to the 10 seconds that a
+/// server allows its requests.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 
 static QUEUE: Queue = Queue {
@@ -40,19 +43,20 @@ struct State {
     /// Whole lines.
     lines: Vec<u8>,
     is_started: bool,
-    /// Lines dropped that the writing thread does not know of.
+    /// Dropped lines that the writing thread does not know of yet.
     dropped: u64,
     dropped_ever: u64,
-    /// The writing thread must be woken: a call of the system that busy times do without.
+    /// Whether the writing thread must be woken, which takes a system call. Under load it need not
+    /// be.
     is_idle: bool,
     is_writing: bool,
 }
 
-/// Puts each line that is written to it into the queue.
+/// A writer that queues each line.
 pub struct Sink;
 
 impl Write for Sink {
-    /// Takes one whole line.
+    /// Expects one whole line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut state = QUEUE.lock();
         if state.lines.len() + line.len() > QUEUE_BYTES_MAX {
@@ -72,7 +76,7 @@ impl Write for Sink {
     }
 }
 
-/// Starts the thread that writes the queue out, for as long as the process lives.
+/// Starts the thread that writes the queue, for the life of the process.
 pub fn start() {
     thread::Builder::new()
         .name("log".into())
@@ -81,19 +85,19 @@ pub fn start() {
     QUEUE.lock().is_started = true;
 }
 
-/// Returns when everything queued is written, or after two seconds without a reader.
+/// Returns when the queue is written, or after two seconds without a reader.
 pub fn flush() {
     let pending = |state: &mut State| state.is_writing || !state.lines.is_empty();
-    // The process ends in either case.
+    // The process ends either way.
     drop(QUEUE.written.wait_timeout_while(QUEUE.lock(), FLUSH_PATIENCE, pending));
 }
 
-/// Whether there is a thread that writes the queue out.
+/// Whether the writing thread was started.
 pub fn is_started() -> bool {
     QUEUE.lock().is_started
 }
 
-/// How many lines were dropped since the process began.
+/// How many lines have been dropped since the process started.
 pub fn dropped_ever() -> u64 {
     QUEUE.lock().dropped_ever
 }
@@ -119,7 +123,7 @@ fn write_out() {
         unreported += mem::take(&mut state.dropped);
         drop(state);
         if !is_failing {
-            // Now the queue has room for it, and it follows the lines from before the gap.
+            // The queue has room for the report now, and it follows the lines from before the gap.
             report(&mut unreported);
         }
         let lost = write(&lines, &mut io::stderr());
@@ -143,8 +147,8 @@ fn report(dropped: &mut u64) {
     }
 }
 
-/// Writes whole lines, however long that takes. Returns how many could not be written: nobody has the other end open any
-/// more, or the disk is full.
+/// Writes whole lines, however long that takes. Returns how many could not be written because the
+/// reader is gone or the disk is full.
 fn write(mut lines: &[u8], out: &mut impl Write) -> u64 {
     while !lines.is_empty() {
         match out.write(lines) {
@@ -161,7 +165,7 @@ fn write(mut lines: &[u8], out: &mut impl Write) -> u64 {
 mod tests {
     use super::*;
 
-    /// Takes so many bytes, one at a time, and fails then; before each it asks to be tried again.
+    /// Accepts `room` bytes, one at a time, then fails. Asks to be tried again before each.
     struct Reader {
         room: usize,
         is_ready: bool,

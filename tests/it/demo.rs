@@ -174,7 +174,7 @@ fn its_tokens_expire_and_are_refused_when_altered_or_foreign() {
     assert_eq!(
         judge("other").err(),
         Some(Rejection::Invalid(
-            "the token was issued for another app (its aud is no client id of this server)"
+            "the token was issued for another app (its aud is not a client ID of this server)"
         ))
     );
 

@@ -69,7 +69,7 @@ fn an_operator_names_the_authorities() {
         assert!(text.contains(expected), "{flags:?} {variable}: {text}");
     };
     let vouched = "ok\ttokeninfo\tGoogle vouches for it";
-    let unknown = "tokeninfo has a certificate of an unknown authority";
+    let unknown = "tokeninfo has a certificate from an unknown authority";
     let untrusted = "unknown\ttokeninfo\ttokeninfo has ";
     check(&[], "", unknown);
     check(&["--ca-file", &right], "", vouched);
@@ -105,7 +105,7 @@ fn a_failure_of_dns_is_named() {
     let flags = ["doctor", "--json", "--client-id", "x", "--allow-anyone", "--tokeninfo-timeout"];
     let flags = [&flags[..], &["2s", "--tokeninfo-url", "https://google.invalid/"]].concat();
     let output = String::from_utf8(run(&flags).stdout).unwrap();
-    assert!(output.contains("the host name of tokeninfo is not resolved: "), "{output}");
+    assert!(output.contains("the host name of tokeninfo cannot be resolved: "), "{output}");
     assert!(output.contains(" (DNS)"), "{output}");
 }
 

@@ -1,4 +1,4 @@
-//! The certificate authorities that may vouch for Google's hosts, if the operator names them.
+//! Certificate authorities that the operator trusts for Google's hosts.
 
 use std::fs;
 use std::path::Path;
@@ -7,15 +7,15 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
-/// Authorities that count in place of the built-in ones. Never empty.
+/// Authorities that replace the built-in ones. Never empty.
 #[derive(Debug, Clone)]
 pub struct Authorities(Arc<Vec<Certificate<'static>>>);
 
 impl Authorities {
-    /// Reads certificates in PEM.
+    /// Reads a file of PEM certificates.
     ///
     /// # Errors
-    /// One sentence that says what is wrong with the file, and shows nothing of it.
+    /// One sentence that says what is wrong with the file and shows nothing of its content.
     pub fn read(path: &Path) -> Result<Authorities, String> {
         let pem = fs::read(path)
             .map_err(|error| format!("{} cannot be read: {}", path.display(), error.kind()))?;
@@ -35,7 +35,7 @@ impl Authorities {
         Ok(Authorities(Arc::new(certificates)))
     }
 
-    /// How many there are.
+    /// The number of certificates.
     pub fn count(&self) -> usize {
         self.0.len()
     }

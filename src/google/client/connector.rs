@@ -1,4 +1,5 @@
-//! TCP to a host with several addresses, tried side by side: RFC 8305 ("Happy Eyeballs").
+//! Connects to a host with several addresses, trying them side by side: RFC 8305 ("Happy
+//! Eyeballs").
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,12 +13,13 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
 };
 
-/// How long an address is waited for before the next is tried as well (section 5).
+/// How long to wait for one address before trying the next as well (section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// Only for a call without a deadline, and there is none.
+/// For a call without a deadline. There is none.
 const PATIENCE_MAX: Duration = Duration::from_secs(60);
 
-/// Opens connections, the family that worked last first: a broken one costs its delay once.
+/// Opens connections, beginning with the address family that worked last. So a broken family costs
+/// its delay once.
 #[derive(Debug, Default)]
 pub struct SideBySide {
     ipv4_worked: AtomicBool,
@@ -32,7 +34,7 @@ impl<In: Transport> Connector<In> for SideBySide {
         details: &ConnectionDetails,
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, Error> {
-        // A connection through a proxy.
+        // This connection goes through a proxy.
         if let Some(transport) = chained {
             return Ok(Some(Either::A(transport)));
         }
@@ -50,7 +52,7 @@ impl<In: Transport> Connector<In> for SideBySide {
 }
 
 impl SideBySide {
-    /// By turns of each family (section 4), as the system sorted them if none has worked yet.
+    /// Alternates between families (section 4). Until one has worked, keeps the system's order.
     fn in_order(&self, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
         let begins_with_ipv4 = self.ipv4_worked.load(Ordering::Relaxed)
             || !self.ipv6_worked.load(Ordering::Relaxed)
@@ -69,7 +71,8 @@ impl SideBySide {
     }
 }
 
-/// The first connection that is made. Each attempt is a thread, which ends with the patience.
+/// Returns the first connection that succeeds. Each attempt is a thread that ends with the
+/// patience.
 fn connect(addresses: Vec<SocketAddr>, patience: Duration) -> io::Result<TcpStream> {
     let deadline = Instant::now() + patience;
     let (sender, attempts) = mpsc::channel();
@@ -83,7 +86,7 @@ fn connect(addresses: Vec<SocketAddr>, patience: Duration) -> io::Result<TcpStre
         if let Some(address) = untried.next() {
             let sender = sender.clone();
             thread::Builder::new().spawn(move || {
-                // Nobody listens any more if another was faster.
+                // The receiver is gone if another attempt was faster.
                 let _ = sender.send(TcpStream::connect_timeout(&address, left));
             })?;
             under_way += 1;
@@ -102,7 +105,6 @@ fn connect(addresses: Vec<SocketAddr>, patience: Duration) -> io::Result<TcpStre
     }
 }
 
-/// A connection.
 #[derive(Debug)]
 pub struct Tcp {
     stream: TcpStream,
@@ -133,7 +135,7 @@ impl Transport for Tcp {
         Ok(amount > 0)
     }
 
-    /// Whether it is silent: bytes that nobody asked for make it useless.
+    /// Whether the connection is idle. Unrequested bytes make it useless.
     fn is_open(&mut self) -> bool {
         let peeked = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut [0]));
         let is_silent = peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
@@ -163,10 +165,11 @@ mod tests {
 
     use super::*;
 
-    /// Far more than attempts on loopback take.
+    /// Much longer than any attempt on loopback takes.
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// An address that neither accepts nor refuses, as long as these sockets live: its backlog is full.
+    /// An address that neither accepts nor refuses while these sockets live, because its backlog is
+    /// full.
     fn silent() -> (SocketAddr, Vec<Socket>) {
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");

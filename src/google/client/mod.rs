@@ -1,4 +1,5 @@
-//! GET from one of Google's endpoints: within a deadline, up to a size, and with errors that hold no URL.
+//! Sends GET requests to one of Google's endpoints, within a deadline and a size limit. Errors
+//! contain no URL.
 
 mod connector;
 mod proxy;
@@ -24,11 +25,11 @@ pub use proxy::{proxy_for, proxy_variables};
 use super::freshness::{delta_seconds, http_date};
 use connector::SideBySide;
 
-/// Longest wait that an answer may ask for.
+/// The longest wait that a response may ask for.
 const RETRY_AFTER_SECONDS_MAX: u64 = 60 * 60;
-/// Real answers have 1 to 4 kB.
+/// Real responses have 1 to 4 kB.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
-/// Google closes an idle connection after minutes; ours end first.
+/// Google closes idle connections after minutes. We close ours first.
 const IDLE_CONNECTION_AGE: Duration = Duration::from_secs(60);
 
 /// An endpoint and a pool of connections to it.
@@ -39,18 +40,18 @@ pub struct Client {
     is_proxied: bool,
 }
 
-/// What came back, whatever the status.
+/// A response of any status.
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// The body, or why there is none.
+    /// The body, or why it could not be read.
     pub body: Result<Vec<u8>, String>,
     headers: HeaderMap,
 }
 
 impl Client {
-    /// A client that keeps up to so many connections. `name` is what errors call the endpoint. For https, the proxy of
-    /// the environment counts, and only those authorities if there are any.
+    /// A client that keeps up to `connections` idle connections. `name` is the endpoint's name in
+    /// errors. For https, the proxy from the environment and the given authorities are used.
     pub fn new(
         url: &Url,
         authorities: Option<&Authorities>,
@@ -70,7 +71,7 @@ impl Client {
             .proxy(proxy)
             .tls_config(Authorities::tls_config(authorities))
             .build();
-        // ureq's own chain, but for the third.
+        // ureq's default chain except for the third.
         let connector =
             ().chain(SocksConnector::default())
                 .chain(ConnectProxyConnector::default())
@@ -80,7 +81,8 @@ impl Client {
         Client { agent, url: url.to_string(), name, is_proxied }
     }
 
-    /// Asks once, with those query parameters, and is done by the deadline. Redirects are not followed.
+    /// Sends one request with those query parameters, and returns by the deadline. Does not follow
+    /// redirects.
     ///
     /// # Errors
     /// What happened, without URL and parameters.
@@ -106,21 +108,24 @@ impl Client {
         })
     }
 
-    /// The kind of an error. Its own text may hold the URL, and the URL may hold a token.
+    /// Describes an error by its kind. Its own text may contain the URL, and so a token.
     fn describe(&self, error: &ureq::Error) -> String {
         let kind = match error {
             ureq::Error::Timeout(_) => "took too long",
             ureq::Error::Other(other) if other.is::<DnsFailure>() => {
                 let whose = if self.is_proxied { "the proxy of " } else { "" };
-                return format!("the host name of {whose}{} is not resolved: {other}", self.name);
+                return format!(
+                    "the host name of {whose}{} cannot be resolved: {other}",
+                    self.name
+                );
             }
-            // So ureq hands on what rustls finds wrong.
+            // ureq wraps certificate errors from rustls this way.
             ureq::Error::Io(io) if io.kind() == ErrorKind::InvalidData => {
                 let cause = io.get_ref().and_then(|cause| cause.downcast_ref());
                 if let Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) =
                     cause
                 {
-                    "has a certificate of an unknown authority (if a proxy opens TLS on the way, --ca-file takes its CA)"
+                    "has a certificate from an unknown authority (if a proxy intercepts TLS, name its CA with --ca-file)"
                 } else {
                     "has no valid certificate, or TLS failed"
                 }
@@ -140,7 +145,7 @@ impl Client {
     }
 }
 
-/// The system's resolver. Without it, its failures could not be told from those of a connection.
+/// The system's resolver, wrapped to tell its failures from those of a connection.
 #[derive(Debug, Default)]
 struct NamingResolver(DefaultResolver);
 
@@ -180,12 +185,12 @@ impl fmt::Display for DnsFailure {
 impl std::error::Error for DnsFailure {}
 
 impl Answer {
-    /// The header fields of that name that are text, in their order.
+    /// The values of that header which are text, in order.
     pub fn fields(&self, name: &str) -> impl Iterator<Item = &str> {
         self.headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
     }
 
-    /// `Date`: when it was made, in unix seconds.
+    /// `Date`, in unix seconds.
     pub fn date(&self) -> Option<i64> {
         self.fields("Date").next().and_then(http_date)
     }

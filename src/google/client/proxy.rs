@@ -1,4 +1,4 @@
-//! The proxy that the environment names, found as curl finds it.
+//! Finds the proxy named by the environment, as curl does.
 
 use std::net::IpAddr;
 
@@ -8,12 +8,12 @@ use url::Url;
 
 use crate::process;
 
-/// In the order in which they count.
+/// In order of precedence.
 const PROXY_VARIABLES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
-/// Hosts that are called directly.
+/// Hosts to call directly.
 const NO_PROXY_VARIABLES: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
-/// The proxy for calls to that endpoint. There is none for http, which only stand-ins for Google speak.
+/// The proxy for calls to `endpoint`. There is none for http, which only stand-ins for Google use.
 pub fn proxy(endpoint: &Url) -> Option<Proxy> {
     let first = |names: &[&str]| {
         names.iter().find_map(|name| process::variable(name).filter(|value| !value.is_empty()))
@@ -25,18 +25,18 @@ pub fn proxy(endpoint: &Url) -> Option<Proxy> {
     Proxy::new(&first(&PROXY_VARIABLES)?).ok()
 }
 
-/// The proxy for calls to that endpoint, as `HOST:PORT` without credentials.
+/// The proxy for calls to `endpoint` as `HOST:PORT`, without credentials.
 pub fn proxy_for(endpoint: &Url) -> Option<String> {
     proxy(endpoint).map(|proxy| format!("{}:{}", proxy.host(), proxy.port()))
 }
 
-/// The variables that may name a proxy or the hosts without one, and are set.
+/// The proxy variables that are set, including those for hosts without a proxy.
 pub fn proxy_variables() -> Vec<&'static str> {
     let names = PROXY_VARIABLES.into_iter().chain(NO_PROXY_VARIABLES);
     names.filter(|name| process::variable(name).is_some_and(|value| !value.is_empty())).collect()
 }
 
-/// Whether the list has the host: its name or a domain above it, its address or a network around it, or `*`.
+/// Whether the list contains the host: its name or a parent domain, its address or network, or `*`.
 fn is_bypassed(list: &str, host: &str) -> bool {
     let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
     let address = host.parse::<IpAddr>().ok();
