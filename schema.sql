@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS sessions (
     client_address      TEXT,               -- at sign-in
     user_agent          TEXT                -- at sign-in
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS sessions_of_user ON sessions (sub, ended_at, last_seen_at);
+CREATE INDEX IF NOT EXISTS sessions_by_user ON sessions (sub, ended_at, last_seen_at, kind);
 CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires_at);
 CREATE INDEX IF NOT EXISTS sessions_by_last_seen ON sessions (last_seen_at) WHERE ended_at IS NULL;
 

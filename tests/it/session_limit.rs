@@ -152,5 +152,5 @@ fn the_list_is_read_from_an_index_in_its_order() {
     let mut statement = database.prepare(plan).unwrap();
     let steps = statement.query_map(["1", "2"], |row| row.get::<_, String>(3)).unwrap();
     let steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
-    assert_eq!(steps, ["SEARCH s USING INDEX sessions_of_user (sub=? AND ended_at=?)"]);
+    assert_eq!(steps, ["SEARCH s USING INDEX sessions_by_user (sub=? AND ended_at=?)"]);
 }
