@@ -9,6 +9,7 @@ mod sessions;
 mod signing_in;
 mod keys;
 mod answering;
+mod cost;
 mod footprint;
 mod population;
 mod operating;
@@ -20,10 +21,11 @@ use std::path::Path;
 type Section = (&'static str, fn(&Path));
 
 /// The parts of the table, in its order.
-const SECTIONS: [Section; 5] = [
+const SECTIONS: [Section; 6] = [
     ("signing_in", signing_in::measure),
     ("keys", keys::measure),
     ("answering", answering::measure),
+    ("cost", cost::measure),
     ("footprint", footprint::measure),
     ("operating", operating::measure),
 ];

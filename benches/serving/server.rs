@@ -1,7 +1,7 @@
 //! The servers, each in its own process: Hallpass, Hallpass without its door, and a bare tiny_http.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -64,23 +64,52 @@ impl Server {
         first: impl Fn(SocketAddr),
     ) -> Server {
         let address = free_address();
-        let mut command = Command::new(BINARY);
-        command
-            .args(["serve", "--allow-anyone", "--signin-burst", "0", "--client-id", CLIENT_ID])
-            .args(["--listen", &address.to_string()])
-            .args(["--tokeninfo-url", &format!("http://{}/tokeninfo", google.address)])
-            .args(["--tokeninfo-concurrency", "64"])
-            .arg("--database")
-            .arg(database)
-            .args(flags);
+        let mut command = hallpass(address, database, google);
+        command.args(flags).stderr(Stdio::null());
         Server::start(command, address, first)
+    }
+
+    /// Hallpass with that `RUST_LOG`, its log in that file.
+    pub fn hallpass_with_log(database: &Path, google: &Google, level: &str, log: &Path) -> Server {
+        let address = free_address();
+        let mut command = hallpass(address, database, google);
+        command.env("RUST_LOG", level).stderr(File::create(log).expect("a log can be written"));
+        Server::start(command, address, |address| drop(Connection::open_served(address)))
+    }
+
+    /// nginx with one worker that answers 200 with three headers, if it is installed.
+    pub fn nginx(folder: &Path) -> Option<Server> {
+        Command::new("nginx").arg("-v").stderr(Stdio::null()).status().ok()?;
+        let (address, folder) = (free_address(), folder.display());
+        let configuration = format!(
+            "daemon off; master_process off; pid {folder}/nginx.pid; error_log /dev/null;
+             events {{ worker_connections 1024; }}
+             http {{
+                 access_log off; keepalive_requests 1000000000;
+                 client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+                 fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi;
+                 scgi_temp_path {folder}/scgi;
+                 server {{
+                     listen {address} backlog=4096;
+                     add_header Remote-User ada@example.com;
+                     add_header Remote-Email ada@example.com;
+                     add_header Remote-Name Ada;
+                     location / {{ return 200; }}
+                 }}
+             }}"
+        );
+        let file = format!("{folder}/nginx.conf");
+        fs::write(&file, configuration).expect("a configuration can be written");
+        let mut command = Command::new("nginx");
+        command.args(["-c", &file, "-e", "/dev/null"]).stderr(Stdio::null());
+        Some(Server::start(command, address, |address| drop(Connection::open_served(address))))
     }
 
     /// A bare tiny_http that answers "ok".
     pub fn bare() -> Server {
         let address = free_address();
         let mut command = Command::new(env::current_exe().expect("this program has a path"));
-        command.args([BARE, &address.to_string()]);
+        command.args([BARE, &address.to_string()]).stderr(Stdio::null());
         Server::start(command, address, |address| drop(Connection::open_served(address)))
     }
 
@@ -89,18 +118,14 @@ impl Server {
     pub fn without_door(database: &Path) -> Server {
         let address = free_address();
         let mut command = Command::new(env::current_exe().expect("this program has a path"));
-        command.args([WITHOUT_DOOR, &address.to_string()]).arg(database);
+        command.args([WITHOUT_DOOR, &address.to_string()]).arg(database).stderr(Stdio::null());
         Server::start(command, address, |address| drop(Connection::open_served(address)))
     }
 
     /// Starts the process and waits for a first answer.
     fn start(mut command: Command, address: SocketAddr, first: impl Fn(SocketAddr)) -> Server {
         let begin = Instant::now();
-        let process = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the server can be run");
+        let process = command.stdout(Stdio::null()).spawn().expect("the server can be run");
         while TcpStream::connect(address).is_err() {
             assert!(begin.elapsed() < START_TIMEOUT, "the server must start in time");
             thread::sleep(POLL_INTERVAL);
@@ -124,6 +149,19 @@ impl Server {
         let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kB");
         kib * 1024.0 / 1e6
     }
+}
+
+/// The command that serves that database.
+fn hallpass(address: SocketAddr, database: &Path, google: &Google) -> Command {
+    let mut command = Command::new(BINARY);
+    command
+        .args(["serve", "--allow-anyone", "--signin-burst", "0", "--client-id", CLIENT_ID])
+        .args(["--listen", &address.to_string()])
+        .args(["--tokeninfo-url", &format!("http://{}/tokeninfo", google.address)])
+        .args(["--tokeninfo-concurrency", "64"])
+        .arg("--database")
+        .arg(database);
+    command
 }
 
 impl Drop for Server {
