@@ -3,6 +3,7 @@
 use std::net::{TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use url::Url;
 
@@ -82,7 +83,7 @@ pub fn demo(mut options: ServeOptions) -> Result<(), String> {
     println!("\n    {}\n", settings.url_of("/auth/signin"));
     log::info!("the database is {}", options.database.display());
     run(sockets, metrics, &options, App::new(settings, store).with_demo(google), signals)?;
-    stand_in.stop();
+    stand_in.stop(Instant::now());
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -27,6 +27,10 @@ pub(super) const DESCRIPTORS_BESIDE_CONNECTIONS: u64 = 4096;
 const METRICS_CONNECTIONS_MAX: usize = 64;
 /// How often it is looked whether Google's keys are due.
 const KEYS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long requests under way may take after a signal to stop. The log needs up to 2 seconds more, and the units in
+/// deploy/ kill the process after 15.
+const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Runs the server until SIGTERM or SIGINT.
 ///
@@ -114,9 +118,10 @@ pub fn run(
             log::error!("the certificate stays as it was: {error}");
         }
     }
+    let deadline = Instant::now() + STOP_GRACE;
     backups.into_iter().for_each(Backups::stop);
-    serving.stop();
-    metrics.into_iter().for_each(Service::stop);
+    serving.stop(deadline);
+    metrics.into_iter().for_each(|service| service.stop(deadline));
     log::info!("stopped");
     Ok(())
 }

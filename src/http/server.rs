@@ -86,9 +86,8 @@ impl Server {
         Ok(Server { shared, threads })
     }
 
-    /// Takes no new requests, and returns when those under way are answered, or after `grace`.
-    pub fn stop(self, grace: Duration) {
-        let deadline = Instant::now() + grace;
+    /// Takes no new requests, and returns when those under way are answered, or at the deadline.
+    pub fn stop(self, deadline: Instant) {
         self.shared.stopping.store(true, Ordering::Relaxed);
         self.threads.iter().for_each(|_| self.shared.http.unblock());
         for thread in self.threads {

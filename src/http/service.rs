@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Sockets;
 use super::door::{Capacity, Counters, Deadlines, Door, Settings, TlsFiles};
@@ -13,8 +13,6 @@ use super::upstream_socket::UpstreamSocket;
 
 /// Open connections per client address.
 const CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
-/// How long requests under way may take after a stop.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// How many connections may be open, and for how long.
 pub struct Limits {
@@ -84,10 +82,10 @@ impl Service {
         self.door.reload_tls()
     }
 
-    /// Stops accepting, and returns when the requests under way are answered, or after 10 seconds.
-    pub fn stop(self) {
-        self.door.stop(GRACE);
-        self.server.stop(GRACE);
+    /// Stops accepting, and returns when the requests under way are answered, or at the deadline.
+    pub fn stop(self, deadline: Instant) {
+        self.door.stop(deadline.saturating_duration_since(Instant::now()));
+        self.server.stop(deadline);
         self.upstream.wake();
     }
 }

@@ -6,13 +6,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hallpass::http::{Handler, Limits, Request, Response, Service, Sockets};
 use serde_json::json;
 
 use crate::google::Answer;
-use crate::program::{Program, hallpass, run, session_token, sign_in_request};
+use crate::program::{PATIENCE, Program, hallpass, run, session_token, sign_in_request};
 use crate::program::{Started, token};
 use crate::test_app::CLIENT_ID;
 
@@ -362,4 +364,44 @@ fn help_and_version() {
     }
     let version = String::from_utf8(run(&["--version"]).stdout).unwrap();
     assert_eq!(version.trim(), format!("hallpass {}", env!("CARGO_PKG_VERSION")));
+}
+
+/// Answers nothing before its sender is dropped.
+struct Stuck {
+    entered: mpsc::Sender<()>,
+    release: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Handler for Stuck {
+    fn handle(&self, _request: &Request, _now: i64) -> Response {
+        self.entered.send(()).unwrap();
+        let _ = self.release.lock().unwrap().recv();
+        Response::empty(200)
+    }
+
+    fn reject_busy(&self, _request: &Request) -> Response {
+        Response::empty(503)
+    }
+}
+
+#[test]
+fn a_stop_ends_at_its_deadline_despite_a_stuck_request() {
+    let (entered, is_entered) = mpsc::channel();
+    let (release, is_released) = mpsc::channel();
+    let handler: Arc<dyn Handler> = Arc::new(Stuck { entered, release: Mutex::new(is_released) });
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut stream = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+    let sockets = Sockets { tcp: vec![socket], ..Sockets::default() };
+    let limits = Limits {
+        connections_max: 10,
+        descriptors: 1024,
+        unlimited: Box::new(|_| true),
+        keep_alive: PATIENCE,
+    };
+    let service = Service::start(sockets, None, limits, &handler).unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx").unwrap();
+    is_entered.recv().unwrap();
+    service.stop(Instant::now());
+    assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0, "it was closed without a response");
+    drop(release);
 }

@@ -3,9 +3,11 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hallpass::http::{Handler, Limits, Request, Response, Service, Sockets};
+
+use crate::program::PATIENCE;
 
 /// Notes what comes in. Every answer has a header value out of tiny_http's reach.
 #[derive(Default)]
@@ -69,7 +71,7 @@ impl TestService {
 impl Drop for TestService {
     fn drop(&mut self) {
         if let Some(service) = self.service.take() {
-            service.stop();
+            service.stop(Instant::now() + PATIENCE);
         }
     }
 }
