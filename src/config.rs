@@ -16,7 +16,7 @@ pub use operator::{
     RestoreOptions, SessionsCommand, SessionsOptions, SortOption, UsersCommand, UsersOptions,
     WhoOption,
 };
-pub use options::{Command, HealthOptions, LogFormat, Options, ServeOptions, VerifyOption};
+pub use options::{Command, HealthOptions, LogFormat, Options, ServeOptions};
 pub use settings::{Logo, Settings, SigninLimit, TrustedProxies, is_within};
 pub(crate) use settings::{
     client_ids, cookie_domain, origin, policy, public_url, registrable_domain, trusted_proxies,

@@ -10,7 +10,8 @@ use url::Url;
 use super::doctor;
 use super::scheduled_backups::Backups;
 use super::serve::{bind_others, catch_signals, run};
-use crate::config::{ServeOptions, Settings, VerifyOption};
+use crate::config::{ServeOptions, Settings};
+use crate::google::Verify;
 use crate::google::demo::{CLIENT_ID, DOMAINS, DemoGoogle, PEOPLE};
 use crate::http::ListenAddress;
 use crate::http::{self, Handler, Limits, Request, Response, Service, Sockets, bind_tcp};
@@ -34,7 +35,7 @@ pub fn demo(mut options: ServeOptions) -> Result<(), String> {
     let signals = catch_signals()?;
     Backups::require_folder(&options.keeping)?;
     options.listen.iter().try_for_each(require_loopback)?;
-    if options.verify != VerifyOption::Tokeninfo {
+    if options.verify != Verify::Tokeninfo {
         return Err(
             "the demonstration's Google has no public keys; leave --verify (HALLPASS_VERIFY) out"
                 .into(),

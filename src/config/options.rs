@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{NonEmptyStringValueParser, PossibleValue};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
 
@@ -16,6 +16,7 @@ use super::operator::{
     BackupOptions, EventsOptions, ImportOptions, RestoreOptions, SessionsOptions, UsersOptions,
 };
 use super::values::{boolean, duration, file_mode, list_item, url};
+use crate::google::Verify;
 use crate::http::{ListenAddress, host_port};
 
 /// Google sign-in for self-hosted apps: one binary, one SQLite file, no client secret.
@@ -220,9 +221,9 @@ pub struct ServeOptions {
     pub tokeninfo_url: Url,
 
     /// Who says that a token is Google's
-    #[arg(long, env = "HALLPASS_VERIFY", value_name = "WAY", value_enum, default_value_t = VerifyOption::Tokeninfo,
+    #[arg(long, env = "HALLPASS_VERIFY", value_name = "WAY", value_enum, default_value_t = Verify::Tokeninfo,
         help_heading = "Asking Google")]
-    pub verify: VerifyOption,
+    pub verify: Verify,
 
     /// Where Google's public keys are, for --verify fallback and keys: a JWK set, or certificates by key ID
     #[arg(
@@ -300,15 +301,23 @@ pub struct HealthOptions {
     pub tls_cert: Option<PathBuf>,
 }
 
-/// Ways to verify tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum VerifyOption {
-    /// Google's tokeninfo, asked about every token.
-    Tokeninfo,
-    /// Tokeninfo, and Google's public keys where it cannot answer.
-    Fallback,
-    /// Google's public keys alone; no call a sign-in.
-    Keys,
+impl ValueEnum for Verify {
+    fn value_variants<'a>() -> &'a [Verify] {
+        &[Verify::Tokeninfo, Verify::Fallback, Verify::Keys]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Verify::Tokeninfo => {
+                PossibleValue::new("tokeninfo").help("Google's tokeninfo, asked about every token")
+            }
+            Verify::Fallback => PossibleValue::new("fallback")
+                .help("Tokeninfo, and Google's public keys where it cannot answer"),
+            Verify::Keys => {
+                PossibleValue::new("keys").help("Google's public keys alone; no call a sign-in")
+            }
+        })
+    }
 }
 
 /// Forms of the log.

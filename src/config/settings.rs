@@ -8,8 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use super::{ServeOptions, VerifyOption};
-use crate::google::{AllowList, Authorities, Policy, TokeninfoSettings, VerifierSettings, Verify};
+use super::ServeOptions;
+use crate::google::{AllowList, Authorities, Policy, TokeninfoSettings, VerifierSettings};
 use crate::process;
 
 /// A logo is a few KiB; it is kept in memory.
@@ -280,11 +280,7 @@ pub(crate) fn origin(text: &str) -> Result<String, String> {
 
 pub(crate) fn verifier(options: &ServeOptions) -> Result<VerifierSettings, String> {
     Ok(VerifierSettings {
-        verify: match options.verify {
-            VerifyOption::Tokeninfo => Verify::Tokeninfo,
-            VerifyOption::Fallback => Verify::Fallback,
-            VerifyOption::Keys => Verify::Keys,
-        },
+        verify: options.verify,
         tokeninfo: TokeninfoSettings {
             url: googles_url("--tokeninfo-url", &options.tokeninfo_url)?,
             authorities: authorities(options.ca_file.as_deref())?,
