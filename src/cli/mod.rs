@@ -12,7 +12,7 @@ mod backup;
 mod doctor;
 mod verify;
 mod stop;
-mod purge;
+mod background;
 mod scheduled_backups;
 pub mod output;
 mod find_user;

@@ -2,19 +2,17 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::{Arc, Weak};
-use std::thread;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::background::{keep_keys_fresh, keep_purging};
 use super::doctor;
-use super::purge::keep_purging;
 use super::scheduled_backups::Backups;
-use crate::clock;
 use crate::config::{ServeOptions, Settings};
-use crate::google::{Keys, Policy, Verify};
+use crate::google::{Policy, Verify};
 use crate::http::door::TlsFiles;
 use crate::http::{self, Handler, Limits, Request, Response, Service, Sockets, bind_tcp};
 use crate::logging;
@@ -25,8 +23,6 @@ use crate::web::App;
 pub(super) const DESCRIPTORS_BESIDE_CONNECTIONS: u64 = 4096;
 /// Scrapers are few.
 const METRICS_CONNECTIONS_MAX: usize = 64;
-/// How often it is looked whether Google's keys are due.
-const KEYS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long requests under way may take after a signal to stop. The log needs up to 2 seconds more, and the units in
 /// deploy/ kill the process after 15.
@@ -203,23 +199,4 @@ fn raise_descriptor_limit(connections: u64) -> usize {
             rlimit::Resource::NOFILE.get_soft().unwrap_or(LEAST)
         });
     usize::try_from(limit).unwrap_or(usize::MAX)
-}
-
-/// Fetches Google's keys ahead of time, and saves those that are new, for as long as the application is there. It is not
-/// held meanwhile: a fetch may take seconds, and a stop shall not wait for it.
-fn keep_keys_fresh(keys: Arc<Keys>, app: Weak<App>) {
-    thread::spawn(move || {
-        let mut saved = None;
-        loop {
-            keys.refresh(clock::now());
-            let Some(app) = app.upgrade() else { return };
-            let published = keys.published();
-            if published != saved {
-                published.iter().cloned().for_each(|keys| app.store().save_keys(keys));
-                saved = published;
-            }
-            drop(app);
-            thread::sleep(KEYS_INTERVAL);
-        }
-    });
 }

@@ -1,20 +1,43 @@
-//! Deletes what time has made worthless, in small steps, unless the clock may be wrong.
+//! The threads beside the server: one deletes expired rows, one refreshes Google's keys.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::clock;
+use crate::google::Keys;
 use crate::store::DAY_SECONDS;
 use crate::web::App;
 
-/// How often expired rows are looked for, and the pause between two steps of deleting them.
+/// How often to look whether Google's keys are due.
+const KEYS_INTERVAL: Duration = Duration::from_secs(5);
+/// How often to look for expired rows, and the pause between two steps of deleting them.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 const PURGE_PAUSE: Duration = Duration::from_millis(50);
-/// How long a clock that jumped ahead must hold before anything is deleted by it.
+/// How long a clock that jumped ahead must stay there before rows are deleted by it.
 const HOLD: Duration = Duration::from_secs(60 * 60);
 
-/// Purges for as long as the application exists, and releases memory that is no longer needed.
+/// Fetches Google's keys ahead of time and saves new ones, for as long as the application exists. It does not hold the
+/// application during a fetch, which may take seconds: stopping must not wait for it.
+pub fn keep_keys_fresh(keys: Arc<Keys>, app: Weak<App>) {
+    thread::spawn(move || {
+        let mut saved = None;
+        loop {
+            keys.refresh(clock::now());
+            let Some(app) = app.upgrade() else { return };
+            let published = keys.published();
+            if published != saved {
+                published.iter().cloned().for_each(|keys| app.store().save_keys(keys));
+                saved = published;
+            }
+            drop(app);
+            thread::sleep(KEYS_INTERVAL);
+        }
+    });
+}
+
+/// Deletes expired rows in small steps for as long as the application exists, unless the clock may be wrong. Also
+/// releases memory that is no longer needed.
 pub fn keep_purging(app: Weak<App>) {
     thread::spawn(move || {
         let started = Instant::now();
