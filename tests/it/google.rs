@@ -1,4 +1,4 @@
-//! A stand-in for Google's tokeninfo: real HTTP on port 0 that can misbehave in every way we could think of.
+//! A stand-in for Google's tokeninfo: real HTTP on port 0 that can misbehave in many ways.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,28 +15,29 @@ use serde_json::{Value, json};
 
 use crate::signing::FIRST;
 
-/// How one call is answered.
+/// The answer to one call.
 #[derive(Clone)]
 pub enum Answer {
-    /// 200 with the claims of the token, every value a string, as Google does.
+    /// 200 with the claims of the token, every value a string, as from Google.
     Claims,
-    /// As [`Answer::Claims`], after that time.
+    /// [`Answer::Claims`] after a delay.
     Late(Duration),
-    /// As Google: 200 for a token of Google's that the usual key has signed and that is live at that time, else 400.
+    /// As from Google: 200 if the first key signed the token and it has not expired at that time,
+    /// else 400.
     Judged(i64),
-    /// That answer, after that time.
+    /// Another answer after a delay.
     After(Duration, Box<Answer>),
     /// A status, headers and a body.
     Status(u16, &'static str, Vec<u8>),
-    /// Those bytes, whatever they are, and the end of the connection.
+    /// Any bytes, then the end of the connection.
     Bytes(Vec<u8>),
-    /// The head of a 200, then a byte now and then, for ever.
+    /// The head of a 200, then a byte from time to time, for ever.
     Drip,
-    /// Nothing, for as long as the client stays.
+    /// Nothing until the client leaves.
     Hang,
     /// Half an answer, then a reset.
     Reset,
-    /// The end of the connection without a word.
+    /// The end of the connection without an answer.
     Close,
 }
 
@@ -76,12 +77,12 @@ impl Google {
         format!("http://127.0.0.1:{}/tokeninfo", self.port)
     }
 
-    /// Answers the next call so; further ones come after it.
+    /// Sets the answer to the next call. Repeated uses form a queue.
     pub fn next(&self, answer: Answer) {
         self.state.script.lock().unwrap().push_back(answer);
     }
 
-    /// Answers every call so that no script is left for.
+    /// Sets the answer to every call that [`Google::next`] does not cover.
     pub fn always(&self, answer: Answer) {
         *self.state.otherwise.lock().unwrap() = Some(answer);
     }
@@ -128,7 +129,7 @@ fn read_target(reader: &mut impl BufRead) -> Option<String> {
     first.split(' ').nth(1).map(str::to_owned)
 }
 
-/// Returns whether the connection goes on.
+/// Returns whether the connection stays open.
 fn perform(answer: Answer, target: &str, connection: &mut TcpStream) -> bool {
     match answer {
         Answer::Claims => write(connection, 200, "", claims_document(target).as_bytes()),
@@ -169,7 +170,8 @@ fn perform(answer: Answer, target: &str, connection: &mut TcpStream) -> bool {
         Answer::Reset => {
             let _ =
                 connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{\"iss\":");
-            // Closing with unread data makes the kernel send a reset; without any, an early end is as good.
+            // Closing with unread data makes the kernel send a reset. Without any, an early end
+            // serves as well.
             false
         }
         Answer::Close => false,
@@ -189,7 +191,7 @@ fn write(connection: &mut TcpStream, status: u16, headers: &str, body: &[u8]) ->
     connection.write_all(&[head.as_bytes(), body].concat()).is_ok()
 }
 
-/// A token whose payload is that document; the stand-in answers with whatever it holds.
+/// A token with that payload, which the stand-in sends back.
 pub fn token_of(claims: &str) -> String {
     let segment = |text: &str| URL_SAFE_NO_PAD.encode(text);
     format!(
@@ -204,7 +206,7 @@ fn token_in(target: &str) -> &str {
     target.split_once("id_token=").map_or("", |(_, token)| token)
 }
 
-/// Every value a string, as tokeninfo writes them. A repeated field stays one.
+/// Every value as a string, as tokeninfo writes them. Repeated fields stay repeated.
 fn as_strings(claims: Fields) -> String {
     let text = |value: &Value| match value {
         Value::Number(_) | Value::Bool(_) => Value::String(value.to_string()),

@@ -1,17 +1,17 @@
-//! What makes a token good, rule by rule, on both sides of every limit.
+//! Which claims make a token valid, rule by rule, on both sides of every limit.
 
 use hallpass::google::{Expected, Identity, Rejection, VerifiedBy};
 use serde_json::{Value, json};
 
 use crate::test_app::{CLIENT_ID, DAY, NOW, usual_claims};
 
-/// The verdict on claims that tokeninfo answered with.
+/// The verdict on claims from tokeninfo.
 #[track_caller]
 fn verify(document: &str, nonce: Option<&str>) -> Result<Identity, Rejection> {
     verify_by(VerifiedBy::Tokeninfo, document, nonce)
 }
 
-/// Each time, what is explained and what is decided must agree.
+/// Also checks that the explanation and the decision agree.
 #[track_caller]
 fn verify_by(by: VerifiedBy, document: &str, nonce: Option<&str>) -> Result<Identity, Rejection> {
     let audiences = [CLIENT_ID.to_owned(), "second".to_owned()];
@@ -62,7 +62,7 @@ fn issuer() {
 }
 
 #[test]
-fn audience_is_compared_whole() {
+fn audience_must_match_in_full() {
     good(with("aud", json!("second")));
     wrong(with("aud", json!("secon")));
     wrong(with("aud", json!("second2")));
@@ -141,7 +141,7 @@ fn subject() {
 }
 
 #[test]
-fn nonce_is_in_both_or_in_neither() {
+fn nonce_must_be_in_both_or_in_neither() {
     let (plain, with_nonce) = (usual_claims().to_string(), with("nonce", json!("n1")));
     assert!(verify(&plain, None).is_ok());
     assert!(verify(&with_nonce, Some("n1")).is_ok());
@@ -237,12 +237,12 @@ fn a_repeated_field_is_refused() {
             wrong(doubled);
         }
     }
-    // Escapes do not hide a repetition.
+    // An escape does not hide a repetition.
     wrong(document.replacen('{', "{\"\\u0061ud\":\"x\",", 1));
 }
 
 #[test]
-fn what_is_no_object_is_no_verdict() {
+fn only_a_json_object_is_a_verdict() {
     for document in [
         "",
         "null",
@@ -263,7 +263,7 @@ fn what_is_no_object_is_no_verdict() {
 }
 
 #[test]
-fn who_has_authority_over_an_email() {
+fn google_is_authoritative_for_some_emails() {
     #[track_caller]
     fn check(email: &str, verified: Value, hd: Value, expected: bool) {
         let mut claims = usual_claims();
@@ -290,7 +290,7 @@ fn who_has_authority_over_an_email() {
 }
 
 #[test]
-fn service_accounts_are_told_by_email_or_azp() {
+fn email_or_azp_reveals_service_accounts() {
     #[track_caller]
     fn check(email: &str, azp: Value, expected: bool) {
         let mut claims = usual_claims();
@@ -311,7 +311,7 @@ fn service_accounts_are_told_by_email_or_azp() {
 }
 
 #[test]
-fn an_explanation_goes_on_after_a_failure() {
+fn an_explanation_continues_after_a_failure() {
     let mut claims = usual_claims();
     (claims["aud"], claims["exp"], claims["nonce"]) = (json!("another"), json!(NOW), json!("n1"));
     let audiences = [CLIENT_ID.to_owned()];

@@ -1,4 +1,4 @@
-//! Sign-in attempts of one client address, and its share of the calls to Google.
+//! Limits sign-in attempts by client address, and shares the calls to Google.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::test_app::{
     FORM, RequestExt, TestApp, body, get, near, post, post_token, refused, token,
 };
 
-/// As a proxy on this machine hands it on.
+/// The request as a proxy on this machine forwards it.
 fn from(address: &str, mut request: Request) -> Request {
     request.peer = Some([127, 0, 0, 1].into());
     request.header("X-Forwarded-For", address)
@@ -25,7 +25,7 @@ fn a_burst_and_then_429() {
         assert_eq!(test.send(post_token(&token(json!({})))).status, 200);
     }
     let calls = test.google.calls().len();
-    // On a machine so slow that a second has passed, there is one more.
+    // If a second passes on a slow machine, there is one more.
     let mut attempts = (0..10).map(|_| test.send(post("/auth/signin", FORM, "id_token=1")));
     let response = attempts.find(|response| response.status != 400).unwrap();
     refused(&response, 429, "too_many_requests");
@@ -34,7 +34,7 @@ fn a_burst_and_then_429() {
 }
 
 #[test]
-fn nonsense_counts_and_nobody_else_is_held_up() {
+fn invalid_attempts_count_and_others_are_not_delayed() {
     let test = TestApp::with(&["--allow-anyone", "--signin-burst", "3"]);
     let session = {
         let mut request = post_token(&token(json!({})));
@@ -64,7 +64,7 @@ fn nonsense_counts_and_nobody_else_is_held_up() {
 }
 
 #[test]
-fn zero_is_no_limit() {
+fn a_burst_of_zero_means_no_limit() {
     let test = TestApp::with(&["--allow-anyone", "--signin-burst", "0"]);
     for _ in 0..100 {
         assert_eq!(test.send(post("/auth/signin", FORM, "")).status, 400);
@@ -72,7 +72,7 @@ fn zero_is_no_limit() {
 }
 
 #[test]
-fn clients_that_a_proxy_does_not_name_share_a_limit_of_their_own() {
+fn clients_without_a_readable_address_share_a_limit() {
     let test = TestApp::with(&["--allow-anyone", "--signin-burst", "2"]);
     let status = |forwarded: Option<&str>| {
         let mut request = post("/auth/signin", FORM, "id_token=1");
@@ -81,7 +81,7 @@ fn clients_that_a_proxy_does_not_name_share_a_limit_of_their_own() {
             .status
     };
     let unreadable = ["unknown", "unix:", "203.0.113.7,"];
-    // On a machine so slow that a second has passed, there is one more.
+    // If a second passes on a slow machine, there is one more.
     let mut attempts = (0..30).map(|number| status(Some(unreadable[number % unreadable.len()])));
     assert_eq!(attempts.find(|status| *status != 400), Some(429));
     for other in [None, Some("127.0.0.1"), Some("203.0.113.7:51008"), Some("::1")] {
@@ -90,17 +90,17 @@ fn clients_that_a_proxy_does_not_name_share_a_limit_of_their_own() {
 }
 
 #[test]
-fn a_network_has_a_limit_beside_those_of_its_addresses() {
+fn networks_and_their_addresses_have_limits() {
     let test = TestApp::with(&["--allow-anyone", "--signin-burst", "20"]);
     let start = Instant::now();
-    // How many of 256 attempts pass, from addresses that differ in that place.
+    // Checks how many of 256 attempts pass, from addresses that differ at NN.
     let check = |address: &str, limit: usize, multiple: usize| {
         let attempt = |number: usize| {
             let client = address.replace("NN", &format!("{number:02x}"));
             test.send(from(&client, post("/auth/signin", FORM, "id_token=1"))).status
         };
         let passed = (0..256).filter(|number| attempt(*number) == 400).count();
-        // What they regain on a slow machine.
+        // A slow machine allows a few more.
         let slack = multiple * (1 + start.elapsed().as_secs() as usize);
         assert!((limit..=limit + slack).contains(&passed), "{address}: {passed}");
     };
@@ -115,7 +115,7 @@ fn a_network_has_a_limit_beside_those_of_its_addresses() {
 }
 
 #[test]
-fn whoever_is_refused_costs_the_neighbours_nothing() {
+fn refused_attempts_do_not_count_against_neighbours() {
     let test = TestApp::with(&["--allow-anyone", "--signin-burst", "3"]);
     let attempt =
         |address: &str| test.send(from(address, post("/auth/signin", FORM, "id_token=1"))).status;
@@ -126,7 +126,7 @@ fn whoever_is_refused_costs_the_neighbours_nothing() {
     assert_eq!(neighbour, [400; 3]);
 }
 
-/// Google answers nobody, so all calls that may run at once are under way.
+/// Google never answers, so every call that may run is running.
 #[test]
 fn a_network_on_its_own_uses_nearly_all_calls() {
     #[track_caller]
@@ -160,9 +160,9 @@ fn a_network_on_its_own_uses_nearly_all_calls() {
     check("127.0.0.1", 16);
 }
 
-/// One /48 asks for all the turns there are, and Google does not answer it.
+/// One /48 tries to take all calls, and Google does not answer it.
 #[test]
-fn one_network_cannot_take_all_turns_at_google() {
+fn one_network_cannot_take_all_calls_to_google() {
     let test = TestApp::with(&[
         "--allow-anyone",
         "--tokeninfo-concurrency",
@@ -185,7 +185,7 @@ fn one_network_cannot_take_all_turns_at_google() {
             let response = test.send(from(&address, post_token(&token(json!({})))));
             assert_eq!(response.status, 200, "{address}");
         }
-        // The same by a bearer.
+        // The same with a bearer.
         let response = test.send(from("2001:db8:2::1", get("/auth/me").bearer(&token(json!({})))));
         assert_eq!(response.status, 200);
     });

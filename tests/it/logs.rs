@@ -1,4 +1,4 @@
-//! The log: a line a request, and never a secret, whatever the level.
+//! The log has a line for each request and never a secret, at any level.
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use crate::google::Answer;
 use crate::program::{PATIENCE, Program, Started, eventually, hallpass, session_token, token};
 use crate::test_app::CLIENT_ID;
 
-/// Everything a client can do, with every secret it can have; returns the secrets.
+/// Sends every kind of request with every kind of secret, and returns the secrets.
 fn do_everything(program: &Program) -> Vec<String> {
     let id_tokens: Vec<String> = (0..6).map(|_| token(json!({}))).collect();
     let session = session_token(&program.sign_in(&id_tokens[0]).unwrap());
@@ -66,7 +66,7 @@ fn do_everything(program: &Program) -> Vec<String> {
 }
 
 #[test]
-fn no_secret_at_any_level_in_any_format() {
+fn no_secret_is_logged_at_any_level_in_any_format() {
     for format in ["text", "json"] {
         let folder = tempfile::tempdir().unwrap();
         let program = Program::serve_in(
@@ -79,13 +79,13 @@ fn no_secret_at_any_level_in_any_format() {
         let (_, log) = program.end();
         assert!(log.lines().count() > 30);
         for secret in &secrets {
-            assert!(!log.contains(secret.as_str()), "{secret} stands in the log");
+            assert!(!log.contains(secret.as_str()), "{secret} is in the log");
         }
     }
 }
 
 #[test]
-fn a_line_a_request() {
+fn each_request_is_logged_in_a_line() {
     let folder = tempfile::tempdir().unwrap();
     let program = Program::serve_in(folder, &["--log-format", "json"], &[]);
     let answer = program.get("/auth/me?x=secret-query", "X-Forwarded-For: 198.51.100.9\r\n");
@@ -111,7 +111,7 @@ fn a_line_a_request() {
 }
 
 #[test]
-fn a_check_names_the_app_and_a_refusal_who_and_why() {
+fn checks_log_the_app_and_refusals_the_user_and_reason() {
     let program = Program::serve(&[]);
     let session = session_token(&program.sign_in(&token(json!({}))).unwrap());
     let headers =
@@ -156,7 +156,7 @@ fn rejections_at_the_door_are_logged_with_their_reason() {
 }
 
 #[test]
-fn nothing_a_client_sends_can_forge_a_line() {
+fn clients_cannot_forge_log_lines() {
     let program = Program::serve(&[]);
     program.get("/x%0a2026-01-01T00:00:00Z\u{1b}[31m", "");
     program.send("GET /a\u{1b}[2Jb HTTP/1.0\r\n\r\n");
@@ -166,7 +166,7 @@ fn nothing_a_client_sends_can_forge_a_line() {
 }
 
 #[test]
-fn an_unknown_allow_list_is_named() {
+fn an_unknown_allow_list_is_logged() {
     let program = Program::serve(&[]);
     let session = session_token(&program.sign_in(&token(json!({}))).unwrap());
     let cookie = format!("Cookie: hallpass={session}\r\n");
@@ -180,7 +180,7 @@ fn an_unknown_allow_list_is_named() {
     assert!(!log.contains("secret-query") && !log.contains(&long), "{log}");
 }
 
-/// A server that nobody has read the log of so far.
+/// A server whose log nobody has read so far.
 struct Unread {
     server: Started,
     folder: TempDir,
@@ -200,7 +200,7 @@ impl Unread {
         unread
     }
 
-    /// Answers to GET requests that all go through one connection.
+    /// Sends GET requests through one connection and returns the last response.
     fn get(&self, target: &str, times: usize) -> String {
         let mut connection = UnixStream::connect(self.folder.path().join("socket")).unwrap();
         connection.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -231,15 +231,15 @@ fn request_lines(log: &str) -> usize {
 }
 
 #[test]
-fn requests_and_the_end_wait_for_no_reader_of_the_log() {
+fn requests_and_shutdown_do_not_wait_for_the_log_reader() {
     let unread = Unread::start();
     unread.get("/auth/check", 5000);
     assert_eq!(unread.stop(), Some(0));
 }
 
 #[test]
-fn dropped_lines_are_counted_and_reported_once_the_reader_is_back() {
-    /// More than fit into the queue.
+fn dropped_lines_are_counted_and_reported_when_the_reader_is_back() {
+    /// More lines than fit into the queue.
     const REQUESTS: usize = 15_000;
     let mut unread = Unread::start();
     unread.get(&"/longer_than_usual".repeat(20), REQUESTS);
@@ -267,14 +267,14 @@ fn dropped_lines_are_counted_and_reported_once_the_reader_is_back() {
     let [reported] = reports[..] else { panic!("{reports:?}") };
     let reported: usize = reported.parse().unwrap();
     assert_eq!(request_lines(&log) + reported, REQUESTS + 2);
-    // The line of the request for the metrics follows it, and may be dropped as well.
+    // The request for the metrics is logged after it, and that line may be dropped too.
     let counted = |count| metrics.contains(&format!("hallpass_log_lines_dropped_total {count}\n"));
     assert!(counted(reported) || counted(reported - 1), "{reported}: {metrics}");
     assert!(log.ends_with("stopped\n"), "{log}");
 }
 
 #[test]
-fn no_line_is_lost_while_somebody_reads() {
+fn no_line_is_lost_while_the_log_is_read() {
     let program = Program::serve(&[]);
     for _ in 0..300 {
         program.get("/auth/check", "");

@@ -1,4 +1,4 @@
-//! The way to Google: names, authorities and proxies.
+//! Connections to Google: names, certificate authorities and proxies.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -14,7 +14,8 @@ use serde_json::json;
 use crate::program::{hallpass, run, token};
 use crate::test_app::{CLIENT_ID, HOUR, claims, serve_options};
 
-/// A stand-in for tokeninfo that speaks TLS as `localhost`: its port, and its certificate in PEM.
+/// A stand-in for tokeninfo that speaks TLS as `localhost`. Returns its port and its certificate in
+/// PEM.
 fn google_with_tls() -> (u16, String) {
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pair.signing_key.serialize_der()));
@@ -33,7 +34,7 @@ fn google_with_tls() -> (u16, String) {
             let session = ServerConnection::new(config.clone()).unwrap();
             let mut stream = BufReader::new(StreamOwned::new(session, connection));
             let mut line = String::new();
-            // Whoever does not trust the certificate says no more.
+            // A client that does not trust the certificate sends nothing more.
             while line != "\r\n" && stream.read_line(&mut line).is_ok_and(|length| length > 2) {
                 line.clear();
             }
@@ -47,7 +48,7 @@ fn google_with_tls() -> (u16, String) {
 }
 
 #[test]
-fn an_operator_names_the_authorities() {
+fn the_operator_can_name_the_authorities() {
     let (port, certificate) = google_with_tls();
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
     let folder = tempfile::tempdir().unwrap();
@@ -101,7 +102,7 @@ fn a_file_without_authorities_is_refused() {
 }
 
 #[test]
-fn a_failure_of_dns_is_named() {
+fn a_dns_failure_is_reported_as_such() {
     let flags = ["doctor", "--json", "--client-id", "x", "--allow-anyone", "--tokeninfo-timeout"];
     let flags = [&flags[..], &["2s", "--tokeninfo-url", "https://google.invalid/"]].concat();
     let output = String::from_utf8(run(&flags).stdout).unwrap();
@@ -109,7 +110,7 @@ fn a_failure_of_dns_is_named() {
     assert!(output.contains(" (DNS)"), "{output}");
 }
 
-/// What doctor says of the proxy, with those variables.
+/// Checks what doctor says of the proxy with those variables.
 #[track_caller]
 fn proxy(variables: &[(&str, &str)], expected: &str) {
     let mut command = hallpass(&["doctor", "--json", "--client-id", "x", "--allow-anyone"]);

@@ -1,4 +1,4 @@
-//! Whom the operator lets in.
+//! Who may sign in.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ fn workspace(domain: &str, email: &str) -> Value {
 }
 
 #[test]
-fn domains_are_compared_whole_and_with_hd() {
+fn domains_must_equal_hd() {
     let flags = ["--allow-domain", "example.com,Example.ORG"];
     admits(&flags, workspace("example.com", "a@example.com"), true);
     admits(&flags, workspace("EXAMPLE.com", "a@example.com"), true);
@@ -39,7 +39,7 @@ fn domains_are_compared_whole_and_with_hd() {
 }
 
 #[test]
-fn emails_count_only_with_authority() {
+fn emails_match_only_if_google_is_authoritative() {
     let flags = ["--allow-email", "ada@gmail.com", "--allow-email", "Bob@Example.com"];
     admits(&flags, json!({"email": "ada@gmail.com"}), true);
     admits(&flags, json!({"email": "ADA@Gmail.com"}), true);
@@ -54,7 +54,7 @@ fn emails_count_only_with_authority() {
     admits(&flags, json!({"email": null}), false);
 }
 
-/// The operator may have listed an address that cannot match; refusal and event say so.
+/// The operator may have listed an address that cannot match. The refusal and its event say so.
 #[test]
 fn a_refusal_says_why_a_listed_address_does_not_match() {
     let says = |flags: &[&str], claims: Value, end: &str| {
@@ -88,7 +88,7 @@ fn a_refusal_says_why_a_listed_address_does_not_match() {
 }
 
 #[test]
-fn either_list_suffices() {
+fn being_on_either_list_suffices() {
     let flags = ["--allow-domain", "example.com", "--allow-email", "ada@gmail.com"];
     admits(&flags, workspace("example.com", "x@example.com"), true);
     admits(&flags, json!({"email": "ada@gmail.com"}), true);
@@ -96,7 +96,7 @@ fn either_list_suffices() {
 }
 
 #[test]
-fn anyone_is_every_person_and_no_program() {
+fn anyone_excludes_service_accounts() {
     let flags = ["--allow-anyone"];
     admits(&flags, json!({"email": "x@elsewhere.net", "email_verified": false}), true);
     admits(&flags, json!({"email": null}), true);
@@ -105,12 +105,12 @@ fn anyone_is_every_person_and_no_program() {
 }
 
 #[test]
-fn live_sessions_meet_the_policy_of_today() {
+fn a_changed_policy_applies_to_live_sessions() {
     let test = TestApp::with(&["--allow-email", "testuser@gmail.com"]);
     let session = test.session();
     assert_eq!(test.send(get("/auth/me").bearer(&session)).status, 200);
 
-    // Restarted with another list, on the same database.
+    // Restart with another list on the same database.
     let options =
         crate::test_app::serve_options(&["--client-id", "x", "--allow-domain", "example.com"]);
     let settings = hallpass::config::Settings::new(&options, Some(8080)).unwrap();

@@ -1,4 +1,4 @@
-//! Inputs nobody would think of: never a panic, never an acceptance that should not be.
+//! Random inputs never cause a panic or a wrong acceptance.
 
 use std::sync::LazyLock;
 
@@ -17,7 +17,7 @@ use crate::test_app::{
 use crate::verify;
 
 static WORLD: LazyLock<TestApp> = LazyLock::new(TestApp::open);
-/// Tokens are verified by the first key, which is there already.
+/// Verifies tokens with the first key, which is already there.
 static BY_KEYS: LazyLock<TestApp> = LazyLock::new(|| {
     let (test, _certs) = verify::test("keys");
     test.app.keys().unwrap().refresh(NOW);
@@ -96,7 +96,7 @@ fn any_json(depth: u32) -> impl Strategy<Value = Value> {
     })
 }
 
-/// What may stand between two dots: base64url of a header, of claims, of anything; or what is none.
+/// A token segment: base64url of a header, of claims or of anything, or not base64url at all.
 fn any_segment() -> impl Strategy<Value = String> {
     prop_oneof![
         Just(segment(&FIRST.header().to_string())),
@@ -128,7 +128,7 @@ proptest! {
         for (name, value) in &response.headers {
             prop_assert!(value.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{name}: {value:?}");
         }
-        // Nobody is signed in here, so nobody passes.
+        // Nobody is signed in, so nobody passes.
         prop_assert!(response.header("X-Auth-Request-User").is_none());
     }
 

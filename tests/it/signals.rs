@@ -1,5 +1,6 @@
-//! What machines ask: /healthz, /readyz and /metrics.
+//! Endpoints for machines: /healthz, /readyz and /metrics.
 
+use std::io::Write;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
@@ -15,7 +16,7 @@ fn metrics(test: &TestApp) -> String {
 }
 
 #[test]
-fn readiness_tells_how_google_last_answered_and_does_not_fail_for_it() {
+fn readiness_shows_googles_last_result_but_does_not_depend_on_it() {
     let test = TestApp::open();
     let ready = || document(&test.send(near(get("/readyz"))));
     assert_eq!(ready(), json!({"status": "ok", "store": "ok", "google": null}));
@@ -32,7 +33,7 @@ fn readiness_tells_how_google_last_answered_and_does_not_fail_for_it() {
 }
 
 #[test]
-fn metrics_count_what_happened() {
+fn metrics_count_requests_and_sign_ins() {
     let test = TestApp::with(&["--allow-email", "testuser@gmail.com", "--signin-burst", "4"]);
     let session = test.session();
     test.send(get("/auth/check").bearer(&session));
@@ -72,7 +73,7 @@ fn metrics_count_what_happened() {
 }
 
 #[test]
-fn metrics_are_for_this_host_and_for_proxies_in_their_own_name() {
+fn metrics_are_for_nearby_clients_only() {
     let test = TestApp::open();
     let ask = |peer: [u8; 4], forwarded: Option<&str>| {
         let mut request = get("/metrics");
@@ -91,7 +92,7 @@ fn metrics_are_for_this_host_and_for_proxies_in_their_own_name() {
 }
 
 #[test]
-fn who_is_near() {
+fn nearby_clients() {
     let test = TestApp::open();
     let check = |headers: &[(&str, &str)], expected: bool| {
         let asked = |target| {
@@ -145,35 +146,32 @@ fn who_is_near() {
 }
 
 #[test]
-fn strangers_learn_from_readyz_only_whether_it_is_ready() {
+fn readyz_tells_strangers_only_whether_it_is_ready() {
     let test = TestApp::open();
     assert_eq!(document(&test.send(get("/readyz"))), json!({"status": "ok"}));
 }
 
 #[test]
-fn the_real_exposition_has_the_door_in_it() {
+fn metrics_include_the_door_and_satisfy_promtool() {
     let program = Program::serve(&[]);
     program.send("nonsense\r\n\r\n");
     let text = program.get("/metrics", "");
     assert!(text.contains("hallpass_door_turned_away_total{reason=\"malformed\"} 1"), "{text}");
     assert!(text.contains("hallpass_door_connections 1"), "{text}");
-    // Where promtool is there, it has nothing to say against it.
     let (_, exposition) = text.split_once("\r\n\r\n").unwrap();
-    let promtool = Command::new("promtool")
+    let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .spawn();
-    if let Ok(mut promtool) = promtool {
-        std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), exposition.as_bytes())
-            .unwrap();
-        let output = promtool.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    }
+        .spawn()
+        .expect("this test needs promtool");
+    promtool.stdin.take().unwrap().write_all(exposition.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[test]
-fn health_says_whether_a_server_is_alive() {
+fn health_checks_that_a_server_is_alive() {
     let program = Program::serve(&[]);
     let url = |path: &str| format!("http://{}{path}", program.address);
     assert!(run(&["health", "--url", &url("/healthz")]).status.success());

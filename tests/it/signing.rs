@@ -1,4 +1,4 @@
-//! RSA keys that play Google's, what they sign, and how they are published.
+//! RSA keys in the place of Google's, tokens signed with them, and their published forms.
 
 use std::sync::LazyLock;
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::test_app::claims;
 
-/// The key that Google signs with, and the one that comes after it.
+/// The key that Google signs with, and its successor.
 pub static FIRST: LazyLock<Signer> =
     LazyLock::new(|| Signer::new("first", include_bytes!("rsa/first.pem")));
 pub static SECOND: LazyLock<Signer> =
@@ -33,7 +33,7 @@ impl Signer {
         Signer { kid, pair: RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).unwrap() }
     }
 
-    /// A token with those claims over the usual ones.
+    /// A token of the usual claims with those changes.
     pub fn token(&self, changes: Value) -> String {
         self.sign(&self.header(), &claims(changes).to_string())
     }
@@ -42,7 +42,7 @@ impl Signer {
         json!({"alg": "RS256", "kid": self.kid, "typ": "JWT"})
     }
 
-    /// A token with that header and payload, whatever they are, and a good signature.
+    /// A validly signed token with any header and payload.
     pub fn sign(&self, header: &Value, payload: &str) -> String {
         self.sign_segments(&format!("{}.{}", segment(&header.to_string()), segment(payload)))
     }
@@ -62,8 +62,9 @@ impl Signer {
         json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": self.kid, "n": n, "e": e})
     }
 
-    /// Tokeninfo's own part, done again: the claims of a token that this key has signed, from Google, not expired at
-    /// `now`. That Google refuses one without `sub`, `aud` or `iat` is an assumption.
+    /// What tokeninfo does: returns the claims of a token if this key signed it, Google issued it,
+    /// and it has not expired at `now`. That Google refuses a token without `sub`, `aud` or `iat`
+    /// is an assumption.
     pub fn judge(&self, token: &str, now: i64) -> Option<Fields> {
         let [header, payload, signature] = token.split('.').collect::<Vec<_>>().try_into().ok()?;
         let decode = |segment| URL_SAFE_NO_PAD.decode(segment).ok();
@@ -91,20 +92,20 @@ pub fn segment(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(text)
 }
 
-/// The JWK set of those keys.
+/// A JWK set of those keys.
 pub fn jwk_set(keys: &[Value]) -> String {
     json!({"keys": keys}).to_string()
 }
 
-/// A key of 1024 bits, and a token of the usual claims that it has signed.
+/// A key of 1024 bits. `WEAK_TOKEN` has the usual claims, signed with it.
 pub fn weak_jwk() -> Value {
     json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "weak", "n": include_str!("rsa/weak.modulus"), "e": "AQAB"})
 }
 
 pub const WEAK_TOKEN: &str = include_str!("rsa/weak.token");
 
-/// Certificates in the form of the older endpoint: the first key's, and of 1024 bits, of an elliptic curve, and of a key
-/// for another kind of RSA signature (PSS).
+/// Certificates as the older endpoint publishes them: of the first key, of 1024 bits, of an
+/// elliptic curve, and of a key for another kind of RSA signature (PSS).
 pub const FIRST_CERTIFICATE: &str = include_str!("rsa/first.crt");
 pub const WEAK_CERTIFICATE: &str = include_str!("rsa/weak.crt");
 pub const ELLIPTIC_CERTIFICATE: &str = include_str!("rsa/elliptic.crt");

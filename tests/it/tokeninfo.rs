@@ -1,4 +1,4 @@
-//! The call to Google, and everything that can go wrong with it.
+//! The call to Google and everything that can go wrong with it.
 
 use std::net::TcpListener;
 use std::thread;
@@ -10,7 +10,7 @@ use crate::google::Answer;
 use crate::test_app::{RequestExt, get};
 use crate::test_app::{TestApp, body, post_token, refused, request, token, usual_claims};
 
-/// Short enough for a test that waits for it, long enough for a busy machine.
+/// Short enough for a test to wait for, long enough for a busy machine.
 const TIMEOUT: &str = "1s";
 const SLACK: Duration = Duration::from_millis(700);
 
@@ -18,7 +18,8 @@ fn impatient() -> TestApp {
     TestApp::with(&["--allow-anyone", "--tokeninfo-timeout", TIMEOUT])
 }
 
-/// Google answers every call so: 503 within the deadline, nothing recorded, and the same token is good afterwards.
+/// With that answer from Google, a sign-in gets 503 within the deadline and records nothing. The
+/// same token works afterwards.
 #[track_caller]
 fn cannot_say(answer: Answer) {
     let test = impatient();
@@ -71,7 +72,7 @@ fn redirects_are_not_followed() {
 }
 
 #[test]
-fn answers_that_are_none() {
+fn bodies_that_are_no_answer() {
     for text in
         ["", "<html></html>", "null", "[]", "{", r#"{"error":"invalid_token"}"#, r#"{"iss":"#]
     {
@@ -121,7 +122,7 @@ fn connections_that_hang() {
 }
 
 #[test]
-fn nobody_listens() {
+fn a_port_where_nobody_listens() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}/tokeninfo");
     let options = crate::test_app::serve_options(&[
@@ -143,7 +144,7 @@ fn nobody_listens() {
 }
 
 #[test]
-fn one_retry_where_it_helps_and_none_where_it_does_not() {
+fn a_call_is_retried_once_if_that_may_help() {
     #[track_caller]
     fn check(first: Answer, expected_status: u16, expected_calls: usize) {
         let test = impatient();
@@ -164,14 +165,14 @@ fn one_retry_where_it_helps_and_none_where_it_does_not() {
 }
 
 #[test]
-fn googles_own_patience_is_passed_on() {
+fn retry_after_from_google_is_passed_on() {
     let test = impatient();
     test.google.always(status(429, "Retry-After: 30\r\n", ""));
     assert_eq!(test.send(post_token(&token(json!({})))).header("Retry-After"), Some("30"));
 }
 
 #[test]
-fn no_wait_is_longer_than_an_hour() {
+fn retry_after_is_at_most_an_hour() {
     #[track_caller]
     fn check(headers: &'static str, expected: &str) {
         let test = impatient();
@@ -209,7 +210,7 @@ fn a_refused_token_costs_one_call() {
 }
 
 #[test]
-fn what_we_refuse_ourselves_is_not_remembered() {
+fn our_own_refusals_are_not_remembered() {
     let test = TestApp::open();
     let doubled = usual_claims().to_string().replacen('{', "{\"sub\":\"1\",", 1);
     test.google.next(status(200, "", &doubled));
@@ -235,7 +236,7 @@ fn a_bearer_is_sent_once_and_alone() {
 }
 
 #[test]
-fn only_so_many_calls_at_once_and_so_many_waiting() {
+fn running_and_waiting_calls_are_limited() {
     let test = TestApp::with(&[
         "--allow-anyone",
         "--tokeninfo-concurrency",
@@ -250,7 +251,7 @@ fn only_so_many_calls_at_once_and_so_many_waiting() {
             .collect();
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
-    // Two run, four wait for them, the others are told at once.
+    // Two run, four wait, and the others fail at once.
     let answered = statuses.iter().filter(|status| **status == 200).count();
     let refused = statuses.iter().filter(|status| **status == 503).count();
     assert!((6..12).contains(&answered) && answered + refused == 12, "{statuses:?}");

@@ -1,4 +1,4 @@
-//! Tokeninfo first, and the keys where it cannot answer.
+//! --verify fallback: tokeninfo first, and the keys if it cannot answer.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +11,8 @@ use crate::program::{self, Program};
 use crate::signing::{FIRST, SECOND, jwk_set};
 use crate::test_app::{HOUR, NOW, TestApp, document, get, near, post_token, refused, usual_claims};
 
-/// Where tokeninfo answers so, it alone is a 503, and with the keys behind it a sign-in; both within the deadline.
+/// With that fault, tokeninfo alone leads to 503. With the keys behind it, the sign-in succeeds.
+/// Both within the deadline.
 #[track_caller]
 fn steps_in(fault: &Answer) {
     let alone = TestApp::with(&["--allow-anyone", "--tokeninfo-timeout", "1s"]);
@@ -59,7 +60,7 @@ fn a_tokeninfo_that_hangs() {
 }
 
 #[test]
-fn both_away_are_done_within_the_deadline() {
+fn with_both_unavailable_the_deadline_holds() {
     let (test, certs) = test("fallback");
     test.google.always(Answer::Hang);
     certs.always(Answer::Hang);
@@ -69,7 +70,7 @@ fn both_away_are_done_within_the_deadline() {
 }
 
 #[test]
-fn a_no_of_tokeninfos_is_final() {
+fn a_refusal_by_tokeninfo_is_final() {
     let (test, certs) = test("fallback");
     test.google.always(status(400));
     let token = FIRST.token(json!({}));
@@ -82,7 +83,7 @@ fn a_no_of_tokeninfos_is_final() {
 }
 
 #[test]
-fn what_the_keys_refuse_tokeninfo_may_still_take() {
+fn tokeninfo_may_accept_what_the_keys_refused() {
     let (test, _certs) = test("fallback");
     test.google.always(status(503));
     let token = SECOND.token(json!({}));
@@ -92,7 +93,7 @@ fn what_the_keys_refuse_tokeninfo_may_still_take() {
 }
 
 #[test]
-fn without_keys_the_503_stands_with_tokeninfos_patience() {
+fn without_keys_the_503_has_tokeninfos_retry_after() {
     let (test, certs) = test("fallback");
     test.google.always(Answer::Status(429, "Retry-After: 30\r\n", Vec::new()));
     certs.always(status(404));
@@ -102,7 +103,7 @@ fn without_keys_the_503_stands_with_tokeninfos_patience() {
 }
 
 #[test]
-fn who_finds_no_room_at_tokeninfo_goes_to_the_keys() {
+fn the_keys_decide_when_too_many_calls_wait() {
     let certs = Google::start();
     certs.always(published(&jwk_set(&[FIRST.jwk()]), 3600));
     let url = certs.url();
@@ -130,7 +131,7 @@ fn who_finds_no_room_at_tokeninfo_goes_to_the_keys() {
 }
 
 #[test]
-fn a_line_marks_each_change_and_not_each_request() {
+fn each_change_is_logged_once() {
     let certs = Google::start();
     certs.always(published(&jwk_set(&[FIRST.jwk()]), 3600));
     let program = Program::serve(&["--verify", "fallback", "--keys-url", &certs.url()]);
@@ -153,8 +154,8 @@ fn a_line_marks_each_change_and_not_each_request() {
 }
 
 #[test]
-fn tokeninfo_is_back_once_it_has_answered_for_a_minute() {
-    // What is logged is seen through the binary above; here, that a change back takes a minute of quiet.
+fn tokeninfo_is_back_after_answering_for_a_minute() {
+    // The test above checks the log. This one checks that tokeninfo must answer for a minute.
     let (test, _certs) = test("fallback");
     let send = |at: i64| {
         let token = FIRST.token(json!({"iat": at, "exp": at + HOUR}));

@@ -1,4 +1,4 @@
-//! The keys alone: no call a sign-in, and what becomes of keys over time.
+//! --verify keys: no call for a sign-in, and the keys over time.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -22,14 +22,14 @@ fn token_at(signer: &Signer, now: i64) -> String {
     signer.token(json!({"iat": now, "exp": now + HOUR}))
 }
 
-/// A token that names a key nobody has.
+/// A token that names a key that does not exist.
 fn of_no_key() -> String {
     let header = json!({"alg": "RS256", "kid": "nobody's", "typ": "JWT"});
     FIRST.sign(&header, &crate::test_app::claims(json!({})).to_string())
 }
 
 #[test]
-fn no_call_a_sign_in() {
+fn a_sign_in_needs_no_call() {
     let (test, certs) = test("keys");
     test.google.always(Answer::Hang);
     for _ in 0..5 {
@@ -49,7 +49,7 @@ fn keys_are_fetched_ahead_of_time_and_not_before() {
         keys.refresh(NOW + at);
         assert_eq!(certs.calls().len(), calls, "after {at} s");
     }
-    // A clock that is set back by an hour must not keep old keys for an hour more.
+    // A clock that is set back by an hour must not keep old keys for another hour.
     keys.refresh(NOW);
     assert_eq!(certs.calls().len(), 4);
 }
@@ -67,7 +67,7 @@ fn a_failed_fetch_is_tried_again_after_a_minute() {
 }
 
 #[test]
-fn while_there_are_no_keys_at_all_it_is_tried_again_after_seconds_but_for_no_client() {
+fn without_keys_the_background_retries_after_seconds_and_clients_after_a_minute() {
     let (test, certs) = test("keys");
     certs.always(status(503));
     let keys = test.app.keys().unwrap();
@@ -85,7 +85,7 @@ fn while_there_are_no_keys_at_all_it_is_tried_again_after_seconds_but_for_no_cli
     keys.refresh(NOW + 75);
     assert_eq!(client_at(75), 200);
 
-    // Keys that no longer count are none.
+    // Expired keys are no better than none.
     certs.always(status(503));
     let over = 75 + HOUR + DAY;
     for (at, calls) in [(over - 1, 6), (over + 3, 6), (over + 4, 7)] {
@@ -95,7 +95,7 @@ fn while_there_are_no_keys_at_all_it_is_tried_again_after_seconds_but_for_no_cli
 }
 
 #[test]
-fn old_keys_count_until_a_day_after_they_ran_out() {
+fn old_keys_are_usable_for_a_day_after_they_expire() {
     let (test, certs) = test("keys");
     test.app.keys().unwrap().refresh(NOW);
     certs.always(Answer::Close);
@@ -120,7 +120,7 @@ fn a_flood_of_unknown_keys_costs_one_call_a_minute() {
     for second in 0..180 {
         for number in 0..3 {
             let response = test.send_at(post_token(&of_no_key()), NOW + second);
-            // Only a fetch of its own tells a token that its key does not exist.
+            // Only a fetch begun after the question can tell that there is no such key.
             if second > 0 && second % 60 == 0 && number == 0 {
                 refused(&response, 401, "invalid_token");
             } else {
@@ -135,11 +135,11 @@ fn a_flood_of_unknown_keys_costs_one_call_a_minute() {
 }
 
 #[test]
-fn a_key_that_cannot_be_asked_about_is_not_called_unknown() {
+fn a_key_is_not_called_unknown_while_google_cannot_answer() {
     let (test, certs) = test("keys");
     test.app.keys().unwrap().refresh(NOW);
     certs.always(status(503));
-    // Within the minute Google is not asked again; then it is, and cannot say.
+    // Within a minute, Google is not asked again. After that it is, and cannot answer.
     refused(
         &test.send_at(post_token(&token_at(&SECOND, NOW)), NOW + 59),
         503,
@@ -165,7 +165,7 @@ fn a_key_that_cannot_be_asked_about_is_not_called_unknown() {
 }
 
 #[test]
-fn a_key_published_just_after_a_fetch_costs_a_wait_and_no_refusal() {
+fn a_key_published_just_after_a_fetch_causes_a_wait_but_no_refusal() {
     let (test, certs) = test("keys");
     test.app.keys().unwrap().refresh(NOW);
     certs.always(published(&jwk_set(&[FIRST.jwk(), SECOND.jwk()]), 3600));
@@ -180,7 +180,7 @@ fn a_key_published_just_after_a_fetch_costs_a_wait_and_no_refusal() {
 }
 
 #[test]
-fn a_fetch_that_began_before_the_token_came_does_not_refuse_it() {
+fn a_fetch_begun_before_the_token_came_does_not_refuse_it() {
     let (test, certs) = test("keys");
     test.app.keys().unwrap().refresh(NOW);
     let first = published(&jwk_set(&[FIRST.jwk()]), 3600);
@@ -198,7 +198,7 @@ fn a_fetch_that_began_before_the_token_came_does_not_refuse_it() {
 }
 
 #[test]
-fn many_who_meet_an_unknown_key_share_one_fetch() {
+fn sign_ins_with_an_unknown_key_share_one_fetch() {
     let (test, certs) = test("keys");
     test.app.keys().unwrap().refresh(NOW);
     let both = published(&jwk_set(&[FIRST.jwk(), SECOND.jwk()]), 3600);
@@ -213,7 +213,7 @@ fn many_who_meet_an_unknown_key_share_one_fetch() {
 }
 
 #[test]
-fn a_slow_fetch_holds_up_only_those_who_need_it() {
+fn a_slow_fetch_delays_only_those_who_need_it() {
     let (test, certs) = test("keys");
     test.app.keys().unwrap().refresh(NOW);
     certs.always(Answer::Hang);
@@ -228,8 +228,8 @@ fn a_slow_fetch_holds_up_only_those_who_need_it() {
     });
 }
 
-/// Google publishes a new key, signs with it, and takes the old one back, while people sign in all the time. Here a
-/// second takes a millisecond.
+/// Google publishes a new key, signs with it and withdraws the old one, while people keep signing
+/// in.
 #[test]
 fn keys_rotate_under_load_without_a_failed_sign_in() {
     let (test, certs) = test("keys");
@@ -239,11 +239,13 @@ fn keys_rotate_under_load_without_a_failed_sign_in() {
     test.app.keys().unwrap().refresh(NOW);
     let (now, ended) = (AtomicI64::new(NOW), AtomicBool::new(false));
     let signs_with_second = AtomicBool::new(false);
-    let signed_in = AtomicI64::new(0);
+    let (refreshed, signed_in) = (AtomicI64::new(0), AtomicI64::new(0));
     thread::scope(|scope| {
         scope.spawn(|| {
             while !ended.load(Ordering::SeqCst) {
                 test.app.keys().unwrap().refresh(now.load(Ordering::SeqCst));
+                refreshed.fetch_add(1, Ordering::SeqCst);
+                thread::yield_now();
             }
         });
         for _ in 0..4 {
@@ -261,12 +263,18 @@ fn keys_rotate_under_load_without_a_failed_sign_in() {
         let pass = |seconds: i64| {
             for _ in 0..seconds / 5 {
                 now.fetch_add(5, Ordering::SeqCst);
-                thread::sleep(Duration::from_millis(5));
+                let counts = || [&refreshed, &signed_in].map(|count| count.load(Ordering::SeqCst));
+                let [refreshes, sign_ins] = counts();
+                // The second refresh begins at the new time.
+                program::eventually(|| {
+                    let [refreshes_now, sign_ins_now] = counts();
+                    refreshes_now >= refreshes + 2 && sign_ins_now > sign_ins
+                });
             }
         };
         pass(300);
         certs.always(published(&both, 600));
-        // Well before the old keys run out.
+        // Well before the old keys expire.
         pass(200);
         signs_with_second.store(true, Ordering::SeqCst);
         pass(300);
@@ -280,12 +288,12 @@ fn keys_rotate_under_load_without_a_failed_sign_in() {
         401,
         "invalid_token",
     );
-    // One in 450 seconds, and one for the key that was taken back.
+    // One fetch every 450 seconds, and one for the withdrawn key.
     assert!((4..=6).contains(&certs.calls().len()), "{}", certs.calls().len());
 }
 
 #[test]
-fn a_restart_while_google_is_away_signs_people_in() {
+fn after_a_restart_saved_keys_work_without_google() {
     let certs = Google::start();
     certs.always(published(&jwk_set(&[FIRST.jwk()]), 3600));
     let url = certs.url();
@@ -296,7 +304,7 @@ fn a_restart_while_google_is_away_signs_people_in() {
         program.sign_in(&token_at(&FIRST, now)).unwrap()
     };
     session_token(&sign_in(&program));
-    // They are saved soon after they came.
+    // The keys are saved soon after they were fetched.
     let database = rusqlite::Connection::open(program.database()).unwrap();
     let saved = || {
         database
@@ -311,7 +319,7 @@ fn a_restart_while_google_is_away_signs_people_in() {
     session_token(&sign_in(&program));
     let folder = program.kill();
 
-    // Keys of another place prove nothing.
+    // Keys from elsewhere prove nothing.
     let elsewhere = Google::start();
     elsewhere.always(Answer::Close);
     let program =
@@ -320,7 +328,7 @@ fn a_restart_while_google_is_away_signs_people_in() {
 }
 
 #[test]
-fn saved_keys_are_no_better_than_others() {
+fn saved_keys_follow_the_same_rules() {
     let certs = Google::start();
     certs.always(Answer::Close);
     let saved = |document: &str, age: i64| {
@@ -357,7 +365,7 @@ fn saved_keys_are_no_better_than_others() {
 }
 
 #[test]
-fn an_https_proxy_is_asked_for_the_keys_at_the_start() {
+fn keys_are_fetched_through_an_https_proxy_at_start() {
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", proxy.local_addr().unwrap());
     let flags = ["--verify", "fallback", "--keys-url", "https://keys.example/certs"];

@@ -1,4 +1,4 @@
-//! The ways to verify a token: tokeninfo, Google's keys, and the keys where tokeninfo cannot answer.
+//! The ways to verify a token: tokeninfo, Google's keys, and the keys as a fallback.
 
 mod table;
 mod keys;
@@ -12,11 +12,11 @@ use crate::google::{Answer, Google};
 use crate::signing::{FIRST, jwk_set};
 use crate::test_app::TestApp;
 
-/// Short enough for a test that waits for it, long enough for a busy machine.
+/// Short enough for a test to wait for, long enough for a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(3);
 const SLACK: Duration = Duration::from_millis(700);
 
-/// A test that verifies that way, with the first key published for an hour.
+/// A test app that verifies in that way. The first key is published for an hour.
 pub fn test(way: &str) -> (TestApp, Google) {
     let certs = Google::start();
     certs.always(published(&jwk_set(&[FIRST.jwk()]), 3600));

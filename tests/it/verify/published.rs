@@ -1,4 +1,4 @@
-//! What the key endpoint may say: which keys count, and for how long.
+//! Which keys the endpoint may publish, and how long they last.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ fn keys(test: &TestApp, now: i64) -> Value {
     document(&test.send_at(near(get("/readyz")), now))["keys"].clone()
 }
 
-/// A test of keys alone whose endpoint says that.
+/// A test app with --verify keys and that key document.
 fn with(document: &str) -> (TestApp, Google) {
     let (test, certs) = test("keys");
     certs.always(published(document, 3600));
@@ -27,7 +27,7 @@ fn is_good(document: &str) {
     assert_eq!(test.send(post_token(&FIRST.token(json!({})))).status, 200, "{document}");
 }
 
-/// Without a good key in it, nobody can be told who they are; and keys known before stay.
+/// With no usable key in it, nobody can sign in, and keys known before stay.
 #[track_caller]
 fn is_no_answer(say: Answer) {
     let (test, certs) = test("keys");
@@ -47,7 +47,7 @@ fn is_no_answer(say: Answer) {
 }
 
 #[test]
-fn answers_that_bring_no_key() {
+fn responses_without_a_usable_key() {
     for code in [404, 503, 302, 203] {
         is_no_answer(Answer::Status(code, "", jwk_set(&[FIRST.jwk()]).into_bytes()));
     }
@@ -89,13 +89,13 @@ fn answers_that_bring_no_key() {
 }
 
 #[test]
-fn answers_that_take_too_long() {
+fn responses_that_take_too_long() {
     is_no_answer(Answer::Hang);
     is_no_answer(Answer::Drip);
 }
 
 #[test]
-fn keys_of_other_kinds_are_left_out() {
+fn keys_of_other_kinds_are_ignored() {
     let without = |name: &str, value: Value| {
         let mut key = FIRST.jwk();
         key[name] = value;
@@ -152,7 +152,7 @@ fn one_good_key_is_enough() {
     is_good(&jwk_set(&[plain]));
 }
 
-/// The second key under another name.
+/// The second key with another `kid`.
 fn of_second_named(kid: &str) -> Value {
     let mut key = SECOND.jwk();
     key["kid"] = json!(kid);
@@ -160,7 +160,7 @@ fn of_second_named(kid: &str) -> Value {
 }
 
 #[test]
-fn two_keys_of_one_name_are_left_out_and_the_others_stay() {
+fn keys_with_the_same_kid_are_ignored() {
     let (test, _certs) =
         with(&jwk_set(&[SECOND.jwk(), FIRST.jwk(), of_second_named("first"), FIRST.jwk()]));
     refused(&test.send(post_token(&FIRST.token(json!({})))), 401, "invalid_token");
@@ -168,7 +168,7 @@ fn two_keys_of_one_name_are_left_out_and_the_others_stay() {
 }
 
 #[test]
-fn a_key_of_1024_bits_signs_for_nobody() {
+fn a_key_of_1024_bits_is_not_used() {
     for document in [
         jwk_set(&[weak_jwk(), FIRST.jwk()]),
         json!({"first": FIRST_CERTIFICATE, "weak": WEAK_CERTIFICATE}).to_string(),
@@ -179,7 +179,7 @@ fn a_key_of_1024_bits_signs_for_nobody() {
 }
 
 #[test]
-fn how_long_an_answer_holds() {
+fn lifetime_of_a_response() {
     #[track_caller]
     fn check(headers: &str, seconds: i64) {
         let (test, certs) = test("keys");
@@ -187,7 +187,7 @@ fn how_long_an_answer_holds() {
         test.app.keys().unwrap().refresh(NOW);
         assert_eq!(keys(&test, NOW)["expires_at"], NOW + seconds, "{headers}");
     }
-    // The usual answer, and the age it has already.
+    // The usual response, and its age.
     check("Cache-Control: public, max-age=19834, must-revalidate, no-transform\r\n", 19_834);
     check("Cache-Control: public, max-age=19834\r\nAge: 834\r\n", 19_000);
     check("Cache-Control: max-age=7200\r\nAge: soon\r\n", 7200);
@@ -195,29 +195,29 @@ fn how_long_an_answer_holds() {
     check("Cache-Control: max-age=7200\r\nAge: 200, 7000\r\n", 7000);
     check("Cache-Control: max-age=7200\r\nAge: 200\r\nAge: 7000\r\n", 7000);
     check("Cache-Control: max-age=7200\r\nAge: 99999999999999999999\r\n", 60);
-    // How a directive may be written.
+    // Spellings of a directive.
     check("Cache-Control: PUBLIC,MAX-AGE=7200\r\n", 7200);
     check("Cache-Control: max-age=\"7200\"\r\n", 7200);
     check("Cache-Control: public\r\nCache-Control: max-age=7200\r\n", 7200);
     check("Cache-Control: max-age=7200, max-age=9000\r\n", 7200);
     check("Cache-Control: x=\"a, max-age=90, \\\" b\", max-age=7200\r\n", 7200);
     check("Cache-Control: s-maxage=90, x-max-age=90, max-age=7200\r\n", 7200);
-    // Nothing is said.
+    // No lifetime is given.
     check("Cache-Control: public\r\n", HOUR);
     check("Cache-Control: s-maxage=90, x-max-age=90\r\n", HOUR);
     check("Cache-Control: public\r\nAge: 600\r\n", HOUR - 600);
-    // What cannot be read is stale.
+    // Unreadable values mean stale.
     check("Cache-Control: max-age=soon\r\n", 60);
     check("Cache-Control: max-age=-1\r\n", 60);
     check("Cache-Control: max-age=\r\n", 60);
     check("Cache-Control: max-age\r\n", 60);
     check("Cache-Control: max-age=7200.5\r\n", 60);
-    // An answer that must not be kept.
+    // Responses that must not be stored.
     check("Cache-Control: no-store\r\n", 60);
     check("Cache-Control: no-cache, max-age=5000\r\n", 60);
     check("Cache-Control: max-age=5000, No-Store\r\n", 60);
     check("Cache-Control: no-cache=\"Set-Cookie\", max-age=5000\r\n", 60);
-    // Expires, where there is no max-age. NOW is Fri, 15 Jan 2027 08:00:00 GMT.
+    // Expires without max-age. NOW is Fri, 15 Jan 2027 08:00:00 GMT.
     check("Cache-Control: public\r\nExpires: Fri, 15 Jan 2027 10:00:00 GMT\r\n", 7200);
     check("Cache-Control: public\r\nExpires: Friday, 15-Jan-27 10:00:00 GMT\r\n", 7200);
     check("Cache-Control: public\r\nExpires: Fri Jan 15 10:00:00 2027\r\n", 7200);
@@ -230,7 +230,7 @@ fn how_long_an_answer_holds() {
     check("Cache-Control: max-age=7200\r\nDate: Fri, 15 Jan 2027 07:00:00 GMT\r\n", HOUR);
     check("Cache-Control: max-age=7200\r\nDate: Fri, 15 Jan 2027 08:30:00 GMT\r\n", 7200);
     check("Cache-Control: max-age=7200\r\nDate: soon\r\n", 7200);
-    // The floor and the ceiling.
+    // Minimum and maximum.
     check("Cache-Control: max-age=59\r\n", 60);
     check("Cache-Control: max-age=61\r\n", 61);
     check("Cache-Control: max-age=100\r\nAge: 7000\r\n", 60);

@@ -1,4 +1,4 @@
-//! What is shown of it: events, metrics, readiness, and what the flags say.
+//! How verification shows in events, metrics and readiness, and its flags.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::test_app::{
 };
 
 #[test]
-fn events_say_what_verified_a_token() {
+fn events_say_how_a_token_was_verified() {
     let (test, _certs) = test("fallback");
     let last = || {
         test.text(
@@ -27,12 +27,12 @@ fn events_say_what_verified_a_token() {
     assert_eq!((sign_in(json!({})), last().as_deref()), (200, Some("signin keys")));
     assert_eq!((sign_in(json!({"azp": "1"})), last().as_deref()), (403, Some("refusal keys")));
     assert_eq!((sign_in(json!({"aud": "x"})), last().as_deref()), (401, Some("refusal -")));
-    // Here the store says no.
+    // Here the store refuses.
     assert_eq!((sign_in(json!({"sub": "2"})), last().as_deref()), (403, Some("refusal keys")));
 }
 
 #[test]
-fn the_operator_sees_it() {
+fn the_operator_sees_how_a_token_was_verified() {
     let program = Program::serve(&[]);
     program.sign_in(&crate::program::token(json!({}))).unwrap();
     let database = program.database().display().to_string();
@@ -50,7 +50,7 @@ fn the_operator_sees_it() {
 }
 
 #[test]
-fn metrics_count_ways_and_fetches() {
+fn metrics_count_verifications_and_fetches() {
     let (test, certs) = test("fallback");
     let metrics = |now| {
         let mut request = get("/metrics");
@@ -77,7 +77,7 @@ fn metrics_count_ways_and_fetches() {
 }
 
 #[test]
-fn readiness_tells_of_the_keys_and_fails_only_where_there_is_nothing_else() {
+fn readiness_shows_the_keys_and_fails_only_if_nothing_else_verifies() {
     let keys = |test: &TestApp| document(&test.send(near(get("/readyz"))))["keys"].clone();
     let (fallback, certs) = test("fallback");
     let none = json!({"count": 0, "fetched_at": null, "expires_at": null, "last_fetch": null, "in_use": false});
@@ -96,7 +96,7 @@ fn readiness_tells_of_the_keys_and_fails_only_where_there_is_nothing_else() {
 }
 
 #[test]
-fn what_an_operator_can_be_told_before_it_serves() {
+fn keys_can_be_fetched_before_serving() {
     let certs = Google::start();
     certs.always(answer("Cache-Control: max-age=7200\r\n", &jwk_set(&[SECOND.jwk(), FIRST.jwk()])));
     let find = || {

@@ -1,4 +1,4 @@
-//! The same token gets the same verdict, whichever way it is verified.
+//! Every way to verify gives the same verdict on a token.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::google::{Answer, Google};
 use crate::signing::{FIRST, SECOND, WEAK_TOKEN, jwk_set, segment};
 use crate::test_app::{CLIENT_ID, DAY, FORM, NOW, TestApp, claims, document, post, usual_claims};
 
-/// What a token comes to: a status, and an error code if it is none of success.
+/// The verdict on a token: a status, and the error code unless it is 200.
 type Verdict = (u16, Option<String>);
 
 fn verdict(test: &TestApp, token: &str, nonce: Option<&str>) -> Verdict {
@@ -16,7 +16,7 @@ fn verdict(test: &TestApp, token: &str, nonce: Option<&str>) -> Verdict {
     (response.status, document(&response)["error"].as_str().map(str::to_owned))
 }
 
-/// One test a way; in the third, tokeninfo is away, and so the keys decide.
+/// A test app for each way. In the third, tokeninfo is unavailable, so the keys decide.
 struct Ways(Vec<(&'static str, TestApp, Google)>);
 
 impl Ways {
@@ -196,14 +196,14 @@ fn headers_and_signatures_get_the_same_verdict() {
     ways.agree("what they were made of", &good, None, GOOD);
     let unknown = ["second", ""].map(|kid| attacker(json!({"kid": kid})));
     for token in unknown.iter().map(String::as_str).chain([WEAK_TOKEN]) {
-        // Only keys fetched after the question tell that there is none of that name.
+        // Only keys fetched after the question can tell that there is no such key.
         Ways::open().agree("a key that does not count", token, None, BAD);
     }
     assert_eq!(elsewhere.calls().len(), 0, "nobody goes where a token points");
 }
 
 #[test]
-fn what_tokeninfo_may_overlook_the_keys_refuse() {
+fn the_keys_are_stricter_than_tokeninfo() {
     let (test, _certs) = test("keys");
     let usual = claims(json!({})).to_string();
     let doubled = FIRST.header().to_string().replacen('}', ",\"alg\":\"none\"}", 1);
@@ -221,7 +221,7 @@ fn what_tokeninfo_may_overlook_the_keys_refuse() {
     assert_eq!(verdict(&test, &without_typ, None).0, 200);
 }
 
-/// The classic confusion: HS256, keyed with what everybody knows.
+/// The classic confusion: HS256 with a public value as the secret.
 fn hmac_with_public_key() -> String {
     let key =
         ring::hmac::Key::new(ring::hmac::HMAC_SHA256, crate::signing::FIRST_CERTIFICATE.as_bytes());
@@ -237,11 +237,11 @@ fn hmac_with_public_key() -> String {
     )
 }
 
-/// The same bytes, with the unused bits of the last character set.
+/// The same bytes with the unused bits of the last character set.
 fn with_stray_bits(token: &str) -> String {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let (rest, last) = token.split_at(token.len() - 1);
     let value = ALPHABET.find(last).unwrap();
-    // 256 bytes end in a group of two characters, of which the last has four bits to spare.
+    // 256 bytes end in a group of two characters. The last has four unused bits.
     format!("{rest}{}", &ALPHABET[value + 1..value + 2])
 }
