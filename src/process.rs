@@ -101,28 +101,28 @@ fn status_value(name: &str) -> Option<u64> {
 }
 
 /// Lowers the priority of this thread for good. On an idle machine it is as fast as before.
-pub fn let_others_go_first() {
+pub fn lower_priority() {
     // The work is done even if this fails.
     let _ = nice(NICE);
 }
 
 /// Slows long work down while others need the processor, so that it leaves four fifths of the time
 /// to them.
-pub struct Courtesy {
+pub struct CpuThrottle {
     since: Instant,
     waited: Option<Duration>,
 }
 
-impl Default for Courtesy {
-    fn default() -> Courtesy {
-        Courtesy { since: Instant::now(), waited: waited() }
+impl Default for CpuThrottle {
+    fn default() -> CpuThrottle {
+        CpuThrottle { since: Instant::now(), waited: waited() }
     }
 }
 
-impl Courtesy {
+impl CpuThrottle {
     /// Pauses for four times as long as the thread has worked since the last call, if it had to
     /// wait for a processor for more than a tenth of that time.
-    pub fn give_way(&mut self) {
+    pub fn pause_if_contended(&mut self) {
         let worked = self.since.elapsed();
         if waited()
             .zip(self.waited)
@@ -130,7 +130,7 @@ impl Courtesy {
         {
             thread::sleep((4 * worked).min(REST_MAX));
         }
-        *self = Courtesy::default();
+        *self = CpuThrottle::default();
     }
 }
 

@@ -13,7 +13,7 @@ use crate::store::Store;
 /// # Errors
 /// One sentence that says why not.
 pub fn backup(options: &BackupOptions) -> Result<(), String> {
-    process::let_others_go_first();
+    process::lower_priority();
     let (database, never) = (&options.database.database, Arc::default());
     Store::back_up(database, &options.file, pages(&mut Progress::new("copied")), &never)
         .map_err(|error| error.to_string())?;

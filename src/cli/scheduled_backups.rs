@@ -76,7 +76,7 @@ impl Backups {
 
 impl Rotation {
     fn keep_up(&self, database: &Path, app: &Weak<App>, stop: &Arc<AtomicBool>) {
-        process::let_others_go_first();
+        process::lower_priority();
         let pause = LOOK_INTERVAL_MAX.min(Duration::from_secs(self.every.unsigned_abs()));
         let (mut not_before, mut made, mut failed) = (0, 0, 0);
         while let Some(app) = app.upgrade()

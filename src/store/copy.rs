@@ -15,7 +15,7 @@ use tempfile::NamedTempFile;
 
 use super::read_only::Reading;
 use super::{StoreError, open};
-use crate::process::Courtesy;
+use crate::process::CpuThrottle;
 
 /// What a copy is called until it is whole.
 const PART_PREFIX: &str = ".hallpass-";
@@ -105,9 +105,9 @@ fn copy_pages(
     // Holding one view of the file, the copy need not start over whenever the server writes.
     source.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")?;
     let backup = Backup::new(source, copied)?;
-    let mut courtesy = Courtesy::default();
+    let mut throttle = CpuThrottle::default();
     while !stop.load(Ordering::Relaxed) {
-        courtesy.give_way();
+        throttle.pause_if_contended();
         let result = backup.step(STEP_PAGES)?;
         let pages = backup.progress();
         progress(pages.pagecount, pages.pagecount - pages.remaining);
@@ -147,9 +147,9 @@ fn are_sound(
     next: impl Fn() -> Option<String>,
     stop: &Arc<AtomicBool>,
 ) -> rusqlite::Result<bool> {
-    let (stopped, mut courtesy) = (stop.clone(), Courtesy::default());
+    let (stopped, mut throttle) = (stop.clone(), CpuThrottle::default());
     let look = move || {
-        courtesy.give_way();
+        throttle.pause_if_contended();
         stopped.load(Ordering::Relaxed)
     };
     let mut db = open::reading(part)?;
