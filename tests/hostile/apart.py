@@ -1,4 +1,4 @@
-"""Runs an attack in a process of its own."""
+"""Runs an attack in a separate process."""
 
 import multiprocessing
 import os
@@ -7,14 +7,14 @@ import resource
 from wire import Failed
 
 ATTACK_SECONDS_MAX = 150
-# Attackers are other people's machines: what they compute must not take the server's time.
+# Real attackers use their own machines, so their work must not take processor time from the server.
 NICENESS = 10
-# Each client of an attack is a descriptor here.
+# One for each client of an attack.
 DESCRIPTORS_WANTED = 6000
 
 
 def apart(attack):
-    """An attack on a target becomes one on a server, whose memory and time it does not share."""
+    """Turns an attack on a target into one on a server, run in a separate process."""
 
     def run(server, _google):
         context = multiprocessing.get_context("spawn")
@@ -27,7 +27,7 @@ def apart(attack):
                 raise Failed(f"the attack did not end within {ATTACK_SECONDS_MAX} s")
             result, failure = ours.recv()
         except EOFError as error:
-            raise Failed("the attacker broke down") from error
+            raise Failed("the attacking process crashed") from error
         finally:
             child.kill()
             child.join()
@@ -42,7 +42,7 @@ def work(pipe, attack, target):
     os.nice(NICENESS)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < DESCRIPTORS_WANTED:
-        return pipe.send(("", f"the attackers need {DESCRIPTORS_WANTED} file descriptors, and may have {hard}"))
+        return pipe.send(("", f"the attackers need {DESCRIPTORS_WANTED} file descriptors, but the hard limit is {hard}"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
         pipe.send((attack(target), ""))

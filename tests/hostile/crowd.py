@@ -1,4 +1,4 @@
-"""Many clients that all do the same, each on a connection and, mostly, from an address of its own."""
+"""Many clients that do the same thing, each on one connection and mostly from its own address."""
 
 import errno
 import select
@@ -14,14 +14,14 @@ LAST_SECONDS = 1
 
 
 def address(index):
-    """The address of that attacker, none of them trusted by the server."""
+    """The address of an attacker. The server trusts none of them."""
     return f"127.{index // 62500 % 200 + 2}.{index // 250 % 250}.{index % 250 + 1}"
 
 
 class Crowd:
-    """`size` clients that say `hello`, one byte or more of `drip` a second, and come back `again` seconds after the
-    server closed; never if None. `hello` may be a function of the client's number. They share that many addresses, or
-    have one each."""
+    """`size` clients that send `hello`, then `drip` every second, and reconnect `again` seconds after the server closes
+    (never if None). `hello` may be a function of the client's number. They share `addresses` addresses, or have one
+    each."""
 
     def __init__(self, port, size, hello=b"", drip=b"", reads=True, again=None, addresses=None):
         self.port = port
@@ -42,7 +42,7 @@ class Crowd:
         start = time.monotonic()
         turn = 0
         while (now := time.monotonic()) < start + seconds:
-            # At the end, nobody comes any more, so that what is open then is what the server lets stand.
+            # No new connections at the end: those still open are the ones that the server tolerates.
             if now < start + seconds - LAST_SECONDS:
                 self.open_some(now)
             if self.drip:

@@ -1,4 +1,4 @@
-"""Attacks of many connections at once."""
+"""Attacks with many connections at once."""
 
 import errno
 import select
@@ -11,7 +11,7 @@ import time
 from crowd import Crowd, address
 from wire import Connection, Failed, bound, request
 
-# What service.rs allows an address that is not a trusted proxy.
+# The limit in src/http/service.rs for an address that is not a trusted proxy.
 CONNECTIONS_PER_ADDRESS = 64
 SLOW_HEADERS = b"GET /auth/check HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 SLOW_BODY = b"POST /auth/signin HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16000\r\n\r\n{"
@@ -19,7 +19,7 @@ PAGES = request("GET", "/auth/signin", ["Accept: text/html"]) * 200
 RESETS = 10_000
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 HANDSHAKE_CONNECTIONS = 60
-# A client on another continent: so long after it is accepted does its request arrive.
+# A client on another continent: its request arrives this long after it connects.
 FAR_SECONDS = 0.3
 FAR_ADDRESS = "127.1.0.2"
 
@@ -39,7 +39,7 @@ def idle_of_one(target):
 
 
 def silent_of_twenty(target):
-    """They open connections as fast as they can, and a client that is far away is served all the same."""
+    """Twenty addresses open connections as fast as they can; a distant client must still be served."""
     far = FarClient(target.port)
     crowd = Crowd(target.port, 3000, again=0, addresses=20)
     crowd.attack(8)
@@ -48,7 +48,7 @@ def silent_of_twenty(target):
 
 
 class FarClient:
-    """Asks again and again, each time on a new connection and long after it was accepted."""
+    """Sends requests, each on a new connection and long after connecting."""
 
     def __init__(self, port):
         self.port = port
@@ -110,7 +110,7 @@ def stopped_handshakes(target):
 
 
 def handshakes(addresses, target):
-    """Makes the server sign, without any cryptography on this side: the same ClientHello again and again."""
+    """Makes the server sign at no cost to the attacker, by sending the same ClientHello again and again."""
     size = HANDSHAKE_CONNECTIONS * addresses
     crowd = Handshakes(target.port, size, client_hello(), drip=b"", again=0, addresses=addresses)
     crowd.attack(8)
@@ -118,7 +118,7 @@ def handshakes(addresses, target):
 
 
 class Handshakes(Crowd):
-    """Each resets its connection once the server has done its part, and comes back at once."""
+    """Clients that reset the connection after the server's response, and reconnect at once."""
 
     answered = 0
 
@@ -143,7 +143,7 @@ def client_hello():
 
 
 def resets(target):
-    """Every other one asks before it goes."""
+    """Connects and resets; every other client sends a request first."""
     question = request("GET", "/auth/check")
     for index in range(RESETS):
         with bound(address(index)) as client:

@@ -1,4 +1,4 @@
-"""Random bytes, and good requests with something changed; the same ones for the same seed."""
+"""Random bytes and mutated requests; the same ones for the same seed."""
 
 import random
 import time
@@ -19,7 +19,7 @@ SPECIAL = [
 
 
 def fuzz(seconds, seed):
-    """The attack, for that long."""
+    """The attack, for this many seconds."""
     return partial(attack, seconds=seconds, seed=seed)
 
 
@@ -32,12 +32,12 @@ def attack(target, seconds, seed):
         count += 1
         stream = chance.randbytes(chance.randrange(1, 300)) if count % 10 == 0 else mutated(chance, seeds)
         try:
-            # Without this, a request that is not whole would be waited for.
+            # Closing this side (`last`) keeps the server from waiting for the rest of an incomplete request.
             answers = all_answers(send(target.port, cut(chance, stream), last=True))
         except Failed as failure:
             raise Failed(f"{failure}; request {count} of seed {seed}: {stream!r}") from failure
         if strange := {answer.status for answer in answers} - STATUSES:
-            raise Failed(f"answered with {strange}; request {count} of seed {seed}: {stream!r}")
+            raise Failed(f"unexpected status {strange}; request {count} of seed {seed}: {stream!r}")
     return f"{count} requests, seed {seed}"
 
 

@@ -16,7 +16,7 @@ serial = itertools.count()
 
 
 class Google:
-    """Vouches for every token made by `token`; runs in threads of this process."""
+    """Accepts every token made by `token`; runs in threads of this process."""
 
     def __init__(self):
         answering = threading.Event()
@@ -37,7 +37,7 @@ class Google:
                     self.end_headers()
                     self.wfile.write(body)
                 except OSError:
-                    self.close_connection = True  # Hallpass had no more patience.
+                    self.close_connection = True  # Hallpass timed out.
 
             def log_message(self, *_):
                 pass
@@ -47,7 +47,7 @@ class Google:
             request_queue_size = 512
 
             def handle_error(self, *_):
-                pass  # Connections that Hallpass gave up.
+                pass  # Connections that Hallpass closed.
 
         self.answering = answering
         self.server = Server(("127.0.0.1", 0), Handler)
@@ -65,7 +65,7 @@ class Google:
 
 
 def token(person="1"):
-    """A token that no one has seen yet."""
+    """A new token."""
     now = int(time.time())
     claims = {
         "iss": "https://accounts.google.com", "aud": CLIENT_ID, "sub": f"1000{person}", "name": f"Person {person}",
@@ -77,7 +77,7 @@ def token(person="1"):
 
 
 def signature(signed):
-    """As long as a real one; it is only to tell these tokens from those that an attack has changed."""
+    """As long as a real one; it only tells genuine tokens from mutated ones."""
     return hashlib.sha256(signed.encode()).hexdigest() * 5
 
 

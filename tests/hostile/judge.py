@@ -1,4 +1,4 @@
-"""Did an attack hurt anybody?"""
+"""Judges whether an attack affected others."""
 
 import time
 from dataclasses import dataclass
@@ -8,23 +8,22 @@ from watch import Seen, Watch
 from wire import Failed
 
 MEMORY_KIB_MAX = 20 * 1024
-# Connections of the attack that wait for their deadline, and threads that wait for work, take as long to go.
+# Connections of the attack and idle threads may take this long to go away.
 SETTLE_SECONDS_MAX = 15
 SHOWN_FAILURES = 3
-# A new connection of another address may take so many times what p99 may be: 250 ms where that is 50.
+# The limit for a new connection from another address, as a multiple of the p99 limit: 250 ms if that is 50 ms.
 STRANGER_FACTOR = 5
 
 
 def judge(name, attack, server, google, p99_ms_max):
-    """Attacks, and prints one line; true if nobody was hurt.
+    """Attacks, and prints one line; true if the attack had no effect.
 
-    Another program may take the processor just then. So an attack that only made the client wait comes once more: what
-    is the server's fault happens again.
+    If the attack only made the client wait, it is repeated once, because another program may have used the processor.
     """
     outcome = observe(attack, server, google, p99_ms_max)
     earlier = ""
     if outcome.slow and not outcome.failures and server.runs():
-        earlier = f" (p99 {outcome.seen.p99:.0f} ms at a first try)"
+        earlier = f" (p99 {outcome.seen.p99:.0f} ms at the first try)"
         outcome = observe(attack, server, google, p99_ms_max)
     wrong = outcome.failures + outcome.slow
     verdict = "FAILED: " + "; ".join(wrong) if wrong else "ok"
@@ -34,7 +33,7 @@ def judge(name, attack, server, google, p99_ms_max):
 
 @dataclass
 class Outcome:
-    """What an attack did, and what came of it."""
+    """The counts and effects of an attack."""
     counts: str
     seen: Seen
     before: Usage
@@ -52,7 +51,7 @@ class Outcome:
 
 
 def observe(attack, server, google, p99_ms_max):
-    """Attacks once while the well-behaved client asks. What is `before` all attacks is what has to come back."""
+    """Attacks once while the well-behaved client runs. Usage must return to what it was before all attacks."""
     counts, failures = "-", []
     watch = Watch(server.target)
     try:
@@ -64,7 +63,7 @@ def observe(attack, server, google, p99_ms_max):
     during = server.usage() if server.runs() else server.before
     after = settle(server)
     if after.memory_kib > server.before.memory_kib + MEMORY_KIB_MAX:
-        failures.append("it keeps the memory")
+        failures.append("memory is not released")
     try:
         server.sign_in()
     except Failed as failure:
@@ -76,7 +75,7 @@ def observe(attack, server, google, p99_ms_max):
 
 
 def settle(server):
-    """What the server takes once the attack is over, or still takes after a while."""
+    """Waits until the memory is released, up to a limit; returns the usage."""
     deadline = time.monotonic() + SETTLE_SECONDS_MAX
     usage = server.before
     while server.runs():

@@ -1,4 +1,4 @@
-"""What is not the clients' doing: Google does not answer, or the disk is full."""
+"""Outages: Google does not respond, or the disk is full."""
 
 import os
 import resource
@@ -16,13 +16,13 @@ from wire import Failed, ask_once
 
 WAITING_SIGNINS = 200
 EXTRA_SIGNINS = 200
-# The default of --tokeninfo-timeout, and what the machine may need beside it.
+# The default of --tokeninfo-timeout, and some time for the machine.
 DEADLINE_SECONDS = 5 + 2
 DISK_SIGNINS = 20
 
 
 def google_hangs(server, google):
-    """Every sign-in must end with 503 in time, those for which there is no place as well."""
+    """Every sign-in must get 503 in time, including those beyond the queue."""
     google.hang()
     try:
         return apart(hopeless_signins)(server, google)
@@ -51,19 +51,19 @@ def hopeless_signins(target):
     for thread in threads:
         thread.join()
     if at_once:
-        raise Failed(f"{len(at_once)} of {WAITING_SIGNINS} sign-ins do not wait: {at_once[:3]}")
+        raise Failed(f"{len(at_once)} of {WAITING_SIGNINS} sign-ins did not wait: {at_once[:3]}")
     if wrong := [status for status, _ in outcomes if status != 503]:
-        raise Failed(f"{len(wrong)} sign-ins are not answered with 503: {wrong[:3]}")
+        raise Failed(f"{len(wrong)} sign-ins got another status than 503: {wrong[:3]}")
     slowest = max(seconds for _, seconds in outcomes)
     if slowest > DEADLINE_SECONDS:
         raise Failed(f"a sign-in waited {slowest:.1f} s")
     quick = sum(seconds < 1 for _, seconds in outcomes)
-    return f"{WAITING_SIGNINS} sign-ins wait, {EXTRA_SIGNINS} more of which {quick} are refused at once"
+    return f"{WAITING_SIGNINS} sign-ins wait, of {EXTRA_SIGNINS} more {quick} are rejected at once"
 
 
 @contextmanager
 def small_disk():
-    """A folder on a file system of its own, for who may mount one; None for others."""
+    """A folder on its own small file system; None without the right to mount one."""
     with tempfile.TemporaryDirectory(prefix="hostile-disk-") as folder:
         command = ["mount", "-t", "tmpfs", "-o", "size=8m", "hostile", folder]
         mounted = os.geteuid() == 0 and subprocess.run(command, capture_output=True).returncode == 0
@@ -75,12 +75,12 @@ def small_disk():
 
 
 def disk_is_full(server, _google):
-    """Sign-ins are refused while nothing can be written, and nobody else; then all goes on as before."""
+    """Only sign-ins fail while the disk is full, and they work again afterwards."""
     earlier = server.sign_in()
     with full(server):
         statuses = {post_token(server.target).status for _ in range(DISK_SIGNINS)}
         if statuses != {503}:
-            raise Failed(f"sign-ins on a full disk are answered with {statuses}")
+            raise Failed(f"sign-ins on a full disk got {statuses}")
         check(server, earlier)
         time.sleep(2)
         check(server, earlier)
@@ -89,12 +89,12 @@ def disk_is_full(server, _google):
     for cookie in (earlier, during):
         check(server, cookie)
     how = "a full tmpfs" if server.disk else "RLIMIT_FSIZE"
-    return f"{how}, {DISK_SIGNINS} sign-ins refused, well again after {time.monotonic() - start:.2f} s"
+    return f"{how}, {DISK_SIGNINS} sign-ins failed, recovered after {time.monotonic() - start:.2f} s"
 
 
 @contextmanager
 def full(server):
-    """Nothing more can be written."""
+    """Fills the disk."""
     if not server.disk:
         limits = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1, limits[1]))
@@ -115,4 +115,4 @@ def full(server):
 def check(server, cookie):
     answer = ask_once(server.target.port, "GET", "/auth/check", [f"Cookie: {cookie}"])
     if answer.status != 200:
-        raise Failed(f"a live session is answered with {answer.status}: {answer.body.decode()}")
+        raise Failed(f"a live session got {answer.status}: {answer.body.decode()}")

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Attacks the release binary while a well-behaved client keeps asking, and says whether that client noticed.
+"""Attacks the release binary while a well-behaved client sends requests, and reports whether that client noticed.
 
 Needs Debian's openssl and slowhttptest. HALLPASS_BIN names the binary; the default is target/release/hallpass.
-Everything stays on loopback addresses and ends by itself.
+All traffic stays on loopback addresses, and every attack ends by itself.
 """
 
 import argparse
@@ -28,13 +28,13 @@ from soak import soak
 def main():
     options = read_options()
     if not Path(BINARY).exists():
-        sys.exit(f"{BINARY} is not there; build it with `cargo build --release`, or name another as HALLPASS_BIN")
+        sys.exit(f"{BINARY} does not exist; build it with `cargo build --release`, or set HALLPASS_BIN")
     google = Google()
     if options.soak:
         server = Hallpass(google.url)
         well = soak(server, options.soak)
         complaint = server.stop()
-        print(complaint or "it ended as it should")
+        print(complaint or "stopped cleanly")
         return 0 if well and not complaint else 1
     with ExitStack() as stack:
         rounds = plan(options, google, stack.enter_context(outages.small_disk()))
@@ -44,7 +44,7 @@ def main():
 
 
 def plan(options, google, disk):
-    """Servers, and what each of them goes through."""
+    """Servers, and the attacks on each."""
     few_descriptors = {
         "nobody": quiet,
         "5,000 idle connections": apart(floods.idle_of_many),
@@ -74,7 +74,7 @@ def plan(options, google, disk):
         "handshakes of 15 addresses, RSA-2048": apart(partial(floods.handshakes, 15)),
     }
     rsa_4096 = {"handshakes of one address, RSA-4096": apart(partial(floods.handshakes, 1))}
-    # Room for 200 sign-ins that wait: those that are under way, and twice as many.
+    # Room for 200 waiting sign-ins: 80 calls, and a queue twice as long.
     roomy = {"flags": ["--tokeninfo-concurrency", "80"], "descriptors": MORE_DESCRIPTORS}
     return [
         (lambda: Hallpass(google.url), few_descriptors),
@@ -87,7 +87,7 @@ def plan(options, google, disk):
 
 
 def attack(start, attacks, google, options):
-    """Verdicts, one an attack, and one more if the server does not end as it should."""
+    """One verdict per attack, and one more if the server does not stop cleanly."""
     chosen = {name: run for name, run in attacks.items() if not options.names or name in options.names}
     if not chosen:
         return []
@@ -97,23 +97,23 @@ def attack(start, attacks, google, options):
     finally:
         complaint = server.stop()
     if complaint:
-        print(f"the end of Hallpass | FAILED: {complaint}")
+        print(f"stopping Hallpass | FAILED: {complaint}")
         verdicts.append(False)
     return verdicts
 
 
 def quiet(_server, _google):
     time.sleep(3)
-    return "what this machine itself makes of it"
+    return "the baseline of this machine"
 
 
 def read_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only these attacks")
-    parser.add_argument("--p99-ms", type=float, default=50, metavar="N", help="what the well-behaved client may wait")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="run only these attacks")
+    parser.add_argument("--p99-ms", type=float, default=50, metavar="N", help="limit for the well-behaved client")
     parser.add_argument("--fuzz-seconds", type=float, default=60, metavar="N")
     parser.add_argument("--fuzz-seed", type=int, default=1, metavar="N", help="the same seed sends the same requests")
-    parser.add_argument("--soak", type=float, metavar="SECONDS", help="only ordinary traffic, for that long")
+    parser.add_argument("--soak", type=float, metavar="SECONDS", help="run only ordinary traffic, for this long")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Starts Hallpass as an operator would, and looks at it from outside."""
+"""Starts Hallpass as an operator would, and observes it from outside."""
 
 import json
 import os
@@ -19,14 +19,14 @@ BINARY = os.environ.get("HALLPASS_BIN") or Path(__file__).parents[2] / "target/r
 START_SECONDS = 10
 STOP_SECONDS = 20
 LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
-# (soft, hard). Hallpass raises the soft limit to what it wants; only a hard one is really a limit.
+# (soft, hard). Hallpass raises the soft limit itself, so only the hard one limits it.
 FEW_DESCRIPTORS = (1024, 1024)
 MORE_DESCRIPTORS = (1024, min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 
 @dataclass
 class Usage:
-    """What the process takes."""
+    """Resources of the process."""
     memory_kib: int
     threads: int
     descriptors: int
@@ -34,7 +34,7 @@ class Usage:
 
 @dataclass
 class Target:
-    """All that a client needs to know."""
+    """What a client needs."""
     port: int
     cookie: str
     certificate: str | None = None
@@ -45,7 +45,7 @@ class Target:
 
 
 class Hallpass:
-    """A running server on a free port, with a database of its own."""
+    """A running server with its own port and database."""
 
     def __init__(self, google_url, flags=(), descriptors=FEW_DESCRIPTORS, https=None, disk=None):
         self.disk = disk
@@ -58,12 +58,12 @@ class Hallpass:
         command = [
             BINARY, "serve", "--listen", "127.0.0.1:0", "--database", str((disk or self.folder) / "hallpass.db"),
             "--client-id", google.CLIENT_ID, "--allow-anyone", "--tokeninfo-url", google_url, "--signin-burst", "0",
-            # Attackers come from other loopback addresses, and are to be ordinary clients.
+            # Attackers use other loopback addresses, so that they count as ordinary clients.
             "--trusted-proxy", "127.0.0.1", *flags,
         ]
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("HALLPASS_", "RUST"))}
         with self.log.open("wb") as log:
-            # Signals stay as they are here: a write beyond RLIMIT_FSIZE is an error and no SIGXFSZ, as on a full disk.
+            # Python ignores SIGXFSZ, and so must the server: a write beyond RLIMIT_FSIZE then fails as on a full disk.
             self.process = subprocess.Popen(
                 command, stderr=log, env=environment, restore_signals=False,
                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, descriptors),
@@ -82,10 +82,10 @@ class Hallpass:
         raise Failed(f"Hallpass does not start: {self.log.read_text()}")
 
     def sign_in(self):
-        """Signs in as somebody new to this server; the cookie."""
+        """Signs in with a new token; returns the cookie."""
         answer = post_token(self.target)
         if answer.status != 200:
-            raise Failed(f"a sign-in is answered with {answer.status}: {answer.body.decode()}")
+            raise Failed(f"a sign-in got {answer.status}: {answer.body.decode()}")
         return answer.headers["set-cookie"].partition(";")[0]
 
     def usage(self):
@@ -97,9 +97,9 @@ class Hallpass:
         return self.process.poll() is None
 
     def stop(self):
-        """Ends it, and says what it should not have done; an empty text if all is well."""
+        """Stops the server; returns what went wrong, or an empty text."""
         if self.process.poll() is not None:
-            return f"it ended by itself with {self.process.returncode}: {self.log.read_text()[-500:]}"
+            return f"it exited by itself with {self.process.returncode}: {self.log.read_text()[-500:]}"
         self.process.terminate()
         try:
             code = self.process.wait(STOP_SECONDS)
@@ -111,19 +111,19 @@ class Hallpass:
         secret = self.target.cookie.partition("=")[2]
         shutil.rmtree(self.folder)
         if code != 0 or "panicked" in log:
-            return f"it ended with {code}: {log[-500:]}"
+            return f"it exited with {code}: {log[-500:]}"
         return "a session token is in its log" if secret in log else ""
 
 
 def post_token(target, **options):
-    """A sign-in with a new token, as a program does it."""
+    """Signs in with a new token, as a program does."""
     body = json.dumps({"id_token": google.token()}).encode()
     headers = ["Content-Type: application/json"]
     return ask_once(target.port, "POST", "/auth/signin", headers, body, tls=target.tls, **options)
 
 
 def make_certificate(folder, kind):
-    """A certificate for localhost, with its key of that kind (openssl-req(1), -newkey) beside it."""
+    """Makes a certificate for localhost and a key of this kind (openssl-req(1), -newkey) next to it."""
     certificate = str(folder / "certificate.pem")
     command = f"openssl req -x509 -newkey {kind} -nodes -days 2 -subj /CN=localhost"
     files = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(folder / "key.pem"), "-out", certificate]

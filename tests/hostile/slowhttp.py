@@ -1,4 +1,4 @@
-"""slowhttptest, the best known tool of its kind, in its four modes."""
+"""slowhttptest in its four modes."""
 
 import re
 import shutil
@@ -9,7 +9,7 @@ from wire import Failed
 
 SECONDS = 15
 COLOURS = re.compile(r"\x1b\[[\d;]*[A-Za-z]")
-# From the address of a trusted proxy, so without the limit of connections an address has.
+# It connects from the address of a trusted proxy, which has no connection limit.
 COMMON = ["-c", "1000", "-r", "500", "-i", "1", "-p", "3", "-l", str(SECONDS)]
 MODES = {
     "slow headers": ["-H", "-u", "/auth/check"],
@@ -20,14 +20,14 @@ MODES = {
 
 
 def mode(name):
-    """The attack in that mode; the tool asks now and then whether the server still answers."""
+    """The attack in this mode. The tool itself probes whether the server still responds."""
     return partial(attack, mode=MODES[name])
 
 
 def attack(target, mode):
     tool = shutil.which("slowhttptest")
     if not tool:
-        raise Failed("slowhttptest is not here; install Debian's package slowhttptest")
+        raise Failed("slowhttptest is missing; install Debian's package slowhttptest")
     *flags, path = mode
     command = [tool, *COMMON, *flags, f"http://127.0.0.1:{target.port}{path}"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=4 * SECONDS)
@@ -35,5 +35,5 @@ def attack(target, mode):
     status = re.search(r"Exit status:\s*(.*)", output)
     available = re.findall(r"service available:\s*(\w+)", output)
     if not status or not available or set(available) != {"YES"}:
-        raise Failed(f"slowhttptest found it unavailable: {output[-600:]!r}")
+        raise Failed(f"slowhttptest found the server unavailable: {output[-600:]!r}")
     return f"1000 connections, it ended with {status[1].strip()!r}"

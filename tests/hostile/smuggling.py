@@ -1,7 +1,7 @@
-"""Requests that two servers could read in two ways. Each gets exactly one answer, and the connection is closed.
+"""Requests that two servers could read differently. Each must get exactly one response and close the connection.
 
-Each ends with a second request, which is the smuggled one for whoever reads the first wrongly. What the whole of it is
-answered with must not depend on how the bytes are cut into packets.
+Each is followed by a second request, which a server that misreads the first would answer. The responses must not depend
+on how the bytes are split into packets.
 """
 
 import socket
@@ -19,7 +19,7 @@ CHUNKED = "Transfer-Encoding: chunked\r\n"
 CLOSE = "Connection: close\r\n"
 NO_CHUNK = "\r\n0\r\n\r\n"
 
-# Name, the statuses of which one must be the answer, the bytes before the second request.
+# Name, permitted statuses, the bytes before the second request.
 CORPUS = [
     ("CL.TE", {400}, f"{POST}Content-Length: 5\r\n{CHUNKED}{NO_CHUNK}"),
     ("TE.CL", {400}, f"{POST}{CHUNKED}Content-Length: 5\r\n{NO_CHUNK}"),
@@ -156,7 +156,7 @@ CORPUS = [
     ("Expect of something else", {417}, f"{POST}Expect: 200-ok\r\nContent-Length: 0\r\n\r\n"),
     ("too many headers", {431}, GET + "X: y\r\n" * 101 + "\r\n"),
     ("too large a head", {431}, f"{GET}X: {'y' * 17000}\r\n\r\n"),
-    # Well-formed, with one meaning: answered as what they are, and closed because they ask for it.
+    # Well-formed requests with one meaning. They ask to close the connection.
     ("empty line first", {401}, f"\r\n{GET}{CLOSE}\r\n"),
     ("absolute form", {401}, f"GET http://localhost/auth/check HTTP/1.1\r\nHost: localhost\r\n{CLOSE}\r\n"),
     ("absolute form, other host", {401}, f"GET http://other/auth/check HTTP/1.1\r\nHost: localhost\r\n{CLOSE}\r\n"),
@@ -202,7 +202,7 @@ def whole(stream):
 
 
 def byte_by_byte(stream):
-    """Long ones in parts, so that it ends."""
+    """Splits long requests into fewer parts, to save time."""
     step = max(1, len(stream) // 400)
     return [stream[at:at + step] for at in range(0, len(stream), step)]
 
@@ -212,7 +212,7 @@ def in_lines(stream):
 
 
 def send(port, pieces, last=False):
-    """All that comes back until the connection ends. With `last`, this side says that it will send no more."""
+    """Sends the parts; returns everything received until the connection ends. With `last`, closes the sending side."""
     received = b""
     with bound(address(0)) as client:
         client.settimeout(TIMEOUT_SECONDS)
@@ -221,11 +221,11 @@ def send(port, pieces, last=False):
         try:
             for piece in pieces:
                 client.sendall(piece)
-                time.sleep(0)  # The server may read what is there.
+                time.sleep(0)  # Lets the server read this part.
             if last:
                 client.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # It has closed already; the answer may be here.
+            pass  # The server has closed already; the response may have arrived.
         try:
             while fresh := client.recv(READ_BYTES):
                 received += fresh
@@ -233,5 +233,5 @@ def send(port, pieces, last=False):
             raise Failed(f"not closed, after {received[:80]!r}") from error
         except OSError as error:
             if not received:
-                raise Failed(f"reset before the answer: {error}") from error
+                raise Failed(f"reset before the response: {error}") from error
     return received

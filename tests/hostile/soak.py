@@ -1,4 +1,4 @@
-"""Ordinary traffic for a long time, with a few bad clients in it: does anything grow?"""
+"""Ordinary traffic with a few bad clients for a long time, to see whether anything grows."""
 
 import random
 import threading
@@ -10,7 +10,7 @@ from wire import Connection, Failed, ask_once
 from smuggling import CORPUS, send
 
 REPORT_SECONDS = 30
-# Until then, buffers and threads find their size.
+# Buffers and threads may grow for this long.
 WARM_UP_SECONDS = 60
 GROWTH_KIB_MAX = 20 * 1024
 GROWTH_MAX = 16
@@ -19,7 +19,7 @@ BAD_CLIENTS_WAIT_SECONDS = 0.2
 
 
 class Traffic:
-    """Threads that use the server until they are told to stop."""
+    """Threads that use the server until stopped."""
 
     def __init__(self, server):
         self.server = server
@@ -45,7 +45,7 @@ class Traffic:
                 self.first_failure = self.first_failure or str(failure)
 
     def user(self):
-        """Signs in, asks for a while on one connection, and signs out."""
+        """Signs in, sends requests on one connection for a while, and signs out."""
         cookie = [f"Cookie: {self.server.sign_in()}"]
         self.counts["sign-ins"] += 1
         connection = Connection(self.server.target.port)
@@ -78,7 +78,7 @@ class Traffic:
 
 
 def soak(server, seconds):
-    """True if nothing grew and nothing failed."""
+    """Runs the traffic; true if nothing grew and nothing failed."""
     start = time.monotonic()
     traffic = Traffic(server)
     early = None
@@ -91,7 +91,7 @@ def soak(server, seconds):
     traffic.stop()
     late = server.usage() if server.runs() else None
     if not late or not early:
-        print("FAILED: it ended before its time")
+        print("FAILED: the server exited early")
         return False
     growth = [late.memory_kib - early.memory_kib, late.threads - early.threads, late.descriptors - early.descriptors]
     print(f"{seconds:5.0f} s | {describe(late)} | {traffic.counts}")

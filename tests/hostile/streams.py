@@ -1,4 +1,4 @@
-"""Attacks of much on a connection."""
+"""Attacks that send a lot on one connection."""
 
 import select
 import socket
@@ -30,7 +30,7 @@ ANSWER_START = b"HTTP/1.1 401"
 
 
 def endless(target):
-    """Each must be cut off, however much more it would send; then it comes again."""
+    """Endless requests must be cut off; each is sent again and again."""
     most = dict.fromkeys(BEGINNINGS, 0)
     end = time.monotonic() + ENDLESS_SECONDS
     while time.monotonic() < end:
@@ -42,7 +42,7 @@ def endless(target):
 def send_until_cut(port, beginning, more):
     with bound(address(0)) as client:
         client.settimeout(5)
-        # What this side keeps counts as sent.
+        # Bytes in this buffer count as sent, so it is small.
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
         client.connect(("127.0.0.1", port))
         client.sendall(beginning)
@@ -51,14 +51,14 @@ def send_until_cut(port, beginning, more):
             while sent < ENDLESS_BYTES_MAX:
                 sent += client.send(more)
         except TimeoutError as error:
-            raise Failed(f"{beginning!r} is neither read nor cut off after {sent} bytes") from error
+            raise Failed(f"{beginning!r} was neither read nor cut off after {sent} bytes") from error
         except OSError:
             return sent
-    raise Failed(f"{beginning!r} goes on after {sent} bytes")
+    raise Failed(f"{beginning!r} was not cut off after {sent} bytes")
 
 
 def pipelined(target):
-    """A million requests, sent without waiting for answers. Each is answered, in its time."""
+    """Sends a million requests without waiting for responses. Each must be answered eventually."""
     poll = select.epoll()
     clients = [Pipeliner(target.port, address(index)) for index in range(CONNECTIONS)]
     by_descriptor = {client.socket.fileno(): client for client in clients}
@@ -70,7 +70,7 @@ def pipelined(target):
         if time.monotonic() > start + PIPELINE_SECONDS_MAX:
             raise Failed(f"{answered} of {expected} requests answered after {PIPELINE_SECONDS_MAX} s")
         for descriptor, _ in poll.poll(1):
-            by_descriptor[descriptor].go_on()
+            by_descriptor[descriptor].proceed()
     for client in clients:
         client.socket.close()
     poll.close()
@@ -86,10 +86,10 @@ class Pipeliner:
         self.answered = 0
         self.tail = b""
 
-    def go_on(self):
+    def proceed(self):
         try:
-            while fresh := self.socket.recv(READ_BYTES):
-                seen = self.tail + fresh
+            while received := self.socket.recv(READ_BYTES):
+                seen = self.tail + received
                 self.answered += seen.count(ANSWER_START)
                 self.tail = seen[1 - len(ANSWER_START):]
             raise Failed(f"closed after {self.answered} pipelined requests")

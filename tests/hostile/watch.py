@@ -1,7 +1,7 @@
-"""The well-behaved client. It keeps asking while others attack, and notes how long it waits.
+"""The well-behaved client. It sends requests during the attacks, and records how long it waits.
 
-A process of its own, so that the attackers' work does not count as the server's. A wait of a second counts as well for
-every question that would have been asked in it; otherwise the worst moments would be asked about the least.
+It is a separate process, so that the work of the attackers does not delay it. A long wait also counts for every request
+that would have been sent meanwhile; otherwise the worst moments would be sampled least.
 """
 
 import json
@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from server import Target
 from wire import Closed, Connection, Failed
 
-# One question on the connection that is kept, and without TLS one on a new connection, in every period.
+# In every period, one request on a kept connection and, without TLS, one on a new connection.
 PERIOD_SECONDS = 0.01
-# One question on a new connection from an address that has no privileges.
+# Also one request on a new connection from an address that is not trusted.
 STRANGER = "127.1.0.1"
 STRANGER_PERIOD_SECONDS = 0.2
 
 
 @dataclass
 class Seen:
-    """What the client saw."""
+    """The client's observations."""
     checks: int
     failures: list
     reconnects: int
@@ -38,7 +38,7 @@ class Seen:
 
 
 class Watch:
-    """Asks from now on until it is told to stop."""
+    """Runs the client until it is stopped."""
 
     def __init__(self, target):
         arguments = [str(target.port), target.cookie, target.certificate or ""]
@@ -52,7 +52,7 @@ class Watch:
 
 
 class Client:
-    """Asks in two threads until standard input ends."""
+    """Sends requests from several threads until standard input ends."""
 
     def __init__(self, target):
         self.target = target
@@ -68,7 +68,7 @@ class Client:
     def run(self):
         threads = [threading.Thread(target=self.keep, args=[self.ask_kept])]
         threads.append(threading.Thread(target=self.ask_as_stranger))
-        # With TLS, so many new connections would be an attack by themselves; the stranger makes a few.
+        # With TLS, this many new connections would be an attack; only the stranger opens some.
         if not self.tls:
             threads.append(threading.Thread(target=self.keep, args=[self.ask_new]))
         for thread in threads:
@@ -105,7 +105,7 @@ class Client:
             self.stranger_waits.append(time.monotonic() - start)
 
     def ask_kept(self):
-        """A connection may end between two requests (RFC 9112, 9.3.1); then the request goes to a new one."""
+        """A connection may close between requests (RFC 9112, section 9.3.1); then a new one is used."""
         if self.kept:
             try:
                 return self.check(self.kept)

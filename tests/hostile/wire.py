@@ -1,4 +1,4 @@
-"""HTTP/1.1 as a careful client speaks it: what is not exactly right is a failure."""
+"""A strict HTTP/1.1 client: every deviation is a failure."""
 
 import re
 import socket
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 TIMEOUT_SECONDS = 5
 READ_BYTES = 64 * 1024
-# The port is chosen at connect, so that one address can have more connections than there are free ports to guess.
+# Chooses the port at connect, not at bind, which allows more connections from one address.
 IP_BIND_ADDRESS_NO_PORT = 24
 STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5]\d\d) [ -~]*")
 HEADER_LINE = re.compile(rb"([!-9;-~]+): ?([ -~]*)")
@@ -14,11 +14,11 @@ NO_BODY = (100, 204, 304)
 
 
 class Failed(Exception):
-    """Hallpass did not do what it should."""
+    """Hallpass misbehaved."""
 
 
 class Closed(Failed):
-    """The connection ended before the answer's first byte."""
+    """The connection ended before the first byte of the response."""
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Answer:
 
 
 class Connection:
-    """One connection of a client that waits for each answer."""
+    """A connection of a client that waits for each response."""
 
     def __init__(self, port, source="127.0.0.1", tls=None, timeout=TIMEOUT_SECONDS):
         self.socket = bound(source)
@@ -53,14 +53,14 @@ class Connection:
     def answer(self):
         while (found := take_answer(self.rest)) is None:
             try:
-                fresh = self.socket.recv(READ_BYTES)
+                received = self.socket.recv(READ_BYTES)
             except TimeoutError as error:
-                raise Failed("no answer in time") from error
+                raise Failed("no response in time") from error
             except OSError as error:
                 raise (Failed if self.rest else Closed)(f"broken: {error}") from error
-            if not fresh:
-                raise (Failed if self.rest else Closed)("closed without an answer")
-            self.rest += fresh
+            if not received:
+                raise (Failed if self.rest else Closed)("closed without a response")
+            self.rest += received
         answer, self.rest = found
         return answer
 
@@ -69,7 +69,7 @@ class Connection:
 
 
 def ask_once(port, method, target, headers=(), body=b"", **options):
-    """One request on a connection of its own."""
+    """Sends one request on a new connection."""
     connection = Connection(port, **options)
     try:
         return connection.ask(method, target, headers, body)
@@ -78,7 +78,7 @@ def ask_once(port, method, target, headers=(), body=b"", **options):
 
 
 def bound(source):
-    """A socket that will connect from that address."""
+    """A socket that connects from this address."""
     new = socket.socket()
     new.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
     new.bind((source, 0))
@@ -93,19 +93,19 @@ def request(method, target, headers=(), body=b""):
 
 
 def all_answers(stream):
-    """Everything that came on a connection, as answers and nothing else."""
+    """Parses everything received on a connection as responses."""
     answers = []
     while stream:
         found = take_answer(stream)
         if found is None:
-            raise Failed(f"an answer broke off: {stream[:200]!r}")
+            raise Failed(f"a response broke off: {stream[:200]!r}")
         answer, stream = found
         answers.append(answer)
     return answers
 
 
 def take_answer(stream):
-    """The first answer and what follows it; None if it is not complete."""
+    """The first response and the bytes after it; None if it is incomplete."""
     head, end, rest = stream.partition(b"\r\n\r\n")
     if not end:
         return None
@@ -113,12 +113,12 @@ def take_answer(stream):
     status = STATUS_LINE.fullmatch(first)
     fields = [HEADER_LINE.fullmatch(line) for line in lines]
     if not status or not all(fields):
-        raise Failed(f"no well-formed answer: {head[:200]!r}")
+        raise Failed(f"malformed response: {head[:200]!r}")
     names = [field[1].decode().lower() for field in fields]
     headers = {name: field[2].decode() for name, field in zip(names, fields)}
     code = int(status[1])
     if names.count("content-length") != (code not in NO_BODY) or "transfer-encoding" in names:
-        raise Failed(f"an answer without one length: {head[:200]!r}")
+        raise Failed(f"a response without exactly one length: {head[:200]!r}")
     length = int(headers.get("content-length", 0))
     if len(rest) < length:
         return None
