@@ -6,29 +6,6 @@ use std::net::IpAddr;
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 
-/// The request headers that are read anywhere. The door drops all others.
-pub const HEADERS_READ: [&str; 19] = [
-    "Accept",
-    "Access-Control-Request-Method",
-    "Authorization",
-    "Content-Type",
-    "Cookie",
-    "Host",
-    "Origin",
-    "Sec-Fetch-Dest",
-    "Sec-Fetch-Mode",
-    "Sec-Fetch-Site",
-    "User-Agent",
-    "X-Forwarded-For",
-    "X-Forwarded-Host",
-    "X-Forwarded-Method",
-    "X-Forwarded-Proto",
-    "X-Forwarded-Uri",
-    "X-Original-Method",
-    "X-Original-URL",
-    "X-Requested-With",
-];
-
 /// The value of the `Server` header.
 pub const SERVER: &str = "hallpass";
 

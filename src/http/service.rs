@@ -5,11 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Sockets;
 use super::door::{Capacity, Counters, Deadlines, Door, Settings, TlsFiles};
-use super::message::HEADERS_READ;
 use super::server::{self, Handler, Server};
 use super::upstream_socket::UpstreamSocket;
+use super::{HEADERS_READ, Sockets};
 
 /// Open connections per client address.
 const CONNECTIONS_PER_ADDRESS_MAX: usize = 64;

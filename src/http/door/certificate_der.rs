@@ -1,4 +1,4 @@
-//! What a certificate and a key say in DER that no library of ours tells: dates, and kinds of keys.
+//! Reads the dates of certificates and the kinds of keys from DER, which no library in use does.
 
 use rustls::pki_types::PrivateKeyDer;
 use spki::der::asn1::{AnyRef, GeneralizedTime, OctetStringRef, UintRef, UtcTime};
