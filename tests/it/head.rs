@@ -1,4 +1,4 @@
-//! The head of a request, as a function of its bytes. The same corpus goes through sockets in door.rs.
+//! Parsing request heads and bodies. tests/it/door tests the same through sockets.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -13,28 +13,31 @@ const POLICY: HeaderPolicy =
 
 const NO_BODY: RequestBody = RequestBody::Length { missing: 0 };
 
-/// What the door knows of the request, and the bytes that tiny_http gets.
-fn read(bytes: &[u8]) -> Result<Option<(Head, String)>, Reason> {
+/// The parsed head without its request, and the request as sent to tiny_http.
+fn parse(bytes: &[u8]) -> Result<Option<(Head, String)>, Reason> {
     Ok(parse_request(bytes, POLICY)?.map(|head| {
-        let mut inside = Vec::new();
-        write_upstream_request(&head.request, &mut inside);
-        (Head { request: Request::default(), ..head }, String::from_utf8(inside).unwrap())
+        let mut upstream = Vec::new();
+        write_upstream_request(&head.request, &mut upstream);
+        (Head { request: Request::default(), ..head }, String::from_utf8(upstream).unwrap())
     }))
 }
 
 #[track_caller]
-fn check(bytes: &str, expected: Head, inside: &str) {
+fn check(bytes: &str, expected: Head, upstream: &str) {
     let start = bytes.len() - bytes.trim_start().len();
     let length = start + bytes[start..].find("\r\n\r\n").unwrap() + 4;
-    assert_eq!(read(bytes.as_bytes()), Ok(Some((Head { length, ..expected }, inside.to_owned()))));
-    // Nothing less is a request, and nothing less is refused.
+    assert_eq!(
+        parse(bytes.as_bytes()),
+        Ok(Some((Head { length, ..expected }, upstream.to_owned())))
+    );
+    // Every shorter part is incomplete, not invalid.
     for end in 0..length {
-        assert_eq!(read(&bytes.as_bytes()[..end]), Ok(None), "{:?}", &bytes[..end]);
+        assert_eq!(parse(&bytes.as_bytes()[..end]), Ok(None), "{:?}", &bytes[..end]);
     }
 }
 
 #[test]
-fn what_goes_inside() {
+fn requests_are_rewritten_for_tiny_http() {
     let plain = Head {
         length: 0,
         body: NO_BODY,
@@ -62,7 +65,7 @@ fn what_goes_inside() {
         },
         "POST /a HTTP/1.0\r\nConnection: keep-alive\r\nX-Hallpass-Peer: 192.0.2.1\r\nHost: \r\n\r\n",
     );
-    // Its length is added once it is known.
+    // The length is added once the body is decoded.
     check(
         "POST /a HTTP/1.1\r\nHost: a\r\nTRANSFER-ENCODING:\tChunked \r\nX: y\r\n\r\n0\r\n\r\n",
         Head { body: RequestBody::CHUNKED, ..plain },
@@ -72,9 +75,9 @@ fn what_goes_inside() {
 
 /// RFC 9112, sections 2.2 and 3.2, and RFC 9110, section 2.5.
 #[test]
-fn forms_that_a_server_must_understand() {
+fn required_forms_are_accepted() {
     #[track_caller]
-    fn inside(request: &str, target: &str, host: &str) {
+    fn accepted(request: &str, target: &str, host: &str) {
         let head = Head {
             length: 0,
             body: NO_BODY,
@@ -86,17 +89,17 @@ fn forms_that_a_server_must_understand() {
         let lines = format!("{target} HTTP/1.0\r\nConnection: keep-alive\r\n{peer}\r\n");
         check(&format!("{request}\r\n\r\n"), head, &format!("{lines}Host: {host}\r\n\r\n"));
     }
-    inside("\r\nGET / HTTP/1.1\r\nHost: a", "GET /", "a");
-    inside("\r\n\r\nGET / HTTP/1.1\r\nHost: a", "GET /", "a");
-    inside("GET http://a.b:80/c?d=e HTTP/1.1\r\nHost: x", "GET /c?d=e", "a.b:80");
-    inside("GET HTTPS://[::1]/ HTTP/1.1\r\nHost: ", "GET /", "[::1]");
-    inside("GET http://a HTTP/1.1\r\nHost: a", "GET /", "a");
-    inside("GET http://a?b HTTP/1.1\r\nHost: a", "GET /?b", "a");
-    inside("GET http://a/?http://b/ HTTP/1.1\r\nHost: b", "GET /?http://b/", "a");
-    inside("GET http://a/ HTTP/1.0\r\nConnection: keep-alive", "GET /", "a");
-    inside("OPTIONS * HTTP/1.1\r\nHost: a", "OPTIONS *", "a");
-    inside("\r\nGET / HTTP/1.2\r\nHost: a", "GET /", "a");
-    inside("GET / HTTP/1.9\r\nHost: a", "GET /", "a");
+    accepted("\r\nGET / HTTP/1.1\r\nHost: a", "GET /", "a");
+    accepted("\r\n\r\nGET / HTTP/1.1\r\nHost: a", "GET /", "a");
+    accepted("GET http://a.b:80/c?d=e HTTP/1.1\r\nHost: x", "GET /c?d=e", "a.b:80");
+    accepted("GET HTTPS://[::1]/ HTTP/1.1\r\nHost: ", "GET /", "[::1]");
+    accepted("GET http://a HTTP/1.1\r\nHost: a", "GET /", "a");
+    accepted("GET http://a?b HTTP/1.1\r\nHost: a", "GET /?b", "a");
+    accepted("GET http://a/?http://b/ HTTP/1.1\r\nHost: b", "GET /?http://b/", "a");
+    accepted("GET http://a/ HTTP/1.0\r\nConnection: keep-alive", "GET /", "a");
+    accepted("OPTIONS * HTTP/1.1\r\nHost: a", "OPTIONS *", "a");
+    accepted("\r\nGET / HTTP/1.2\r\nHost: a", "GET /", "a");
+    accepted("GET / HTTP/1.9\r\nHost: a", "GET /", "a");
     for host in [
         "",
         "a",
@@ -110,11 +113,11 @@ fn forms_that_a_server_must_understand() {
         "[::1]:80",
         "[v1.a:b]",
     ] {
-        inside(&format!("GET / HTTP/1.1\r\nHost: {host}"), "GET /", host);
+        accepted(&format!("GET / HTTP/1.1\r\nHost: {host}"), "GET /", host);
     }
 }
 
-/// What remains of a body in chunks, with how many bytes it took; cut in two at every place.
+/// The length and the content of a body in chunks. Cutting it in two anywhere changes nothing.
 #[track_caller]
 fn decoded(chunks: &[u8]) -> Result<(usize, String), Reason> {
     let decode = |pieces: [&[u8]; 2]| {
@@ -140,7 +143,7 @@ fn chunks_become_a_body_with_a_length() {
     fn check(chunks: &str, body: &str) {
         let expected = body.to_owned();
         assert_eq!(decoded(chunks.as_bytes()), Ok((chunks.len(), expected.clone())));
-        // The rest is the next request.
+        // The next request is not consumed.
         let more = format!("{chunks}GET /");
         assert_eq!(decoded(more.as_bytes()), Ok((chunks.len(), expected)));
     }
@@ -159,13 +162,13 @@ fn chunks_become_a_body_with_a_length() {
         check(&format!("{bytes:x}\r\n{body}\r\n0\r\n\r\n"), &body);
         check(&format!("1\r\nb\r\n{:x}\r\n{}\r\n0\r\n\r\n", bytes - 1, &body[1..]), &body);
     }
-    // 64 KiB on the wire.
+    // Exactly 64 KiB on the wire.
     let long = "x".repeat(64 * 1024 - 12);
     check(&format!("1;{long}\r\na\r\n0\r\n\r\n"), "a");
 }
 
 #[test]
-fn chunks_that_could_be_read_in_two_ways_are_rejected() {
+fn ambiguous_chunks_are_rejected() {
     #[track_caller]
     fn check(expected: Reason, chunks: &str) {
         assert_eq!(decoded(chunks.as_bytes()), Err(expected), "{chunks:.60?}");
@@ -227,7 +230,7 @@ fn chunks_that_could_be_read_in_two_ways_are_rejected() {
 }
 
 proptest! {
-    /// Chunks of any size, cut anywhere, are the body that they were made from.
+    /// Chunks of any size, cut anywhere, decode to the body that they were made from.
     #[test]
     fn chunks_keep_the_body(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..20), size in 1..60usize) {
         let mut chunks = Vec::new();
@@ -243,21 +246,21 @@ proptest! {
         prop_assert_eq!(content, pieces.concat());
     }
 
-    /// Whatever is let in has the lines that were written anew, and reads the same a second time.
+    /// An accepted request is written with exactly its own lines, and parses to the same request.
     #[test]
-    fn what_was_let_in_has_one_meaning(bytes in prop::collection::vec(any::<u8>(), 0..200), at in 0..60usize, cut in 0..20usize) {
+    fn accepted_requests_have_one_meaning(bytes in prop::collection::vec(any::<u8>(), 0..200), at in 0..60usize, cut in 0..20usize) {
         let mut request = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nX: y\r\n\r\nhello".to_vec();
         let end = (at + cut).min(request.len());
         request.splice(at.min(end)..end, bytes.into_iter().take(cut));
-        if let Ok(Some((head, inside))) = read(&request) {
+        if let Ok(Some((head, upstream))) = parse(&request) {
             prop_assert!(head.length <= request.len());
-            prop_assert!(inside.is_ascii() && inside.ends_with("\r\n\r\n"));
-            prop_assert_eq!(inside.matches("\r\n\r\n").count(), 1);
-            prop_assert_eq!(inside.matches('\n').count(), inside.matches("\r\n").count());
-            prop_assert!(inside.to_ascii_lowercase().matches("\r\ncontent-length:").count() <= 1);
-            prop_assert!(!inside.to_ascii_lowercase().contains("\r\ntransfer-encoding"));
-            let (again, _) = read(inside.as_bytes()).unwrap().unwrap();
-            prop_assert_eq!((again.length, again.body), (inside.len(), NO_BODY));
+            prop_assert!(upstream.is_ascii() && upstream.ends_with("\r\n\r\n"));
+            prop_assert_eq!(upstream.matches("\r\n\r\n").count(), 1);
+            prop_assert_eq!(upstream.matches('\n').count(), upstream.matches("\r\n").count());
+            prop_assert!(upstream.to_ascii_lowercase().matches("\r\ncontent-length:").count() <= 1);
+            prop_assert!(!upstream.to_ascii_lowercase().contains("\r\ntransfer-encoding"));
+            let (again, _) = parse(upstream.as_bytes()).unwrap().unwrap();
+            prop_assert_eq!((again.length, again.body), (upstream.len(), NO_BODY));
         }
     }
 }

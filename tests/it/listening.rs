@@ -1,4 +1,4 @@
-//! Where the program listens: HTTPS, several addresses, and sockets that systemd hands over.
+//! Listening: HTTPS, several addresses, Unix sockets, and sockets passed by systemd.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::program::{Program, eventually, hallpass, session_token, sign_in_request, token};
 use crate::test_app::serve_options;
 
-/// A certificate for localhost and its key, in those files; returns what a client has to trust.
+/// Writes a certificate for localhost and its key; returns the certificate.
 fn write_certificate(folder: &Path) -> CertificateDer<'static> {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     fs::write(folder.join("key.pem"), certified.signing_key.serialize_pem()).unwrap();
@@ -26,7 +26,7 @@ fn write_certificate(folder: &Path) -> CertificateDer<'static> {
     certified.cert.der().clone()
 }
 
-/// One request over TLS, trusting that certificate alone.
+/// Sends one request over TLS, and trusts only this certificate.
 fn ask(
     address: SocketAddr,
     trusted: &CertificateDer<'static>,
@@ -78,7 +78,7 @@ fn https_without_a_proxy() {
     );
     assert!(ask(program.address, &trusted, &me).unwrap().starts_with("HTTP/1.1 200 "));
 
-    // A new certificate is served after SIGHUP; a broken one is refused and the last good one stays.
+    // SIGHUP loads a new certificate. If it is unusable, the old one stays in use.
     let renewed = write_certificate(folder.path());
     program.signal("-HUP");
     let start = Instant::now();
@@ -96,8 +96,8 @@ fn https_without_a_proxy() {
     assert!(ask(program.address, &renewed, HEALTH).is_ok());
 }
 
-/// Settings that would serve, with these besides; what the program says when it ends by itself.
-fn says(folder: &Path, flags: &[&str]) -> String {
+/// Adds flags to working settings; returns the errors of the program, which must not start.
+fn startup_errors(folder: &Path, flags: &[&str]) -> String {
     let database = folder.join("db").display().to_string();
     let usual = ["serve", "--client-id", "x", "--allow-anyone", "--database", &database];
     let output = hallpass(&[&usual[..], flags].concat()).output().unwrap();
@@ -106,7 +106,7 @@ fn says(folder: &Path, flags: &[&str]) -> String {
 }
 
 #[test]
-fn a_certificate_of_no_use_is_told_before_it_listens() {
+fn an_unusable_certificate_is_reported_before_listening() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name).display().to_string();
     write_certificate(folder.path());
@@ -119,7 +119,8 @@ fn a_certificate_of_no_use_is_told_before_it_listens() {
         ("key.pem", "cert.pem", "are --tls-cert and --tls-key swapped?"),
     ] {
         let files = ["--tls-cert", &file(certificate), "--tls-key", &file(key_file)];
-        let error = says(folder.path(), &[&files[..], &["--listen", "127.0.0.1:0"]].concat());
+        let error =
+            startup_errors(folder.path(), &[&files[..], &["--listen", "127.0.0.1:0"]].concat());
         assert!(error.contains(reason), "{error}");
         assert!(!error.contains("listening on") && !error.contains(&key[30..60]), "{error}");
         assert!(!folder.path().join("db").exists());
@@ -127,29 +128,28 @@ fn a_certificate_of_no_use_is_told_before_it_listens() {
 }
 
 #[test]
-fn a_port_in_use_is_told_with_what_to_do() {
+fn a_port_in_use_is_reported_with_a_remedy() {
     let (folder, other) = (tempfile::tempdir().unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
     let address = other.local_addr().unwrap().to_string();
     let in_use = format!("cannot listen on {address}: another program uses this port; stop");
     for flag in ["--listen", "--http-redirect", "--metrics-listen"] {
-        let error = says(folder.path(), &["--listen", "127.0.0.1:0", flag, &address]);
+        let error = startup_errors(folder.path(), &["--listen", "127.0.0.1:0", flag, &address]);
         assert!(error.contains(&in_use), "{error}");
     }
-    let error = says(folder.path(), &["--listen", "192.0.2.1:1"]);
+    let error = startup_errors(folder.path(), &["--listen", "192.0.2.1:1"]);
     assert!(error.contains("this machine does not have that address"), "{error}");
-    let error = says(folder.path(), &["--listen", "name.invalid:1"]);
+    let error = startup_errors(folder.path(), &["--listen", "name.invalid:1"]);
     assert!(error.contains("the host cannot be looked up"), "{error}");
 }
 
-/// A socket takes the place of a dead one, and of nothing else.
 #[test]
-fn a_unix_socket_replaces_only_a_dead_one() {
+fn a_unix_socket_replaces_only_an_abandoned_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let at = |name: &str| format!("unix:{}", path(name).display());
     let url = ["--public-url", "http://localhost:1"];
     let refused = |name: &str, more: &[&str], reason: &str| {
-        let error = says(folder.path(), &[&url, more, &["--listen", &at(name)]].concat());
+        let error = startup_errors(folder.path(), &[&url, more, &["--listen", &at(name)]].concat());
         assert!(error.contains(reason), "{error}");
     };
     fs::write(path("file"), "kept").unwrap();
@@ -167,7 +167,7 @@ fn a_unix_socket_replaces_only_a_dead_one() {
     refused("none/socket", &[], "its folder does not exist");
     refused(&"long".repeat(30), &[], "the path is too long");
 
-    // Nothing is replaced before all else is known to be right.
+    // It is replaced only after all other checks have passed.
     drop(UnixListener::bind(path("dead")).unwrap());
     let changed = || {
         let found = fs::metadata(path("dead")).unwrap();
@@ -189,10 +189,10 @@ fn a_unix_socket_replaces_only_a_dead_one() {
 }
 
 #[test]
-fn a_missing_folder_for_backups_is_refused() {
+fn it_does_not_start_without_the_backup_folder() {
     let folder = tempfile::tempdir().unwrap();
     let none = folder.path().join("none").display().to_string();
-    let error = says(folder.path(), &["--listen", "127.0.0.1:0", "--backup-dir", &none]);
+    let error = startup_errors(folder.path(), &["--listen", "127.0.0.1:0", "--backup-dir", &none]);
     assert!(
         error.contains(&format!("there is no folder at --backup-dir {none}; make it first")),
         "{error}"
@@ -223,10 +223,7 @@ fn health_asks_where_the_settings_say() {
     assert_eq!(health(&format!("127.0.0.1:0,{unix}"), &file("cert.pem")), well);
     assert_eq!(health(&unix, ""), well);
     let (code, error) = health(&address, "");
-    assert!(
-        code == Some(1) && error.contains(&address),
-        "plain http is not what it speaks: {error}"
-    );
+    assert!(code == Some(1) && error.contains(&address), "it speaks only HTTPS: {error}");
     let (code, error) = health(&format!("unix:{}", file("none")), "");
     assert!(code == Some(1) && error.contains("does not answer"), "{error}");
     let (code, error) = health("127.0.0.1:0", "");
@@ -235,9 +232,9 @@ fn health_asks_where_the_settings_say() {
     assert_eq!(health(&plain.address.to_string(), ""), well);
 }
 
-/// What cannot work, or is better looked at, is in the log at the start; it starts all the same.
+/// The program starts nevertheless.
 #[test]
-fn settings_that_cannot_work_are_in_the_log() {
+fn suspicious_settings_are_logged() {
     let warned = |flags: &[&str], variables: &[(&str, &str)], expected: &str| {
         let program = Program::serve_in(tempfile::tempdir().unwrap(), flags, variables);
         eventually(|| program.log().contains(expected));
@@ -271,7 +268,7 @@ fn settings_that_cannot_work_are_in_the_log() {
 }
 
 #[test]
-fn levels_that_are_understood_count() {
+fn valid_log_levels_are_accepted() {
     for level in ["", " ", "INFO", "warn,hallpass=info", "hallpass"] {
         let program = Program::serve_in(tempfile::tempdir().unwrap(), &[], &[("RUST_LOG", level)]);
         assert!(!program.log().contains("RUST_LOG"), "{level}: {}", program.log());
@@ -279,7 +276,7 @@ fn levels_that_are_understood_count() {
 }
 
 #[test]
-fn plain_http_is_sent_to_the_public_url() {
+fn plain_http_is_redirected_to_the_public_url() {
     let program = Program::serve(&[
         "--http-redirect",
         "127.0.0.1:0",
@@ -346,7 +343,7 @@ fn the_temporary_folder_may_be_long_and_may_go() {
     let program = Program::serve_in(tempfile::tempdir().unwrap(), &[], &environment);
     assert!(program.send(HEALTH).is_some());
     fs::remove_dir_all(&temporary).unwrap();
-    // These take more connections inside than one request has opened.
+    // These need more upstream connections than are open.
     thread::scope(|scope| {
         let sign_in = || program.sign_in(&token(json!({}))).unwrap();
         let answers: Vec<_> = (0..8).map(|_| scope.spawn(sign_in)).collect();
@@ -357,9 +354,10 @@ fn the_temporary_folder_may_be_long_and_may_go() {
     });
 }
 
-/// As systemd does: the socket is open before the program and after it, as descriptor 3 of whoever has LISTEN_PID.
+/// As with systemd, the socket is open before and after the program, as descriptor 3 of the process
+/// in LISTEN_PID.
 #[test]
-fn with_a_socket_of_systemds_no_connection_is_refused_during_a_restart() {
+fn with_systemds_socket_no_connection_is_refused_during_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let script = r#"
 import os, socket, subprocess, sys, time

@@ -1,4 +1,4 @@
-//! The server over real sockets, and the program around it.
+//! The program over real sockets: serving, starting and stopping.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -19,7 +19,7 @@ use crate::program::{Started, token};
 use crate::test_app::CLIENT_ID;
 
 #[test]
-fn sign_in_and_ask_over_the_wire() {
+fn sign_in_and_me_over_the_wire() {
     let program = Program::serve(&[]);
     let answer = program.sign_in(&token(json!({}))).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
@@ -59,19 +59,20 @@ fn bodies_have_at_most_16_kib() {
         program.send(&format!("{head}Content-Length: {length}\r\n\r\n{body}")).unwrap()
     };
     assert!(sized(16 * 1024).starts_with("HTTP/1.1 400 "));
-    let refused = sized(16 * 1024 + 1);
+    let rejected = sized(16 * 1024 + 1);
     assert!(
-        refused.starts_with("HTTP/1.1 413 ") && refused.contains("\"error\":\"payload_too_large\""),
-        "{refused}"
+        rejected.starts_with("HTTP/1.1 413 ")
+            && rejected.contains("\"error\":\"payload_too_large\""),
+        "{rejected}"
     );
 }
 
 #[test]
-fn checks_wait_for_no_sign_in() {
+fn checks_do_not_wait_for_sign_ins() {
     let program = Program::serve(&["--tokeninfo-timeout", "10s"]);
     let session = session_token(&program.sign_in(&token(json!({}))).unwrap());
     program.google.always(Answer::Hang);
-    // Sign-ins that hang, ID tokens that hang, and bodies that never end.
+    // Hanging sign-ins, hanging ID tokens, and bodies that never end.
     let hanging: Vec<_> = (0..40)
         .map(|number| {
             let mut connection = program.connect();
@@ -101,7 +102,7 @@ fn checks_wait_for_no_sign_in() {
 }
 
 #[test]
-fn a_unix_socket_serves_as_well() {
+fn it_serves_on_a_unix_socket() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("hallpass.sock");
     let listen = format!("unix:{}", socket.display());
@@ -117,7 +118,7 @@ fn a_unix_socket_serves_as_well() {
         "--socket-mode",
         "0600",
     ];
-    // Twice: the socket that a killed server leaves behind is replaced.
+    // Twice, because the socket that a killed server leaves behind is replaced.
     for _ in 0..2 {
         let program = hallpass(&flags)
             .args(["--allow-anyone", "--database"])
@@ -134,14 +135,14 @@ fn a_unix_socket_serves_as_well() {
             thread::sleep(Duration::from_millis(5));
         };
         assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
-        // The proxy has no address of its own; what it says of its client counts.
+        // The proxy has no address; the client address that it sends counts.
         connection
             .write_all(b"GET /metrics HTTP/1.0\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n")
             .unwrap();
         let mut answer = String::new();
         connection.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
-        // Whoever is slow holds up nobody: two at once, and the first says nothing.
+        // A silent connection does not delay others.
         let _silent = UnixStream::connect(&socket).unwrap();
         let mut connection = UnixStream::connect(&socket).unwrap();
         connection.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
@@ -153,7 +154,7 @@ fn a_unix_socket_serves_as_well() {
 }
 
 #[test]
-fn signals_end_it_cleanly_and_answer_what_is_under_way() {
+fn signals_stop_it_after_answering_requests_under_way() {
     for signal in ["-TERM", "-INT"] {
         let program = Program::serve(&[]);
         program.google.always(Answer::Late(Duration::from_millis(500)));
@@ -173,7 +174,7 @@ fn signals_end_it_cleanly_and_answer_what_is_under_way() {
 }
 
 #[test]
-fn it_says_what_it_will_do() {
+fn it_logs_its_settings_at_start() {
     let program = Program::serve(&[]);
     program.signal("-TERM");
     let (_, log) = program.end();
@@ -211,7 +212,7 @@ fn it_says_what_it_will_do() {
 }
 
 #[test]
-fn it_does_not_start_without_knowing_whom_to_trust() {
+fn it_does_not_start_with_wrong_settings() {
     for (arguments, reason) in [
         (vec!["serve"], "--client-id"),
         (vec!["serve", "--client-id", "x"], "--allow-domain"),
@@ -237,7 +238,7 @@ fn it_does_not_start_without_knowing_whom_to_trust() {
 }
 
 #[test]
-fn the_environment_is_as_good_as_flags() {
+fn settings_come_from_the_environment_too() {
     let folder = tempfile::tempdir().unwrap();
     let output = hallpass(&["serve"])
         .env("HALLPASS_CLIENT_ID", "a,b")
@@ -258,8 +259,8 @@ fn the_environment_is_as_good_as_flags() {
 }
 
 #[test]
-fn a_read_only_database_is_refused() {
-    // Root may write anything, so another user tries.
+fn it_does_not_start_on_a_read_only_database() {
+    // Root may write anywhere, so the program runs as another user.
     const NOBODY: u32 = 65534;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("db");
@@ -290,7 +291,7 @@ fn a_read_only_database_is_refused() {
 }
 
 #[test]
-fn an_https_proxy_is_asked_for_googles_endpoint() {
+fn calls_to_google_use_the_https_proxy() {
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", proxy.local_addr().unwrap());
     let seen = thread::spawn(move || {

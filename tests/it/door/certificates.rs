@@ -1,4 +1,4 @@
-//! The files of a certificate: what is said about those that cannot be used, and when they are read again.
+//! Errors about unusable certificates and keys.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use rcgen::{
     PKCS_ED25519,
 };
 
-/// A certificate for localhost, its issuer's, and their keys.
+/// A certificate for localhost, the certificate of its issuer, and both keys.
 struct Pki {
     own: String,
     issuer: String,
@@ -35,14 +35,14 @@ fn files(folder: &Path) -> TlsFiles {
     TlsFiles { certificate: folder.join("cert.pem"), key: folder.join("key.pem") }
 }
 
-/// Why these two cannot be used. Whatever it is, no part of them is in it.
+/// Loading these files fails for this reason, in one line that quotes neither.
 #[track_caller]
 fn unusable(certificate: &[u8], key: &[u8], reason: &str) {
     let folder = tempfile::tempdir().unwrap();
     let files = files(folder.path());
     fs::write(&files.certificate, certificate).unwrap();
     fs::write(&files.key, key).unwrap();
-    let error = files.load().err().unwrap_or_else(|| panic!("usable, not {reason}"));
+    let error = files.load().err().unwrap_or_else(|| panic!("loaded, expected {reason:?}"));
     assert!(error.contains(reason), "expected {reason:?} in {error}");
     assert_eq!(error.lines().count(), 1, "{error}");
     for content in [certificate, key].map(String::from_utf8_lossy) {
@@ -54,7 +54,7 @@ fn unusable(certificate: &[u8], key: &[u8], reason: &str) {
 }
 
 #[test]
-fn each_fault_of_a_file_has_a_sentence_of_its_own() {
+fn each_fault_of_a_file_has_its_own_error() {
     let Pki { own, issuer, key, issuer_key } = pki();
     let chain = format!("{own}{issuer}");
     let folder = tempfile::tempdir().unwrap();
@@ -68,7 +68,7 @@ fn each_fault_of_a_file_has_a_sentence_of_its_own() {
     assert_eq!(loaded.names, ["localhost"]);
     assert!(loaded.is_for("localhost") && !loaded.is_for("example.com"));
     usable(&chain.replace('\n', "\r\n"), &key.replace('\n', "\r\n"));
-    // Both in one file, as some tools write them.
+    // Some tools write both into one file.
     usable(&format!("{key}{chain}"), &format!("{chain}{key}"));
 
     let of_key = |key: &[u8], reason| unusable(chain.as_bytes(), key, reason);
@@ -129,7 +129,7 @@ fn each_fault_of_a_file_has_a_sentence_of_its_own() {
 }
 
 #[test]
-fn a_key_of_another_kind_is_named_with_those_that_work() {
+fn unsupported_keys_are_named_with_the_supported_ones() {
     let Pki { own, .. } = pki();
     let kind = |key: &str, kind| {
         unusable(
@@ -167,7 +167,7 @@ fn a_key_of_another_kind_is_named_with_those_that_work() {
 }
 
 #[test]
-fn a_key_in_place_of_its_path_is_not_shown() {
+fn a_key_given_instead_of_its_path_is_not_shown() {
     let Pki { own, key, .. } = pki();
     let files = TlsFiles { certificate: own.into(), key: key.into() };
     assert_eq!(files.load().unwrap_err(), "--tls-cert takes the path of a PEM file, not its text");

@@ -1,9 +1,9 @@
-//! How long everything may take, and how it ends.
+//! Deadlines and stopping.
 
 use super::*;
 
 #[test]
-fn half_a_request_has_its_time() {
+fn incomplete_requests_time_out() {
     let door = door(|settings| {
         settings.deadlines.request = SHORT;
         settings.deadlines.linger = SHORT;
@@ -14,11 +14,11 @@ fn half_a_request_has_its_time() {
         "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1234",
     ] {
         let began = Instant::now();
-        let answer = door.tell(half);
+        let answer = door.send(half);
         assert_eq!((status(&answer), answers(&answer)), (408, 1), "{half}");
         assert!(began.elapsed() >= SHORT && began.elapsed() < LONG / 2);
     }
-    // Bytes that keep coming do not renew it.
+    // A steady trickle of bytes does not extend the deadline.
     let mut stream = door.connect();
     let mut reader = stream.try_clone().unwrap();
     let writer = thread::spawn(move || {
@@ -30,13 +30,13 @@ fn half_a_request_has_its_time() {
     assert_eq!(status(&answer(&mut reader)), 408);
     drop(reader);
     writer.join().unwrap();
-    // Who said nothing is told nothing.
-    assert_eq!(door.tell(""), "");
+    // A client that sent nothing gets no response.
+    assert_eq!(door.send(""), "");
     door.counted(Reason::Timeout, 4);
 }
 
 #[test]
-fn a_later_request_has_its_time_from_its_first_byte() {
+fn the_time_of_a_later_request_starts_at_its_first_byte() {
     let door = door(|settings| settings.deadlines.request = SHORT);
     let mut stream = door.connect();
     stream.write_all(GET.as_bytes()).unwrap();
@@ -49,7 +49,7 @@ fn a_later_request_has_its_time_from_its_first_byte() {
 }
 
 #[test]
-fn an_idle_connection_is_closed_without_a_word() {
+fn idle_connections_are_closed_silently() {
     let door = door(|settings| settings.deadlines.idle = SHORT);
     let mut stream = door.connect();
     stream.write_all(GET.as_bytes()).unwrap();
@@ -58,7 +58,7 @@ fn an_idle_connection_is_closed_without_a_word() {
 }
 
 #[test]
-fn who_does_not_take_the_answer_is_closed_and_nothing_is_mixed_up() {
+fn clients_that_do_not_read_are_closed_and_responses_not_mixed_up() {
     let door = door(|settings| settings.deadlines.response = SHORT);
     let mut stuck: Vec<TcpStream> = (0..10).map(|_| door.connect()).collect();
     for stream in &mut stuck {
@@ -66,14 +66,14 @@ fn who_does_not_take_the_answer_is_closed_and_nothing_is_mixed_up() {
     }
     eventually(|| door.counters.open() == 10);
     eventually(|| door.counters.open() == 0);
-    let answer = door.tell("GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let answer = door.send("GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(body(&answer).starts_with("GET /echo\n"));
-    // What they asked for is read to the end inside.
-    eventually(|| door.inside.load(Relaxed) == 0);
+    // Their responses are still read from tiny_http to the end.
+    eventually(|| door.active.load(Relaxed) == 0);
 }
 
 #[test]
-fn stopping_lets_those_finish_who_have_begun() {
+fn stopping_lets_started_requests_finish() {
     let mut door = door(|_| ());
     let mut idle = door.connect();
     idle.write_all(GET.as_bytes()).unwrap();
@@ -82,7 +82,7 @@ fn stopping_lets_those_finish_who_have_begun() {
     answered.write_all(b"GET /slow/300 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let mut begun = door.connect();
     begun.write_all(b"GET /echo HTTP/1.1\r\nHost").unwrap();
-    eventually(|| door.inside.load(Relaxed) == 1 && door.counters.open() == 3);
+    eventually(|| door.active.load(Relaxed) == 1 && door.counters.open() == 3);
     let running = door.door.take().unwrap();
     let stopping = thread::spawn(move || running.stop(LONG));
     assert_eq!(rest(&mut idle), "");
@@ -95,11 +95,11 @@ fn stopping_lets_those_finish_who_have_begun() {
 }
 
 #[test]
-fn stopping_does_not_wait_longer_than_its_grace() {
+fn stopping_waits_no_longer_than_the_grace_period() {
     let mut door = door(|_| ());
     let mut stream = door.connect();
     stream.write_all(b"GET /slow/5000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    eventually(|| door.inside.load(Relaxed) == 1);
+    eventually(|| door.active.load(Relaxed) == 1);
     let began = Instant::now();
     door.door.take().unwrap().stop(SHORT);
     assert!(began.elapsed() < Duration::from_secs(4));

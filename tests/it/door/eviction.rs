@@ -1,9 +1,9 @@
-//! Who makes room for whom.
+//! Limits of connections, and eviction.
 
 use super::*;
 
 #[test]
-fn the_longest_without_a_request_makes_room() {
+fn the_longest_idle_connection_is_evicted() {
     let door = door(|settings| settings.capacity.connections = 4);
     let mut first = door.connect();
     first.write_all(GET.as_bytes()).unwrap();
@@ -15,8 +15,8 @@ fn the_longest_without_a_request_makes_room() {
     eventually(|| door.counters.open() == 3);
     let mut answered = door.connect();
     answered.write_all(b"GET /slow/600 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    eventually(|| door.inside.load(Relaxed) == 1);
-    // The first asks again, so that it is the last to go.
+    eventually(|| door.active.load(Relaxed) == 1);
+    // Another request on the first connection puts it last.
     first.write_all(GET.as_bytes()).unwrap();
     answer(&mut first);
 
@@ -36,7 +36,7 @@ fn the_longest_without_a_request_makes_room() {
 }
 
 #[test]
-fn who_does_not_take_the_answer_makes_room_too() {
+fn connections_that_do_not_read_are_evicted_too() {
     let door = door(|settings| settings.capacity.connections = 4);
     let mut stuck: Vec<TcpStream> = (0..4).map(|_| door.connect()).collect();
     for stream in &mut stuck {
@@ -47,19 +47,19 @@ fn who_does_not_take_the_answer_makes_room_too() {
     eventually(|| door.counters.open() == 4);
     thread::sleep(SHORT);
     for _ in 0..4 {
-        assert_eq!(status(&door.tell("GET /echo HTTP/1.0\r\n\r\n")), 200);
+        assert_eq!(status(&door.send("GET /echo HTTP/1.0\r\n\r\n")), 200);
     }
 }
 
 #[test]
-fn one_address_has_its_share() {
+fn one_address_has_a_connection_limit() {
     let door = door(|settings| settings.connections_per_address_max = 3);
     let mut three: Vec<TcpStream> = (0..3).map(|_| door.connect()).collect();
     eventually(|| door.counters.open() == 3);
     three[0].write_all(GET.as_bytes()).unwrap();
     answer(&mut three[0]);
-    // The fourth is served, and the one that has been idle longest is closed.
-    assert_eq!(status(&door.tell("GET /echo HTTP/1.0\r\n\r\n")), 200);
+    // The fourth is served, and the connection that has been idle longest is closed.
+    assert_eq!(status(&door.send("GET /echo HTTP/1.0\r\n\r\n")), 200);
     assert_eq!(rest(&mut three[1]), "");
     door.counted(Reason::PerAddress, 1);
     for stream in [0, 2] {
@@ -69,13 +69,13 @@ fn one_address_has_its_share() {
 }
 
 #[test]
-fn a_newcomer_is_closed_if_its_address_has_nothing_idle() {
+fn a_new_connection_is_closed_if_its_address_has_none_idle() {
     let door = door(|settings| settings.connections_per_address_max = 2);
     let mut two: Vec<TcpStream> = (0..2).map(|_| door.connect()).collect();
     for stream in &mut two {
         stream.write_all(b"GET /slow/600 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     }
-    eventually(|| door.inside.load(Relaxed) == 2);
+    eventually(|| door.active.load(Relaxed) == 2);
     assert_eq!(rest(&mut door.connect()), "");
     door.counted(Reason::PerAddress, 1);
     for stream in &mut two {
@@ -84,7 +84,7 @@ fn a_newcomer_is_closed_if_its_address_has_nothing_idle() {
 }
 
 #[test]
-fn a_trusted_proxy_has_more_than_its_share() {
+fn trusted_proxies_have_no_connection_limit() {
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let door = door(|settings| {
         settings.connections_per_address_max = 1;
@@ -96,7 +96,7 @@ fn a_trusted_proxy_has_more_than_its_share() {
 }
 
 #[test]
-fn what_fits_into_the_descriptors() {
+fn capacity_depends_on_the_descriptors() {
     for (wanted, descriptors, connections, upstream_requests) in [
         (1024, 65536, 1024, 512),
         (1024, 1024, 418, 138),
@@ -113,7 +113,7 @@ fn what_fits_into_the_descriptors() {
 }
 
 #[test]
-fn http_is_sent_to_https() {
+fn http_is_redirected_to_https() {
     let door = door(|_| ());
     let mut stream = TcpStream::connect(door.redirect).unwrap();
     stream.write_all(b"GET /auth/signin?rd=%2F HTTP/1.1\r\nHost: evil\r\n\r\n").unwrap();

@@ -1,4 +1,4 @@
-//! What the door answers by itself.
+//! Requests that the door answers itself.
 
 use hallpass::http;
 
@@ -8,8 +8,8 @@ fn known() -> http::Response {
     http::Response { body: b"known".to_vec(), ..http::Response::empty(200) }
 }
 
-/// Answers `/known` at once, naming the method and who asks.
-fn knowing() -> TestDoor {
+/// A door that answers `/known` itself, and names the method, the peer and the host.
+fn door_with_fast_path() -> TestDoor {
     door(|settings| {
         settings.fast_path = Box::new(|request| {
             if request.target != "/known" {
@@ -23,8 +23,8 @@ fn knowing() -> TestDoor {
 }
 
 #[test]
-fn what_is_known_does_not_go_inside_and_the_rest_does() {
-    let door = knowing();
+fn known_requests_are_answered_by_the_door_and_others_relayed() {
+    let door = door_with_fast_path();
     let mut stream = door.connect();
     for (method, text) in [("GET", "known"), ("HEAD", ""), ("GET", "known")] {
         stream
@@ -40,50 +40,50 @@ fn what_is_known_does_not_go_inside_and_the_rest_does() {
         assert_eq!(header(seen, "x-asks").unwrap(), format!("{method} by 127.0.0.1 for a"));
     }
     stream.write_all(GET.as_bytes()).unwrap();
-    assert_eq!(header(&answer(&mut stream), "x-here"), Some("yes"), "inside");
+    assert_eq!(header(&answer(&mut stream), "x-here"), Some("yes"), "not relayed");
 }
 
 #[test]
-fn the_last_answer_of_a_connection_says_so_and_closes_it() {
-    let door = knowing();
+fn the_last_response_announces_the_close() {
+    let door = door_with_fast_path();
     for head in ["HTTP/1.0\r\nHost: a\r\n\r\n", "HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"]
     {
-        let text = door.tell(format!("GET /known {head}"));
+        let text = door.send(format!("GET /known {head}"));
         assert_eq!((body(&text), header(&text, "connection")), ("known", Some("close")));
     }
     eventually(|| door.counters.open() == 0);
 }
 
 #[test]
-fn a_request_with_a_body_goes_inside() {
-    let door = knowing();
+fn requests_with_a_body_are_relayed() {
+    let door = door_with_fast_path();
     let text = door
-        .tell("GET /known HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nab");
+        .send("GET /known HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nab");
     assert!(body(&text).starts_with("GET /known\n"), "{text}");
 }
 
-/// It waits behind those who wait for their answers, and its answers keep their order.
+/// Pipelined requests are served after all others, and their responses keep their order.
 #[test]
-fn who_pipelines_goes_inside() {
-    let door = knowing();
-    let text = door.tell(
+fn pipelined_requests_are_relayed_in_order() {
+    let door = door_with_fast_path();
+    let text = door.send(
         "GET /known HTTP/1.1\r\nHost: a\r\n\r\nGET /known HTTP/1.1\r\nHost: a\r\n\r\n\
          GET /slow/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     );
     assert_eq!(answers(&text), 3);
-    let places = ["\r\n\r\nknownHTTP/1.1 200 ", "\r\n\r\nGET /known\n", "\r\n\r\nslow 1"]
+    let positions = ["\r\n\r\nknownHTTP/1.1 200 ", "\r\n\r\nGET /known\n", "\r\n\r\nslow 1"]
         .map(|part| text.find(part).unwrap());
-    assert!(places.is_sorted(), "{text}");
+    assert!(positions.is_sorted(), "{text}");
 }
 
 #[test]
-fn it_is_answered_while_nothing_inside_is_free() {
+fn known_requests_are_answered_while_tiny_http_is_busy() {
     let door = door(|settings| {
         settings.capacity.upstream_requests = 1;
         settings.fast_path = Box::new(|request| (request.target == "/known").then(known));
     });
     let mut slow = door.connect();
     slow.write_all(b"GET /slow/1000000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    eventually(|| door.inside.load(Relaxed) == 1);
-    assert_eq!(status(&door.tell("GET /known HTTP/1.0\r\n\r\n")), 200);
+    eventually(|| door.active.load(Relaxed) == 1);
+    assert_eq!(status(&door.send("GET /known HTTP/1.0\r\n\r\n")), 200);
 }

@@ -1,10 +1,10 @@
-//! One meaning, or a refusal.
+//! Requests have exactly one meaning, or are rejected.
 
 use super::*;
 
-/// Each is refused with one answer, and the connection closed; whatever follows is not a request.
+/// Each gets one rejection and closes the connection, so the request that follows is not answered.
 #[test]
-fn what_could_be_read_in_two_ways_is_refused() {
+fn ambiguous_requests_are_rejected() {
     let door = door(|settings| settings.deadlines.linger = SHORT);
     let smuggled = GET;
     let many: String = (0..101).map(|n| format!("X-{n}: 1\r\n")).collect();
@@ -151,12 +151,12 @@ fn what_could_be_read_in_two_ways_is_refused() {
             stream.set_nodelay(true).unwrap();
             let whole = format!("{request}{smuggled}");
             let size = (whole.len() / pieces).max(1);
-            // Byte by byte only where that does not take long.
+            // Only short requests are sent byte by byte.
             if pieces == usize::MAX && whole.len() > 300 {
                 continue;
             }
             for piece in whole.as_bytes().chunks(size) {
-                // It may have been refused already, and lingered long enough.
+                // The door may have rejected it and closed already.
                 let _ = stream.write_all(piece);
             }
             let _ = stream.shutdown(Shutdown::Write);
@@ -170,25 +170,25 @@ fn what_could_be_read_in_two_ways_is_refused() {
             assert!(body(&answer).starts_with("{\"error\":\""), "{answer}");
         }
     }
-    assert_eq!(door.inside.load(Relaxed), 0);
+    assert_eq!(door.active.load(Relaxed), 0);
     eventually(|| door.counters.open() == 0);
 }
 
 #[test]
-fn both_sides_of_every_limit() {
+fn limits_are_exact() {
     let door = door(|settings| settings.deadlines.linger = SHORT);
     let close = "Connection: close\r\n";
     let fixed = format!("GET /echo HTTP/1.1\r\nHost: a\r\n{close}X: \r\n\r\n").len();
     for (bytes, expected) in [(16 * 1024 - 1, 200), (16 * 1024, 200), (16 * 1024 + 1, 431)] {
         let value = "v".repeat(bytes - fixed);
         let answer =
-            door.tell(format!("GET /echo HTTP/1.1\r\nHost: a\r\n{close}X: {value}\r\n\r\n"));
+            door.send(format!("GET /echo HTTP/1.1\r\nHost: a\r\n{close}X: {value}\r\n\r\n"));
         assert_eq!(status(&answer), expected, "{bytes}");
     }
     for (count, expected) in [(98, 200), (99, 431)] {
         let many: String = (0..count).map(|n| format!("X-{n}: 1\r\n")).collect();
         assert_eq!(
-            status(&door.tell(format!("GET /echo HTTP/1.1\r\nHost: a\r\n{close}{many}\r\n"))),
+            status(&door.send(format!("GET /echo HTTP/1.1\r\nHost: a\r\n{close}{many}\r\n"))),
             expected
         );
     }
@@ -198,14 +198,14 @@ fn both_sides_of_every_limit() {
         let value = "b".repeat(bytes);
         let head =
             format!("POST /echo HTTP/1.1\r\nHost: a\r\n{close}Content-Length: {bytes}\r\n\r\n");
-        let answer = door.tell(format!("{head}{value}"));
+        let answer = door.send(format!("{head}{value}"));
         assert_eq!(status(&answer), expected, "{bytes}");
         assert_eq!(body(&answer).ends_with(&value), expected == 200);
     }
 }
 
 #[test]
-fn a_rejection_by_size_says_what_was_too_large() {
+fn a_rejection_by_size_names_what_was_too_large() {
     let door = door(|_| ());
     let long = "a".repeat(17 * 1024);
     let many = "X: 1\r\n".repeat(101);
@@ -228,14 +228,14 @@ fn a_rejection_by_size_says_what_was_too_large() {
             "the body is longer than 16384 bytes, or than 65536 in chunks",
         ),
     ] {
-        let answer = door.tell(request);
+        let answer = door.send(request);
         let document: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
         assert_eq!(document["error_description"], expected);
     }
 }
 
 #[test]
-fn a_refusal_is_read_before_the_reset() {
+fn a_rejection_can_be_read_before_the_reset() {
     let door = door(|_| ());
     let mut stream = door.connect();
     stream.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n").unwrap();
@@ -247,21 +247,22 @@ fn a_refusal_is_read_before_the_reset() {
     door.counted(Reason::TooLarge, 1);
 }
 
-/// A generator of numbers that differ by seed and are the same in every run.
-struct Dice(u64);
+/// A generator of the same numbers in every run.
+struct Random(u64);
 
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        (self.0 % sides as u64) as usize
+        (self.0 % limit as u64) as usize
     }
 }
 
-/// Whatever comes: one answer for each request that was let in, at most one refusal, which is the last, and an end.
+/// Each accepted request gets one response. There is at most one rejection, which comes last, and
+/// then the end.
 #[test]
-fn random_and_mutated_bytes_get_at_most_one_refusal() {
+fn random_bytes_get_at_most_one_rejection() {
     let door = door(|settings| {
         settings.deadlines.request = Duration::from_millis(50);
         settings.deadlines.idle = Duration::from_millis(50);
@@ -271,20 +272,20 @@ fn random_and_mutated_bytes_get_at_most_one_refusal() {
         for seed in 1..=8 {
             let door = &door;
             scope.spawn(move || {
-                let mut dice = Dice(0x9E37_79B9_7F4A_7C15 ^ seed);
+                let mut random = Random(0x9E37_79B9_7F4A_7C15 ^ seed);
                 for _ in 0..150 {
                     let mut bytes =
                         b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nX: y\r\n\r\nhello"
                             .to_vec();
-                    if dice.roll(4) == 0 {
-                        bytes = (0..dice.roll(200)).map(|_| dice.roll(256) as u8).collect();
+                    if random.below(4) == 0 {
+                        bytes = (0..random.below(200)).map(|_| random.below(256) as u8).collect();
                     }
-                    for _ in 0..dice.roll(4) {
-                        let at = dice.roll(bytes.len().max(1)).min(bytes.len());
-                        match dice.roll(3) {
+                    for _ in 0..random.below(4) {
+                        let at = random.below(bytes.len().max(1)).min(bytes.len());
+                        match random.below(3) {
                             0 if at < bytes.len() => drop(bytes.remove(at)),
-                            1 if at < bytes.len() => bytes[at] = dice.roll(256) as u8,
-                            _ => bytes.insert(at, b"\r\n\0 :,;\t\x7f\xff0"[dice.roll(11)]),
+                            1 if at < bytes.len() => bytes[at] = random.below(256) as u8,
+                            _ => bytes.insert(at, b"\r\n\0 :,;\t\x7f\xff0"[random.below(11)]),
                         }
                     }
                     let mut stream = door.connect();
@@ -292,17 +293,17 @@ fn random_and_mutated_bytes_get_at_most_one_refusal() {
                     let mut text = Vec::new();
                     stream.read_to_end(&mut text).unwrap();
                     let text = String::from_utf8_lossy(&text);
-                    let refusals = text.matches("{\"error\":").count();
+                    let rejections = text.matches("{\"error\":").count();
                     let accepted = text.matches("HTTP/1.1 200 OK").count();
                     assert!(
-                        refusals <= 1 && accepted <= 1 && answers(&text) == refusals + accepted,
+                        rejections <= 1 && accepted <= 1 && answers(&text) == rejections + accepted,
                         "{bytes:?}\n{text}"
                     );
-                    assert!(refusals == 0 || text.ends_with("\"}"), "{text}");
+                    assert!(rejections == 0 || text.ends_with("\"}"), "{text}");
                 }
             });
         }
     });
     eventually(|| door.counters.open() == 0);
-    assert_eq!(status(&door.tell("GET /echo HTTP/1.0\r\n\r\n")), 200);
+    assert_eq!(status(&door.send("GET /echo HTTP/1.0\r\n\r\n")), 200);
 }

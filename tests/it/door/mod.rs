@@ -1,10 +1,10 @@
-//! The door through real sockets, in door of a tiny_http that tells what it got.
+//! The door through real sockets, in front of a tiny_http server that echoes requests.
 
-mod through;
+mod relay;
 mod fast_path;
 mod framing;
-mod patience;
-mod room;
+mod deadlines;
+mod eviction;
 mod upstream;
 mod tls;
 mod certificates;
@@ -21,26 +21,26 @@ use hallpass::http::Sockets;
 use hallpass::http::door::{Capacity, Counters, Deadlines, Door, Reason, Settings, TlsFiles};
 use tiny_http::{Header, Response, StatusCode};
 
-/// Deadlines that let a test end soon, and one that no test waits for.
+/// A deadline that tests wait for, and one that they never reach.
 const SHORT: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(20);
 
 const GET: &str = "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// A door in door of an echo on port 0.
+/// A door on port 0, in front of an echo server.
 struct TestDoor {
     address: SocketAddr,
     redirect: SocketAddr,
     door: Option<Door>,
     counters: Arc<Counters>,
-    /// The most requests that were inside at a time, and those that are now.
-    inside: Arc<AtomicUsize>,
+    /// Requests that the echo server is working on.
+    active: Arc<AtomicUsize>,
     folder: PathBuf,
 }
 
 impl Drop for TestDoor {
     fn drop(&mut self) {
-        // It would show a panic of the door, unless the test itself has failed.
+        // This fails if the door has panicked.
         if let Some(door) = self.door.take()
             && !thread::panicking()
         {
@@ -79,16 +79,16 @@ fn door(change: impl FnOnce(&mut Settings)) -> TestDoor {
         COUNT.fetch_add(1, Relaxed)
     ));
     std::fs::create_dir(&folder).unwrap();
-    let server = tiny_http::Server::http_unix(&folder.join("inner")).unwrap();
-    let inside = Arc::new(AtomicUsize::new(0));
+    let server = tiny_http::Server::http_unix(&folder.join("tiny_http")).unwrap();
+    let active = Arc::new(AtomicUsize::new(0));
     let mut settings = settings();
     settings.upstream = server.server_addr().to_unix().unwrap();
     {
-        let inside = inside.clone();
+        let active = active.clone();
         thread::spawn(move || {
             while let Ok(request) = server.recv() {
-                let inside = inside.clone();
-                thread::spawn(move || echo(request, &inside));
+                let active = active.clone();
+                thread::spawn(move || echo(request, &active));
             }
         });
     }
@@ -100,12 +100,12 @@ fn door(change: impl FnOnce(&mut Settings)) -> TestDoor {
     let redirect = socket.local_addr().unwrap();
     settings.sockets.redirect = Some((socket, "https://auth.example.org".to_owned()));
     let door = Door::start(settings).unwrap();
-    TestDoor { address, redirect, counters: door.counters(), door: Some(door), inside, folder }
+    TestDoor { address, redirect, counters: door.counters(), door: Some(door), active, folder }
 }
 
-/// Answers with what came in: the request line, the headers in order, and the body.
-fn echo(mut request: tiny_http::Request, inside: &AtomicUsize) {
-    inside.fetch_add(1, Relaxed);
+/// Responds with the request: its first line, its headers in order, and its body.
+fn echo(mut request: tiny_http::Request, active: &AtomicUsize) {
+    active.fetch_add(1, Relaxed);
     let mut text = format!("{} {}\n", request.method(), request.url());
     for header in request.headers() {
         text += &format!("{}: {}\n", header.field, header.value);
@@ -128,14 +128,14 @@ fn echo(mut request: tiny_http::Request, inside: &AtomicUsize) {
             .with_header(Header::from_bytes("X-Here", "yes").unwrap())
             .boxed(),
     };
-    // A big answer is inside until it is taken; others are not any more once the client has them.
+    // A big response counts until it is written; others count only until the client can have them.
     let is_big = path == "/big";
     if !is_big {
-        inside.fetch_sub(1, Relaxed);
+        active.fetch_sub(1, Relaxed);
     }
     let _ = request.respond(response);
     if is_big {
-        inside.fetch_sub(1, Relaxed);
+        active.fetch_sub(1, Relaxed);
     }
 }
 
@@ -147,7 +147,7 @@ impl TestDoor {
     }
 
     /// Sends `bytes` and returns everything that comes back until the connection is closed.
-    fn tell(&self, bytes: impl AsRef<[u8]>) -> String {
+    fn send(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut stream = self.connect();
         stream.write_all(bytes.as_ref()).unwrap();
         rest(&mut stream)
@@ -163,12 +163,12 @@ impl TestDoor {
 fn eventually(mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + LONG;
     while !holds() {
-        assert!(Instant::now() < until, "it never came to hold");
+        assert!(Instant::now() < until, "still not true");
         thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// What comes until the end; a reset would fail.
+/// Everything until the end of the stream; a reset is a failure.
 #[track_caller]
 fn rest(stream: &mut impl Read) -> String {
     let mut text = Vec::new();
@@ -176,7 +176,7 @@ fn rest(stream: &mut impl Read) -> String {
     String::from_utf8(text).unwrap()
 }
 
-/// One answer with its head, by its Content-Length.
+/// One response, as long as its Content-Length says.
 #[track_caller]
 fn answer(stream: &mut impl Read) -> String {
     let mut text = Vec::new();
@@ -209,7 +209,7 @@ fn status(text: &str) -> u16 {
     text.split(' ').nth(1).unwrap_or("0").parse().unwrap()
 }
 
-/// How many answers a client would see in this.
+/// The number of responses in a stream.
 fn answers(text: &str) -> usize {
     text.split("HTTP/1.1 ")
         .skip(1)

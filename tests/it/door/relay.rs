@@ -1,9 +1,9 @@
-//! What goes through the door, and what stays outside.
+//! Relaying requests and responses.
 
 use super::*;
 
 #[test]
-fn a_request_goes_through_and_the_connection_stays() {
+fn requests_are_relayed_and_the_connection_stays_open() {
     let door = door(|_| ());
     let mut stream = door.connect();
     for _ in 0..3 {
@@ -28,9 +28,9 @@ fn a_request_goes_through_and_the_connection_stays() {
 }
 
 #[test]
-fn the_client_cannot_speak_in_the_doors_name() {
+fn clients_cannot_send_the_doors_own_headers() {
     let door = door(|_| ());
-    let answer = door.tell(
+    let answer = door.send(
         "GET /echo HTTP/1.1\r\nHost: a\r\nX-Hallpass-Peer: 6.6.6.6\r\nx-hallpass-peer: 6.6.6.6\r\n\
          X_Hallpass_Peer: 6.6.6.6\r\nX-Hallpass_Scheme: https\r\nConnection: close, X-Hallpass-Peer\r\n\r\n",
     );
@@ -41,9 +41,9 @@ fn the_client_cannot_speak_in_the_doors_name() {
 }
 
 #[test]
-fn headers_of_one_connection_end_at_the_door() {
+fn hop_by_hop_headers_are_not_relayed() {
     let door = door(|_| ());
-    let answer = door.tell(
+    let answer = door.send(
         "GET /echo HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\nTE: trailers\r\n\
          Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nTrailer: x\r\n\r\n",
     );
@@ -55,7 +55,7 @@ fn headers_of_one_connection_end_at_the_door() {
 }
 
 #[test]
-fn only_the_headers_asked_for_go_inside() {
+fn only_the_wanted_headers_are_relayed() {
     let door = door(|settings| settings.headers = Some(&["cookie", "x-hallpass-peer"]));
     let mut stream = door.connect();
     for _ in 0..2 {
@@ -69,15 +69,15 @@ fn only_the_headers_asked_for_go_inside() {
 }
 
 #[test]
-fn bytes_that_are_not_ascii_go_inside_escaped() {
+fn bytes_that_are_not_ascii_are_relayed_escaped() {
     let door = door(|_| ());
     let answer =
-        door.tell("GET /echo HTTP/1.1\r\nHost: a\r\nCookie: a=\u{fc}; hallpass=x\r\nConnection: close\r\n\r\n");
+        door.send("GET /echo HTTP/1.1\r\nHost: a\r\nCookie: a=\u{fc}; hallpass=x\r\nConnection: close\r\n\r\n");
     assert!(body(&answer).ends_with("Cookie: a=%C3%BC; hallpass=x\n"), "{answer}");
 }
 
 #[test]
-fn who_says_close_or_speaks_http_1_0_is_closed() {
+fn connection_close_and_http_1_0_close_the_connection() {
     let door = door(|_| ());
     for (head, connection) in [
         ("GET /echo HTTP/1.0\r\n\r\n", "close"),
@@ -89,7 +89,7 @@ fn who_says_close_or_speaks_http_1_0_is_closed() {
             "keep-alive",
         ),
     ] {
-        let answer = door.tell(head);
+        let answer = door.send(head);
         assert_eq!(status(&answer), 200, "{head}");
         assert_eq!(header(&answer, "connection"), Some(connection), "{head}");
         assert_eq!(answers(&answer), head.matches("GET").count(), "{head}");
@@ -97,7 +97,7 @@ fn who_says_close_or_speaks_http_1_0_is_closed() {
 }
 
 #[test]
-fn answers_without_a_body_leave_the_connection_usable() {
+fn responses_without_a_body_leave_the_connection_usable() {
     let door = door(|_| ());
     let mut stream = door.connect();
     for (request, expected) in [
@@ -125,11 +125,11 @@ fn answers_without_a_body_leave_the_connection_usable() {
 }
 
 #[test]
-fn big_answers_arrive_whole() {
+fn big_responses_arrive_whole() {
     let door = door(|_| ());
     for size in [1023, 1024, 16 * 1024, 32 * 1024, 64 * 1024, 100_000, 3_000_000] {
         let request = format!("GET /big/{size} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-        let answer = door.tell(request);
+        let answer = door.send(request);
         assert_eq!(header(&answer, "transfer-encoding"), None);
         assert_eq!(body(&answer).len(), size);
     }
@@ -144,12 +144,12 @@ fn a_pipelining_client_is_served_one_request_at_a_time() {
     stream.write_all(requests.as_bytes()).unwrap();
     for n in 0..50 {
         assert!(body(&answer(&mut stream)).starts_with(&format!("GET /echo/{n}\n")));
-        assert!(door.inside.load(Relaxed) <= 1);
+        assert!(door.active.load(Relaxed) <= 1);
     }
 }
 
 #[test]
-fn endless_pipelining_is_held_back() {
+fn endless_pipelining_is_not_read() {
     let door = door(|_| ());
     let mut stream = door.connect();
     stream.write_all(b"GET /slow/300 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -157,13 +157,13 @@ fn endless_pipelining_is_held_back() {
     let mut sent = 0;
     while let Ok(written) = stream.write(GET.repeat(1000).as_bytes()) {
         sent += written;
-        assert!(sent < 50_000_000, "nothing holds it back");
+        assert!(sent < 50_000_000, "the door reads on and on");
     }
     assert_eq!(body(&answer(&mut stream)), "slow 300");
 }
 
 #[test]
-fn a_body_that_waits_for_100_continue_is_asked_for() {
+fn expect_100_continue_is_answered() {
     let door = door(|_| ());
     let mut stream = door.connect();
     for _ in 0..2 {
@@ -178,14 +178,14 @@ fn a_body_that_waits_for_100_continue_is_asked_for() {
         assert!(body(&answer).ends_with("Content-Length: 3\nabc"), "{answer}");
         assert!(!answer.to_lowercase().contains("expect"));
     }
-    let refused = door.tell(
+    let rejected = door.send(
         "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\nExpect: 100-continue\r\n\r\n",
     );
-    assert_eq!((status(&refused), answers(&refused)), (413, 1));
+    assert_eq!((status(&rejected), answers(&rejected)), (413, 1));
 }
 
 #[test]
-fn a_client_that_only_closed_its_side_is_answered() {
+fn a_half_closed_client_is_answered() {
     let door = door(|_| ());
     let mut stream = door.connect();
     stream.write_all(b"GET /slow/50 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -194,7 +194,7 @@ fn a_client_that_only_closed_its_side_is_answered() {
 }
 
 #[test]
-fn many_at_once_each_get_their_own_answer() {
+fn concurrent_clients_get_their_own_responses() {
     let door = door(|settings| settings.unlimited = Box::new(|_| true));
     thread::scope(|scope| {
         for client in 0..32 {
@@ -217,7 +217,7 @@ fn many_at_once_each_get_their_own_answer() {
 }
 
 #[test]
-fn nobody_gets_the_answer_of_one_who_left() {
+fn no_client_gets_the_response_of_another_that_left() {
     let door = door(|_| ());
     for round in 0..20 {
         let mut leaving: Vec<TcpStream> = (0..10).map(|_| door.connect()).collect();
@@ -229,7 +229,7 @@ fn nobody_gets_the_answer_of_one_who_left() {
         }
         drop(leaving);
         for n in 0..10 {
-            let answer = door.tell(format!(
+            let answer = door.send(format!(
                 "GET /echo/{round}.{n} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
             ));
             assert_eq!(answers(&answer), 1);
@@ -238,9 +238,9 @@ fn nobody_gets_the_answer_of_one_who_left() {
     }
 }
 
-/// RFC 9112, section 2.2: some clients send one after a body, without counting it.
+/// Some clients send one after a body (RFC 9112, section 2.2).
 #[test]
-fn empty_lines_between_requests_are_skipped_and_start_nothing() {
+fn empty_lines_between_requests_are_skipped() {
     let door = door(|settings| settings.deadlines.idle = Duration::from_secs(1));
     let mut stream = door.connect();
     for _ in 0..2 {
@@ -249,7 +249,7 @@ fn empty_lines_between_requests_are_skipped_and_start_nothing() {
             .unwrap();
         assert!(body(&answer(&mut stream)).ends_with("\nab"));
     }
-    // The last one is followed by nothing, and nothing is answered to it.
+    // The last empty line gets no response.
     assert_eq!(rest(&mut stream), "");
     assert_eq!(Reason::ALL.map(|reason| door.counters.rejected(reason)), [0; Reason::ALL.len()]);
 }
@@ -258,15 +258,15 @@ fn empty_lines_between_requests_are_skipped_and_start_nothing() {
 fn the_host_of_an_absolute_target_replaces_the_header() {
     let door = door(|_| ());
     let answer =
-        door.tell("GET http://b/echo?c HTTP/1.1\r\nHost: a\r\nX: 1\r\nConnection: close\r\n\r\n");
+        door.send("GET http://b/echo?c HTTP/1.1\r\nHost: a\r\nX: 1\r\nConnection: close\r\n\r\n");
     assert_eq!(
         body(&answer),
         "GET /echo?c\nConnection: keep-alive\nX-Hallpass-Peer: 127.0.0.1\nHost: b\nX: 1\n"
     );
     let only = super::door(|settings| settings.headers = Some(&["x"]));
-    let answer = only.tell("GET http://b/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let answer = only.send("GET http://b/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(!body(&answer).contains("Host"), "{answer}");
-    // The redirect to https goes to the public URL, whatever host was asked for.
+    // The redirect to https always goes to the public URL.
     let mut stream = TcpStream::connect(door.redirect).unwrap();
     stream.write_all(b"GET http://b/echo?c HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let answer = rest(&mut stream);
@@ -274,13 +274,13 @@ fn the_host_of_an_absolute_target_replaces_the_header() {
 }
 
 #[test]
-fn a_body_in_chunks_goes_inside_with_its_length() {
+fn bodies_in_chunks_are_relayed_with_a_length() {
     let door = door(|settings| settings.headers = Some(&["X", "transfer-encoding"]));
     let mut stream = door.connect();
     stream.set_nodelay(true).unwrap();
     let request = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nX: 1\r\n\r\n\
                    4\r\nWiki\r\n5;a=b\r\npedia\r\n0\r\n\r\n";
-    // In one piece, in two, and byte by byte; then two in one piece.
+    // In one piece, in two pieces, byte by byte; then two requests in one piece.
     for size in [usize::MAX, request.len() / 2, 1] {
         for piece in request.as_bytes().chunks(size) {
             stream.write_all(piece).unwrap();
@@ -297,7 +297,7 @@ fn a_body_in_chunks_goes_inside_with_its_length() {
 }
 
 #[test]
-fn chunks_that_wait_for_100_continue_are_asked_for_and_have_their_time() {
+fn chunks_get_100_continue_and_time_out() {
     let door = door(|settings| settings.deadlines.request = Duration::from_secs(1));
     let mut stream = door.connect();
     stream
@@ -308,7 +308,7 @@ fn chunks_that_wait_for_100_continue_are_asked_for_and_have_their_time() {
     let mut interim = [0; 25];
     stream.read_exact(&mut interim).unwrap();
     assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
-    // Chunks that never end do not gain time by coming.
+    // Endless chunks do not extend the deadline.
     eventually(|| {
         stream.write_all(b"1\r\na\r\n").unwrap();
         thread::sleep(Duration::from_millis(20));

@@ -52,7 +52,7 @@ const BOTH: &[&rustls::SupportedProtocolVersion] =
     &[&rustls::version::TLS13, &rustls::version::TLS12];
 
 #[test]
-fn both_versions_are_spoken() {
+fn tls_1_2_and_1_3_are_supported() {
     let (door, _, root) = tls_door(|_| ());
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
         let mut stream = connect(&door, &root, &[version]);
@@ -69,7 +69,7 @@ fn both_versions_are_spoken() {
 }
 
 #[test]
-fn big_answers_and_pipelining_and_refusals() {
+fn big_responses_pipelining_and_rejections_over_tls() {
     let (door, _, root) = tls_door(|settings| settings.deadlines.linger = SHORT);
     let mut stream = connect(&door, &root, BOTH);
     stream.write_all(b"GET /big/3000000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -84,7 +84,7 @@ fn big_answers_and_pipelining_and_refusals() {
 }
 
 #[test]
-fn a_body_in_many_records() {
+fn a_body_in_many_tls_records() {
     let (door, _, root) = tls_door(|_| ());
     let mut stream = connect(&door, &root, BOTH);
     for piece in b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n123456789".chunks(7) {
@@ -96,13 +96,13 @@ fn a_body_in_many_records() {
 }
 
 #[test]
-fn a_handshake_that_stops_half_way_is_closed() {
+fn incomplete_handshakes_are_closed() {
     let (door, _, _) = tls_door(|settings| settings.deadlines.request = SHORT);
     let mut stream = door.connect();
     stream.write_all(b"\x16\x03\x01\x02\x00\x01").unwrap();
     assert_eq!(rest(&mut stream), "");
     door.counted(Reason::Tls, 1);
-    // Plain HTTP is no handshake at all.
+    // Plain HTTP is not a handshake.
     let mut stream = door.connect();
     stream.write_all(GET.as_bytes()).unwrap();
     let mut alert = Vec::new();
@@ -123,7 +123,7 @@ fn a_new_certificate_is_served_and_a_broken_one_is_not() {
     still.write_all(GET.as_bytes()).unwrap();
     assert_eq!(status(&answer(&mut still)), 200);
 
-    // A key of another certificate.
+    // The key of another certificate.
     let other = files.certificate.with_file_name("other.pem");
     write_pair(&TlsFiles { certificate: other, key: files.key.clone() }, "localhost");
     assert!(door.door.as_ref().unwrap().reload_tls().is_err());
@@ -133,13 +133,13 @@ fn a_new_certificate_is_served_and_a_broken_one_is_not() {
     let mut after = connect(&door, &new, BOTH);
     after.write_all(GET.as_bytes()).unwrap();
     assert_eq!(status(&answer(&mut after)), 200);
-    // Who came before keeps the old one.
+    // Open connections keep the old certificate.
     before.write_all(GET.as_bytes()).unwrap();
     assert_eq!(status(&answer(&mut before)), 200);
 }
 
 #[test]
-fn changed_files_are_seen() {
+fn changed_files_are_noticed() {
     let (door, files, _) = tls_door(|_| ());
     let new = write_pair(&files, "localhost");
     eventually(|| {
@@ -148,9 +148,9 @@ fn changed_files_are_seen() {
     });
 }
 
-/// Tools that turn a symlink, or copy with the time kept, leave the time as it was.
+/// Switching a symlink, or copying with `cp -p`, keeps the time.
 #[test]
-fn changed_files_are_seen_even_with_the_same_time() {
+fn changed_files_are_noticed_even_with_the_same_time() {
     let (door, files, old) = tls_door(|_| ());
     let time = |path: &std::path::Path| std::fs::metadata(path).unwrap().modified().unwrap();
     let times = [&files.certificate, &files.key].map(|path| time(path));
@@ -172,9 +172,9 @@ fn changed_files_are_seen_even_with_the_same_time() {
     eventually(|| connect(&door, &new, BOTH).write_all(GET.as_bytes()).is_ok());
 }
 
-/// Those who pipeline share few places inside; whoever waits for each answer has one of their own.
+/// Pipelined requests share few upstream connections; others each have their own.
 #[test]
-fn who_waits_for_answers_is_served_beside_others() {
+fn clients_that_do_not_pipeline_are_served_in_parallel() {
     let (door, _, root) = tls_door(|_| ());
     let mut streams: Vec<_> = (0..8).map(|_| connect(&door, &root, BOTH)).collect();
     for stream in &mut streams {
@@ -184,10 +184,10 @@ fn who_waits_for_answers_is_served_beside_others() {
     for stream in &mut streams {
         stream.write_all(b"GET /slow/2000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     }
-    eventually(|| door.inside.load(Relaxed) == 8);
+    eventually(|| door.active.load(Relaxed) == 8);
 }
 
-/// A FIFO blocks its reader, as a network file system that is gone would.
+/// A FIFO blocks its reader, like a network file system that does not respond.
 #[test]
 fn a_file_that_blocks_its_reader_does_not_block_the_door() {
     const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
@@ -202,7 +202,7 @@ fn a_file_that_blocks_its_reader_does_not_block_the_door() {
     let mut writer = std::fs::File::options();
     writer.write(true).custom_flags(NONBLOCK);
     let mut open = None;
-    // It opens once somebody reads.
+    // This succeeds once the server is reading.
     eventually(|| {
         ask();
         open = writer.open(&files.key).ok();

@@ -1,22 +1,23 @@
-//! What happens behind the door.
+//! Upstream failures, and the limit of upstream requests.
 
 use super::*;
 
 #[test]
-fn when_nothing_is_inside_the_client_is_told_so() {
+fn without_tiny_http_the_response_is_503() {
     let door = door(|settings| {
         settings.upstream =
             std::os::unix::net::SocketAddr::from_pathname("/nowhere/at-all").unwrap();
     });
-    let answer = door.tell(GET);
+    let answer = door.send(GET);
     assert_eq!(status(&answer), 503);
     assert_eq!(header(&answer, "retry-after"), Some("1"));
     assert!(body(&answer).contains("temporarily_unavailable"));
     door.counted(Reason::UpstreamUnavailable, 1);
 }
 
-/// An inside that greets as it should, and then answers every request with these bytes and closes if told to.
-fn front_before(script: &'static [&'static str]) -> TestDoor {
+/// A door in front of a server that answers the probe, and then each request with the next of these
+/// texts. A final `!` closes the connection.
+fn scripted_door(script: &'static [&'static str]) -> TestDoor {
     door(|settings| {
         let path = settings.upstream.as_pathname().unwrap().with_file_name("scripted");
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
@@ -44,7 +45,7 @@ fn front_before(script: &'static [&'static str]) -> TestDoor {
 }
 
 #[test]
-fn an_answer_that_has_no_certain_end_is_none() {
+fn responses_without_a_certain_end_are_not_relayed() {
     for script in [
         &["HTTP/1.1 200 OK\r\n\r\nbody!"],
         &["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"],
@@ -57,21 +58,21 @@ fn an_answer_that_has_no_certain_end_is_none() {
         &["HTTP/1.1 200 OK\r\nContent-Len!"],
         &["!"],
     ] {
-        let answer = front_before(script).tell(GET);
+        let answer = scripted_door(script).send(GET);
         assert_eq!((status(&answer), answers(&answer)), (503, 1), "{script:?}");
     }
     for script in [
         &["HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab"],
         &["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na!"],
     ] {
-        let text = front_before(script).tell(GET);
+        let text = scripted_door(script).send(GET);
         assert!(!text.contains("ab"), "{script:?} {text}");
     }
 }
 
 #[test]
-fn a_request_that_found_a_closed_connection_is_asked_again_once() {
-    let door = front_before(&["!", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]);
+fn a_request_on_a_closed_connection_is_sent_again_once() {
+    let door = scripted_door(&["!", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]);
     let mut stream = door.connect();
     for _ in 0..3 {
         stream.write_all(GET.as_bytes()).unwrap();
@@ -80,14 +81,14 @@ fn a_request_that_found_a_closed_connection_is_asked_again_once() {
 }
 
 #[test]
-fn an_answer_that_never_comes_is_given_up() {
+fn a_missing_response_times_out() {
     let door = door(|settings| settings.deadlines.upstream = SHORT);
-    let answer = door.tell("GET /slow/2000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answer = door.send("GET /slow/2000 HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(status(&answer), 503);
 }
 
 #[test]
-fn more_requests_than_fit_inside_are_told_to_come_back() {
+fn requests_beyond_the_upstream_limit_get_503() {
     let door = door(|settings| {
         settings.capacity.upstream_requests = 4;
         settings.deadlines.queue = SHORT;
@@ -96,16 +97,16 @@ fn more_requests_than_fit_inside_are_told_to_come_back() {
     for stream in &mut busy {
         stream.write_all(b"GET /slow/500 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     }
-    eventually(|| door.inside.load(Relaxed) == 4);
-    assert_eq!(status(&door.tell(GET)), 503);
+    eventually(|| door.active.load(Relaxed) == 4);
+    assert_eq!(status(&door.send(GET)), 503);
     for stream in &mut busy {
         assert_eq!(body(&answer(stream)), "slow 500");
     }
-    assert_eq!(status(&door.tell("GET /echo HTTP/1.0\r\n\r\n")), 200);
+    assert_eq!(status(&door.send("GET /echo HTTP/1.0\r\n\r\n")), 200);
 }
 
 #[test]
-fn requests_that_do_not_fit_inside_take_turns() {
+fn requests_beyond_the_upstream_limit_wait() {
     let door = door(|settings| settings.capacity.upstream_requests = 4);
     let mut streams: Vec<TcpStream> = (0..40).map(|_| door.connect()).collect();
     for (n, stream) in streams.iter_mut().enumerate() {
@@ -113,10 +114,10 @@ fn requests_that_do_not_fit_inside_take_turns() {
             .write_all(format!("GET /slow/{} HTTP/1.1\r\nHost: a\r\n\r\n", 10 + n % 7).as_bytes())
             .unwrap();
     }
-    // Some leave while they wait.
+    // Some clients leave while they wait.
     streams.drain(20..25);
     for (n, stream) in streams.iter_mut().enumerate().take(20) {
         assert_eq!(body(&answer(stream)), format!("slow {}", 10 + n % 7));
-        assert!(door.inside.load(Relaxed) <= 4);
+        assert!(door.active.load(Relaxed) <= 4);
     }
 }
