@@ -13,7 +13,7 @@ pub use environment::unknown_variables;
 pub use keeping::{KeepingOptions, Retention};
 pub use operator::{
     BackupOptions, DatabaseOption, EventsOptions, ExportFormat, ImportOptions, PointInTime,
-    RestoreOptions, SessionsCommand, SessionsOptions, SortOption, UsersCommand, UsersOptions,
+    RestoreOptions, SessionsCommand, SessionsOptions, UsersCommand, UsersOptions,
     WhoOption,
 };
 pub use options::{Command, HealthOptions, LogFormat, Options, ServeOptions};

@@ -32,7 +32,7 @@ pub fn events(options: &EventsOptions) -> Result<(), String> {
     let text = |error: StoreError| error.to_string();
     let store = Store::open_reading(&options.database.database).map_err(text)?;
     let filter = EventFilter {
-        kind: options.kind.clone(),
+        kind: options.kind,
         about: options.user.as_deref().map(|name| about(&store, name)).transpose()?,
         since: options.since.map(|since| since.at(clock::now())),
         until: options.until.map(|until| until.at(clock::now())),

@@ -8,9 +8,9 @@ use crate::cli::output::table::Column;
 use crate::cli::output::time::local;
 use crate::cli::output::{json, table};
 use crate::clock;
-use crate::config::{SortOption, UsersCommand, UsersOptions};
+use crate::config::{UsersCommand, UsersOptions};
 use crate::store::{
-    About, Actor, EventFilter, EventRow, Session, Store, StoreError, User, UserRecord, UserSort,
+    About, Actor, EventFilter, EventRow, Session, Store, StoreError, User, UserRecord,
 };
 
 /// What `users show` shows of a user's sessions and events.
@@ -41,15 +41,9 @@ pub fn users(options: &UsersOptions) -> Result<(), String> {
     let now = clock::now();
     match &options.command {
         UsersCommand::List { search, sort, limit, json } => {
-            let sort = match sort {
-                SortOption::Name => UserSort::Name,
-                SortOption::Email => UserSort::Email,
-                SortOption::LastSignin => UserSort::LastSignIn,
-                SortOption::Created => UserSort::Created,
-            };
             let search = search.as_deref().unwrap_or_default();
             let mut users =
-                store.list_users(search, sort, None, table::rows_wanted(*limit)).map_err(text)?;
+                store.list_users(search, *sort, None, table::rows_wanted(*limit)).map_err(text)?;
             let has_more = table::has_more(*limit, &users);
             if has_more {
                 users.pop();

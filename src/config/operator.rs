@@ -3,17 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{NonEmptyStringValueParser, PossibleValue};
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::values::duration;
-
-/// The kinds that schema.sql names.
-const EVENT_KINDS: [&str; 8] =
-    ["signin", "refusal", "signout", "revocation", "block", "unblock", "release", "delete"];
+use crate::store::{EventKind, UserSort};
 
 /// Which database.
 #[derive(Debug, Clone, Args)]
@@ -49,8 +46,8 @@ pub enum UsersCommand {
         #[arg(long, value_name = "TEXT")]
         search: Option<String>,
         /// What to sort by; times put the latest first
-        #[arg(long, value_enum, default_value_t = SortOption::LastSignin)]
-        sort: SortOption,
+        #[arg(long, value_enum, default_value_t = UserSort::LastSignIn)]
+        sort: UserSort,
         /// How many to list at most [default: 100]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         limit: Option<u32>,
@@ -115,17 +112,29 @@ pub enum ExportFormat {
     Json,
 }
 
-/// What a list of users is sorted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SortOption {
-    /// The name.
-    Name,
-    /// The e-mail.
-    Email,
-    /// The last sign-in.
-    LastSignin,
-    /// The first sign-in.
-    Created,
+impl ValueEnum for UserSort {
+    fn value_variants<'a>() -> &'a [UserSort] {
+        &[UserSort::Name, UserSort::Email, UserSort::LastSignIn, UserSort::Created]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            UserSort::Name => PossibleValue::new("name").help("The name"),
+            UserSort::Email => PossibleValue::new("email").help("The e-mail"),
+            UserSort::LastSignIn => PossibleValue::new("last-signin").help("The last sign-in"),
+            UserSort::Created => PossibleValue::new("created").help("The first sign-in"),
+        })
+    }
+}
+
+impl ValueEnum for EventKind {
+    fn value_variants<'a>() -> &'a [EventKind] {
+        &EventKind::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.as_str()))
+    }
 }
 
 /// Flags of `sessions`.
@@ -181,8 +190,8 @@ pub struct EventsOptions {
     #[command(flatten)]
     pub database: DatabaseOption,
     /// Only events of this kind
-    #[arg(long, value_name = "KIND", value_parser = EVENT_KINDS)]
-    pub kind: Option<String>,
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<EventKind>,
     /// Only events about this person: their e-mail, or their sub
     #[arg(long, value_name = "EMAIL|SUB")]
     pub user: Option<String>,

@@ -56,7 +56,20 @@ pub struct Event {
 }
 
 impl EventKind {
-    fn as_str(self) -> &'static str {
+    /// Every kind.
+    pub const ALL: [EventKind; 8] = [
+        EventKind::SignIn,
+        EventKind::Refusal,
+        EventKind::SignOut,
+        EventKind::Revocation,
+        EventKind::Block,
+        EventKind::Unblock,
+        EventKind::Release,
+        EventKind::Delete,
+    ];
+
+    /// Its name in schema.sql.
+    pub fn as_str(self) -> &'static str {
         match self {
             EventKind::SignIn => "signin",
             EventKind::Refusal => "refusal",

@@ -3,7 +3,7 @@
 use rusqlite::{Row, params};
 
 use super::sessions::Client;
-use super::{Store, StoreError};
+use super::{EventKind, Store, StoreError};
 
 /// An event as it was recorded.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ pub struct EventRow {
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
     /// Those of that kind.
-    pub kind: Option<String>,
+    pub kind: Option<EventKind>,
     /// Those about that person.
     pub about: Option<About>,
     /// Those from that time on, in unix seconds.
@@ -127,7 +127,7 @@ impl Store {
                 (filter.since.unwrap_or(i64::MIN), filter.until.unwrap_or(i64::MAX));
             let mut statement = db.prepare_cached(&sql)?;
             let rows = statement.query_map(
-                params![id, filter.kind, since, until, name, limit],
+                params![id, filter.kind.map(EventKind::as_str), since, until, name, limit],
                 EventRow::from_row,
             )?;
             rows.collect()
