@@ -13,8 +13,7 @@ pub use environment::unknown_variables;
 pub use keeping::{KeepingOptions, Retention};
 pub use operator::{
     BackupOptions, DatabaseOption, EventsOptions, ExportFormat, ImportOptions, PointInTime,
-    RestoreOptions, SessionsCommand, SessionsOptions, UsersCommand, UsersOptions,
-    WhoOption,
+    RestoreOptions, SessionsCommand, SessionsOptions, UsersCommand, UsersOptions, WhoOption,
 };
 pub use options::{Command, HealthOptions, LogFormat, Options, ServeOptions};
 pub use settings::{Logo, Settings, SigninLimit, TrustedProxies, is_within};

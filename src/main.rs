@@ -6,7 +6,7 @@ use hallpass::cli::{self, Stop};
 use hallpass::config::{Command, Options, unknown_variables};
 use hallpass::logging;
 
-/// Wrong usage, as clap has it.
+/// clap's exit code for wrong usage.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Stop> {
-    // These three have a better place for it: the log, and a check.
+    // serve and demo log these warnings, and doctor has a check for them.
     if !matches!(command, Command::Serve(_) | Command::Demo(_) | Command::Doctor(_)) {
         unknown_variables().iter().for_each(|warning| eprintln!("hallpass: warning: {warning}"));
     }

@@ -17,8 +17,9 @@ const PURGE_PAUSE: Duration = Duration::from_millis(50);
 /// How long a clock that jumped ahead must stay there before rows are deleted by it.
 const HOLD: Duration = Duration::from_secs(60 * 60);
 
-/// Fetches Google's keys ahead of time and saves new ones, for as long as the application exists. It does not hold the
-/// application during a fetch, which may take seconds: stopping must not wait for it.
+/// Fetches Google's keys ahead of time and saves new ones, for as long as the application exists.
+/// It does not hold the application during a fetch, which may take seconds: stopping must not wait
+/// for it.
 pub fn keep_keys_fresh(keys: Arc<Keys>, app: Weak<App>) {
     thread::spawn(move || {
         let mut saved = None;
@@ -36,8 +37,8 @@ pub fn keep_keys_fresh(keys: Arc<Keys>, app: Weak<App>) {
     });
 }
 
-/// Deletes expired rows in small steps for as long as the application exists, unless the clock may be wrong. Also
-/// releases memory that is no longer needed.
+/// Deletes expired rows in small steps for as long as the application exists, unless the clock may
+/// be wrong. Also releases memory that is no longer needed.
 pub fn keep_purging(app: Weak<App>) {
     thread::spawn(move || {
         let started = Instant::now();
@@ -64,24 +65,25 @@ pub fn keep_purging(app: Weak<App>) {
     });
 }
 
-/// Compares the clock with the time that has really passed. Sessions and events that were deleted because the clock
-/// jumped ahead would not come back when it is put right.
+/// Compares the clock with the time that has really passed. Rows that were deleted because the
+/// clock jumped ahead would not come back when it is corrected.
 struct ClockWatch {
-    /// What the clock said, in unix seconds.
+    /// The last reading of the clock, in unix seconds.
     clock: i64,
-    /// How long the process had run then.
+    /// The uptime of the process at that reading.
     uptime: Duration,
-    /// When the clock was found to have jumped ahead, as uptime.
+    /// The uptime when the clock was found to have jumped ahead.
     jumped_at: Option<Duration>,
 }
 
 impl ClockWatch {
-    /// The clock said at least that when the server was last in use.
+    /// The clock was at least here when the server was last in use.
     fn new(last_activity_at: i64) -> ClockWatch {
         ClockWatch { clock: last_activity_at, uptime: Duration::ZERO, jumped_at: None }
     }
 
-    /// Whether the clock either did not jump ahead by more than a day, or has held for an hour since.
+    /// Whether the clock did not jump ahead by more than a day, or has run on normally for an hour
+    /// since.
     fn trusts(&mut self, now: i64, uptime: Duration) -> bool {
         let passed = uptime.saturating_sub(self.uptime).as_secs();
         let ahead = now.saturating_sub(self.clock.saturating_add_unsigned(passed));
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_put_right_is_trusted_at_once() {
+    fn a_corrected_clock_is_trusted_at_once() {
         check(0, &[(1, 9 * DAY_SECONDS, false), (2, 0, true), (3, 0, true)]);
         check(0, &[(1, 9 * DAY_SECONDS, false), (2, 0, true), (3, 9 * DAY_SECONDS, false)]);
     }

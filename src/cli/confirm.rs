@@ -1,4 +1,4 @@
-//! Asking before something that cannot be undone.
+//! Asks for confirmation before something that cannot be undone.
 
 use std::io::{self, IsTerminal};
 
@@ -11,7 +11,9 @@ pub fn require(yes: bool, question: &str) -> Result<(), String> {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
-        return Err("there is no terminal to ask on; give --yes if you are sure".into());
+        return Err(
+            "cannot ask for confirmation without a terminal; give --yes if you are sure".into()
+        );
     }
     eprint!("{question} [y/N] ");
     let mut answer = String::new();

@@ -1,4 +1,4 @@
-//! `hallpass demo`: the same server, with a stand-in for Google beside it.
+//! `hallpass demo`: the same server with a stand-in for Google.
 
 use std::net::{TcpListener, ToSocketAddrs};
 use std::path::Path;
@@ -19,10 +19,10 @@ use crate::logging;
 use crate::store::Store;
 use crate::web::App;
 
-/// The default of --database, which here means a temporary one.
+/// The default of --database. For the demonstration, it means a temporary database.
 const DEFAULT_DATABASE: &str = "hallpass.db";
 
-/// Connections to the stand-in, and descriptors to reckon with: more than there are exchanges at once.
+/// Connections to the stand-in and the descriptors for them: more than there are calls at once.
 const STAND_IN_MAX: usize = 1024;
 
 /// Runs the demonstration until SIGTERM or SIGINT.
@@ -37,8 +37,7 @@ pub fn demo(mut options: ServeOptions) -> Result<(), String> {
     options.listen.iter().try_for_each(require_loopback)?;
     if options.verify != Verify::Tokeninfo {
         return Err(
-            "the demonstration's Google has no public keys; leave --verify (HALLPASS_VERIFY) out"
-                .into(),
+            "the demonstration's Google has no public keys; omit --verify (HALLPASS_VERIFY)".into(),
         );
     }
     let google = Arc::new(DemoGoogle::start());
@@ -79,7 +78,7 @@ pub fn demo(mut options: ServeOptions) -> Result<(), String> {
     let store = Store::open(&options.database).map_err(|error| error.to_string())?;
     sockets.bind_unix()?;
     println!(
-        "Demonstration: the people are invented, and Google is not asked. Open this address, end with Ctrl-C:"
+        "Demonstration: the people are invented, and Google is not called. Open this URL; stop with Ctrl-C:"
     );
     println!("\n    {}\n", settings.url_of("/auth/signin"));
     log::info!("the database is {}", options.database.display());
@@ -106,7 +105,7 @@ impl Handler for StandIn {
     }
 }
 
-/// Whether --listen names loopback, before anything is bound.
+/// Checks that --listen names loopback, before anything is bound.
 fn require_loopback(address: &ListenAddress) -> Result<(), String> {
     let ListenAddress::Tcp(text) = address else {
         return Ok(());
@@ -120,7 +119,7 @@ fn require_loopback(address: &ListenAddress) -> Result<(), String> {
     }
 }
 
-/// Whether that is where a socket listens: systemd may have handed over any.
+/// Checks that a socket listens on loopback: systemd may have passed any socket.
 fn require_bound_to_loopback(socket: &TcpListener) -> Result<(), String> {
     match socket.local_addr() {
         Ok(address) if address.ip().is_loopback() => Ok(()),
@@ -131,6 +130,6 @@ fn require_bound_to_loopback(socket: &TcpListener) -> Result<(), String> {
 
 fn open_to_all(address: &str) -> String {
     format!(
-        "the demonstration lets anybody in and so listens on loopback addresses only, not on {address}"
+        "the demonstration lets anybody in, so it listens on loopback addresses only, not on {address}"
     )
 }

@@ -1,4 +1,4 @@
-//! `hallpass events`: what happened.
+//! `hallpass events`: shows events.
 
 use std::thread;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::clock;
 use crate::config::EventsOptions;
 use crate::store::{About, EventFilter, EventRow, Store, StoreError};
 
-/// How often -f looks for more, and how much it takes at once.
+/// How often --follow looks for new events, and how many it reads at once.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 const FOLLOW_STEP_ROWS: u32 = 1000;
 
@@ -37,7 +37,7 @@ pub fn events(options: &EventsOptions) -> Result<(), String> {
         since: options.since.map(|since| since.at(clock::now())),
         until: options.until.map(|until| until.at(clock::now())),
     };
-    // What is recorded between this and the list below is shown once: by the list, whose last id counts then.
+    // Read before the list below, so that --follow misses no event recorded in between.
     let mut last_id = store
         .last_events(&EventFilter::default(), 1)
         .map_err(text)?
@@ -59,9 +59,7 @@ pub fn events(options: &EventsOptions) -> Result<(), String> {
         }
         if !options.follow {
             if has_more {
-                table::note(
-                    "there are more events than these, the last ones; --limit N shows more",
-                );
+                table::note("there are more events; show older ones with --limit N");
             }
             return Ok(());
         }
@@ -71,7 +69,7 @@ pub fn events(options: &EventsOptions) -> Result<(), String> {
     }
 }
 
-/// Somebody who was refused is no user, so their e-mail is looked for in the events.
+/// A refused person is not a user, so their e-mail is looked up in the events.
 fn about(store: &Store, name: &str) -> Result<About, String> {
     let accounts = store.accounts_named(name).map_err(|error| error.to_string())?;
     match (accounts.is_empty(), name.contains('@')) {

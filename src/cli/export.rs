@@ -1,4 +1,4 @@
-//! `hallpass users export`: every user, as CSV or JSON, by the names of the HTTP contract.
+//! `hallpass users export`: writes all users as CSV or JSON, with the field names of the HTTP API.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -39,7 +39,7 @@ pub const COLUMNS: [&str; 14] = [
 pub fn users(store: &Store, format: ExportFormat, path: Option<&Path>) -> Result<(), String> {
     let Some(path) = path else {
         if format == ExportFormat::Csv && table::is_terminal() {
-            return Err("CSV may hold what steers a terminal; name a file, or pipe it".into());
+            return Err("CSV may contain control characters, so it is not written to a terminal; name a file, or pipe it".into());
         }
         return table::write(|out| write(store, format, out));
     };
@@ -53,20 +53,20 @@ pub fn users(store: &Store, format: ExportFormat, path: Option<&Path>) -> Result
     }
 }
 
-/// What is at the path that an export is written to.
+/// What an export is written to.
 enum Target {
-    /// A device or a FIFO, which is written to as it is.
+    /// A device or a FIFO, written to directly.
     Stream(File),
-    /// A regular file, or none yet.
+    /// A regular file, which may not exist yet.
     File(PathBuf),
 }
 
-/// Follows links, which stay as they are.
+/// Follows links and leaves them in place.
 fn target(path: &Path) -> io::Result<Target> {
     match fs::metadata(path) {
         Ok(there) if there.is_file() => Ok(Target::File(fs::canonicalize(path)?)),
         Ok(_) => Ok(Target::Stream(File::options().write(true).open(path)?)),
-        // A link that leads to nothing yet.
+        // A link to a file that does not exist yet.
         Err(_) if fs::symlink_metadata(path).is_ok() => Ok(Target::Stream(
             File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?,
         )),
@@ -74,7 +74,7 @@ fn target(path: &Path) -> io::Result<Target> {
     }
 }
 
-/// Replaces the file once the new one is whole and on disk.
+/// Replaces the file once the new one is complete and on disk.
 fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
     let file = tempfile::Builder::new().prefix(".hallpass-").suffix(".part").tempfile_in(folder)?;
@@ -115,7 +115,7 @@ fn write(store: &Store, format: ExportFormat, out: &mut dyn Write) -> io::Result
     }
 }
 
-/// The failure itself, so that a reader who left is still known as one.
+/// The I/O error itself, so that a closed pipe is still recognized.
 fn io_error(error: csv::Error) -> io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,
@@ -123,7 +123,7 @@ fn io_error(error: csv::Error) -> io::Error {
     }
 }
 
-/// Visits every user until the first failure, and returns that.
+/// Visits every user until the first error, which it returns.
 fn each(store: &Store, mut visit: impl FnMut(&UserRecord) -> io::Result<()>) -> io::Result<()> {
     let mut outcome = Ok(());
     let read = store.each_account(|account| {
@@ -144,13 +144,13 @@ fn cells(account: &UserRecord) -> Vec<String> {
     COLUMNS.iter().map(cell).collect()
 }
 
-/// The text that [`cells`] wrote.
+/// Undoes the quoting of [`cells`].
 pub fn text_of_cell(cell: &str) -> String {
     let text = if starts_formula(cell) { cell.strip_prefix('\'') } else { None };
     text.unwrap_or(cell).to_owned()
 }
 
-/// Whether a spreadsheet would run the cell, or one of its quotes is there to prevent that.
+/// Whether a spreadsheet would run this cell as a formula, with or without quotes before it.
 fn starts_formula(cell: &str) -> bool {
     cell.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r'])
 }

@@ -1,12 +1,12 @@
-//! From what the operator types to the one user that is meant.
+//! Finds the one user that the operator names.
 
 use crate::cli::output::table::printable;
 use crate::store::{Store, UserRecord};
 
-/// The user of that `sub` or e-mail.
+/// The user with this `sub` or e-mail.
 ///
 /// # Errors
-/// If there is none; if there are several of that e-mail, it names them.
+/// If there is none, or several with this e-mail; then it lists their subs.
 pub fn one_account(store: &Store, name: &str) -> Result<UserRecord, String> {
     let mut accounts = store.accounts_named(name).map_err(|error| error.to_string())?;
     match accounts.len() {
@@ -16,7 +16,7 @@ pub fn one_account(store: &Store, name: &str) -> Result<UserRecord, String> {
             let subjects: Vec<&str> =
                 accounts.iter().map(|account| account.user.profile.subject.as_str()).collect();
             Err(format!(
-                "several users have the e-mail {}; name one by its sub: {}",
+                "several users have the e-mail {}; give one of these subs instead: {}",
                 printable(name),
                 printable(&subjects.join(", "))
             ))
@@ -24,7 +24,7 @@ pub fn one_account(store: &Store, name: &str) -> Result<UserRecord, String> {
     }
 }
 
-/// How a message names a user: e-mail and `sub`, or the `sub` alone.
+/// The name of a user in messages: e-mail and `sub`, or only the `sub`.
 pub fn called(account: &UserRecord) -> String {
     let profile = &account.user.profile;
     printable(&match &profile.email {

@@ -1,4 +1,4 @@
-//! `hallpass health`: is a running server alive? And whoever else wants to know what an address answers.
+//! `hallpass health`: is a running server alive? `doctor` uses its requests too.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -13,31 +13,31 @@ use crate::config::HealthOptions;
 use crate::http::ListenAddress;
 use crate::web::INSTANCE_HEADER;
 
-/// The head of our answer is shorter.
+/// The head of our response is shorter.
 const ANSWER_BYTES_MAX: u64 = 16 * 1024;
-/// A server that takes longer is not well.
+/// A server that takes longer is unhealthy.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What came back.
+/// A response.
 pub struct Answer {
-    /// The status code; 0 if what came back is not HTTP.
+    /// The status code; 0 if the response is not HTTP.
     pub status: u16,
-    /// Which Hallpass answered, if it was one.
+    /// The instance of Hallpass that answered, if it was a Hallpass.
     pub instance: Option<String>,
 }
 
-/// Why nothing came back.
+/// Why there is no response.
 pub enum Silence {
-    /// Its certificate is none that public authorities vouch for.
+    /// No public authority vouches for its certificate.
     Untrusted,
     /// Anything else, in words.
     Other(String),
 }
 
-/// Runs `hallpass health`: asks --url, or the server where its settings say that it listens.
+/// Runs `hallpass health`: checks --url, or else the address that the server listens on.
 ///
 /// # Errors
-/// One sentence that says what came instead.
+/// One sentence that says what happened instead.
 pub fn health(options: &HealthOptions) -> Result<(), String> {
     let is_tls = options.tls_cert.is_some();
     let mut addresses = options.listen.iter().filter(|address| !address.is_any_port());
@@ -51,25 +51,26 @@ pub fn health(options: &HealthOptions) -> Result<(), String> {
     match answer {
         Ok(Answer { status: 200, .. }) => Ok(()),
         Ok(answer) => Err(format!("{place} answers with status {}", answer.status)),
-        Err(Silence::Untrusted) => Err(format!("{place} has no certificate that can be trusted")),
+        Err(Silence::Untrusted) => Err(format!("{place} has a certificate that cannot be trusted")),
         Err(Silence::Other(why)) => Err(format!("{place} does not answer: {why}")),
     }
 }
 
-/// Asks a server where it listens. Its certificate is for its public name, so it is not verified here.
+/// Sends a request to the address a server listens on. Its certificate is for its public name, so
+/// it is not verified here.
 pub fn ask_listener(address: &ListenAddress, is_tls: bool, path: &str) -> Result<Answer, Silence> {
     match address {
         ListenAddress::Unix(socket) => ask_unix(socket, path),
         ListenAddress::Tcp(address) => {
             let scheme = if is_tls { "https" } else { "http" };
-            // A server that listens on every address is reached at loopback.
+            // A server that listens on every address also answers on loopback.
             let address = address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
             ask(&format!("{scheme}://{address}{path}"), false)
         }
     }
 }
 
-/// The same at a Unix socket, where the kernel itself may keep us waiting.
+/// The same for a Unix socket, in a thread, because connecting may block.
 fn ask_unix(socket: &Path, path: &str) -> Result<Answer, Silence> {
     let (sender, receiver) = mpsc::channel();
     let (socket, path) = (socket.to_owned(), path.to_owned());
@@ -77,7 +78,7 @@ fn ask_unix(socket: &Path, path: &str) -> Result<Answer, Silence> {
     match receiver.recv_timeout(PATIENCE) {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(Silence::Other(error.to_string())),
-        // Somebody is there who keeps silent.
+        // Something accepted the connection and sent nothing.
         Err(_) => Ok(Answer { status: 0, instance: None }),
     }
 }
@@ -88,7 +89,7 @@ fn exchange_unix(socket: &Path, path: &str) -> io::Result<Answer> {
     let asked = socket
         .write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())
         .and_then(|()| socket.take(ANSWER_BYTES_MAX).read_to_string(&mut head));
-    // Whoever accepts is there, whatever comes then.
+    // Something accepted the connection, whatever happened next.
     if asked.is_err() {
         return Ok(Answer { status: 0, instance: None });
     }
@@ -100,7 +101,8 @@ fn exchange_unix(socket: &Path, path: &str) -> io::Result<Answer> {
     Ok(Answer { status, instance: head.lines().find_map(value) })
 }
 
-/// GET, directly and without following redirects; the certificate counts if told so.
+/// Sends a GET without a proxy and without following redirects. Verifies the certificate if
+/// `verified`.
 pub fn ask(url: &str, verified: bool) -> Result<Answer, Silence> {
     let agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
@@ -117,7 +119,7 @@ pub fn ask(url: &str, verified: bool) -> Result<Answer, Silence> {
                 answer.headers().get(INSTANCE_HEADER).and_then(|value| value.to_str().ok());
             Ok(Answer { status: answer.status().as_u16(), instance: instance.map(str::to_owned) })
         }
-        // So ureq hands on what rustls finds wrong.
+        // ureq's form of a certificate error from rustls.
         Err(ureq::Error::Io(error)) if error.kind() == ErrorKind::InvalidData => {
             Err(Silence::Untrusted)
         }

@@ -1,4 +1,4 @@
-//! `hallpass import`: users and blocks from a file, checked before any of them is written.
+//! `hallpass import`: reads users and blocks from a file, and checks all before it writes any.
 
 use std::collections::HashSet;
 use std::fs;
@@ -16,13 +16,14 @@ use crate::store::{Imported, ImportedUser, Store};
 
 /// Google: `sub` has at most 255 ASCII characters.
 const SUBJECT_BYTES_MAX: usize = 255;
-/// Spreadsheets keep so many digits of a number, and write zeros for the others. Google's `sub` has 20 or 21 digits.
+/// Spreadsheets keep this many digits of a number and replace the rest with zeros. Google's `sub`
+/// has 20 or 21 digits.
 const SPREADSHEET_DIGITS: usize = 15;
 const SUBJECT_DIGITS_MIN: usize = 20;
 /// The end of the year 9999.
 const TIME_MAX: i64 = 253_402_300_799;
 
-/// The users of the file, as far as it is read.
+/// The users read so far.
 #[derive(Default)]
 struct Checked {
     users: Vec<ImportedUser>,
@@ -30,13 +31,13 @@ struct Checked {
     pinned: HashSet<String>,
 }
 
-/// One user of the file: its named values.
+/// One user of the file: names and values.
 struct Entry<'a>(Vec<(&'a str, String)>);
 
 /// Runs `hallpass import`.
 ///
 /// # Errors
-/// One sentence that says why nothing, or not everything, was written.
+/// One sentence that says why nothing, or only a part, was imported.
 pub fn import(options: &ImportOptions) -> Result<(), String> {
     let store =
         Store::open_existing(&options.database.database).map_err(|error| error.to_string())?;
@@ -44,7 +45,7 @@ pub fn import(options: &ImportOptions) -> Result<(), String> {
     let nothing = |why: String| about(&format!("{why}; nothing was imported"));
     let text = fs::read_to_string(&options.file)
         .map_err(|error| nothing(format!("cannot be read: {error}")))?;
-    // Spreadsheets put a byte order mark first.
+    // Spreadsheets write a byte order mark.
     let text = text.trim_start_matches('\u{feff}');
     let users =
         if text.trim_start().starts_with('[') { json(text) } else { csv(text) }.map_err(nothing)?;
@@ -56,7 +57,7 @@ pub fn import(options: &ImportOptions) -> Result<(), String> {
     let Imported { new, changed, blocked } = imported.map_err(|failure| match failure.written {
         0 => nothing(failure.cause),
         written => {
-            about(&format!("{}; only its first {written} users are imported", failure.cause))
+            about(&format!("{}; only the first {written} users were imported", failure.cause))
         }
     })?;
     let users = if count == 1 { "user" } else { "users" };
@@ -65,7 +66,7 @@ pub fn import(options: &ImportOptions) -> Result<(), String> {
     table::lines([summary].into_iter())
 }
 
-/// Refuses what is not a `sub`, or not any more: what spreadsheets make of long numbers, and e-mails.
+/// Rejects values that are not a `sub`, such as e-mails and numbers rounded by a spreadsheet.
 fn require_subject(subject: &str) -> Result<(), String> {
     let is_number = subject.bytes().all(|byte| byte.is_ascii_digit());
     let why = if subject.len() > SUBJECT_BYTES_MAX || !subject.is_ascii() {
@@ -73,9 +74,9 @@ fn require_subject(subject: &str) -> Result<(), String> {
     } else if subject.contains('@') {
         "an e-mail; give the sub of the account"
     } else if subject.contains(|c: char| !c.is_ascii_graphic()) {
-        "not free of blanks"
+        "not free of white space"
     } else if subject.starts_with(['\'', '"']) {
-        "in quotes, which belong to the spreadsheet"
+        "in quotes; remove them"
     } else if !is_number && subject.replace(',', ".").parse::<f64>().is_ok() {
         "a rounded number; load the column as text in the spreadsheet"
     } else if is_number
@@ -115,7 +116,7 @@ fn json(text: &str) -> Result<Vec<ImportedUser>, String> {
         for (name, value) in object.iter() {
             let text = match value {
                 Value::Null => continue,
-                // Most programs round numbers of 21 digits.
+                // Most programs round numbers with 21 digits.
                 Value::Number(_) if name == "sub" => {
                     return Err(format!("{place}: sub is a number; write it in quotes"));
                 }
@@ -131,12 +132,12 @@ fn json(text: &str) -> Result<Vec<ImportedUser>, String> {
     Ok(checked.users)
 }
 
-/// Known names, once each, and `sub` among them.
+/// Requires known names without duplicates, and `sub` among them.
 fn require_columns<'a>(names: impl Iterator<Item = &'a str>, place: &str) -> Result<(), String> {
     let mut seen = HashSet::new();
     for name in names {
         if !COLUMNS.contains(&name) {
-            return Err(format!("{place} has {name}, which no user has"));
+            return Err(format!("{place} has the unknown name {name}"));
         }
         if !seen.insert(name) {
             return Err(format!("{place} has {name} twice"));
@@ -149,12 +150,12 @@ impl Checked {
     fn add(&mut self, entry: &Entry) -> Result<(), String> {
         let user = entry.user()?;
         if !self.subjects.insert(user.profile.subject.clone()) {
-            return Err(format!("the sub {} stands there twice", user.profile.subject));
+            return Err(format!("the sub {} occurs twice", user.profile.subject));
         }
         if let Some(email) = &user.pinned_email
             && !self.pinned.insert(email.clone())
         {
-            return Err(format!("another user of the file holds {email} as well"));
+            return Err(format!("another user in the file holds {email} too"));
         }
         self.users.push(user);
         Ok(())

@@ -1,4 +1,4 @@
-//! How the operator talks to us: the commands.
+//! The operator's commands.
 
 mod serve;
 mod demo;

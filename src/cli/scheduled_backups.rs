@@ -1,4 +1,4 @@
-//! Backups that the server makes by itself, the last few of which stay.
+//! The backups of --backup-dir: makes them on schedule and removes old ones.
 
 use std::fs;
 use std::io;
@@ -16,43 +16,44 @@ use crate::web::App;
 
 const NAME_PREFIX: &str = "hallpass-";
 const NAME_SUFFIX: &str = "Z.db";
-/// The longest pause between two looks at the wall clock, which jumps while a machine sleeps.
+/// The longest pause before looking at the wall clock again, which jumps while a machine sleeps.
 const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(60);
-/// When it is tried again after a failure, unless the next backup is due sooner.
+/// The pause after a failure, unless the next backup is due sooner.
 const RETRY_SECONDS: i64 = 10 * 60;
 
 /// A folder of backups.
 #[derive(Clone)]
 struct Rotation {
     folder: PathBuf,
-    /// Seconds from one to the next.
+    /// Seconds between two backups.
     every: i64,
     keep: usize,
 }
 
-/// The thread that makes them.
+/// The thread that makes backups.
 pub struct Backups {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 impl Backups {
-    /// Whether the folder is there. A volume that is not mounted must not be mistaken for it, so it is never made.
+    /// Requires that the folder exists. It is never created: it may be a volume that is not
+    /// mounted.
     ///
     /// # Errors
     /// One sentence, with what to do after a semicolon.
     pub fn require_folder(options: &KeepingOptions) -> Result<(), String> {
         match options.backup_dir.as_deref() {
             Some(folder) if !folder.is_dir() => Err(format!(
-                "there is no folder at --backup-dir {}; make it first",
+                "there is no folder at --backup-dir {}; create it first",
                 folder.display()
             )),
             _ => Ok(()),
         }
     }
 
-    /// Starts making them if there is a folder for them. It never fails for what is wrong with the folder, as that must
-    /// not keep people from signing in: the log and the metrics tell.
+    /// Starts the thread if --backup-dir is given. Problems with the folder are only logged and
+    /// counted, because they must not keep people from signing in.
     pub fn start(options: &KeepingOptions, database: &Path, app: &Arc<App>) -> Option<Backups> {
         let rotation = Rotation {
             folder: options.backup_dir.clone()?,
@@ -65,7 +66,7 @@ impl Backups {
         Some(Backups { stop, thread })
     }
 
-    /// Ends it soon, without a trace of a backup that is not whole.
+    /// Stops soon and leaves no incomplete backup behind.
     pub fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
@@ -101,13 +102,13 @@ impl Rotation {
         }
     }
 
-    /// Makes one; only when it is sound and on disk, those that are too many are removed.
+    /// Makes a backup. Once it is checked and on disk, removes the oldest ones beyond `keep`.
     fn back_up(&self, database: &Path, now: i64, stop: &Arc<AtomicBool>) -> Result<(), String> {
         let target = self.folder.join(name_of(now));
         Store::back_up(database, &target, |_, _| {}, stop).map_err(|error| error.to_string())?;
         log::info!("backed up to {}", target.display());
         let cannot = |error: io::Error| {
-            format!("cannot remove old ones from {}: {error}", self.folder.display())
+            format!("cannot remove old backups from {}: {error}", self.folder.display())
         };
         let mut older = self.times().map_err(cannot)?;
         older.retain(|at| *at < now);
@@ -123,12 +124,12 @@ impl Rotation {
         self.newest(now).is_none_or(|at| now >= at + self.every)
     }
 
-    /// The time of the newest that is there, unless the clock was wrong then.
+    /// The time of the newest backup, without any from the future.
     fn newest(&self, now: i64) -> Option<i64> {
         self.times().ok()?.into_iter().filter(|at| *at <= now).max()
     }
 
-    /// The times of those that are there. Other files in the folder are nothing to us.
+    /// The times of the backups in the folder. Other files are ignored.
     fn times(&self) -> io::Result<Vec<i64>> {
         let names = fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.file_name()));
         let times = names.map(|name: io::Result<_>| Ok(name?.to_str().and_then(time_of)));
@@ -136,7 +137,8 @@ impl Rotation {
     }
 }
 
-/// `hallpass-2026-11-24T13-30-00Z.db`, in UTC, without the colons that other programs take for a host's.
+/// `hallpass-2026-11-24T13-30-00Z.db`, in UTC, without colons, which some programs read as
+/// host:path.
 fn name_of(at: i64) -> String {
     let time =
         humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(at.unsigned_abs()))
@@ -144,7 +146,7 @@ fn name_of(at: i64) -> String {
     format!("{NAME_PREFIX}{}{NAME_SUFFIX}", time.trim_end_matches('Z').replace(':', "-"))
 }
 
-/// The time in a name that [`name_of`] made; `None` for any other.
+/// The time in a name made by [`name_of`]; `None` for other names.
 fn time_of(name: &str) -> Option<i64> {
     let (day, time) = name.strip_prefix(NAME_PREFIX)?.strip_suffix(NAME_SUFFIX)?.split_once('T')?;
     let time = humantime::parse_rfc3339(&format!("{day}T{}Z", time.replace('-', ":"))).ok()?;
@@ -175,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_tells_its_time_and_no_other_is_ours() {
+    fn only_names_of_backups_have_a_time() {
         assert_eq!(name_of(NOW), "hallpass-2026-11-24T13-30-00Z.db");
         assert_eq!(time_of("hallpass-2026-11-24T13-30-00Z.db"), Some(NOW));
         for name in [
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn old_ones_go_once_a_new_one_is_good() {
+    fn old_backups_are_removed_once_a_new_one_is_good() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path();
         let rotation = rotation(path, 2);
@@ -208,7 +210,7 @@ mod tests {
         fs::write(path.join("damaged"), "no database, but a text").expect("a file");
         back_up("damaged", NOW + 3 * DAY).expect_err("no database");
         fs::remove_file(path.join("damaged")).expect("it is there");
-        assert_eq!(names(path), kept, "what was good stays while there is nothing better");
+        assert_eq!(names(path), kept, "good backups stay until there is a new one");
         back_up("database", NOW - DAY).expect("a backup");
         assert!(
             names(path).contains(&name_of(NOW - DAY)),
@@ -217,17 +219,17 @@ mod tests {
     }
 
     #[test]
-    fn one_is_due_when_the_newest_is_old() {
+    fn a_backup_is_due_when_the_newest_is_old() {
         let folder = tempfile::tempdir().expect("a folder");
         let rotation = rotation(folder.path(), 7);
         assert!(rotation.is_due(NOW));
         rotation.back_up(&folder.path().join("database"), NOW, &Arc::default()).expect("a backup");
         assert!(!rotation.is_due(NOW + DAY - 1) && rotation.is_due(NOW + DAY));
-        assert!(rotation.is_due(NOW - 1), "a backup of a time to come is none");
+        assert!(rotation.is_due(NOW - 1), "a backup from the future does not count");
     }
 
     #[test]
-    fn stopped_it_leaves_nothing() {
+    fn a_stopped_backup_leaves_no_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let rotation = rotation(folder.path(), 7);
         let stop = Arc::new(AtomicBool::new(true));

@@ -1,4 +1,4 @@
-//! `hallpass serve`: from the flags to a running server, and to its end.
+//! `hallpass serve`: starts the server from its flags, and stops it on a signal.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -19,13 +19,14 @@ use crate::logging;
 use crate::store::Store;
 use crate::web::App;
 
-/// Descriptors wanted beyond one a connection: those of requests inside, of the database and of calls to Google.
+/// File descriptors needed besides one per connection: for requests to tiny_http, the database and
+/// calls to Google.
 pub(super) const DESCRIPTORS_BESIDE_CONNECTIONS: u64 = 4096;
-/// Scrapers are few.
+/// Few scrapers connect.
 const METRICS_CONNECTIONS_MAX: usize = 64;
 
-/// How long requests under way may take after a signal to stop. The log needs up to 2 seconds more, and the units in
-/// deploy/ kill the process after 15.
+/// How long requests under way may take after a signal to stop. The log needs up to 2 seconds more,
+/// and the units in deploy/ kill the process after 15.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Runs the server until SIGTERM or SIGINT.
@@ -49,13 +50,14 @@ pub fn serve(options: &ServeOptions) -> Result<(), String> {
     run(sockets, metrics, options, App::new(settings, store), signals)
 }
 
-/// Catches the signals that [`run`] acts on, from here on: a stop that is asked for while starting is a clean one, too.
+/// Catches the signals that [`run`] handles from now on, so that a stop during the start is clean
+/// too.
 pub fn catch_signals() -> Result<Signals, String> {
     Signals::new([SIGTERM, SIGINT, SIGHUP])
         .map_err(|error| format!("cannot catch signals: {error}"))
 }
 
-/// Binds the sockets beside the main ones: for --http-redirect, and for --metrics-listen, which is returned.
+/// Binds the sockets of --http-redirect and --metrics-listen, and returns the latter.
 ///
 /// # Errors
 /// One sentence that names the address.
@@ -82,7 +84,7 @@ pub fn run(
     if let Some((socket, origin)) = &sockets.redirect
         && let Ok(bound) = socket.local_addr()
     {
-        log::info!("sending plain http on {bound} to {origin}");
+        log::info!("redirecting plain http on {bound} to {origin}");
     }
     let trusted = app.settings().trusted_proxies.clone();
     let limits = Limits {
@@ -111,7 +113,7 @@ pub fn run(
             break;
         }
         if let Err(error) = serving.reload_tls() {
-            log::error!("the certificate stays as it was: {error}");
+            log::error!("the old certificate stays in use: {error}");
         }
     }
     let deadline = Instant::now() + STOP_GRACE;
@@ -122,13 +124,13 @@ pub fn run(
     Ok(())
 }
 
-/// The certificate's files, if it is to serve HTTPS.
+/// The files of --tls-cert and --tls-key, if given.
 pub(super) fn tls_files(options: &ServeOptions) -> Option<TlsFiles> {
     let files = options.tls_cert.clone().zip(options.tls_key.clone())?;
     Some(TlsFiles { certificate: files.0, key: files.1 })
 }
 
-/// An address where whoever can reach it gets the metrics and nothing else.
+/// Serves the metrics, and nothing else, to any client of this address.
 fn serve_metrics(socket: TcpListener, app: Arc<App>) -> Result<Service, String> {
     struct Metrics(Arc<App>);
     impl Handler for Metrics {
@@ -189,9 +191,9 @@ fn announce(settings: &Settings, sockets: &Sockets, database: &Path) {
     }
 }
 
-/// Raises the soft limit as far as it makes sense; returns what it is then.
+/// Raises the soft limit of file descriptors as far as needed, and returns it.
 fn raise_descriptor_limit(connections: u64) -> usize {
-    /// What POSIX promises, should nobody tell.
+    /// Assumed if the limit cannot be read.
     const LEAST: u64 = 256;
     let limit = rlimit::increase_nofile_limit(connections + DESCRIPTORS_BESIDE_CONNECTIONS)
         .unwrap_or_else(|error| {

@@ -1,4 +1,4 @@
-//! `hallpass sessions`: who is signed in, and ending it.
+//! `hallpass sessions`: lists and ends sessions.
 
 use super::confirm;
 use super::find_user::one_account;
@@ -49,7 +49,7 @@ pub fn sessions(options: &SessionsOptions) -> Result<(), String> {
                 table(&open)?;
             }
             if has_more {
-                table::note("there are more sessions than these; --limit N lists more");
+                table::note("there are more sessions; list them with --limit N");
             }
             Ok(())
         }
@@ -62,7 +62,7 @@ pub fn sessions(options: &SessionsOptions) -> Result<(), String> {
                     {
                         0 => {
                             return Err(format!(
-                                "there is no session {} that has not ended",
+                                "there is no open session {}",
                                 table::printable(id)
                             ));
                         }
@@ -73,7 +73,7 @@ pub fn sessions(options: &SessionsOptions) -> Result<(), String> {
                     .revoke(SessionSelector::User(subject(who)?), Actor::operator(), now)
                     .map_err(text)?,
                 (None, None) => {
-                    confirm::require(*yes, "End all sessions of everybody?")?;
+                    confirm::require(*yes, "End all sessions of all users?")?;
                     let open = store.counts(now).map_err(text)?.sessions;
                     let mut progress = Progress::new("ended");
                     store

@@ -1,11 +1,11 @@
-//! Why a command ends before its time.
+//! Why a command failed.
 
 /// One sentence for standard error, and the exit code.
 #[derive(Debug)]
 pub struct Stop {
-    /// 1 for most failures, 2 for wrong usage, as clap has it.
+    /// 1 for most failures; 2 for wrong usage, as in clap.
     pub code: u8,
-    /// Without a full stop.
+    /// A sentence without a full stop.
     pub message: String,
 }
 

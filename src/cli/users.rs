@@ -1,4 +1,4 @@
-//! `hallpass users`: who has signed in, and what the operator changes about them.
+//! `hallpass users`: lists and changes users.
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use crate::store::{
     About, Actor, EventFilter, EventRow, Session, Store, StoreError, User, UserRecord,
 };
 
-/// What `users show` shows of a user's sessions and events.
+/// The most sessions and events that `users show` prints.
 const SHOWN_MAX: u32 = 20;
 
 const COLUMNS: [Column; 6] = [
@@ -50,7 +50,7 @@ pub fn users(options: &UsersOptions) -> Result<(), String> {
             }
             list(&users, *json)?;
             if has_more {
-                table::note("there are more users than these; --limit N lists more");
+                table::note("there are more users; list them with --limit N");
             }
             Ok(())
         }
@@ -79,7 +79,7 @@ pub fn users(options: &UsersOptions) -> Result<(), String> {
                 && !store.open_sessions(Some(subject(&account)), now, 1).map_err(text)?.is_empty()
             {
                 table::note(
-                    "their sessions go on without an e-mail until they sign in again: apps get an empty Remote-User",
+                    "their sessions continue without an e-mail until they sign in again: apps get an empty Remote-User",
                 );
             }
             Ok(())
@@ -158,7 +158,7 @@ fn show(store: &Store, account: &UserRecord, json: bool, now: i64) -> Result<(),
         if is_more {
             let subject = table::printable(subject(account));
             table::note(&format!(
-                "there are more {what}; `hallpass {command} --user {subject}` lists them"
+                "there are more {what}; list them with `hallpass {command} --user {subject}`"
             ));
         }
     }

@@ -1,4 +1,4 @@
-//! `hallpass verify`: what every check finds in an ID token, without recording anything.
+//! `hallpass verify`: shows the result of each check of an ID token, without recording anything.
 
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
@@ -16,11 +16,11 @@ use crate::google::{
 use crate::store::{Inspection, Refusal};
 use crate::token::{ID_TOKEN_BYTES_MAX, IdToken, PastedToken};
 
-/// The exit code if it cannot be told: neither good nor refused.
+/// The exit code if Google or the database cannot answer.
 const CANNOT_SAY: u8 = 3;
-/// The exit code of clap for wrong usage.
+/// clap's exit code for wrong usage.
 const USAGE: u8 = 2;
-/// A token and white space around it; what is longer is no token.
+/// A token and white space around it; longer input is not a token.
 const INPUT_BYTES_MAX: u64 = 2 * ID_TOKEN_BYTES_MAX as u64;
 
 /// Runs `hallpass verify`.
@@ -31,7 +31,7 @@ pub fn verify(options: &VerifyOptions) -> Result<(), Stop> {
     let usage = |message: String| Stop { code: USAGE, message };
     if options.serve.client_id.is_empty() {
         return Err(usage(
-            "give --client-id (or HALLPASS_CLIENT_ID) the client ID that the token is for".into(),
+            "give --client-id (or HALLPASS_CLIENT_ID): the client ID that the token is for".into(),
         ));
     }
     let policy = config::policy(&options.serve).map_err(usage)?;
@@ -39,7 +39,7 @@ pub fn verify(options: &VerifyOptions) -> Result<(), Stop> {
     let pasted = match options.token.as_slice() {
         [] => from_stdin().map_err(usage)?,
         [token] => token.clone(),
-        _ => return Err(usage("give one token; this one is in pieces".into())),
+        _ => return Err(usage("give one token, without white space in it".into())),
     };
 
     let mut report = Report::new(options.json);
@@ -54,23 +54,23 @@ pub fn verify(options: &VerifyOptions) -> Result<(), Stop> {
     };
     let segments = match text.split('.').count() {
         3 => "3 segments".to_owned(),
-        other => format!("{other} segments, and not the 3 of an ID token"),
+        other => format!("{other} segments, not the 3 of an ID token"),
     };
     report.add(finding("shape", Verdict::Ok, format!("{} bytes in {segments}", text.len())))?;
 
     let now = clock::now();
     let expected =
         Expected { audiences: &options.serve.client_id, nonce: options.nonce.as_deref(), now };
-    // It has fetched nothing yet, and remembers nothing.
+    // A new verifier, so nothing is cached.
     let verifier = Verifier::new(&verifier, None, &Arc::default());
     let decision = verifier.decide(&Question { token: &token, expected, client: None });
     if let Some(verification) = &decision.failed {
-        // The keys were asked in its place, so it decides nothing.
+        // The keys answered in its place, so this does not decide.
         report.add(Finding { verdict: Verdict::Warning, ..unavailable(verification) })?;
     }
     let Verification { by, claims, .. } = &decision.decisive;
     report.add(heard(&decision.decisive))?;
-    // If nothing vouches for the token, what it says of itself may still tell why.
+    // If nothing vouches for the token, its own claims may still explain why.
     let Some(document) = claims.clone().or_else(|| token.payload()) else {
         report.add(finding("claims", Verdict::Unknown, "there are none to look at"))?;
         return conclude(report, None);
@@ -98,7 +98,7 @@ fn from_stdin() -> Result<PastedToken, String> {
     } else {
         stdin.lock().take(INPUT_BYTES_MAX).read_to_string(&mut text)
     };
-    // The error of text that is not UTF-8 does not hold it.
+    // The error for text that is not UTF-8 does not contain the text.
     read.map_err(|error| format!("cannot read the token: {error}"))?;
     Ok(text.into())
 }
@@ -148,7 +148,7 @@ fn explained(
     let claim = rule.claim.as_deref().unwrap_or("absent");
     let shown = match rule.rule {
         "claims" if is_vouched => "complete".into(),
-        "claims" => "complete, but they are the token's own: Google does not vouch for them".into(),
+        "claims" => "complete, but read from the token: Google does not vouch for them".into(),
         "exp" | "iat" | "nbf" => claim
             .parse()
             .map_or(claim.to_owned(), |at| format!("{} ({})", local(at), span(at, now))),
@@ -190,7 +190,7 @@ fn admitted(policy: &Policy, claims: &Claims) -> Finding {
     }
 }
 
-/// What the database would say, if there is one.
+/// The checks against the database, if there is one.
 fn remembered(path: &Path, claims: &Claims, token: &IdToken) -> Vec<Finding> {
     let database = match Inspection::open(path) {
         Ok(Some(database)) => database,
@@ -215,7 +215,7 @@ fn remembered(path: &Path, claims: &Claims, token: &IdToken) -> Vec<Finding> {
     Refusal::ALL.map(asked).into()
 }
 
-/// The first check that is not passed decides, as it does in the server.
+/// The first check that does not pass decides, as in the server.
 fn conclude(mut report: Report, claims: Option<&Claims>) -> Result<(), Stop> {
     let decisive = report
         .findings()

@@ -1,4 +1,4 @@
-//! The flags of the commands that look at what `serve` would do.
+//! The flags of the commands that check what `serve` would do.
 
 use clap::{Args, value_parser};
 
@@ -8,10 +8,11 @@ use crate::token::PastedToken;
 /// Flags of `doctor`.
 #[derive(Debug, Clone, Args)]
 pub struct DoctorOptions {
-    /// Print an array of objects with check, verdict (ok, warning or failure), detail and advice
+    /// Print a JSON array of objects with check, verdict (ok, warning or failure), detail and
+    /// advice
     #[arg(long)]
     pub json: bool,
-    /// The settings that are looked at.
+    /// The settings to check.
     #[command(flatten)]
     pub serve: ServeOptions,
 }
@@ -19,17 +20,19 @@ pub struct DoctorOptions {
 /// Flags of `verify`.
 #[derive(Debug, Clone, Args)]
 pub struct VerifyOptions {
-    /// The ID token [default: from standard input, where neither the shell's history nor ps shows it]
-    // A token that was pasted in pieces is refused by us: clap would print what it did not expect.
+    /// The ID token [default: read from standard input, so that the shell's history and ps do not
+    /// show it]
+    // We reject a token pasted in pieces ourselves: clap would print the unexpected piece.
     #[arg(value_name = "TOKEN", num_args = 0.., value_parser = value_parser!(PastedToken))]
     pub token: Vec<PastedToken>,
-    /// The nonce that would be sent with it
+    /// The nonce that the app would send with the token
     #[arg(long, value_name = "NONCE")]
     pub nonce: Option<String>,
-    /// Print an array of objects with check, verdict (ok, warning, failure or unknown) and detail
+    /// Print a JSON array of objects with check, verdict (ok, warning, failure or unknown) and
+    /// detail
     #[arg(long)]
     pub json: bool,
-    /// The settings that it is verified with.
+    /// The settings to verify it with.
     #[command(flatten)]
     pub serve: ServeOptions,
 }

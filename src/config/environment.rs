@@ -1,4 +1,5 @@
-//! The command line and the environment, read once. An empty variable counts as unset, whatever its setting takes.
+//! The command line and the environment, read once. An empty variable counts as unset, whatever its
+//! type.
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -7,19 +8,19 @@ use clap::{Arg, Command, CommandFactory, FromArgMatches};
 use super::Options;
 use crate::process;
 
-/// What the names of our variables begin with.
 const PREFIX: &str = "HALLPASS_";
-/// Names less alike than this are not worth a suggestion (`strsim::jaro_winkler`).
+/// Less similar names are not suggested (`strsim::jaro_winkler`).
 const LIKENESS_MIN: f64 = 0.8;
-/// What Docker and Kubernetes name the variables of a service called hallpass, or hallpass-metrics.
+/// Parts of the names that Docker and Kubernetes give variables for a service called hallpass or
+/// hallpass-metrics.
 const SERVICE_MARKS: [&str; 3] = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT"];
 
 impl Options {
-    /// Reads the command line and the environment of this process. Ends it, as clap does, where they make no sense or
-    /// ask for help.
+    /// Reads the command line and the environment of this process. As clap does, it exits after
+    /// printing help or an error.
     ///
     /// # Errors
-    /// One sentence, where clap's own would show a secret or not help.
+    /// One sentence, in cases where clap's own message would show a secret or not help.
     pub fn from_process() -> Result<Options, String> {
         let variables = process::variables(PREFIX);
         let mut command = without_empty(Options::command(), &variables);
@@ -30,7 +31,7 @@ impl Options {
         };
         if let Some((name, _)) = variables.iter().find(quoted) {
             return Err(format!(
-                "{name} has quotes around its value, which are taken as part of it; remove them"
+                "{name} has quotes around its value, and they would become part of it; remove them"
             ));
         }
         let parsed = command
@@ -45,13 +46,15 @@ impl Options {
             return Err("--client-secret is not needed: Hallpass works without a client secret; leave it out".into());
         }
         if error.to_string().contains("-----BEGIN") {
-            return Err("--tls-cert and --tls-key take paths of PEM files, not their text".into());
+            return Err(
+                "--tls-cert and --tls-key take paths of PEM files, not their contents".into()
+            );
         }
         with_origin(error, &argument, &settings, &variables).format(&mut command).exit()
     }
 }
 
-/// A sentence about each variable that looks like a setting of ours and is none.
+/// One sentence about each variable that begins with `HALLPASS_` but is not a setting.
 pub fn unknown_variables() -> Vec<String> {
     let settings = arguments(&Options::command());
     let names: Vec<&str> =
@@ -79,11 +82,11 @@ fn unknown(name: &str, known: &[&str]) -> String {
         .max_by(|(one, _), (other, _)| one.total_cmp(other));
     match nearest {
         Some((_, nearest)) => format!("{name} is not a setting; did you mean {nearest}?"),
-        None => format!("{name} is not a setting; `hallpass serve --help` lists them all"),
+        None => format!("{name} is not a setting; `hallpass serve --help` lists all settings"),
     }
 }
 
-/// clap takes an empty variable for an empty value, so its arguments must not hear of one.
+/// clap would read an empty variable as an empty value, so it must not see one.
 fn without_empty(command: Command, variables: &[(String, String)]) -> Command {
     let is_empty = |argument: &Arg| {
         variables.iter().any(|(name, value)| is_of(argument, name) && value.trim().is_empty())
@@ -93,7 +96,7 @@ fn without_empty(command: Command, variables: &[(String, String)]) -> Command {
         .mut_subcommands(|subcommand| without_empty(subcommand, variables))
 }
 
-/// Of this command and of those below it.
+/// The arguments of this command and its subcommands.
 fn arguments(command: &Command) -> Vec<Arg> {
     let below = command.get_subcommands().flat_map(arguments);
     command.get_arguments().cloned().chain(below).collect()
@@ -115,7 +118,7 @@ fn context(error: &clap::Error, kind: ContextKind) -> String {
     }
 }
 
-/// clap names the flag of a wrong value, even if the value is the variable's.
+/// Names the environment variable if the wrong value is from there: clap names only the flag.
 fn with_origin(
     mut error: clap::Error,
     argument: &str,
@@ -133,7 +136,7 @@ fn with_origin(
         .find_map(|setting| variables.iter().find(|(name, _)| is_of(setting, name)))
         .filter(|(_, text)| text.contains(&value));
     if let Some((name, _)) = origin {
-        let tip = StyledStr::from(format!("the value is that of the environment variable {name}"));
+        let tip = StyledStr::from(format!("the value is from the environment variable {name}"));
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
     }
     error

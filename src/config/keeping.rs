@@ -1,4 +1,4 @@
-//! Flags of `serve` that say what is kept, and how much of it: events and backups.
+//! Flags of `serve` about events and backups: what is kept, and for how long.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,16 +15,16 @@ pub struct KeepingOptions {
     #[arg(long, env = "HALLPASS_KEEP_EVENTS", value_name = "DURATION", default_value = "400d", value_parser = retention)]
     pub keep_events: Retention,
 
-    /// Back the database up into this folder, which must exist and hold nothing else
+    /// Back up the database into this folder, which must exist and contain nothing else
     #[arg(long, env = "HALLPASS_BACKUP_DIR", value_name = "FOLDER")]
     pub backup_dir: Option<PathBuf>,
 
-    /// How often
+    /// How often to back up
     #[arg(long, visible_alias = "every", env = "HALLPASS_BACKUP_EVERY", value_name = "DURATION", default_value = "24h",
         value_parser = duration, requires = "backup_dir")]
     pub backup_every: Duration,
 
-    /// How many of these backups stay; older ones are removed once a new one is sound and on disk
+    /// How many backups to keep; older ones are removed once a new one is checked and on disk
     #[arg(long, visible_alias = "keep", env = "HALLPASS_BACKUP_KEEP", value_name = "N", default_value = "7",
         value_parser = clap::value_parser!(u16).range(1..), requires = "backup_dir")]
     pub backup_keep: u16,
@@ -33,14 +33,14 @@ pub struct KeepingOptions {
 /// How long something is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retention {
-    /// For that long.
+    /// This long.
     For(Duration),
     /// Until the operator deletes it.
     Forever,
 }
 
 impl Retention {
-    /// Seconds, if there is an end.
+    /// In seconds; `None` means forever.
     pub fn seconds(self) -> Option<i64> {
         match self {
             Retention::For(duration) => i64::try_from(duration.as_secs()).ok(),

@@ -1,4 +1,4 @@
-//! The flags of the operator's commands, which work on the database of a server that may be running.
+//! The flags of the commands that work on a database, whose server may be running.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use jiff::tz::TimeZone;
 use super::values::duration;
 use crate::store::{EventKind, UserSort};
 
-/// Which database.
+/// The flag that names the database.
 #[derive(Debug, Clone, Args)]
 pub struct DatabaseOption {
-    /// The SQLite file of the server; it must be there already
+    /// The SQLite file of the server; it must exist
     #[arg(
         long,
         global = true,
@@ -32,83 +32,84 @@ pub struct UsersOptions {
     /// The database.
     #[command(flatten)]
     pub database: DatabaseOption,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: UsersCommand,
 }
 
-/// What to do with users.
+/// The commands of `users`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum UsersCommand {
-    /// List users; a table on a terminal, otherwise a line each with tabs between the columns
+    /// List users: a table on a terminal, otherwise tab-separated lines
     List {
-        /// Only those with this text in their e-mail, name or sub
+        /// Only users whose name, e-mail or sub contains every word of this text
         #[arg(long, value_name = "TEXT")]
         search: Option<String>,
-        /// What to sort by; times put the latest first
+        /// What to sort by; times are sorted latest first
         #[arg(long, value_enum, default_value_t = UserSort::LastSignIn)]
         sort: UserSort,
-        /// How many to list at most [default: 100]
+        /// The most to list [default: 100]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         limit: Option<u32>,
-        /// One JSON object a line
+        /// Print one JSON object per line
         #[arg(long)]
         json: bool,
     },
-    /// Show one user, their sessions and what happened lately
+    /// Show one user with their sessions and latest events
     Show {
-        /// Whom.
+        /// The user.
         #[command(flatten)]
         who: WhoOption,
-        /// One JSON object
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Let somebody neither sign in nor use a session they have, from the next request on
+    /// Block a user: from the next request on, neither sign-in nor their sessions work
     Block(WhoOption),
-    /// Let somebody in again; sessions that have not ended meanwhile work again
+    /// Unblock a user; their sessions that have not ended work again
     Unblock(WhoOption),
-    /// Let the e-mail that somebody holds be used by another Google account
+    /// Release a user's e-mail, so that another Google account may sign in with it
     ///
-    /// Their sessions go on, but until they sign in again apps get no e-mail from them: Remote-User and the like are empty.
+    /// Their sessions continue, but until they sign in again, apps do not get their e-mail: headers
+    /// such as Remote-User are empty.
     Release(WhoOption),
-    /// Write all users to a file, for `import` and for spreadsheets
+    /// Export all users to a file, for `import` and spreadsheets
     Export {
-        /// The form
+        /// The format
         #[arg(long, value_enum, default_value_t = ExportFormat::Csv)]
         format: ExportFormat,
-        /// Where to; readable by its owner only [default: standard output]
+        /// The file to write, readable by its owner only [default: standard output]
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Erase somebody: the user, their sessions, and their e-mail, addresses and browsers in events
+    /// Delete a user, their sessions, and their e-mail, addresses and browsers in events
     ///
-    /// Who is erased may sign in again, as a new user. To keep somebody out, block them. Backups made before still have
-    /// them.
+    /// A deleted user may sign in again, as a new user. To keep somebody out, block them. Older
+    /// backups still contain them.
     Delete {
-        /// Whom.
+        /// The user.
         #[command(flatten)]
         who: WhoOption,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
 }
 
-/// Somebody who has signed in.
+/// The argument that names a user.
 #[derive(Debug, Clone, Args)]
 pub struct WhoOption {
-    /// The user's e-mail, or their sub
+    /// The user's e-mail or sub
     #[arg(value_name = "EMAIL|SUB", value_parser = NonEmptyStringValueParser::new())]
     pub who: String,
 }
 
-/// Forms of exported users.
+/// Formats of exported users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
-    /// A header and a line a user.
+    /// A header, then one line per user
     Csv,
-    /// An array of objects.
+    /// An array of objects
     Json,
 }
 
@@ -119,10 +120,10 @@ impl ValueEnum for UserSort {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(match self {
-            UserSort::Name => PossibleValue::new("name").help("The name"),
-            UserSort::Email => PossibleValue::new("email").help("The e-mail"),
-            UserSort::LastSignIn => PossibleValue::new("last-signin").help("The last sign-in"),
-            UserSort::Created => PossibleValue::new("created").help("The first sign-in"),
+            UserSort::Name => PossibleValue::new("name").help("Name"),
+            UserSort::Email => PossibleValue::new("email").help("E-mail"),
+            UserSort::LastSignIn => PossibleValue::new("last-signin").help("Last sign-in"),
+            UserSort::Created => PossibleValue::new("created").help("First sign-in"),
         })
     }
 }
@@ -143,41 +144,42 @@ pub struct SessionsOptions {
     /// The database.
     #[command(flatten)]
     pub database: DatabaseOption,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: SessionsCommand,
 }
 
-/// What to do with sessions.
+/// The commands of `sessions`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum SessionsCommand {
-    /// List the sessions that have neither ended nor expired, those that last longest first
+    /// List sessions that have neither ended nor expired, the one that expires last first
     ///
-    /// Some may have been idle for longer than the server's --session-idle allows; those no longer count.
+    /// The list may include sessions that no longer work because they have been idle for longer
+    /// than the server's --session-idle.
     List {
-        /// Only those of this user: their e-mail, or their sub
+        /// Only sessions of this user, by e-mail or sub
         #[arg(long, value_name = "EMAIL|SUB")]
         user: Option<String>,
-        /// How many to list at most [default: 100]
+        /// The most to list [default: 100]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         limit: Option<u32>,
-        /// One JSON object a line
+        /// Print one JSON object per line
         #[arg(long)]
         json: bool,
     },
-    /// End sessions: one, all of a user, or all there are
+    /// End one session, all sessions of a user, or all sessions
     #[command(group = clap::ArgGroup::new("which").required(true).args(["id", "user", "all"]))]
     Revoke {
-        /// The session, as `sessions list` names it
+        /// The session's ID in `sessions list`
         #[arg(value_name = "ID")]
         id: Option<String>,
-        /// All sessions of this user: their e-mail, or their sub
+        /// End all sessions of this user, by e-mail or sub
         #[arg(long, value_name = "EMAIL|SUB")]
         user: Option<String>,
-        /// All sessions of everybody
+        /// End all sessions of all users
         #[arg(long)]
         all: bool,
-        /// Do not ask, for --all
+        /// Do not ask for confirmation of --all
         #[arg(long)]
         yes: bool,
     },
@@ -192,30 +194,31 @@ pub struct EventsOptions {
     /// Only events of this kind
     #[arg(long, value_name = "KIND")]
     pub kind: Option<EventKind>,
-    /// Only events about this person: their e-mail, or their sub
+    /// Only events about this person, by e-mail or sub
     #[arg(long, value_name = "EMAIL|SUB")]
     pub user: Option<String>,
-    /// Only events since then: 90s, 12h or 30d ago, or a local time such as 2026-11-01 or 2026-11-01T14:30
+    /// Only events since this time: 90s, 12h or 30d (ago), or a local time such as 2026-11-01 or
+    /// 2026-11-01T14:30
     #[arg(long, value_name = "TIME", value_parser = point_in_time)]
     pub since: Option<PointInTime>,
-    /// Only events until then: 90s, 12h or 30d ago, or a local time
+    /// Only events until this time: 90s, 12h or 30d (ago), or a local time
     #[arg(long, value_name = "TIME", value_parser = point_in_time, conflicts_with = "follow")]
     pub until: Option<PointInTime>,
-    /// How many to show at most: the last ones [default: 100]
+    /// Show at most this many, the latest [default: 100]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
-    /// Go on with those to come, until Ctrl-C
+    /// Wait for new events and show them, until Ctrl-C
     #[arg(short, long)]
     pub follow: bool,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     pub json: bool,
 }
 
-/// A point in time as the operator gives it.
+/// A point in time on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PointInTime {
-    /// So long ago.
+    /// This long ago.
     Ago(Duration),
     /// In unix seconds.
     At(i64),
@@ -231,7 +234,7 @@ impl PointInTime {
     }
 }
 
-/// A time without a zone is in the system's, or in that of TZ; a day stands for its beginning.
+/// A time without a zone is in the system's zone, or that of TZ. A day means its beginning.
 fn point_in_time(text: &str) -> Result<PointInTime, String> {
     if let Ok(duration) = duration(text) {
         return Ok(PointInTime::Ago(duration));
@@ -249,7 +252,7 @@ pub struct ImportOptions {
     /// The database.
     #[command(flatten)]
     pub database: DatabaseOption,
-    /// CSV with a header, or a JSON array of objects
+    /// The file to import: CSV with a header, or a JSON array of objects
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 }
@@ -260,7 +263,7 @@ pub struct BackupOptions {
     /// The database.
     #[command(flatten)]
     pub database: DatabaseOption,
-    /// Where to; what is there is replaced once the backup is whole, sound and on disk
+    /// The file to write. An existing file is replaced once the backup is checked and on disk
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 }
@@ -268,13 +271,13 @@ pub struct BackupOptions {
 /// Flags of `restore`.
 #[derive(Debug, Clone, Args)]
 pub struct RestoreOptions {
-    /// The backup
+    /// The backup to restore
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Where to
+    /// The database to write
     #[arg(long, env = "HALLPASS_DATABASE", value_name = "FILE", default_value = "hallpass.db")]
     pub database: PathBuf,
-    /// Replace the database that is there
+    /// Replace an existing database
     #[arg(long)]
     pub force: bool,
 }

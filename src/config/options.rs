@@ -1,6 +1,7 @@
-//! The flags, as clap reads them. Each has an environment variable; lists repeat the flag or use commas.
+//! The commands and the flags of `serve`. Each flag has an environment variable; lists repeat the
+//! flag or use commas.
 
-// The comments are the help text as well, where Markdown would stay as it is.
+// The doc comments are the help text, which would show Markdown links as they are written.
 #![allow(rustdoc::bare_urls)]
 
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ use crate::http::{ListenAddress, host_port};
 #[derive(Debug, Parser)]
 #[command(name = "hallpass", version, max_term_width = 100)]
 pub struct Options {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -33,49 +34,51 @@ pub struct Options {
 pub enum Command {
     /// Run the server
     ///
-    /// It needs to know two things: your Google client IDs (--client-id) and whom to let in (--allow-domain,
-    /// --allow-email or --allow-anyone). Every flag can be given as an environment variable instead.
+    /// Two settings are required: your Google client IDs (--client-id) and whom to let in
+    /// (--allow-domain, --allow-email or --allow-anyone). You can set an environment variable
+    /// instead of any flag.
     Serve(ServeOptions),
-    /// Ask a running server whether it is alive, for Docker's HEALTHCHECK and the like
+    /// Check that a running server is alive, for example in Docker's HEALTHCHECK
     Health(HealthOptions),
-    /// Say what would keep the server from working, and what to do about it
+    /// Find what would keep the server from working, and say how to fix it
     ///
-    /// Takes the flags and the environment of `serve`, changes nothing, and may run beside the server. Exits with 1 if
-    /// something would fail, and with 0 if there are only warnings.
+    /// Takes the flags and the environment of `serve`, changes nothing, and can run while the
+    /// server does. Exits with 1 if something would fail, and with 0 if there are only warnings.
     Doctor(DoctorOptions),
-    /// Say what every check finds in a Google ID token, without recording anything
+    /// Show the result of each check of a Google ID token, without recording anything
     ///
-    /// Takes the flags and the environment of `serve`. Exits with 0 if the token would sign somebody in, with 1 if it
-    /// would be refused, and with 3 if Google or the database cannot say.
+    /// Takes the flags and the environment of `serve`. Exits with 0 if the token would sign its
+    /// owner in, with 1 if it would be refused, and with 3 if Google or the database cannot answer.
     Verify(VerifyOptions),
     /// Try it out: the same server with invented people instead of Google
     ///
-    /// Starts a stand-in for Google on a loopback port and the server in front of it, with a page of invented people
-    /// to sign in as. Listens on loopback addresses only. Takes the flags of `serve` as well.
+    /// Starts the server and, on a loopback port, a stand-in for Google. The sign-in page offers
+    /// invented people to sign in as. Listens on loopback addresses only. Also takes the flags of
+    /// `serve`.
     Demo(ServeOptions),
-    /// See who has signed in; block, release and delete them
+    /// List, show, block, release, export and delete users
     Users(UsersOptions),
-    /// See who is signed in; end sessions
+    /// List and end sessions
     Sessions(SessionsOptions),
-    /// See what happened, the newest last
+    /// Show sign-ins, refusals and other events, the newest last
     Events(EventsOptions),
-    /// Take users and blocks from a file of the form that `users export` writes
+    /// Import users and blocks from a file in the format of `users export`
     ///
-    /// The whole file is checked before anything is written. Then it is written in steps, between which sign-ins go on.
-    /// What breaks it off midway leaves the first users of the file, each of them whole, and doing it again is harmless
-    /// and brings the rest. Only `sub` must be there. A user who is there already stays as they are where the file says
-    /// nothing, and where they have signed in since.
+    /// Checks the whole file before it writes anything. Then it writes in steps, and sign-ins
+    /// continue between them. If it is interrupted, the first users of the file are imported
+    /// completely; run it again to import the rest. Only `sub` is required. Where the file has no
+    /// value, an existing user keeps theirs. What Google has sent in a later sign-in is kept too.
     Import(ImportOptions),
     /// Copy the database while the server runs
     Backup(BackupOptions),
-    /// Put a backup in place of the database, with the server stopped
+    /// Replace the database with a backup, while the server is stopped
     Restore(RestoreOptions),
 }
 
 /// Flags of `serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeOptions {
-    /// Google client IDs that a token may be for (its `aud`); required
+    /// Google client IDs to accept (`aud`); required
     #[arg(long, env = "HALLPASS_CLIENT_ID", value_name = "ID", value_delimiter = ',', value_parser = list_item())]
     pub client_id: Vec<String>,
 
@@ -94,13 +97,14 @@ pub struct ServeOptions {
         help_heading = "Whom to let in")]
     pub allow_anyone: bool,
 
-    /// Show this account the admin page, /auth/admin. Google must be the authority for the address, as for --allow-email
+    /// Show this account the admin pages, /auth/admin. As for --allow-email, Google must be
+    /// authoritative for the address
     #[arg(long, env = "HALLPASS_ADMIN_EMAIL", value_name = "EMAIL", value_delimiter = ',', value_parser = list_item(),
         help_heading = "Whom to let in")]
     pub admin_email: Vec<String>,
 
-    /// Where to listen: HOST:PORT (IPv6 in brackets) or unix:/PATH; port 0 picks a free one. Sockets that systemd hands
-    /// over take its place
+    /// Where to listen: HOST:PORT (IPv6 in brackets) or unix:/PATH; port 0 picks a free port.
+    /// Sockets passed by systemd replace it
     #[arg(
         long,
         env = "HALLPASS_LISTEN",
@@ -116,7 +120,8 @@ pub struct ServeOptions {
         help_heading = "Serving")]
     pub socket_mode: u32,
 
-    /// Serve HTTPS on every TCP address with this certificate chain (PEM); changed files are read again
+    /// Serve HTTPS on every TCP address with this certificate chain (PEM); read again when it
+    /// changes
     #[arg(
         long,
         env = "HALLPASS_TLS_CERT",
@@ -126,7 +131,8 @@ pub struct ServeOptions {
     )]
     pub tls_cert: Option<PathBuf>,
 
-    /// Its private key (PEM, not encrypted): RSA with 2048 to 4096 bits, ECDSA with P-256 or P-384, or Ed25519
+    /// The private key of --tls-cert (PEM, not encrypted): RSA with 2048 to 4096 bits, ECDSA with
+    /// P-256 or P-384, or Ed25519
     #[arg(
         long,
         env = "HALLPASS_TLS_KEY",
@@ -136,27 +142,28 @@ pub struct ServeOptions {
     )]
     pub tls_key: Option<PathBuf>,
 
-    /// Send plain HTTP on this address to the public URL, for example 0.0.0.0:80
+    /// Redirect plain HTTP on this address to the public URL, for example 0.0.0.0:80
     #[arg(long, env = "HALLPASS_HTTP_REDIRECT", value_name = "ADDRESS", value_parser = host_port, help_heading = "Serving")]
     pub http_redirect: Option<String>,
 
-    /// Connections at once; fewer if the limit of file descriptors is low. When full, the address with
-    /// the most connections loses the one that has been idle longest
+    /// Open connections at once; fewer if the limit of file descriptors is low. When full, the
+    /// address with the most connections loses the one that has been idle longest
     #[arg(long, env = "HALLPASS_MAX_CONNECTIONS", value_name = "N", default_value = "1024",
         value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Serving")]
     pub max_connections: u32,
 
-    /// How long a connection stays open between two requests; more than the 60 seconds of most load balancers
+    /// How long an idle connection stays open; make it longer than your load balancer's 60 seconds
     #[arg(long, env = "HALLPASS_KEEP_ALIVE", value_name = "DURATION", default_value = "75s", value_parser = duration,
         help_heading = "Serving")]
     pub keep_alive: Duration,
 
-    /// How browsers reach it, for example https://auth.example.com; decides cookie name, Secure and Origin checks
+    /// The URL that browsers use, for example https://auth.example.com; decides the cookie's name,
+    /// Secure, and which Origin is accepted
     /// [default: http://localhost:PORT, or https with --tls-cert]
     #[arg(long, env = "HALLPASS_PUBLIC_URL", value_name = "URL", value_parser = url, help_heading = "Serving")]
     pub public_url: Option<Url>,
 
-    /// The SQLite file; made if it is not there
+    /// The SQLite file; created if it does not exist
     #[arg(
         long,
         env = "HALLPASS_DATABASE",
@@ -166,7 +173,8 @@ pub struct ServeOptions {
     )]
     pub database: PathBuf,
 
-    /// Proxies whose X-Forwarded-* headers count: addresses or networks, and `unix` for whoever uses the Unix socket
+    /// Proxies whose X-Forwarded-* headers count: addresses, networks, or `unix` for clients of the
+    /// Unix socket
     #[arg(long, env = "HALLPASS_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',', value_parser = list_item(),
         default_value = "127.0.0.0/8,::1,unix", help_heading = "Serving")]
     pub trusted_proxy: Vec<String>,
@@ -176,40 +184,41 @@ pub struct ServeOptions {
         value_parser = list_item(), help_heading = "Serving")]
     pub allow_origin: Vec<String>,
 
-    /// Serve /metrics on this address only [default: on every address, for loopback and trusted proxies]
+    /// Serve /metrics on this address only [default: on every address, to loopback and trusted
+    /// proxies]
     #[arg(long, env = "HALLPASS_METRICS_LISTEN", value_name = "ADDRESS", value_parser = host_port, help_heading = "Serving")]
     pub metrics_listen: Option<String>,
 
-    /// The name of your site, for the pages
+    /// The name of your site, shown on the pages
     #[arg(long, env = "HALLPASS_SITE_NAME", value_name = "NAME", default_value = "Hallpass",
         value_parser = NonEmptyStringValueParser::new(), help_heading = "Pages")]
     pub site_name: String,
 
-    /// A picture file for the pages: SVG, PNG, JPEG or WebP, at most 256 KiB
+    /// Your logo for the pages: SVG, PNG, JPEG or WebP, at most 256 KiB
     #[arg(long, env = "HALLPASS_SITE_LOGO", value_name = "FILE", help_heading = "Pages")]
     pub site_logo: Option<PathBuf>,
 
-    /// How long a session lasts at most
+    /// The longest life of a session
     #[arg(long, env = "HALLPASS_SESSION_LIFETIME", value_name = "DURATION", default_value = "30d",
         value_parser = duration, help_heading = "Sessions")]
     pub session_lifetime: Duration,
 
-    /// How long a session lasts without being used; at least 2m, as its use is noted once a minute
+    /// How long an unused session lasts; at least 2m, because its use is recorded once a minute
     #[arg(long, env = "HALLPASS_SESSION_IDLE", value_name = "DURATION", default_value = "7d", value_parser = duration,
         help_heading = "Sessions")]
     pub session_idle: Duration,
 
-    /// How many sessions a user may have, 1000 at most; beyond it, the session unused for longest ends
+    /// Sessions per user, at most 1000; beyond that, the session unused for longest ends
     #[arg(long, env = "HALLPASS_SESSIONS_PER_USER", value_name = "N", default_value = "100",
         value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "Sessions")]
     pub sessions_per_user: u32,
 
-    /// Share the session cookie with the subdomains of this domain, which must be your own
+    /// Share the session cookie with the subdomains of this domain, which you must own
     #[arg(long, env = "HALLPASS_COOKIE_DOMAIN", value_name = "DOMAIN", value_parser = NonEmptyStringValueParser::new(),
         help_heading = "Sessions")]
     pub cookie_domain: Option<String>,
 
-    /// Where Google is asked about a token
+    /// Where to verify tokens
     #[arg(
         long,
         env = "HALLPASS_TOKENINFO_URL",
@@ -220,12 +229,13 @@ pub struct ServeOptions {
     )]
     pub tokeninfo_url: Url,
 
-    /// Who says that a token is Google's
+    /// How tokens are verified
     #[arg(long, env = "HALLPASS_VERIFY", value_name = "WAY", value_enum, default_value_t = Verify::Tokeninfo,
         help_heading = "Asking Google")]
     pub verify: Verify,
 
-    /// Where Google's public keys are, for --verify fallback and keys: a JWK set, or certificates by key ID
+    /// Where to fetch Google's public keys, for --verify fallback and keys: a JWK set, or
+    /// certificates by key ID
     #[arg(
         long,
         env = "HALLPASS_KEYS_URL",
@@ -236,7 +246,8 @@ pub struct ServeOptions {
     )]
     pub keys_url: Url,
 
-    /// Trust only the certificate authorities in this file (PEM) for calls to Google, as behind a proxy that opens TLS
+    /// Trust only the certificate authorities in this file (PEM) for calls to Google, for example
+    /// behind a proxy that decrypts TLS
     /// [default: SSL_CERT_FILE, otherwise the built-in ones]
     #[arg(long, env = "HALLPASS_CA_FILE", value_name = "FILE", help_heading = "Asking Google")]
     pub ca_file: Option<PathBuf>,
@@ -251,7 +262,7 @@ pub struct ServeOptions {
         value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Asking Google")]
     pub tokeninfo_concurrency: u16,
 
-    /// Sign-in attempts that one client address may make in a row; 0 is no limit
+    /// Sign-in attempts that one client address may make in a row; 0 means no limit
     #[arg(
         long,
         env = "HALLPASS_SIGNIN_BURST",
@@ -261,16 +272,16 @@ pub struct ServeOptions {
     )]
     pub signin_burst: u32,
 
-    /// Sign-in attempts a second that one client address regains
+    /// Sign-in attempts per second that one client address regains
     #[arg(long, env = "HALLPASS_SIGNIN_PER_SECOND", value_name = "N", default_value_t = 1,
         value_parser = clap::value_parser!(u32).range(1..), help_heading = "Asking Google")]
     pub signin_per_second: u32,
 
-    /// What is kept.
+    /// Events and backups.
     #[command(flatten)]
     pub keeping: KeepingOptions,
 
-    /// The form of the log on standard error; RUST_LOG sets its level
+    /// The format of the log on standard error; RUST_LOG sets its level
     #[arg(
         long,
         env = "HALLPASS_LOG_FORMAT",
@@ -284,7 +295,7 @@ pub struct ServeOptions {
 /// Flags of `health`.
 #[derive(Debug, Clone, Args)]
 pub struct HealthOptions {
-    /// What to ask [default: /healthz at the first address of --listen]
+    /// The URL to check [default: /healthz at the first address of --listen]
     #[arg(long, env = "HALLPASS_HEALTH_URL", value_name = "URL", value_parser = url)]
     pub url: Option<Url>,
     /// Where the server listens
@@ -296,7 +307,7 @@ pub struct HealthOptions {
         default_value = "127.0.0.1:8080"
     )]
     pub listen: Vec<ListenAddress>,
-    /// The server's certificate; with it, its TCP addresses are asked over HTTPS
+    /// The server's certificate; if set, its TCP addresses are checked over HTTPS
     #[arg(long, env = "HALLPASS_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
 }
@@ -309,22 +320,21 @@ impl ValueEnum for Verify {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(match self {
             Verify::Tokeninfo => {
-                PossibleValue::new("tokeninfo").help("Google's tokeninfo, asked about every token")
+                PossibleValue::new("tokeninfo").help("Ask Google's tokeninfo about every token")
             }
             Verify::Fallback => PossibleValue::new("fallback")
-                .help("Tokeninfo, and Google's public keys where it cannot answer"),
-            Verify::Keys => {
-                PossibleValue::new("keys").help("Google's public keys alone; no call a sign-in")
-            }
+                .help("Ask tokeninfo, and use Google's public keys if it cannot answer"),
+            Verify::Keys => PossibleValue::new("keys")
+                .help("Use Google's public keys only, without a call per sign-in"),
         })
     }
 }
 
-/// Forms of the log.
+/// Formats of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Plain lines.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }

@@ -1,4 +1,4 @@
-//! What the flags amount to, checked: a value of these types makes sense.
+//! The checked settings: a value of these types is valid.
 
 use std::fs;
 use std::net::IpAddr;
@@ -12,47 +12,48 @@ use super::ServeOptions;
 use crate::google::{AllowList, Authorities, Policy, TokeninfoSettings, VerifierSettings};
 use crate::process;
 
-/// A logo is a few KiB; it is kept in memory.
+/// The logo is kept in memory.
 const LOGO_BYTES_MAX: usize = 256 * 1024;
-/// The last use of a session is written down once a minute, so a shorter limit would end sessions in use.
+/// The last use of a session is recorded once a minute, so a shorter limit would end sessions in
+/// use.
 const SESSION_IDLE_MIN: Duration = Duration::from_secs(2 * 60);
-/// What every client secret of Google's begins with.
+/// All of Google's client secrets begin with this.
 const CLIENT_SECRET_PREFIX: &str = "GOCSPX-";
 
-/// Everything the server needs to know about how it shall behave.
+/// The settings of a server.
 #[derive(Clone)]
 pub struct Settings {
-    /// Google client ids that `aud` may be. Never empty.
+    /// Google client IDs to accept in `aud`. Never empty.
     pub client_ids: Vec<String>,
     /// Whom to let in.
     pub policy: Policy,
-    /// Who sees the admin page; empty if nobody does, and there is none.
+    /// The admins. If the list is empty, there are no admin pages.
     pub admins: AllowList,
-    /// How browsers reach us: scheme, host and port, nothing else.
+    /// The URL that browsers use: scheme, host and port only.
     pub public_url: Url,
     /// Absolute limit of a session, in seconds.
     pub session_lifetime: i64,
     /// Idle limit of a session, in seconds.
     pub session_idle: i64,
-    /// How many sessions a person may have.
+    /// How many sessions a user may have.
     pub sessions_per_user: u32,
-    /// How many seconds events are kept; `None` is for ever.
+    /// How many seconds events are kept; `None` means forever.
     pub events_kept: Option<i64>,
-    /// Share the cookie with the subdomains of this domain; lower case.
+    /// The cookie is shared with the subdomains of this domain (lower case).
     pub cookie_domain: Option<String>,
-    /// Other origins that may call with credentials, as browsers write them.
+    /// Other origins that may call with credentials, in the form of the `Origin` header.
     pub allowed_origins: Vec<String>,
-    /// Whose X-Forwarded-* headers count.
+    /// The peers whose X-Forwarded-* headers count.
     pub trusted_proxies: TrustedProxies,
     /// How tokens are verified.
     pub verifier: VerifierSettings,
-    /// How often one client address may try.
+    /// The limit of sign-in attempts per client address.
     pub signin_limit: SigninLimit,
-    /// Whether the metrics have an address of their own, and so none here.
+    /// Whether the metrics are served on another address, and so not here.
     pub metrics_elsewhere: bool,
-    /// The site's name, for the pages.
+    /// The site's name on the pages.
     pub site_name: String,
-    /// The operator's picture, for the pages.
+    /// The site's logo on the pages.
     pub site_logo: Option<Logo>,
 }
 
@@ -61,20 +62,20 @@ pub struct Settings {
 pub struct Logo {
     /// Its media type.
     pub media_type: &'static str,
-    /// Its bytes.
+    /// The bytes of the file.
     pub picture: Vec<u8>,
 }
 
 /// A token bucket for each client address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SigninLimit {
-    /// Attempts in a row; 0 is no limit.
+    /// Attempts in a row; 0 means no limit.
     pub burst: u32,
-    /// Attempts regained a second.
+    /// Attempts regained per second.
     pub per_second: u32,
 }
 
-/// Networks, and perhaps the Unix socket, whose X-Forwarded-* headers count.
+/// The networks, and perhaps the Unix socket, whose X-Forwarded-* headers count.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies {
     networks: Vec<IpNet>,
@@ -82,7 +83,7 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Whether that peer is one; `None` is whoever uses the Unix socket.
+    /// Whether this peer is trusted. `None` means a client of the Unix socket.
     pub fn trusts(&self, peer: Option<IpAddr>) -> bool {
         match peer {
             Some(address) => {
@@ -94,10 +95,11 @@ impl TrustedProxies {
 }
 
 impl Settings {
-    /// Checks the flags of `serve`. `port` is the one that is listened on, for the default of --public-url.
+    /// Checks the flags of `serve`. `port` is the port it listens on, for the default of
+    /// --public-url.
     ///
     /// # Errors
-    /// One sentence that says what to give.
+    /// One sentence that says what is wrong and what to write.
     pub fn new(options: &ServeOptions, port: Option<u16>) -> Result<Settings, String> {
         client_ids(&options.client_id)?;
         let public_url = public_url(options, port)?;
@@ -135,12 +137,12 @@ impl Settings {
         })
     }
 
-    /// The public URL's origin, as browsers write it in `Origin`.
+    /// The public URL's origin, in the form of the `Origin` header.
     pub fn origin(&self) -> String {
         self.public_url.origin().ascii_serialization()
     }
 
-    /// An absolute address of ours; `path` begins with a slash.
+    /// The public URL of a path, which begins with a slash.
     pub fn url_of(&self, path: &str) -> String {
         format!("{}{path}", self.origin())
     }
@@ -151,16 +153,16 @@ impl Settings {
     }
 }
 
-/// There is one, and none is a secret, which would be shown in the log and on the sign-in page.
+/// Requires a client ID, and refuses client secrets: the log and the sign-in page show client IDs.
 pub(crate) fn client_ids(ids: &[String]) -> Result<(), String> {
     const ADVICE: &str = "give --client-id (or HALLPASS_CLIENT_ID) the client ID of your app from Google's console, \
                           https://console.cloud.google.com/auth/clients: NUMBER-LETTERS.apps.googleusercontent.com";
     if ids.is_empty() {
-        return Err(format!("there is no client ID, so no token can be for this server; {ADVICE}"));
+        return Err(format!("there is no client ID, so no token can be accepted; {ADVICE}"));
     }
     if ids.iter().any(|id| unquoted(id).starts_with(CLIENT_SECRET_PREFIX)) {
         return Err(format!(
-            "a client secret was given as a client ID, and none is needed; {ADVICE}"
+            "a client secret was given as a client ID, and Hallpass needs no secret; {ADVICE}"
         ));
     }
     Ok(())
@@ -186,13 +188,13 @@ pub(crate) fn policy(options: &ServeOptions) -> Result<Policy, String> {
     }
     if list == AllowList::default() {
         return Err(
-            "say whom to let in: --allow-domain DOMAIN, --allow-email EMAIL or --allow-anyone"
+            "say whom to let in: give --allow-domain DOMAIN, --allow-email EMAIL or --allow-anyone"
                 .into(),
         );
     }
     if let Some(domain) = list.domains.iter().find(|domain| !is_domain(domain)) {
         let hint =
-            if domain.contains('@') { "; one account is let in with --allow-email" } else { "" };
+            if domain.contains('@') { "; to let in one account, use --allow-email" } else { "" };
         return Err(format!(
             "--allow-domain takes a domain such as example.com, not {domain:?}{hint}"
         ));
@@ -212,8 +214,8 @@ fn emails(flag: &str, list: &[String]) -> Result<Vec<String>, String> {
     let domain = email.strip_prefix('*').unwrap_or(email).strip_prefix('@').unwrap_or_default();
     if is_domain(domain) && flag == "--allow-email" {
         return Err(format!(
-            "--allow-email takes single addresses, not {email:?}; all accounts of a Workspace domain are let in with \
-             --allow-domain {domain}"
+            "--allow-email takes single addresses, not {email:?}; to let in all accounts of a Workspace \
+             domain, use --allow-domain {domain}"
         ));
     }
     Err(format!("{flag} takes an address such as ada@example.com, not {email:?}"))
@@ -222,7 +224,7 @@ fn emails(flag: &str, list: &[String]) -> Result<Vec<String>, String> {
 pub(crate) fn public_url(options: &ServeOptions, port: Option<u16>) -> Result<Url, String> {
     let Some(url) = &options.public_url else {
         let port = port.ok_or(
-            "give --public-url (or HALLPASS_PUBLIC_URL): a Unix socket does not tell how browsers reach it",
+            "give --public-url (or HALLPASS_PUBLIC_URL): it cannot be derived from a Unix socket",
         )?;
         let scheme = if options.tls_cert.is_some() { "https" } else { "http" };
         return Ok(
@@ -245,26 +247,26 @@ pub(crate) fn cookie_domain(domain: &str, public_url: &Url) -> Result<String, St
     let host = public_url.host_str().unwrap_or_default();
     if !matches!(public_url.host(), Some(Host::Domain(_))) || !is_within(host, &domain) {
         return Err(format!(
-            "--cookie-domain {domain} must be the host of --public-url or above it, which is {host}"
+            "--cookie-domain {domain} must be the host of --public-url, which is {host}, or a parent of it"
         ));
     }
     if registrable_domain(&domain).is_none() {
         return Err(format!(
-            "--cookie-domain {domain} is a suffix that strangers register names under, so browsers refuse the cookie; \
-             give it a domain of your own, such as {}",
+            "--cookie-domain {domain} is a public suffix, so browsers refuse the cookie; give it a domain of \
+             your own, such as {}",
             registrable_domain(host).unwrap_or("example.com")
         ));
     }
     Ok(domain)
 }
 
-/// The part of a host name that somebody has registered, by the public suffix list: `example.co.uk` of
-/// `a.example.co.uk`. `None` if the name is itself a suffix.
+/// The registered part of a host name, by the public suffix list: `example.co.uk` for
+/// `a.example.co.uk`. `None` if the name is itself a public suffix.
 pub(crate) fn registrable_domain(host: &str) -> Option<&str> {
     psl::domain_str(host)
 }
 
-/// Whether `host` is `domain` or one of its subdomains, at a label boundary. Both are lower case.
+/// Whether `host` is `domain` or one of its subdomains. Both are lower case.
 pub fn is_within(host: &str, domain: &str) -> bool {
     host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
@@ -291,7 +293,7 @@ pub(crate) fn verifier(options: &ServeOptions) -> Result<VerifierSettings, Strin
     })
 }
 
-/// Without the flag, what programs with OpenSSL read.
+/// The file of --ca-file, or else of the variable that OpenSSL reads.
 fn authorities(flag: Option<&Path>) -> Result<Option<Authorities>, String> {
     let variable = || process::variable("SSL_CERT_FILE").filter(|path| !path.is_empty());
     let (name, path) = match (flag, variable()) {
@@ -319,8 +321,8 @@ pub(crate) fn trusted_proxies(items: &[String]) -> Result<TrustedProxies, String
             _ if item == "unix" => trusted.unix_socket = true,
             _ => {
                 return Err(format!(
-                    "--trusted-proxy takes an address, a network or `unix`, not {item:?}; names are not looked up, so \
-                     give the proxy's address or its network, such as 172.16.0.0/12"
+                    "--trusted-proxy takes an address, a network or `unix`, not {item:?}; names are not looked up, \
+                     so give the proxy's address or its network, such as 172.16.0.0/12"
                 ));
             }
         }
@@ -343,7 +345,7 @@ fn logo(path: &Path) -> Result<Logo, String> {
     };
     match fs::read(path) {
         Ok(picture) if picture.len() <= LOGO_BYTES_MAX => Ok(Logo { media_type, picture }),
-        Ok(_) => Err("--site-logo takes a picture of at most 256 KiB".into()),
+        Ok(_) => Err("--site-logo takes a file of at most 256 KiB".into()),
         Err(error) => Err(format!("--site-logo {} cannot be read: {error}", path.display())),
     }
 }
@@ -358,7 +360,7 @@ fn session_lifetime(duration: Duration) -> Result<i64, String> {
 fn session_idle(duration: Duration) -> Result<i64, String> {
     if duration < SESSION_IDLE_MIN {
         return Err(format!(
-            "--session-idle takes at least 2m, not {}: the last use of a session is noted once a minute",
+            "--session-idle takes at least 2m, not {}: the last use of a session is recorded once a minute",
             humantime::format_duration(duration)
         ));
     }

@@ -1,19 +1,19 @@
-//! What single values of flags and variables look like.
+//! Parsers of single values of flags and variables.
 
 use std::time::Duration;
 
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use url::Url;
 
-/// An item of a list: white space around it does not count, and it must not be empty.
+/// An item of a list, trimmed. It must not be empty.
 pub(super) fn list_item() -> impl TypedValueParser<Value = String> {
     NonEmptyStringValueParser::new().try_map(|item| match item.trim() {
-        "" => Err("expected no empty value in a list"),
+        "" => Err("expected a value, not an empty item in the list"),
         item => Ok(item.to_owned()),
     })
 }
 
-/// Permissions as chmod(1) writes them.
+/// Permissions in octal, as in chmod(1).
 pub(super) fn file_mode(text: &str) -> Result<u32, String> {
     match u32::from_str_radix(text, 8) {
         Ok(mode) if mode <= 0o777 => Ok(mode),
@@ -21,7 +21,7 @@ pub(super) fn file_mode(text: &str) -> Result<u32, String> {
     }
 }
 
-/// A duration as people write it: 90s, 12h, 30d. At least a millisecond, at most ten years.
+/// A duration such as 90s, 12h or 30d: more than zero, at most ten years.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
     match humantime::parse_duration(text) {
@@ -31,7 +31,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Yes or no, as people write it.
+/// True or false, or another common spelling of them.
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
@@ -40,7 +40,7 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
-/// An absolute address.
+/// An absolute URL with a host.
 pub(super) fn url(text: &str) -> Result<Url, String> {
     let text = text.trim();
     match Url::parse(text) {

@@ -89,7 +89,7 @@ fn https_without_a_proxy() {
     assert!(ask(program.address, &trusted, HEALTH).is_err());
     fs::write(folder.path().join("cert.pem"), "nonsense").unwrap();
     program.signal("-HUP");
-    while !program.log().contains("the certificate stays as it was") {
+    while !program.log().contains("the old certificate stays in use") {
         assert!(start.elapsed() < Duration::from_secs(10), "{}", program.log());
         thread::sleep(Duration::from_millis(20));
     }
@@ -194,7 +194,7 @@ fn it_does_not_start_without_the_backup_folder() {
     let none = folder.path().join("none").display().to_string();
     let error = startup_errors(folder.path(), &["--listen", "127.0.0.1:0", "--backup-dir", &none]);
     assert!(
-        error.contains(&format!("there is no folder at --backup-dir {none}; make it first")),
+        error.contains(&format!("there is no folder at --backup-dir {none}; create it first")),
         "{error}"
     );
     assert!(!folder.path().join("none").exists());
@@ -285,7 +285,7 @@ fn plain_http_is_redirected_to_the_public_url() {
     ]);
     let address = || {
         let log = program.log();
-        let (_, rest) = log.split_once("sending plain http on ")?;
+        let (_, rest) = log.split_once("redirecting plain http on ")?;
         rest.split_once(' ').and_then(|(address, _)| address.parse::<SocketAddr>().ok())
     };
     eventually(|| address().is_some());

@@ -1,4 +1,4 @@
-//! The program itself, started on a free port with its own database and Google.
+//! Starts the real program on a free port with its own database and stand-in for Google.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,7 +16,7 @@ use crate::test_app::{CLIENT_ID, HOUR};
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A program of a test's own making, ended with the test.
+/// A child process that is killed at the end of the test.
 pub struct Started(pub Child);
 
 impl Drop for Started {
@@ -35,7 +35,7 @@ pub struct Program {
     pub folder: TempDir,
 }
 
-/// The program with those arguments and nothing of ours in its environment.
+/// The program with these arguments, without our logging and proxy variables.
 pub fn hallpass(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hallpass"));
     command.args(arguments).env_remove("RUST_LOG");
@@ -55,7 +55,7 @@ pub fn hallpass(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs it to its end.
+/// Runs the program until it exits.
 pub fn run(arguments: &[&str]) -> Output {
     hallpass(arguments).output().unwrap()
 }
@@ -113,7 +113,7 @@ impl Program {
             {
                 return address;
             }
-            assert!(start.elapsed() < PATIENCE, "it does not start: {log}");
+            assert!(start.elapsed() < PATIENCE, "the server did not start: {log}");
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -136,18 +136,19 @@ impl Program {
         );
     }
 
-    /// Waits for its end; the exit code, unless a signal ended it, and its whole log.
+    /// Waits until the program exits. Returns the exit code, unless a signal killed it, and the
+    /// log.
     pub fn end(mut self) -> (Option<i32>, String) {
         let start = Instant::now();
         while self.child.0.try_wait().unwrap().is_none() {
-            assert!(start.elapsed() < PATIENCE, "it does not end");
+            assert!(start.elapsed() < PATIENCE, "the program did not exit");
             thread::sleep(Duration::from_millis(5));
         }
         self.log_reader.take().unwrap().join().unwrap();
         (self.child.0.wait().unwrap().code(), self.log())
     }
 
-    /// Kills it, and hands its folder on.
+    /// Kills the program and returns its folder.
     pub fn kill(self) -> TempDir {
         self.folder
     }
@@ -162,7 +163,7 @@ impl Program {
         Ok(connection)
     }
 
-    /// One request on a connection of its own; status line, headers and body as text.
+    /// Sends one request on a new connection. Returns status line, headers and body as text.
     pub fn send(&self, request: &str) -> Option<String> {
         let mut connection = self.try_connect().ok()?;
         connection.write_all(request.as_bytes()).ok()?;
@@ -183,7 +184,7 @@ impl Program {
     }
 }
 
-/// A token that is good by the real clock, which the program goes by.
+/// A token that is valid now by the real clock, which the program uses.
 pub fn token(mut changes: Value) -> String {
     let now = hallpass::clock::now();
     (changes["iat"], changes["exp"]) = (now.into(), (now + HOUR).into());
@@ -198,19 +199,19 @@ pub fn sign_in_request(token: &str) -> String {
     )
 }
 
-/// The session token in an answer to sign-in.
+/// The session token in a response to sign-in.
 pub fn session_token(answer: &str) -> String {
     let (_, rest) =
         answer.split_once("\"token\":\"").unwrap_or_else(|| panic!("no session: {answer}"));
     rest.split('"').next().unwrap().to_owned()
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 #[track_caller]
 pub fn eventually(is_so: impl Fn() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "it does not come to be");
+        assert!(start.elapsed() < PATIENCE, "the condition never held");
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -1,4 +1,4 @@
-//! Flags and environment: what is accepted, and what is said about the rest.
+//! Flags and environment: which values are accepted, and the errors about the others.
 
 use clap::CommandFactory;
 use hallpass::config::{Options, Settings};
@@ -28,7 +28,7 @@ fn rejected(more: &[&str], reason: &str) {
 }
 
 #[test]
-fn it_fails_closed() {
+fn settings_that_let_nobody_in_are_rejected() {
     let error = settings(&["--allow-anyone"]).err().unwrap();
     assert!(error.contains("--client-id"), "{error}");
     let error = settings(&["--client-id", "x"]).err().unwrap();
@@ -60,7 +60,7 @@ fn durations() {
     let settings = accepted(&["--session-lifetime", "12h", "--session-idle", "120s"]);
     assert_eq!((settings.session_lifetime, settings.session_idle), (43_200, 120));
     rejected(&["--session-idle", "119s"], "--session-idle takes at least 2m, not 1m 59s");
-    rejected(&["--session-idle", "3s"], "the last use of a session is noted once a minute");
+    rejected(&["--session-idle", "3s"], "the last use of a session is recorded once a minute");
     let default = accepted(&[]);
     assert_eq!((default.session_lifetime, default.session_idle), (30 * 86_400, 7 * 86_400));
     assert_eq!(default.events_kept, Some(400 * 86_400));
@@ -107,7 +107,7 @@ fn cookie_domain_is_above_the_public_host() {
         ("https://example.com", "auth.example.com"),
         ("https://192.0.2.1", "0.2.1"),
         ("https://auth.example.com", "exa mple.com"),
-        // Strangers register names under these.
+        // Public suffixes.
         ("https://auth.example.co.uk", "co.uk"),
         ("https://me.github.io", "github.io"),
         ("https://me.duckdns.org", "DuckDNS.org"),
@@ -126,7 +126,7 @@ fn cookie_domain_is_above_the_public_host() {
 }
 
 #[test]
-fn names_that_cannot_be_right() {
+fn malformed_names_are_rejected() {
     rejected(&["--allow-domain", "@example.com"], "--allow-domain");
     rejected(&["--allow-domain", "*.example.com"], "--allow-domain");
     rejected(&["--allow-email", "example.com"], "--allow-email");
@@ -147,9 +147,8 @@ fn names_that_cannot_be_right() {
     rejected(&["--site-logo", "logo.bmp"], ".svg");
 }
 
-/// Each says what was expected, and what to do.
 #[test]
-fn mistakes_are_answered_with_what_to_write() {
+fn errors_say_what_to_write() {
     rejected(
         &["--public-url", "auth.example.com"],
         "expected a URL with a scheme, such as https://auth.example.com",
@@ -176,16 +175,16 @@ fn mistakes_are_answered_with_what_to_write() {
         &["--trusted-proxy", "caddy"],
         "names are not looked up, so give the proxy's address or its network",
     );
-    rejected(&["--allow-email", "*@example.org"], "with --allow-domain example.org");
-    rejected(&["--allow-email", "@example.org"], "with --allow-domain example.org");
-    rejected(&["--allow-domain", "ada@example.org"], "one account is let in with --allow-email");
+    rejected(&["--allow-email", "*@example.org"], "use --allow-domain example.org");
+    rejected(&["--allow-email", "@example.org"], "use --allow-domain example.org");
+    rejected(&["--allow-domain", "ada@example.org"], "to let in one account, use --allow-email");
     rejected(
         &["--client-id", "GOCSPX-hush"],
-        "a client secret was given as a client ID, and none is needed",
+        "a client secret was given as a client ID, and Hallpass needs no secret",
     );
     rejected(
         &["--client-id", "\"GOCSPX-hush\""],
-        "a client secret was given as a client ID, and none is needed",
+        "a client secret was given as a client ID, and Hallpass needs no secret",
     );
     rejected(&["--site-logo", "/no/such/logo.svg"], "No such file");
     assert!(
@@ -193,7 +192,7 @@ fn mistakes_are_answered_with_what_to_write() {
     );
 }
 
-/// The program, which ends before it opens anything: it has no client ID.
+/// Runs the program without a client ID, so that it ends before it opens anything.
 fn started(variables: &[(&str, &str)], flags: &[&str]) -> (Option<i32>, String) {
     let arguments = [&["serve", "--listen", "127.0.0.1:0"], flags].concat();
     let output = hallpass(&arguments).envs(variables.iter().copied()).output().unwrap();
@@ -219,7 +218,7 @@ fn an_empty_variable_counts_as_unset() {
 }
 
 #[test]
-fn a_wrong_variable_is_named() {
+fn errors_name_the_variable_of_a_wrong_value() {
     let named = |name, value, flags: &[&str], expected: &str| {
         let (code, error) = started(&[(name, value)], flags);
         assert_eq!(code, Some(2), "{error}");
@@ -241,7 +240,7 @@ fn a_wrong_variable_is_named() {
         "HALLPASS_CLIENT_ID has quotes",
     );
     named("HALLPASS_ALLOW_ANYONE", "maybe", &[], "expected true or false");
-    let of = |name: &str| format!("the value is that of the environment variable {name}");
+    let of = |name: &str| format!("the value is from the environment variable {name}");
     named("HALLPASS_ALLOW_ANYONE", "maybe", &[], &of("HALLPASS_ALLOW_ANYONE"));
     named("HALLPASS_SESSION_IDLE", "3 fortnights", &[], &of("HALLPASS_SESSION_IDLE"));
     named("HALLPASS_LOG_FORMAT", "xml", &[], &of("HALLPASS_LOG_FORMAT"));
@@ -256,7 +255,7 @@ fn a_wrong_variable_is_named() {
 }
 
 #[test]
-fn no_secret_is_needed_or_shown() {
+fn secrets_are_neither_needed_nor_shown() {
     for flags in [&["--client-secret", "GOCSPX-hush"][..], &["--client-secret=GOCSPX-hush"]] {
         let (code, error) = started(&[], flags);
         assert_eq!(code, Some(2));
@@ -276,7 +275,7 @@ fn no_secret_is_needed_or_shown() {
 }
 
 #[test]
-fn unknown_variables_are_named_with_the_nearest_setting() {
+fn unknown_variables_are_reported_with_the_nearest_setting() {
     let warned = |name: &str, value: &str| {
         let output = hallpass(&["users", "list"]).env(name, value).output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
@@ -289,9 +288,9 @@ fn unknown_variables_are_named_with_the_nearest_setting() {
     warns("HALLPASS_ALLOW_EMAILS", "is not a setting; did you mean HALLPASS_ALLOW_EMAIL?");
     warns("HALLPASS_ALLOWED_DOMAIN", "is not a setting; did you mean HALLPASS_ALLOW_DOMAIN?");
     warns("HALLPASS_CLIENTID", "is not a setting; did you mean HALLPASS_CLIENT_ID?");
-    warns("HALLPASS_ZZZ", "is not a setting; `hallpass serve --help` lists them all");
+    warns("HALLPASS_ZZZ", "is not a setting; `hallpass serve --help` lists all settings");
     warns("HALLPASS_CLIENT_SECRET", "is not needed: Hallpass works without a client secret");
-    // Those that Docker and Kubernetes make for a service of that name, and what is not set.
+    // Docker and Kubernetes set these for a service called hallpass.
     for name in [
         "HALLPASS_SERVICE_HOST",
         "HALLPASS_SERVICE_PORT",
@@ -307,7 +306,7 @@ fn unknown_variables_are_named_with_the_nearest_setting() {
 }
 
 #[test]
-fn proxies_that_are_trusted() {
+fn trusted_proxies() {
     let trusts = |flags: &[&str], peer: Option<&str>| {
         accepted(flags).trusted_proxies.trusts(peer.map(|address| address.parse().unwrap()))
     };

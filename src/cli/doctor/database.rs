@@ -1,4 +1,4 @@
-//! Is the database there, sound, ours alone, and is there room for it to grow?
+//! Is the database usable, sound and private, and is there room for it to grow?
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,15 +12,15 @@ use crate::config::KeepingOptions;
 use crate::process::{free_bytes, is_writable};
 use crate::store::{Inspection, Soundness, StoreError};
 
-/// A check of 10 GB takes about as long.
+/// A check of 10 GB takes about this long.
 const SOUNDNESS_PATIENCE: Duration = Duration::from_secs(60);
 const MEBIBYTE: u64 = 1024 * 1024;
-/// Less room than this is gone within a day of sign-ins, or of somebody's attempts.
+/// A day of sign-ins, or of attempts by an attacker, may use up this much.
 const FREE_BYTES_MIN: u64 = 16 * MEBIBYTE;
-/// What SQLite's log may take, several times.
+/// Several times what SQLite's log may take.
 const FREE_BYTES_WANTED: u64 = 256 * MEBIBYTE;
 
-/// The database opens, can be written, and is sound; or can be made.
+/// Can the database be opened and written, and is it sound? If there is none, can it be created?
 pub fn database(path: &Path) -> Finding {
     const CHECK: &str = "database";
     let name = path.display();
@@ -28,8 +28,8 @@ pub fn database(path: &Path) -> Finding {
     if !folder.is_dir() {
         return Finding::failure(
             CHECK,
-            format!("{name} cannot be made: its folder does not exist"),
-            "make the folder",
+            format!("{name} cannot be created: its folder does not exist"),
+            "create the folder",
         );
     }
     if !is_writable(folder) {
@@ -44,7 +44,9 @@ pub fn database(path: &Path) -> Finding {
     };
     match Inspection::open(path).and_then(|database| database.map(sound).transpose()) {
         Err(why) => refused(CHECK, &why.to_string()),
-        Ok(None) => Finding::ok(CHECK, format!("there is none at {name} yet; the server makes it")),
+        Ok(None) => {
+            Finding::ok(CHECK, format!("there is none at {name} yet; the server will create it"))
+        }
         Ok(Some(_)) if !is_writable(path) => Finding::failure(
             CHECK,
             format!("{name} cannot be written by this user"),
@@ -61,7 +63,7 @@ pub fn database(path: &Path) -> Finding {
         Ok(Some(Soundness::Unknown)) => Finding::warning(
             CHECK,
             format!(
-                "{name} ({}) could not be checked whole within a minute",
+                "{name} ({}) could not be checked completely within a minute",
                 mebibytes(size(path))
             ),
             "run `hallpass backup`, which checks its copy to the end",
@@ -69,7 +71,7 @@ pub fn database(path: &Path) -> Finding {
     }
 }
 
-/// Nobody else may read it, if it is there.
+/// Is the file readable only by its owner?
 pub fn file_mode(path: &Path) -> Option<Finding> {
     const CHECK: &str = "file-mode";
     let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
@@ -78,12 +80,12 @@ pub fn file_mode(path: &Path) -> Option<Finding> {
     }
     Some(Finding::warning(
         CHECK,
-        format!("{mode:04o} lets other users of this machine at names and e-mails"),
+        format!("{mode:04o} lets other users of this machine read names and e-mails"),
         format!("chmod 600 {}", path.display()),
     ))
 }
 
-/// The folder for backups, if there is to be one, can be used.
+/// Is the folder of --backup-dir usable?
 pub fn backup_dir(keeping: &KeepingOptions) -> Option<Finding> {
     const CHECK: &str = "backup-dir";
     let folder = keeping.backup_dir.as_deref()?;
@@ -99,7 +101,7 @@ pub fn backup_dir(keeping: &KeepingOptions) -> Option<Finding> {
     })
 }
 
-/// The disk has room.
+/// Does the disk have room?
 pub fn disk(path: &Path) -> Finding {
     const CHECK: &str = "disk";
     let folder = folder_of(path);
@@ -109,7 +111,7 @@ pub fn disk(path: &Path) -> Finding {
             return Finding::failure(
                 CHECK,
                 format!("cannot ask about {}: {error}", folder.display()),
-                "make the folder",
+                "create the folder",
             );
         }
     };
@@ -117,8 +119,8 @@ pub fn disk(path: &Path) -> Finding {
     if free < FREE_BYTES_MIN {
         return Finding::failure(
             CHECK,
-            format!("{shown} left; without room nobody can sign in"),
-            "free some",
+            format!("{shown} left; on a full disk, nobody can sign in"),
+            "free some space",
         );
     }
     if free < wanted {
@@ -129,7 +131,7 @@ pub fn disk(path: &Path) -> Finding {
         return Finding::warning(
             CHECK,
             detail,
-            "free some before it runs out: without room nobody can sign in",
+            "free some space before it runs out: on a full disk, nobody can sign in",
         );
     }
     Finding::ok(CHECK, format!("{shown} left"))

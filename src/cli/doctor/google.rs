@@ -15,18 +15,18 @@ use crate::google::{
 use crate::metrics::Metrics;
 use crate::token::IdToken;
 
-/// What is no token of Google's.
+/// Not a token from Google.
 const BAD_TOKEN: &str = "hallpass.doctor.asks";
-/// 50 to 200 ms are usual.
+/// 50 to 200 ms is usual.
 const SLOW: Duration = Duration::from_secs(1);
-/// Google's hosts that have the endpoints.
+/// Google's hosts of the endpoints.
 const HOSTS: [&str; 2] = ["oauth2.googleapis.com", "www.googleapis.com"];
-/// Clocks that are kept by NTP agree to far less; the header has whole seconds.
+/// Clocks synchronised by NTP differ far less; the header has whole seconds.
 const CLOCK_SECONDS_TOLERATED: i64 = 30;
-/// Ahead by this, every token seems to have expired.
+/// If the clock is ahead by this much, every token seems to have expired.
 const TOKEN_SECONDS: i64 = 60 * 60;
 
-/// Which way calls to Google take.
+/// Which proxy do calls to Google use?
 pub fn proxy(settings: &VerifierSettings) -> Finding {
     const CHECK: &str = "proxy";
     let set = proxy_variables();
@@ -40,22 +40,22 @@ pub fn proxy(settings: &VerifierSettings) -> Finding {
         (false, None) if url.scheme() == "https" => Finding::warning(
             CHECK,
             format!("Google is called directly, though the environment has {}", set.join(", ")),
-            "right if NO_PROXY names Google's host; otherwise write HTTPS_PROXY as http://HOST:PORT",
+            "this is right if NO_PROXY names Google's host; otherwise write HTTPS_PROXY as http://HOST:PORT",
         ),
         (false, None) => {
-            Finding::ok(CHECK, format!("none: it does not count for http ({})", set.join(", ")))
+            Finding::ok(CHECK, format!("none: it is not used for http ({})", set.join(", ")))
         }
     }
 }
 
-/// Which authorities may vouch for Google's hosts, if not the built-in ones.
+/// Which authorities may vouch for Google, if not the built-in ones?
 pub fn authorities(settings: &VerifierSettings) -> Option<Finding> {
     let count = settings.tokeninfo.authorities.as_ref()?.count();
     let detail = format!("only {count} from --ca-file or SSL_CERT_FILE may vouch for Google");
     Some(Finding::ok("authorities", detail))
 }
 
-/// Those that are asked answer as they should; the clock agrees with theirs; they are Google's.
+/// Do the endpoints answer correctly, does our clock agree with theirs, and are they Google's?
 pub fn endpoints(settings: &VerifierSettings) -> Vec<Finding> {
     let VerifierSettings { verify, tokeninfo, keys_url } = settings;
     let mut findings = Vec::new();
@@ -91,9 +91,9 @@ fn stranger(check: &'static str, url: &Url) -> Option<Finding> {
         url.scheme() == "https" && url.host_str().is_some_and(|host| HOSTS.contains(&host));
     (!is_googles && !settings::is_loopback(url)).then(|| {
         let detail = format!(
-            "{url} is not Google's: whoever answers there, or on the way, decides who may sign in"
+            "{url} is not Google's: it decides who may sign in, and so does anybody on the network path"
         );
-        Finding::warning(check, detail, format!("leave --{check} away unless you know who it is"))
+        Finding::warning(check, detail, format!("omit --{check} unless you trust this server"))
     })
 }
 
@@ -111,7 +111,7 @@ fn told_of_keys(settings: &VerifierSettings, keys: &Result<FetchedKeys, String>)
             CHECK,
             cause,
             format!(
-                "let this machine reach {}; until then nothing steps in for tokeninfo",
+                "let this machine reach {}; until then there is no fallback for tokeninfo",
                 settings.keys_url
             ),
         ),
@@ -133,7 +133,7 @@ fn answer(url: &Url, exchange: &Exchange, has_keys: bool) -> Finding {
         Err(Failure::Refused(_)) if exchange.took > SLOW => Finding::warning(
             CHECK,
             format!("refused a bad token, as it should, but only after {took} ms"),
-            "look at the network and at DNS: everybody who signs in waits as long",
+            "check the network and DNS: every sign-in waits this long",
         ),
         Err(Failure::Refused(_)) => {
             Finding::ok(CHECK, format!("refused a bad token, as it should, after {took} ms"))
@@ -141,7 +141,7 @@ fn answer(url: &Url, exchange: &Exchange, has_keys: bool) -> Finding {
         Err(Failure::Unavailable { cause, .. }) if has_keys => Finding::warning(
             CHECK,
             format!("{cause} ({took} ms)"),
-            format!("let this machine reach {url}; until then Google's keys step in"),
+            format!("let this machine reach {url}; until then Google's keys are used"),
         ),
         Err(Failure::Unavailable { cause, .. }) => Finding::failure(
             CHECK,
@@ -150,20 +150,20 @@ fn answer(url: &Url, exchange: &Exchange, has_keys: bool) -> Finding {
         ),
         Ok(_) => Finding::failure(
             CHECK,
-            format!("{url} says yes to a token that is none"),
-            "leave --tokeninfo-url away: this is not Google's endpoint",
+            format!("{url} accepts a bad token"),
+            "omit --tokeninfo-url: this is not Google's endpoint",
         ),
     }
 }
 
 fn clock(date: Option<i64>, now: i64) -> Finding {
     const CHECK: &str = "clock";
-    const ADVICE: &str = "set it, and keep it with NTP (timedatectl set-ntp true)";
+    const ADVICE: &str = "set the clock, and keep it right with NTP (timedatectl set-ntp true)";
     let Some(theirs) = date else {
         return Finding::warning(
             CHECK,
-            "could not be compared: Google told no time",
-            "see what Google answered above",
+            "could not be compared: Google sent no time",
+            "see the findings about Google above",
         );
     };
     let ahead = now.saturating_sub(theirs);
@@ -171,7 +171,7 @@ fn clock(date: Option<i64>, now: i64) -> Finding {
     if ahead < -CLOCK_SKEW_SECONDS_MAX {
         return Finding::failure(
             CHECK,
-            format!("{distance} behind Google's: tokens come from the future"),
+            format!("{distance} behind Google's: tokens seem to be from the future"),
             ADVICE,
         );
     }

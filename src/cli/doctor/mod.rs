@@ -1,6 +1,7 @@
-//! `hallpass doctor`: what would keep a server with these settings from working, and what to do about it.
+//! `hallpass doctor`: finds what would keep a server with these settings from working, and says how
+//! to fix it.
 //!
-//! Nothing is changed, and everything ends within a bounded time.
+//! It changes nothing, and every check has a time limit.
 
 mod settings;
 mod database;
@@ -18,7 +19,7 @@ use crate::store;
 /// Runs `hallpass doctor`.
 ///
 /// # Errors
-/// If a check came out as a failure.
+/// If a check failed.
 pub fn doctor(options: &DoctorOptions) -> Result<(), String> {
     let serve = &options.serve;
     let mut report = Report::new(options.json);
@@ -26,7 +27,7 @@ pub fn doctor(options: &DoctorOptions) -> Result<(), String> {
     for finding in of_settings(serve, public_url.as_ref()) {
         report.add(finding)?;
     }
-    // What no check above or below looks at.
+    // Settings that no other check covers.
     let verifier = config::verifier(serve);
     let others = report.has_failed() || verifier.is_err();
     if let (Err(why), false) = (Settings::new(serve, port(serve)), others) {
@@ -72,7 +73,7 @@ pub fn doctor(options: &DoctorOptions) -> Result<(), String> {
     }
 }
 
-/// What the settings alone tell.
+/// The checks that need only the settings.
 fn of_settings(serve: &ServeOptions, public_url: Result<&Url, &String>) -> Vec<Finding> {
     let mut findings = vec![
         settings::client_ids(serve),
@@ -87,7 +88,7 @@ fn of_settings(serve: &ServeOptions, public_url: Result<&Url, &String>) -> Vec<F
     findings
 }
 
-/// Logs what `doctor` would find wrong without the network, for a server that starts.
+/// Logs the problems that `doctor` would find without the network, when a server starts.
 pub fn warn(serve: &ServeOptions, public_url: &Url) {
     let mut findings = of_settings(serve, Ok(public_url));
     findings.extend(database::file_mode(&serve.database));
@@ -97,7 +98,7 @@ pub fn warn(serve: &ServeOptions, public_url: &Url) {
     log_all(findings);
 }
 
-/// The same for the environment alone.
+/// Logs the problems of the environment only.
 pub fn warn_of_environment() {
     log_all(settings::environment());
 }
@@ -109,14 +110,14 @@ fn log_all(findings: impl IntoIterator<Item = Finding>) {
     }
 }
 
-/// A failure in the words of whoever refuses: what is wrong, and maybe a semicolon and what to do.
+/// A failure from an error text: what is wrong and, after a semicolon, what to do.
 fn refused(check: &'static str, why: &str) -> Finding {
     let (detail, advice) =
         why.rsplit_once("; ").unwrap_or((why, "`hallpass serve --help` says what each flag takes"));
     Finding::failure(check, detail, advice)
 }
 
-/// The port of the first TCP address, if it can be known before it is bound.
+/// The port of the first TCP address, if it is known before binding.
 fn port(serve: &ServeOptions) -> Option<u16> {
     let address = serve.listen.iter().find_map(|address| match address {
         ListenAddress::Tcp(address) => Some(address),

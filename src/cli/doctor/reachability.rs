@@ -1,7 +1,8 @@
-//! Does a server run, and do browsers reach it?
+//! Is a server running, and does the public URL lead to it?
 //!
-//! What a server answers at /auth/me names its database on its machine, so what comes back over the public URL tells
-//! whether it was this one's. That path, as proxies let through what is under /auth/, and maybe nothing else.
+//! A response to /auth/me names the server's database and machine, so a response over the public
+//! URL shows whether it came from this server. /auth/me, because proxies may pass on nothing but
+//! /auth/.
 
 use std::time::Instant;
 
@@ -12,13 +13,13 @@ use crate::cli::output::report::Finding;
 use crate::config::ServeOptions;
 use crate::token::random_name;
 
-/// Who answers where the server is to listen; and whether that is a server on this database.
+/// What answers at --listen? Also returns whether it is a server on this database.
 pub fn server(serve: &ServeOptions, instance: Option<&str>) -> (Finding, bool) {
     const CHECK: &str = "server";
     let mut silent = Vec::new();
     for address in serve.listen.iter().filter(|address| !address.is_any_port()) {
         let name = address.to_string();
-        // Nothing if nobody answers; otherwise which Hallpass does, if it is one.
+        // `None` if nothing answers; otherwise the instance, if it is a Hallpass.
         let answer = match ask_listener(address, serve.tls_cert.is_some(), "/auth/me") {
             Ok(answer) => Some(answer.instance),
             Err(Silence::Untrusted) => Some(None),
@@ -27,12 +28,11 @@ pub fn server(serve: &ServeOptions, instance: Option<&str>) -> (Finding, bool) {
         match answer {
             None => silent.push(name),
             Some(answer) if answer.is_some() && answer.as_deref() == instance => {
-                return (Finding::ok(CHECK, format!("one runs at {name}, on this database")), true);
+                return (Finding::ok(CHECK, format!("one runs at {name} on this database")), true);
             }
             Some(Some(_)) => {
                 let detail = format!("a Hallpass answers at {name}, but it uses another database");
-                let advice =
-                    "give doctor the settings of the server that runs, --database above all";
+                let advice = "give doctor the settings of the running server, above all --database";
                 return (Finding::failure(CHECK, detail, advice), false);
             }
             Some(None) => {
@@ -48,11 +48,11 @@ pub fn server(serve: &ServeOptions, instance: Option<&str>) -> (Finding, bool) {
     (Finding::ok(CHECK, format!("none runs at {}", silent.join(", "))), false)
 }
 
-/// What the public URL leads to.
+/// Does the public URL lead to this server?
 pub fn public_url(url: &Url, instance: Option<&str>, is_running: bool) -> Finding {
     const CHECK: &str = "reach";
     let origin = url.origin().ascii_serialization();
-    // What stands in a cache on the way is no answer.
+    // The random query avoids caches on the way.
     let target = format!("{origin}/auth/me?doctor={}", random_name());
     let start = Instant::now();
     let (answer, is_trusted) = match ask(&target, true) {
@@ -70,32 +70,32 @@ pub fn public_url(url: &Url, instance: Option<&str>, is_running: bool) -> Findin
                 format!(
                     "{origin} leads to this server, with a certificate that no public authority vouches for"
                 ),
-                "get one of Let's Encrypt, for example; with an authority of your own, let browsers know it",
+                "get one from Let's Encrypt, for example, or make browsers trust your own authority",
             )
         }
         Ok(Answer { instance: Some(_), .. }) if instance.is_none() => Finding::warning(
             CHECK,
             format!(
-                "{origin} leads to a Hallpass; without a database here it cannot be told whether to this one"
+                "{origin} leads to a Hallpass; without a database here, doctor cannot tell whether it is this one"
             ),
-            "start the server, and run doctor again beside it",
+            "start the server and run doctor again",
         ),
         Ok(Answer { instance: Some(_), .. }) => Finding::failure(
             CHECK,
             format!("{origin} leads to another Hallpass: another machine, or another database"),
-            "look at DNS and at the proxy, and at --database",
+            "check DNS, the proxy and --database",
         ),
         _ if !is_running => Finding::warning(
             CHECK,
-            format!("whether {origin} leads here cannot be told while no server runs"),
-            "start the server, and run doctor again beside it",
+            format!("without a running server, doctor cannot tell whether {origin} leads here"),
+            "start the server and run doctor again",
         ),
         Ok(Answer { status, .. }) => Finding::failure(
             CHECK,
             format!(
                 "{origin} does not lead to this server: something else answers, with status {status}"
             ),
-            "look at DNS, and have the proxy hand /auth/ to this server",
+            "check DNS, and let the proxy pass /auth/ to this server",
         ),
         Err(silence) => {
             let why = match silence {
@@ -105,7 +105,7 @@ pub fn public_url(url: &Url, instance: Option<&str>, is_running: bool) -> Findin
             Finding::failure(
                 CHECK,
                 format!("{origin} cannot be reached from here: {why}"),
-                "look at DNS, firewall and proxy; some routers lead nobody from inside to their own outside",
+                "check DNS, firewall and proxy; some routers do not let clients inside reach their public address",
             )
         }
     }

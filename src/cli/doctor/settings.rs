@@ -1,4 +1,4 @@
-//! Do the settings fit together, and fit Google?
+//! Do the settings agree with each other and with Google's rules?
 
 use url::{Host, Url};
 
@@ -9,9 +9,9 @@ use crate::google::{AllowList, Policy};
 use crate::http::ListenAddress;
 use crate::logging;
 
-/// What every client ID of Google's ends with.
+/// All of Google's client IDs end with this.
 const CLIENT_ID_SUFFIX: &str = ".apps.googleusercontent.com";
-/// Mail services whose addresses no Google account is the authority for.
+/// Mail providers for whose addresses Google is never authoritative.
 const OTHERS_MAIL: [&str; 8] = [
     "outlook.com",
     "hotmail.com",
@@ -23,7 +23,7 @@ const OTHERS_MAIL: [&str; 8] = [
     "web.de",
 ];
 
-/// Client ids have the shape of Google's.
+/// Do the client IDs look like Google's?
 pub fn client_ids(serve: &ServeOptions) -> Finding {
     const CHECK: &str = "client-id";
     const ADVICE: &str = "copy the client ID from https://console.cloud.google.com/auth/clients: \
@@ -52,14 +52,14 @@ fn is_client_id(text: &str) -> bool {
     let Some(name) = text.strip_suffix(CLIENT_ID_SUFFIX) else {
         return false;
     };
-    // Old ones are the project's number alone.
+    // Old client IDs are only the project's number.
     let (project, rest) = name.split_once('-').unwrap_or((name, "old"));
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let is_number = !project.is_empty() && project.bytes().all(|byte| byte.is_ascii_digit());
     is_number && !rest.is_empty() && rest.bytes().all(alphanumeric)
 }
 
-/// Somebody may sign in, and not everybody by accident.
+/// May anybody sign in, but not everybody by accident?
 pub fn who(serve: &ServeOptions) -> Finding {
     const CHECK: &str = "who-may-sign-in";
     match config::policy(serve) {
@@ -67,7 +67,7 @@ pub fn who(serve: &ServeOptions) -> Finding {
         Ok(Policy::Anyone) => Finding::warning(
             CHECK,
             "anyone with a Google account",
-            "if that is not meant, name them with --allow-domain or --allow-email in place of --allow-anyone",
+            "if you do not want this, replace --allow-anyone with --allow-domain or --allow-email",
         ),
         Ok(Policy::Listed(list)) => listed(serve, &list),
     }
@@ -125,7 +125,7 @@ fn listed(serve: &ServeOptions, list: &AllowList) -> Finding {
     Finding::ok(CHECK, domains.chain(emails).collect::<Vec<_>>().join(", "))
 }
 
-/// Why no account can match that e-mail, and what to do.
+/// Why no account can match this e-mail, and what to do.
 fn never_matches(email: &str) -> Option<(&'static str, String)> {
     let (local, domain) = email.rsplit_once('@')?;
     if domain.eq_ignore_ascii_case("googlemail.com") {
@@ -136,13 +136,13 @@ fn never_matches(email: &str) -> Option<(&'static str, String)> {
     }
     if is_gmail(domain) && local.contains('+') {
         return Some((
-            "Google tells addresses without a plus sign and what follows it",
+            "Google sends addresses without the plus sign and what follows it",
             format!("write {}@gmail.com", local.split('+').next().unwrap_or_default()),
         ));
     }
     if !domain.contains('.') {
         return Some((
-            "its domain is not whole",
+            "its domain is incomplete",
             format!("write the whole address, such as {email}.com"),
         ));
     }
@@ -158,7 +158,7 @@ fn is_gmail(domain: &str) -> bool {
     domain.eq_ignore_ascii_case("gmail.com")
 }
 
-/// Browsers and Google take the public URL.
+/// Do browsers and Google accept the public URL?
 pub fn public_url(serve: &ServeOptions, url: Result<&Url, &String>) -> Finding {
     const CHECK: &str = "public-url";
     let url = match url {
@@ -178,8 +178,8 @@ pub fn public_url(serve: &ServeOptions, url: Result<&Url, &String>) -> Finding {
         return Finding::warning(
             CHECK,
             format!(
-                "{shown} is plain http: cookies cannot be Secure, anybody on the way can take sessions, and Google's \
-                 button works over https only"
+                "{shown} is plain http: cookies cannot be Secure, anybody on the network path can steal \
+                 sessions, and Google's button works over https only"
             ),
             "put a proxy with a certificate in front, or give --tls-cert and --tls-key; then an https --public-url",
         );
@@ -188,9 +188,9 @@ pub fn public_url(serve: &ServeOptions, url: Result<&Url, &String>) -> Finding {
         return Finding::warning(
             CHECK,
             format!(
-                "{shown} is an address without a name, which Google's console does not take as an origin"
+                "{shown} is an address without a name, which Google's console does not accept as an origin"
             ),
-            "give the host a name in DNS, and --public-url that name",
+            "give the host a name in DNS, and use it in --public-url",
         );
     }
     Finding::ok(
@@ -199,19 +199,20 @@ pub fn public_url(serve: &ServeOptions, url: Result<&Url, &String>) -> Finding {
     )
 }
 
-/// Browsers keep the cookie, and send it where it shall go.
+/// Do browsers keep the cookie and send it where it must go?
 pub fn cookie(serve: &ServeOptions, public_url: &Url) -> Finding {
     const CHECK: &str = "cookie";
     let secure = if public_url.scheme() == "https" { "Secure, " } else { "" };
     let host = public_url.host_str().unwrap_or_default();
     match serve.cookie_domain.as_deref().map(|domain| config::cookie_domain(domain, public_url)) {
-        None => Finding::ok(CHECK, format!("{secure}for {host} alone")),
+        None => Finding::ok(CHECK, format!("{secure}for {host} only")),
         Some(Ok(domain)) => Finding::ok(CHECK, format!("{secure}for {domain} and its subdomains")),
         Some(Err(why)) => refused(CHECK, &why),
     }
 }
 
-/// Other origins are of the same site: to others, the cookie (SameSite=Lax) does not go.
+/// Are the other origins on the same site? To other sites, browsers do not send the cookie
+/// (SameSite=Lax).
 pub fn allowed_origins(serve: &ServeOptions, public_url: &Url) -> Finding {
     const CHECK: &str = "allow-origin";
     let mut elsewhere = Vec::new();
@@ -223,7 +224,7 @@ pub fn allowed_origins(serve: &ServeOptions, public_url: &Url) -> Finding {
         }
     }
     if serve.allow_origin.is_empty() {
-        return Finding::ok(CHECK, "none but the public URL's own");
+        return Finding::ok(CHECK, "only the public URL's own");
     }
     if elsewhere.is_empty() {
         return Finding::ok(CHECK, serve.allow_origin.join(", "));
@@ -231,14 +232,14 @@ pub fn allowed_origins(serve: &ServeOptions, public_url: &Url) -> Finding {
     Finding::warning(
         CHECK,
         format!(
-            "{} is of another site than the public URL, so browsers send no cookie from there",
+            "{} is on another site than the public URL, so browsers send no cookie from there",
             elsewhere.join(", ")
         ),
-        "give the page a host of the same domain, or have it send the session as a bearer token",
+        "host the page under the same domain, or let it send the session as a bearer token",
     )
 }
 
-/// Same scheme, and the same registered domain, as browsers have it.
+/// Whether scheme and registered domain are the same: the "same site" of browsers.
 fn is_same_site(one: &Url, other: &Url) -> bool {
     let site = |url: &Url| match url.host() {
         Some(Host::Domain(name)) => config::registrable_domain(name).unwrap_or(name).to_owned(),
@@ -247,7 +248,7 @@ fn is_same_site(one: &Url, other: &Url) -> bool {
     one.scheme() == other.scheme() && site(one) == site(other)
 }
 
-/// Whoever is trusted to say who the client is.
+/// Which peers are trusted to name the client?
 pub fn trusted_proxies(serve: &ServeOptions) -> Finding {
     const CHECK: &str = "trusted-proxy";
     let trusted = match config::trusted_proxies(&serve.trusted_proxy) {
@@ -257,8 +258,8 @@ pub fn trusted_proxies(serve: &ServeOptions) -> Finding {
     if serve.trusted_proxy.iter().any(|item| item.ends_with("/0")) {
         return Finding::warning(
             CHECK,
-            "everybody is trusted, so that anybody can forge the address they come from",
-            "name the proxies alone",
+            "everybody is trusted, so any client can forge its address",
+            "name only the proxies",
         );
     }
     if serve.listen.iter().any(|address| matches!(address, ListenAddress::Unix(_)))
@@ -266,14 +267,14 @@ pub fn trusted_proxies(serve: &ServeOptions) -> Finding {
     {
         return Finding::warning(
             CHECK,
-            "the proxy at the Unix socket is not trusted: what it says of clients does not count",
+            "the proxy at the Unix socket is not trusted: what it says about clients is ignored",
             "add `unix` to --trusted-proxy",
         );
     }
     Finding::ok(CHECK, serve.trusted_proxy.join(", "))
 }
 
-/// What the environment has that looks like a setting and is not understood; nothing if there is none.
+/// The variables that look like settings but are not understood, if any.
 pub fn environment() -> Option<Finding> {
     let mut odd = config::unknown_variables();
     odd.extend(logging::misunderstanding());
@@ -281,7 +282,7 @@ pub fn environment() -> Option<Finding> {
         .then(|| Finding::warning("environment", odd.join("; "), "correct or remove the variable"))
 }
 
-/// Whether nobody else is on the way to it.
+/// Whether the URL is on this machine, so that nobody can intercept the traffic.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),

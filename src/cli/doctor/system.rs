@@ -1,4 +1,4 @@
-//! What the machine gives us: descriptors, and a certificate.
+//! Are there enough file descriptors, and is the certificate valid?
 
 use url::Url;
 
@@ -10,17 +10,17 @@ use crate::config::ServeOptions;
 use crate::http::door::Capacity;
 use crate::process;
 
-/// Those who renew certificates by themselves do it about a month before.
+/// Automatic renewal happens about a month before expiry.
 const CERTIFICATE_SECONDS_LEFT: i64 = 14 * 24 * 60 * 60;
 
-/// The limit of descriptors has room for the connections that are wanted.
+/// Does the limit of file descriptors allow --max-connections?
 pub fn descriptors(serve: &ServeOptions) -> Finding {
     const CHECK: &str = "descriptors";
     let Some((soft, hard)) = process::descriptor_limits() else {
-        return Finding::warning(CHECK, "the limit cannot be read", "look at `ulimit -n`");
+        return Finding::warning(CHECK, "the limit cannot be read", "check `ulimit -n`");
     };
     let wanted = u64::from(serve.max_connections) + DESCRIPTORS_BESIDE_CONNECTIONS;
-    // The server raises its soft limit so far.
+    // The server raises its soft limit this far.
     let limit = soft.max(wanted.min(hard));
     let capacity = Capacity::within(
         serve.max_connections as usize,
@@ -41,10 +41,10 @@ pub fn descriptors(serve: &ServeOptions) -> Finding {
     Finding::ok(CHECK, format!("room for {} connections", capacity.connections))
 }
 
-/// The certificate, if there is one, is good today, for the public URL, and has its key.
+/// If there is a certificate, is it valid today and for the public URL, and does it match its key?
 pub fn certificate(serve: &ServeOptions, public_url: &Url) -> Option<Finding> {
     const CHECK: &str = "certificate";
-    const RENEW: &str = "renew it; the server takes up the new files by itself";
+    const RENEW: &str = "renew it; the server reads the new files by itself";
     let files = tls_files(serve)?;
     let host = public_url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let identity = match files.load() {
@@ -65,18 +65,14 @@ pub fn certificate(serve: &ServeOptions, public_url: &Url) -> Option<Finding> {
     } else if from > now {
         Finding::failure(
             CHECK,
-            format!("good only from {} on", local(from)),
-            "wait, or look at this machine's clock",
+            format!("valid only from {} on", local(from)),
+            "wait, or check this machine's clock",
         )
     } else if !identity.is_for(host) {
-        Finding::failure(
-            CHECK,
-            format!("is not for {host}"),
-            "get one with the public URL's host in it",
-        )
+        Finding::failure(CHECK, format!("is not for {host}"), "get one for the public URL's host")
     } else if until - now < CERTIFICATE_SECONDS_LEFT {
         Finding::warning(CHECK, format!("expires {shown}"), RENEW)
     } else {
-        Finding::ok(CHECK, format!("for {host}, good until {shown}"))
+        Finding::ok(CHECK, format!("for {host}, valid until {shown}"))
     })
 }

@@ -1,10 +1,11 @@
-//! Users, sessions and events as JSON: the names of the HTTP contract, times in unix seconds.
+//! Users, sessions and events as JSON, with the field names of the HTTP API and times in unix
+//! seconds.
 
 use serde_json::{Value, json};
 
 use crate::store::{EventRow, Session, SessionKind, User, UserRecord};
 
-/// A user, with what only the operator sees.
+/// A user, with the fields that only the operator sees.
 pub fn account(account: &UserRecord) -> Value {
     let mut document = json!(account.user);
     document["blocked_at"] = json!(account.user.blocked_at);
@@ -12,7 +13,7 @@ pub fn account(account: &UserRecord) -> Value {
     document
 }
 
-/// A session, and whose it is.
+/// A session and its user.
 pub fn session(session: &Session, user: &User) -> Value {
     json!({
         "id": session.id,

@@ -18,7 +18,7 @@ impl Progress {
         Progress { what, shown: None, is_watched: io::stderr().is_terminal() }
     }
 
-    /// Shows the hundredths that are done, when they change.
+    /// Shows the percentage that is done, when it changes.
     pub fn show(&mut self, done: u64, all: u64) {
         let hundredths = (done * 100).checked_div(all).unwrap_or(100);
         if self.is_watched && self.shown != Some(hundredths) {

@@ -1,28 +1,28 @@
-//! What checks find, one line each.
+//! The findings of checks, one line each.
 
 use serde_json::{Value, json};
 
 use crate::cli::output::table;
 
-/// How a check came out.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// As it should be.
     Ok,
-    /// It works, but somebody should look at it.
+    /// It works, but needs attention.
     Warning,
     /// It does not work.
     Failure,
-    /// It cannot be told.
+    /// The check could not decide.
     Unknown,
 }
 
-/// What one check finds.
+/// A finding of a check.
 #[derive(Debug)]
 pub struct Finding {
-    /// Its name.
+    /// The name of the check.
     pub check: &'static str,
-    /// How it came out.
+    /// The result.
     pub verdict: Verdict,
     /// What was seen.
     pub detail: String,
@@ -30,7 +30,7 @@ pub struct Finding {
     pub advice: Option<String>,
 }
 
-/// Findings, shown as they come, or at the end as JSON.
+/// Findings, printed as they come or, as JSON, at the end.
 pub struct Report {
     is_json: bool,
     findings: Vec<Finding>,
@@ -48,12 +48,12 @@ impl Verdict {
 }
 
 impl Finding {
-    /// All is well.
+    /// A check that passed.
     pub fn ok(check: &'static str, detail: impl Into<String>) -> Finding {
         Finding { check, verdict: Verdict::Ok, detail: detail.into(), advice: None }
     }
 
-    /// All works, for now or for some.
+    /// Something that needs attention.
     pub fn warning(
         check: &'static str,
         detail: impl Into<String>,
@@ -67,7 +67,7 @@ impl Finding {
         }
     }
 
-    /// Something does not work.
+    /// Something that does not work.
     pub fn failure(
         check: &'static str,
         detail: impl Into<String>,
@@ -83,12 +83,12 @@ impl Finding {
 }
 
 impl Report {
-    /// An empty one.
+    /// An empty report.
     pub fn new(is_json: bool) -> Report {
         Report { is_json, findings: Vec::new() }
     }
 
-    /// Adds a finding: on a terminal with a glyph, otherwise a line with tabs.
+    /// Adds a finding and, unless the report is JSON, prints it.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -101,17 +101,17 @@ impl Report {
         Ok(())
     }
 
-    /// All so far.
+    /// The findings so far.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
 
-    /// Whether any came out as a failure.
+    /// Whether any check failed.
     pub fn has_failed(&self) -> bool {
         self.findings.iter().any(|finding| finding.verdict == Verdict::Failure)
     }
 
-    /// Prints the array, if it is to be one.
+    /// Prints the array if the report is JSON.
     ///
     /// # Errors
     /// If it cannot be written.

@@ -1,6 +1,6 @@
-//! What the commands print: tables that fit the terminal, or plain lines when nobody looks.
+//! Output of the commands: tables that fit the terminal, or plain lines for a pipe.
 //!
-//! Names, e-mails and user agents come from outside. What could steer a terminal is shown escaped.
+//! Names, e-mails and user agents come from outside, so control characters are escaped.
 
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::process;
@@ -8,21 +8,21 @@ use std::process;
 use comfy_table::{ColumnConstraint, ContentArrangement, Row, Table, Width, presets};
 use serde_json::Value;
 
-/// The width of a terminal that does not tell.
+/// The width if the terminal does not report one.
 const USUAL_WIDTH: u16 = 100;
-/// Text that is broken into lines more often is hard to read.
+/// Text wrapped to less than this is hard to read.
 const TEXT_WIDTH_MIN: u16 = 20;
 /// A space on each side.
 const COLUMN_PADDING: u16 = 2;
-/// What is longer is cut; JSON and plain lines have it all.
+/// Longer text is cut; JSON and plain lines contain all of it.
 const ROW_LINES_MAX: usize = 3;
-/// A glyph, and the longest name of a check, with the space around them.
+/// A glyph and the longest name of a check, with padding.
 const CHECK_GLYPH_WIDTH: u16 = 3;
 const CHECK_NAME_WIDTH: u16 = 17;
-/// On a narrower terminal, the name of a check stands before its text and not beside it.
+/// On a narrower terminal, the name of a check is not a column but precedes its text.
 const CHECKS_ALIGNED_WIDTH_MIN: u16 = 60;
 
-/// How many rows a list shows unless it is told.
+/// How many rows a list shows without --limit.
 const ROWS_DEFAULT: u32 = 100;
 
 /// A column of a table.
@@ -34,23 +34,23 @@ pub struct Column {
 }
 
 impl Column {
-    /// Values that are of no use in pieces: names of things, times.
+    /// Values that must not be wrapped, such as IDs and times.
     pub const fn whole(name: &'static str) -> Column {
         Column { name, is_text: false, spare: None }
     }
 
-    /// Text, which may be broken into lines.
+    /// Text that may be wrapped.
     pub const fn text(name: &'static str) -> Column {
         Column { name, is_text: true, spare: None }
     }
 
-    /// Left away where there is no room for all; the lowest goes first.
+    /// Omitted if there is no room for all columns; the lowest goes first.
     pub const fn spare(self, order: u8) -> Column {
         Column { spare: Some(order), ..self }
     }
 }
 
-/// Prints a table with that header on a terminal; otherwise all of the rows alone, with tabs between their cells.
+/// Prints a table with a header on a terminal; otherwise tab-separated rows without a header.
 ///
 /// # Errors
 /// If it cannot be written.
@@ -77,7 +77,7 @@ fn drawn(columns: &[Column], rows: impl Iterator<Item = Vec<String>>, width: u16
     table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// Decides which columns there is room for. Where there is none even for the others, everything is broken into lines.
+/// Decides which columns there is room for. If even the required ones do not fit, all are wrapped.
 fn arrange(table: &mut Table, columns: &[Column], width: u16) {
     let contents = table.column_max_content_widths();
     let needed = |(column, content): (&Column, &u16)| {
@@ -107,7 +107,7 @@ fn arrange(table: &mut Table, columns: &[Column], width: u16) {
     }
 }
 
-/// Prints rows as they come, without waiting for the widest: a line each, with tabs between the cells.
+/// Prints tab-separated rows as they come.
 ///
 /// # Errors
 /// If they cannot be written.
@@ -117,7 +117,8 @@ pub fn rows(rows: impl Iterator<Item = Vec<String>>) -> Result<(), String> {
     )
 }
 
-/// Prints what a check found: on a terminal the glyph, otherwise the verdict in a word.
+/// Prints a finding: with a glyph on a terminal, otherwise tab-separated with the verdict as a
+/// word.
 ///
 /// # Errors
 /// If it cannot be written.
@@ -135,7 +136,7 @@ pub fn finding(
     let width = width();
     let advice = advice.map(|advice| format!("\n→ {}", printable(advice))).unwrap_or_default();
     let text = format!("{}{advice}", printable(detail));
-    // The same widths in each of these tables of one row, so that they stand below one another.
+    // Each finding is a table of one row; fixed widths align them.
     let (cells, widths) = if width < CHECKS_ALIGNED_WIDTH_MIN {
         (vec![glyph.to_owned(), format!("{check}: {text}")], vec![CHECK_GLYPH_WIDTH])
     } else {
@@ -153,22 +154,22 @@ pub fn finding(
     lines(table.lines().map(|line| line.trim_end().to_owned()))
 }
 
-/// How many rows a list has to ask for: those that are wanted, or one more than it shows by default.
+/// How many rows a list must read: --limit, or one more than it shows by default.
 pub fn rows_wanted(limit: Option<u32>) -> u32 {
     limit.unwrap_or(ROWS_DEFAULT + 1)
 }
 
-/// Whether a list has found more rows than it shows by default.
+/// Whether there are more rows than a list shows by default.
 pub fn has_more<T>(limit: Option<u32>, rows: &[T]) -> bool {
     limit.is_none() && rows.len() > ROWS_DEFAULT as usize
 }
 
-/// Says something on standard error, beside what is printed.
+/// Prints a note on standard error.
 pub fn note(text: &str) {
     eprintln!("hallpass: {text}");
 }
 
-/// Prints one JSON document a line.
+/// Prints one JSON document per line.
 ///
 /// # Errors
 /// If it cannot be written.
@@ -176,7 +177,7 @@ pub fn documents(documents: impl Iterator<Item = Value>) -> Result<(), String> {
     lines(documents.map(|document| self::document(&document)))
 }
 
-/// A JSON document that means the same and steers no terminal.
+/// The JSON document with control characters escaped.
 pub fn document(document: &Value) -> String {
     escape(&document.to_string(), |c| format!("\\u{:04x}", u32::from(c)))
 }
@@ -185,7 +186,7 @@ fn width() -> u16 {
     terminal_size::terminal_size().map_or(USUAL_WIDTH, |(width, _)| width.0)
 }
 
-/// Whether somebody looks at what is printed.
+/// Whether standard output is a terminal.
 pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
@@ -198,26 +199,27 @@ pub fn lines(mut lines: impl Iterator<Item = String>) -> Result<(), String> {
     write(|out| lines.try_for_each(|line| writeln!(out, "{line}")))
 }
 
-/// Has somebody write to standard output.
+/// Lets `writing` write to standard output.
 ///
 /// # Errors
 /// If it cannot be written.
 pub fn write(writing: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), String> {
     let mut out = BufWriter::new(io::stdout().lock());
     match writing(&mut out).and_then(|()| out.flush()) {
-        // Whoever read has seen enough, as `head` does: what SIGPIPE would do.
+        // The reader, such as `head`, has closed the pipe. SIGPIPE would do the same.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => process::exit(0),
         Err(error) => Err(format!("cannot write to standard output: {error}")),
         Ok(()) => Ok(()),
     }
 }
 
-/// The text without anything that a terminal would obey.
+/// The text with control characters escaped.
 pub fn printable(text: &str) -> String {
     escape(text, |c| c.escape_default().to_string())
 }
 
-/// Control characters, and those that change the direction of text or break lines (Unicode, UAX #9).
+/// Control characters, and those that change the direction of text or break lines (Unicode, UAX
+/// #9).
 fn escape(text: &str, escaped: impl Fn(char) -> String) -> String {
     let steers = |c: char| {
         c.is_control()
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_fits_and_breaks_no_name_of_a_thing() {
+    fn a_table_fits_and_wraps_no_ids() {
         for width in 16..=200 {
             let text = drawn_at(width).join("\n");
             assert!(width < 40 || text.contains("Qthe2e9BliihMigq"), "{width}: {text}");
@@ -269,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_has_few_lines() {
+    fn long_rows_are_cut() {
         let lines = drawn_at(90);
         assert_eq!(lines.len(), 1 + ROW_LINES_MAX);
         assert!(lines[ROW_LINES_MAX].ends_with('…'), "{lines:#?}");

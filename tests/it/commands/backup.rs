@@ -83,7 +83,7 @@ fn a_backup_during_sign_ins_is_sound_and_restores() {
 }
 
 #[test]
-fn a_copy_is_of_one_moment_whatever_is_written_meanwhile() {
+fn a_backup_is_a_snapshot_of_one_moment() {
     let program = Program::serve(&[]);
     program.sql(&history_of(50_000));
     let file = program.folder.path().join("backup.db");
@@ -105,7 +105,7 @@ fn a_copy_is_of_one_moment_whatever_is_written_meanwhile() {
 }
 
 #[test]
-fn a_database_is_replaced_only_if_told_so_and_unused() {
+fn a_database_is_replaced_only_with_force_and_unused() {
     let program = Program::serve(&[]);
     let (early, database) = (program.session_of(ada()), program.database());
     let database = database.to_str().unwrap();
@@ -164,7 +164,7 @@ fn only_a_sound_backup_of_ours_is_restored() {
 }
 
 #[test]
-fn the_server_backs_up_by_itself() {
+fn the_server_makes_backups_on_schedule() {
     let backups = tempfile::tempdir().unwrap();
     let path = |name: &str| backups.path().join(name);
     fs::write(path("hallpass-mine.db"), "").unwrap();
@@ -183,7 +183,8 @@ fn the_server_backs_up_by_itself() {
     program.metric_reaches("hallpass_backups_total{result=\"ok\"}", 4);
     program
         .metric_reaches("hallpass_backup_last_success_timestamp_seconds", start.unsigned_abs() + 3);
-    // Otherwise another process would take itself for the last one, and remove the log that is being written.
+    // Otherwise another process would take itself for the last one, and remove the log that is
+    // being written.
     let inode = format!(":{} ", fs::metadata(program.database()).unwrap().ino());
     let locks = fs::read_to_string("/proc/locks").unwrap();
     let reads = format!(" READ {} ", program.id());
@@ -205,7 +206,7 @@ fn the_server_backs_up_by_itself() {
 }
 
 #[test]
-fn a_server_that_is_making_a_backup_stops_at_once() {
+fn a_server_stops_at_once_during_a_backup() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("hallpass.db");
     drop(Store::open(&database).unwrap());
@@ -223,7 +224,7 @@ fn a_server_that_is_making_a_backup_stops_at_once() {
 }
 
 #[test]
-fn a_backup_that_fails_keeps_nobody_out() {
+fn a_failed_backup_does_not_stop_sign_ins() {
     // Nobody can make a file there, root included.
     let program = Program::serve(&["--backup-dir", "/proc"]);
     program.metric_reaches("hallpass_backups_total{result=\"failed\"}", 1);
@@ -239,7 +240,7 @@ fn a_backup_that_fails_keeps_nobody_out() {
 }
 
 #[test]
-fn neither_a_backup_nor_an_export_takes_the_place_of_the_database() {
+fn neither_a_backup_nor_an_export_replaces_the_database() {
     let program = Program::serve(&[]);
     let session = program.session_of(ada());
     let database = program.database();

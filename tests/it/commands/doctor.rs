@@ -21,13 +21,13 @@ use crate::program::{Program, hallpass};
 use crate::signing::{FIRST, SECOND, jwk_set};
 use crate::test_app::CLIENT_ID;
 
-/// Settings that nothing is wrong with, but for what is not there: a server, and Google.
+/// Good settings, with a stand-in for Google and without a server.
 struct DoctorTest {
     google: Google,
     folder: TempDir,
 }
 
-/// A check's verdict and what was said, advice included.
+/// The verdict of each check, and its detail and advice.
 type Findings = BTreeMap<String, (String, String)>;
 
 impl DoctorTest {
@@ -37,7 +37,7 @@ impl DoctorTest {
         doctor
     }
 
-    /// Google refuses what it is asked about, and tells the time.
+    /// Google refuses every token, with this time in its response.
     fn set_clock(&self, seconds_ahead: i64) {
         self.google.always(Answer::Status(400, date(seconds_ahead).leak(), b"{}".to_vec()));
     }
@@ -61,7 +61,7 @@ impl DoctorTest {
         read(&self.command(&[&["--json"], flags].concat()).output().unwrap())
     }
 
-    /// With somebody to let in, that check comes out so, with that text in what it says.
+    /// With an allowed domain, this check has this verdict and this text.
     #[track_caller]
     fn says(&self, flags: &[&str], check: &str, verdict: &str, text: &str) {
         let findings = self.findings(&[&["--allow-domain", "example.com"], flags].concat());
@@ -72,13 +72,13 @@ impl DoctorTest {
     }
 }
 
-/// The header of somebody whose clock is ahead of ours by that.
+/// The Date header of a server whose clock is ahead of ours.
 fn date(seconds_ahead: i64) -> String {
     let time = Timestamp::from_second(clock::now() + seconds_ahead).unwrap();
     format!("Date: {}\r\n", DateTimePrinter::new().timestamp_to_rfc9110_string(&time).unwrap())
 }
 
-/// The exit code must follow from the verdicts.
+/// Reads the findings, and checks that the exit code agrees with the verdicts.
 #[track_caller]
 fn read(output: &Output) -> Findings {
     let array: Value =
@@ -105,7 +105,7 @@ fn not_ok(findings: &Findings) -> Vec<&str> {
         .collect()
 }
 
-/// Flags for the server that runs.
+/// The flags of the running server.
 fn beside(program: &Program) -> [String; 8] {
     let (address, database) = (program.address.to_string(), program.database());
     let (url, database) = (format!("http://{address}"), database.to_str().unwrap());
@@ -123,7 +123,7 @@ fn beside(program: &Program) -> [String; 8] {
 }
 
 #[test]
-fn all_is_well_beside_a_running_server() {
+fn every_check_passes_beside_a_running_server() {
     let (doctor, program) = (DoctorTest::open(), Program::serve(&[]));
     program.session_of(ada());
     let files = || {
@@ -151,7 +151,7 @@ fn all_is_well_beside_a_running_server() {
 }
 
 #[test]
-fn without_a_server_it_says_so_and_makes_no_database() {
+fn without_a_server_doctor_says_so_and_creates_no_database() {
     let doctor = DoctorTest::open();
     let findings = doctor.findings(&["--allow-domain", "example.com"]);
     assert_eq!(not_ok(&findings), ["reach"]);
@@ -237,7 +237,7 @@ fn who_may_sign_in() {
 }
 
 #[test]
-fn public_url_and_what_follows_from_it() {
+fn public_url_cookie_origins_and_proxies() {
     let doctor = DoctorTest::open();
     let url = |url, verdict, text| doctor.says(&["--public-url", url], "public-url", verdict, text);
     url(
@@ -254,13 +254,13 @@ fn public_url_and_what_follows_from_it() {
     let more = |flags: &[&str], check, verdict, text| {
         doctor.says(&[&https, flags].concat(), check, verdict, text)
     };
-    more(&[], "cookie", "ok", "Secure, for auth.example.invalid alone");
+    more(&[], "cookie", "ok", "Secure, for auth.example.invalid only");
     more(&["--cookie-domain", "example.invalid"], "cookie", "ok", "and its subdomains");
     more(
         &["--cookie-domain", "example.net"],
         "cookie",
         "failure",
-        "must be the host of --public-url or above it",
+        "must be the host of --public-url, which is auth.example.invalid, or a parent",
     );
     doctor.says(
         &["--public-url", "https://a.example.co.uk", "--cookie-domain", "co.uk"],
@@ -346,15 +346,15 @@ fn google_and_the_clock() {
         (-5, "ok", "within"),
         (5, "ok", "within"),
         (60, "warning", "behind Google's"),
-        (310, "failure", "tokens come from the future"),
+        (310, "failure", "tokens seem to be from the future"),
     ] {
         doctor.set_clock(ahead);
         doctor.says(&[], "clock", verdict, text);
     }
     doctor.google.always(Answer::Status(400, "", Vec::new()));
-    doctor.says(&[], "clock", "warning", "told no time");
+    doctor.says(&[], "clock", "warning", "sent no time");
     doctor.google.always(Answer::Claims);
-    doctor.says(&[], "tokeninfo", "failure", "says yes to a token that is none");
+    doctor.says(&[], "tokeninfo", "failure", "accepts a bad token");
     doctor.google.always(Answer::Status(503, "", Vec::new()));
     doctor.says(&[], "tokeninfo", "failure", "answered with status 503");
     doctor.google.always(Answer::Hang);
@@ -366,7 +366,7 @@ fn google_and_the_clock() {
 }
 
 #[test]
-fn the_keys_are_looked_at_where_they_are_used() {
+fn the_keys_are_checked_if_they_are_used() {
     let (doctor, certs) = (DoctorTest::open(), Google::start());
     let url = certs.url();
     let publish = |seconds_ahead| {
@@ -382,7 +382,7 @@ fn the_keys_are_looked_at_where_they_are_used() {
         doctor.findings(&["--allow-domain", "example.com", "--verify", way, "--keys-url", &url])
     };
 
-    // Ahead by less than the tolerance, so that the answer has no age on a slow machine.
+    // Ahead by less than the tolerance, so that a slow machine does not make the response old.
     publish(5);
     assert!(!checks("tokeninfo").contains_key("keys") && certs.calls().is_empty());
     let asked = doctor.google.calls().len();
@@ -395,7 +395,7 @@ fn the_keys_are_looked_at_where_they_are_used() {
     publish(60);
     says("keys", "clock", "warning", "behind Google's");
 
-    says("fallback", "tokeninfo", "warning", "until then Google's keys step in");
+    says("fallback", "tokeninfo", "warning", "until then Google's keys are used");
     says("fallback", "clock", "warning", "behind Google's");
     doctor.set_clock(0);
     let findings = checks("fallback");
@@ -404,7 +404,7 @@ fn the_keys_are_looked_at_where_they_are_used() {
 
     away(&certs);
     says("keys", "keys", "failure", "the key endpoint answered with status 503");
-    says("keys", "clock", "warning", "told no time");
+    says("keys", "clock", "warning", "sent no time");
     says("fallback", "keys", "warning", "the key endpoint answered with status 503");
     says("fallback", "tokeninfo", "ok", "refused a bad token");
     says("fallback", "clock", "ok", "within");
@@ -454,7 +454,7 @@ fn proxies_are_named_without_their_password() {
     let keys = [("HALLPASS_VERIFY", "keys"), ("HALLPASS_KEYS_URL", "http://127.0.0.1:1/")];
     assert_eq!(
         proxied(&[proxy, keys[0], keys[1]]).1,
-        "none: it does not count for http (HTTPS_PROXY); "
+        "none: it is not used for http (HTTPS_PROXY); "
     );
     let (verdict, said) = proxied(&[proxy, ("NO_PROXY", "127.0.0.1")]);
     assert_eq!(verdict, "warning");
@@ -519,11 +519,11 @@ fn certificates() {
             "HTTPS",
         );
     };
-    check("auth.example.invalid", [-1, 90], "key", "ok", "for auth.example.invalid, good until");
-    check("*.example.invalid", [-1, 90], "key", "ok", "good until");
+    check("auth.example.invalid", [-1, 90], "key", "ok", "for auth.example.invalid, valid until");
+    check("*.example.invalid", [-1, 90], "key", "ok", "valid until");
     check("auth.example.invalid", [-1, 10], "key", "warning", "expires");
     check("auth.example.invalid", [-10, -1], "key", "failure", "expired");
-    check("auth.example.invalid", [2, 90], "key", "failure", "good only from");
+    check("auth.example.invalid", [2, 90], "key", "failure", "valid only from");
     check("www.example.invalid", [-1, 90], "key", "failure", "is not for auth.example.invalid");
     check(
         "auth.example.invalid",
@@ -536,7 +536,7 @@ fn certificates() {
 }
 
 #[test]
-fn what_the_public_url_leads_to() {
+fn the_public_url_must_lead_to_this_server() {
     let (doctor, program, another) = (DoctorTest::open(), Program::serve(&[]), Program::serve(&[]));
     program.session_of(ada());
     let flags = beside(&program);
@@ -560,7 +560,7 @@ fn what_the_public_url_leads_to() {
 }
 
 #[test]
-fn who_answers_where_the_server_is_to_listen() {
+fn the_listening_address_is_checked() {
     let (doctor, program) = (DoctorTest::open(), Program::serve(&[]));
     let at =
         |address: &str, verdict, text| doctor.says(&["--listen", address], "server", verdict, text);
@@ -581,12 +581,12 @@ fn who_answers_where_the_server_is_to_listen() {
     let flags =
         ["--listen", &unix, "--public-url", &format!("http://{}", program.address), "--database"];
     let flags = [&flags[..], &[database.to_str().unwrap()]].concat();
-    doctor.says(&flags, "server", "ok", &format!("one runs at {unix}, on this database"));
+    doctor.says(&flags, "server", "ok", &format!("one runs at {unix} on this database"));
     doctor.says(&flags, "reach", "ok", "leads to this server");
 }
 
 #[test]
-fn a_certificate_of_ones_own_is_told_from_another_server() {
+fn a_private_certificate_is_not_mistaken_for_another_server() {
     let (doctor, folder) = (DoctorTest::open(), tempfile::tempdir().unwrap());
     let key = KeyPair::generate().unwrap();
     let certificate =

@@ -36,7 +36,7 @@ fn events_are_filtered_and_the_newest_is_last() {
 }
 
 #[test]
-fn who_was_refused_is_found_though_no_user() {
+fn refused_people_are_found_by_email() {
     let program = Program::serve(&[]);
     program.session_of(ada());
     program.sign_in(&token(json!({"sub": "9", "email": "Ada@gmail.com"}))).unwrap();
@@ -49,7 +49,7 @@ fn who_was_refused_is_found_though_no_user() {
 }
 
 #[test]
-fn following_shows_what_comes() {
+fn follow_shows_new_events() {
     let program = Program::serve(&[]);
     program.session_of(ada());
     let mut command = hallpass(&["events", "--follow", "--json", "--kind", "signin", "--database"]);
@@ -63,7 +63,7 @@ fn following_shows_what_comes() {
 }
 
 #[test]
-fn a_reader_who_leaves_is_no_failure() {
+fn a_closed_pipe_is_not_an_error() {
     let program = Program::serve(&[]);
     program.session_of(ada());
     let mut command = hallpass(&["events", "--database"]);

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::program::{PATIENCE, Program, hallpass, session_token, token};
 
 impl Program {
-    /// Runs a command on the server's database, in a time zone of its own.
+    /// Runs a command on the server's database, in the time zone of Tokyo.
     fn command(&self, arguments: &[&str]) -> Output {
         hallpass(arguments)
             .arg("--database")
@@ -28,7 +28,7 @@ impl Program {
             .unwrap()
     }
 
-    /// What a command that must succeed prints.
+    /// The output of a command, which must succeed.
     #[track_caller]
     fn printed(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments);
@@ -37,13 +37,14 @@ impl Program {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// The documents that a command that must succeed prints, one a line.
+    /// The JSON documents, one per line, in the output of a command, which must succeed.
     #[track_caller]
     fn documents(&self, arguments: &[&str]) -> Vec<Value> {
         self.printed(arguments).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// A command that must fail: exit code 1, nothing on standard output, one sentence that holds that text.
+    /// Runs a command that must fail: exit code 1, no output, and one sentence with this text as
+    /// error.
     #[track_caller]
     fn fails(&self, arguments: &[&str], reason: &str) {
         let output = self.command(arguments);
@@ -56,7 +57,7 @@ impl Program {
         );
     }
 
-    /// Signs in with those claims over the usual ones; the session's token.
+    /// Signs in with these claims over the usual ones. Returns the session's token.
     #[track_caller]
     fn session_of(&self, claims: Value) -> String {
         session_token(&self.sign_in(&token(claims)).unwrap())
@@ -68,7 +69,7 @@ impl Program {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
     }
 
-    /// Waits until a metric is that large.
+    /// Waits until a metric is at least this large.
     #[track_caller]
     fn metric_reaches(&self, name: &str, least: u64) {
         let start = Instant::now();
@@ -101,7 +102,7 @@ fn bob() -> Value {
 }
 
 #[test]
-fn a_database_that_is_not_there_is_never_made() {
+fn a_missing_database_is_never_created() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("none.db");
     for arguments in
@@ -119,7 +120,7 @@ fn a_database_that_is_not_there_is_never_made() {
 }
 
 #[test]
-fn wrong_usage_is_told_from_failure() {
+fn wrong_usage_exits_with_2() {
     for arguments in [
         &["users"][..],
         &["users", "block"],

@@ -38,7 +38,8 @@ fn all_read(before: &str, folder: &TempDir) {
     }
 }
 
-/// Databases after a crash and after a clean stop: the first has a log and its index, the second has neither.
+/// Databases after a crash and after a clean stop: the first has a log and its index, the second
+/// has neither.
 fn left_behind() -> [TempDir; 2] {
     let crashed = Program::serve(&[]);
     crashed.session_of(ada());

@@ -24,7 +24,7 @@ fn one_session_is_revoked() {
     assert_eq!(program.printed(&["sessions", "revoke", id]), "ended 1 session\n");
     program.has_status(&first, "401");
     program.has_status(&second, "200");
-    program.fails(&["sessions", "revoke", id], "there is no session");
+    program.fails(&["sessions", "revoke", id], "there is no open session");
     let events = program.documents(&["events", "--kind", "revocation", "--json"]);
     assert_eq!(events.len(), 1);
     assert_eq!(
@@ -34,7 +34,7 @@ fn one_session_is_revoked() {
 }
 
 #[test]
-fn the_sessions_of_a_user_or_of_all_are_revoked() {
+fn all_sessions_of_a_user_or_of_everybody_are_revoked() {
     let program = Program::serve(&[]);
     let (first, second, other) =
         (program.session_of(ada()), program.session_of(ada()), program.session_of(bob()));

@@ -76,7 +76,7 @@ fn what_is_exported_can_be_imported_elsewhere() {
 }
 
 #[test]
-fn a_list_of_blocks_is_enough() {
+fn a_file_may_have_only_blocks() {
     let program = Program::serve(&[]);
     let session = program.session_of(ada());
     program.printed(&[
@@ -99,19 +99,19 @@ fn a_list_of_blocks_is_enough() {
 }
 
 #[test]
-fn the_whole_file_is_checked_before_any_of_it_is_written() {
+fn a_file_with_any_error_is_not_imported() {
     let program = Program::serve(&[]);
     program.session_of(ada());
     let long = "1".repeat(256);
     for (text, reason) in [
         ("email\na@x.example\n", "the header has no sub"),
-        ("sub,height\n5,3\n", "the header has height"),
+        ("sub,height\n5,3\n", "the header has the unknown name height"),
         ("sub,sub\n5,5\n", "the header has sub twice"),
         ("sub,name\n5,x\n,y\n", "line 3: sub is empty"),
         ("sub,name\n5,x\n6\n", "line: 3"),
         ("sub\n5\né\n", "line 3: sub is not 1 to 255 ASCII characters"),
         (&format!("sub\n5\n{long}\n"), "line 3: sub is not 1 to 255"),
-        ("sub\n5\n5\n", "line 3: the sub 5 stands there twice"),
+        ("sub\n5\n5\n", "line 3: the sub 5 occurs twice"),
         ("sub,email\n5,\n6,x\n", "line 3: email is not an e-mail"),
         (
             "sub,email_verified\n5,true\n6,maybe\n",
@@ -121,7 +121,7 @@ fn the_whole_file_is_checked_before_any_of_it_is_written() {
         ("sub,blocked_at\n5,0\n6,yes\n", "line 3: blocked_at is not a time"),
         ("sub,created_at,last_signin_at\n5,2,1\n", "line 2: created_at is after last_signin_at"),
         ("sub,pinned_email\n5,A@x.example\n", "not in lower case"),
-        ("sub,pinned_email\n5,a@x.example\n6,a@x.example\n", "line 3: another user of the file"),
+        ("sub,pinned_email\n5,a@x.example\n6,a@x.example\n", "line 3: another user in the file"),
         ("sub,pinned_email\n5,\n6,ada@gmail.com\n", "ada@gmail.com is held by the user 1"),
         ("[{\"sub\":\"5\"},{\"name\":\"x\"}]", "user 2 has no sub"),
         (
@@ -133,8 +133,8 @@ fn the_whole_file_is_checked_before_any_of_it_is_written() {
         ("sub\n5\n1.10169E+20\n", "line 3: sub is a rounded number"),
         ("sub\n5\n\"1,10169E+20\"\n", "line 3: sub is a rounded number"),
         ("sub\n5\n110169484474386000000\n", "line 3: sub is rounded to 15 digits"),
-        ("sub\n5\n 6\n", "line 3: sub is not free of blanks"),
-        ("sub\n5\n6 \n", "line 3: sub is not free of blanks"),
+        ("sub\n5\n 6\n", "line 3: sub is not free of white space"),
+        ("sub\n5\n6 \n", "line 3: sub is not free of white space"),
         ("sub\n5\n'110169484474386276334\n", "line 3: sub is in quotes"),
         ("sub\n5\nada@gmail.com\n", "line 3: sub is an e-mail"),
         ("sub,email\n5,\n6,a b@x.example\n", "line 3: email is not an e-mail"),
@@ -149,7 +149,7 @@ fn the_whole_file_is_checked_before_any_of_it_is_written() {
 }
 
 #[test]
-fn an_import_turns_nothing_back_that_google_told_later() {
+fn an_import_does_not_overwrite_newer_claims() {
     let program = Program::serve(&[]);
     program.session_of(ada());
     let old = "sub,email,pinned_email,name,created_at,last_signin_at,blocked_at\n\
@@ -170,7 +170,8 @@ fn an_import_turns_nothing_back_that_google_told_later() {
     assert_eq!(known()["name"], "Old", "unless the file tells of a later sign-in");
 }
 
-/// Signs in again and again while the command runs; how often. None may wait for long, beside the whole.
+/// Signs in again and again while the command runs; how often. None may wait for long, beside the
+/// whole.
 #[track_caller]
 fn sign_ins_during(program: &Program, arguments: &[&str]) -> usize {
     let begun = Instant::now();
@@ -189,7 +190,7 @@ fn sign_ins_during(program: &Program, arguments: &[&str]) -> usize {
 }
 
 #[test]
-fn sign_ins_go_on_during_an_import_and_a_revocation_of_all() {
+fn sign_ins_continue_during_an_import_and_a_revocation_of_all() {
     const MANY: usize = 5_000;
     let program = Program::serve(&[]);
     let mut text = "sub,email,pinned_email,name\n".to_owned();
@@ -222,21 +223,22 @@ fn sign_ins_go_on_during_an_import_and_a_revocation_of_all() {
 }
 
 #[test]
-fn an_import_that_was_cut_short_is_completed_by_another() {
+fn an_interrupted_import_is_completed_by_another() {
     let program = Program::serve(&[]);
     let mut text = "sub,pinned_email,blocked_at\n".to_owned();
     for number in 0..2000 {
         text.push_str(&format!("{number},user{number}@x.example,1700000000\n"));
     }
     let file = program.file("many", &text);
-    // Somebody takes an e-mail of the file after it was checked: as soon as the first users are there.
+    // Somebody takes an e-mail of the file after it was checked: as soon as the first users are
+    // there.
     program.sql(
         "CREATE TRIGGER late AFTER INSERT ON users WHEN new.sub = '600' BEGIN
             INSERT INTO users (sub, email_authoritative, pinned_email, created_at, last_signin_at)
             VALUES ('other', 1, 'user1700@x.example', 1, 1); END",
     );
     let held =
-        "user1700@x.example is held by the user other; only its first 1500 users are imported";
+        "user1700@x.example is held by the user other; only the first 1500 users were imported";
     program.fails(&["import", &file], held);
     let count = || program.printed(&["users", "export"]).lines().count() - 1;
     assert_eq!(count(), 1501);
@@ -250,7 +252,7 @@ fn an_import_that_was_cut_short_is_completed_by_another() {
 }
 
 #[test]
-fn a_reader_may_leave_an_export() {
+fn a_closed_pipe_ends_an_export_quietly() {
     let program = Program::serve(&[]);
     program.session_of(ada());
     program.sql(
@@ -298,7 +300,7 @@ fn an_export_is_written_through_links_and_fifos() {
 }
 
 #[test]
-fn what_a_sub_may_be() {
+fn valid_subs() {
     let program = Program::serve(&[]);
     let text = "sub\n110169484474386276334\n110169484474386000001\n1100000000000000000\nabc-_.X~\n";
     let summary = "imported 4 users: 4 new, 0 changed, 0 blocked\n";
@@ -324,7 +326,7 @@ fn no_cell_of_an_export_is_a_formula() {
 }
 
 #[test]
-fn somebody_imported_has_never_signed_in() {
+fn imported_users_have_never_signed_in() {
     let program = Program::serve(&[]);
     let users = program.file("users", "sub,email,blocked_at\n1,ada@gmail.com,\n7,,1700000000\n");
     let summary = "imported 2 users: 2 new, 0 changed, 1 blocked\n";

@@ -6,7 +6,7 @@ use super::{ada, bob, error};
 use crate::program::{Program, token};
 
 #[test]
-fn a_block_counts_from_the_next_request_on() {
+fn a_block_takes_effect_on_the_next_request() {
     let program = Program::serve(&[]);
     let session = program.session_of(ada());
     program.has_status(&session, "200");
@@ -39,12 +39,12 @@ fn a_released_email_may_be_used_by_another_account() {
     assert!(program.sign_in(&token(newcomer.clone())).unwrap().starts_with("HTTP/1.1 403"));
     let released = program.command(&["users", "release", "ada@gmail.com"]);
     assert_eq!(released.stdout, b"released the e-mail of ada@gmail.com (1)\n");
-    let warning = "hallpass: their sessions go on without an e-mail until they sign in again";
+    let warning = "hallpass: their sessions continue without an e-mail until they sign in again";
     assert!(error(&released).starts_with(warning), "{}", error(&released));
     assert!(program.printed(&["users", "release", "ada@gmail.com"]).starts_with("held no e-mail"));
     program.session_of(newcomer);
 
-    program.fails(&["users", "block", "ada@gmail.com"], "name one by its sub: 1, 9");
+    program.fails(&["users", "block", "ada@gmail.com"], "give one of these subs instead: 1, 9");
     program.printed(&["users", "block", "9"]);
     assert_eq!(
         program.documents(&["users", "show", "9", "--json"])[0]["user"]["pinned_email"],
@@ -76,11 +76,14 @@ fn a_deleted_user_is_gone_with_their_sessions_and_email() {
     program.sql("PRAGMA wal_checkpoint(TRUNCATE)");
     let file = std::fs::read(program.database()).unwrap();
     let holds = |text: &str| file.windows(text.len()).any(|bytes| bytes == text.as_bytes());
-    assert!(holds("bob@gmail.com") && !holds("ada@gmail.com"), "nor is it left in the file");
+    assert!(
+        holds("bob@gmail.com") && !holds("ada@gmail.com"),
+        "the e-mail is overwritten in the file"
+    );
 }
 
 #[test]
-fn a_list_is_searched_sorted_and_cut() {
+fn a_list_can_be_searched_sorted_and_limited() {
     let program = Program::serve(&[]);
     program.session_of(bob());
     program.session_of(ada());
@@ -111,7 +114,7 @@ fn a_list_is_searched_sorted_and_cut() {
 }
 
 #[test]
-fn show_has_profile_sessions_and_events() {
+fn show_prints_profile_sessions_and_events() {
     let program = Program::serve(&[]);
     program.session_of(ada());
     let document = &program.documents(&["users", "show", "ada@gmail.com", "--json"])[0];
@@ -137,7 +140,7 @@ fn show_has_profile_sessions_and_events() {
 }
 
 #[test]
-fn nothing_in_a_claim_steers_the_terminal() {
+fn control_characters_in_claims_are_escaped() {
     let program = Program::serve(&[]);
     program.session_of(
         json!({"sub": "1", "name": "a\u{1b}[31m\tb\nc\u{9b}2J\u{202e}d", "email": "é@x.example"}),
@@ -160,7 +163,7 @@ fn nothing_in_a_claim_steers_the_terminal() {
 }
 
 #[test]
-fn a_list_that_stops_says_so() {
+fn a_truncated_list_says_so() {
     let program = Program::serve(&[]);
     let rows = |table: &str, columns: &str, values: &str, count: u32| {
         program.sql(&format!(

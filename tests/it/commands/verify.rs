@@ -20,12 +20,12 @@ impl Program {
         command.args(arguments).env("HALLPASS_DATABASE", self.database()).env("TZ", "Asia/Tokyo");
         let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = pipes.spawn().unwrap();
-        // It does not read what cannot be used anyway.
+        // It may exit before it reads the token.
         let _ = child.stdin.take().unwrap().write_all(token.as_bytes());
         child.wait_with_output().unwrap()
     }
 
-    /// The names of the checks that were not passed, the exit code, and what is said about it.
+    /// The names of the checks that did not pass, the exit code, and the error.
     #[track_caller]
     fn failed_checks(&self, token: &str, arguments: &[&str]) -> (Vec<String>, i32, String) {
         let output = self.verified(token, &[arguments, &["--json"]].concat());
@@ -115,7 +115,7 @@ fn nothing_is_recorded() {
 }
 
 #[test]
-fn every_check_is_shown_and_the_first_failure_decides() {
+fn all_checks_are_shown_and_the_first_failure_decides() {
     let program = Program::serve(&[]);
     let wrong = json!({"sub": "1", "aud": "another", "iss": "https://evil.example", "nonce": "n"});
     program.refuses(
@@ -137,7 +137,7 @@ fn every_check_is_shown_and_the_first_failure_decides() {
 }
 
 #[test]
-fn what_the_database_says_is_told() {
+fn the_checks_of_the_database_are_shown() {
     let program = Program::serve(&[]);
     program.session_of(ada());
     program.refuses(
@@ -156,7 +156,7 @@ fn what_the_database_says_is_told() {
 }
 
 #[test]
-fn an_outage_is_no_refusal() {
+fn an_outage_is_not_a_refusal() {
     let program = Program::serve(&[]);
     program.google.always(Answer::Status(503, "", Vec::new()));
     program.cannot_say(&token(ada()), "tokeninfo");
@@ -189,7 +189,7 @@ fn signed(signer: &Signer, changes: Value) -> String {
 }
 
 #[test]
-fn by_the_keys_alone() {
+fn verify_with_keys_only() {
     let (program, certs) = (Program::serve(&[]), publishing());
     program.session_of(bob());
     let files = || {
@@ -237,7 +237,7 @@ fn by_the_keys_alone() {
 }
 
 #[test]
-fn by_the_keys_where_tokeninfo_cannot_say() {
+fn verify_with_keys_as_fallback() {
     let (program, certs) = (Program::serve(&[]), publishing());
     let url = certs.url();
     let flags = ["--allow-anyone", "--verify", "fallback", "--keys-url", &url];
@@ -301,7 +301,7 @@ fn the_token_is_never_printed() {
 }
 
 #[test]
-fn without_the_settings_that_it_needs_it_says_which() {
+fn missing_settings_are_named() {
     for (arguments, reason) in [
         (&["verify", "--allow-anyone", "x"][..], "--client-id"),
         (&["verify", "--client-id", "x", "x"], "--allow-anyone"),
