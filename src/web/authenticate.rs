@@ -1,22 +1,25 @@
-//! Who is asking: which credential of a request counts, and what it is worth now.
+//! Which credential of a request counts, and whose live session it is.
 
 use super::app::App;
 use super::error::Error;
 use super::session_cookie;
+use super::signin_request::Presented;
 use crate::http::Request;
 use crate::store::{Authenticated, Refusal, SessionKind};
 use crate::token::{IdToken, SessionToken, TokenHash};
 
-/// Session cookies that are looked at. A browser sends several only if they were set for several paths or domains.
+/// At most this many session cookies are read. Browsers send several only if they were set for
+/// several paths or domains.
 const COOKIES_MAX: usize = 8;
 
-/// The credential of a request that counts.
+/// The credential that counts.
 enum Credential {
-    /// A bearer of ours decides alone, even one that has our prefix and cannot be a token.
+    /// A bearer with our prefix decides alone, even if it cannot be a token.
     Session(Option<SessionToken>),
-    /// A bearer that says Google issued it.
+    /// A bearer that names Google as its issuer.
     IdToken(IdToken),
-    /// Any other `Authorization` belongs to the app behind the proxy. Of several cookies, any good one will do.
+    /// Any other `Authorization` belongs to the app behind the proxy. Of several cookies, any valid
+    /// one suffices.
     Cookies(Vec<SessionToken>),
 }
 
@@ -57,10 +60,9 @@ impl Credential {
             Credential::Cookies(tokens) => tokens.iter().map(SessionToken::hash).collect(),
         }
     }
-}
 
-impl Credential {
-    /// Whether it proves that session, which was found by its hash. The hash of an ID token leaves out the signature.
+    /// Whether it proves the session that was found by its hash. The hash of an ID token leaves out
+    /// the signature.
     fn proves(&self, found: &Authenticated) -> bool {
         match self {
             Credential::IdToken(token) => found.session.id == token.session_id(),
@@ -70,11 +72,12 @@ impl Credential {
 }
 
 impl App {
-    /// Who asks, with a live session and permitted by the policy as it is now. A Google ID token that nobody has seen
-    /// is exchanged first.
+    /// The caller, with a live session that the current policy permits. A new Google ID token is
+    /// exchanged first.
     ///
     /// # Errors
-    /// 401 without a live session, 403 if the policy or a block forbids it, 503 if store or Google cannot answer.
+    /// 401 without a live session, 403 because of the policy or a block, 429 for too many new ID
+    /// tokens, 503 if the store or Google cannot answer.
     pub(super) fn authenticate(&self, request: &Request, now: i64) -> Result<Authenticated, Error> {
         let credential = Credential::of(self, request);
         let hashes = credential.hashes();
@@ -85,16 +88,14 @@ impl App {
             if self.store.has_ended(&token.signed_hash())? {
                 return Err(Error::Unauthenticated { bad_credential: true });
             }
-            let outcome = self.exchange(token, request, now);
-            self.count_signin(outcome.as_ref().err());
-            outcome?;
-            // Google has just vouched for this signature.
+            self.exchange(token, request, now)?;
+            // Google has just confirmed this signature.
             found = self.store.sessions(&hashes, now, self.settings.session_idle)?;
         }
         self.choose(&credential, &hashes, found, now)
     }
 
-    /// The same if it takes no waiting: `None` if the database or Google would have to be asked.
+    /// The same from the cache alone: `None` if it would take the database or Google.
     pub(super) fn authenticate_from_cache(
         &self,
         request: &Request,
@@ -107,7 +108,7 @@ impl App {
         all_proved.then(|| self.choose(&credential, &hashes, found.into_iter().map(Some), now))
     }
 
-    /// The first of these sessions that is live and permitted.
+    /// The first session that is live and permitted.
     fn choose(
         &self,
         credential: &Credential,
@@ -131,7 +132,8 @@ impl App {
         Err(refusal)
     }
 
-    /// Every live session that the request has the token of, whatever the policy says. Google is not asked.
+    /// Every live session whose token the request carries, whatever the policy says. Google is not
+    /// asked.
     pub(super) fn live_sessions(
         &self,
         request: &Request,
@@ -141,7 +143,7 @@ impl App {
         Ok(found.into_iter().flatten().filter(|caller| self.is_live(caller, now)).collect())
     }
 
-    /// Whether the request brings an ID token that nobody has seen: then Google may be asked, and it may take seconds.
+    /// Whether the request carries a new ID token, for which Google may have to be asked.
     pub fn needs_exchange(&self, request: &Request, now: i64) -> bool {
         let token = request.bearers().find_map(IdToken::from_bearer);
         token.is_some_and(|token| {
@@ -149,7 +151,7 @@ impl App {
         })
     }
 
-    /// For each token of the credential the session that it proves, live or not.
+    /// For each token of the credential, the session that it proves, live or not.
     fn sessions(
         &self,
         credential: &Credential,
@@ -172,22 +174,29 @@ impl App {
             let reason = self.settings.policy.refusal(&caller.user.profile);
             return Err(Error::denied_in_session(caller, reason));
         }
-        // A session that came from an app which is no longer accepted has ended; sign-in by another one helps.
+        // Sessions of a client ID that is no longer accepted have ended; another client ID helps.
         if !self.settings.client_ids.contains(&caller.session.client_id) {
             return Err(Error::Unauthenticated { bad_credential: true });
         }
         Ok(())
     }
 
-    /// Makes the row of an ID token. Those who bring the same token meanwhile share the outcome.
+    /// Exchanges an ID token for its row in the store. Requests that bring the same token meanwhile
+    /// share the outcome.
     fn exchange(&self, token: &IdToken, request: &Request, now: i64) -> Result<(), Error> {
-        self.signin_limiter.count(self.client_address(request).rate_limit_key())?;
+        if let Err(limited) =
+            self.signin_limiter.count(self.client_address(request).rate_limit_key())
+        {
+            return self.conclude_signin(request, Err(limited.into()), now);
+        }
         self.exchanges.share(token.hash(), || {
             let credential = Credential::IdToken(token.clone());
-            if self.sessions(&credential, now)?.iter().all(Option::is_none) {
-                self.sign_in(token, None, SessionKind::IdToken, request, now)?;
+            if self.sessions(&credential, now)?.iter().any(Option::is_some) {
+                return Ok(());
             }
-            Ok(())
+            let presented = Presented { token: token.clone(), nonce: None };
+            let outcome = self.sign_in(&presented, SessionKind::IdToken, request, now);
+            self.conclude_signin(request, outcome.map(drop), now)
         })
     }
 }

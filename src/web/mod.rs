@@ -1,4 +1,4 @@
-//! How the world talks to us.
+//! The application: routes, sign-in, forward auth, pages.
 
 mod router;
 mod app;
@@ -8,6 +8,7 @@ mod client_address;
 mod csrf;
 mod cors;
 mod rate_limit;
+mod body;
 mod signin_request;
 mod signin;
 mod authenticate;

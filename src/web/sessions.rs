@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::app::App;
 use super::error::Error;
-use super::{csrf, return_to, session_cookie, signin_request};
+use super::{body, csrf, return_to, session_cookie};
 use crate::http::{Request, Response};
 use crate::json::Fields;
 use crate::store::{Authenticated, Ending, EventKind, Session, User};
@@ -76,7 +76,7 @@ pub fn delete(app: &App, request: &Request, id: &str, now: i64) -> Result<Respon
 /// 400 for a body that cannot be read, 403 for a foreign origin, 415, 503.
 pub fn sign_out(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     csrf::guard(request, &app.settings)?;
-    let fields = signin_request::body_fields(request)?;
+    let fields = body::fields(request)?;
     let everywhere = wants_everywhere(request, &fields)?;
     for caller in app.live_sessions(request, now)? {
         let ending = if everywhere { Ending::All } else { Ending::One(caller.session.id.clone()) };

@@ -4,108 +4,133 @@ use serde::Serialize;
 
 use super::app::App;
 use super::error::Error;
-use super::{csrf, forward_auth, return_to, session_cookie, signin_request};
+use super::signin_request::{Presented, SignInRequest, is_redirect_post};
+use super::{body, csrf, forward_auth, return_to, session_cookie};
 use crate::google::{Expected, Failure, Identity, Question, VerifiedBy};
 use crate::http::{Request, Response};
 use crate::profile::Profile;
 use crate::store::{
     Event, EventKind, NewSession, Refusal, RefusedBy, SessionKind, SignIn, SignedIn, User,
 };
-use crate::token::{IdToken, SessionToken, random_name};
+use crate::token::{SessionToken, random_name};
 
-const NOT_FROM_HERE: &str = "this sign-in did not begin in this browser, or its cookies are off (g_csrf_token must be \
-    there as cookie and as field, and be the same)";
-
-/// The page that people land on who were going nowhere else.
+/// The page for people who were not going anywhere else.
 pub const ACCOUNT_PATH: &str = "/auth/account";
 
-/// The answer to a sign-in, in the contract's order.
+/// Signs somebody in.
+///
+/// # Errors
+/// 400, 401, 403, 415, 429 or 503.
+pub fn post(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
+    let outcome = attempt(app, request, now);
+    app.conclude_signin(request, outcome, now)
+}
+
+fn attempt(app: &App, request: &Request, now: i64) -> Result<Response, SignInFailure> {
+    let settings = &app.settings;
+    let fields = body::fields(request);
+    let guard = match &fields {
+        Ok(fields) if is_redirect_post(request, fields) => csrf::guard_redirect_post,
+        _ => csrf::guard,
+    };
+    guard(request, settings).map_err(SignInFailure::unrecorded)?;
+    app.signin_limiter.count(app.client_address(request).rate_limit_key())?;
+
+    let sign_in = SignInRequest::read(request, &fields?)?;
+    let kind = SessionKind::Session;
+    let (signed_in, session_token) = app.sign_in(sign_in.presented(), kind, request, now)?;
+    let response = match &sign_in {
+        SignInRequest::Posted(_) => Response::json(200, &Document::of(&signed_in, &session_token)),
+        SignInRequest::Redirect { state, .. } => Response::see_other(
+            state
+                .as_deref()
+                .and_then(|state| return_to::parse(state, settings))
+                .unwrap_or_else(|| settings.url_of(ACCOUNT_PATH)),
+        ),
+    };
+    Ok(response.with("Set-Cookie", session_cookie::set(settings, &session_token)))
+}
+
+/// The JSON of a sign-in, in the contract's order.
 #[derive(Serialize)]
-struct Answer<'a> {
+struct Document<'a> {
     user: &'a User,
-    session: AnsweredSession<'a>,
+    session: DocumentSession<'a>,
     new_user: bool,
 }
 
 #[derive(Serialize)]
-struct AnsweredSession<'a> {
+struct DocumentSession<'a> {
     token: &'a str,
     id: &'a str,
     created_at: i64,
     expires_at: i64,
 }
 
-/// Signs somebody in.
-///
-/// # Errors
-/// As the contract's table says: 400, 401, 403, 415, 429, 503.
-pub fn post(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    let outcome = attempt(app, request, now);
-    app.count_signin(outcome.as_ref().err());
-    outcome
-}
-
-fn attempt(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    if signin_request::is_redirect_post(request) {
-        csrf::guard_redirect_post(request, &app.settings)?;
-    } else {
-        csrf::guard(request, &app.settings)?;
-    }
-    app.signin_limiter.count(app.client_address(request).rate_limit_key())?;
-
-    let refused = |error: &Error| app.record_refusal(request, None, error, now);
-    let intake = signin_request::read(request).inspect_err(refused)?;
-    if let Some(post) = &intake.redirect_post {
-        let expected = post.g_csrf_token.as_deref().unwrap_or_default();
-        if expected.is_empty()
-            || !session_cookie::values(request, "g_csrf_token").any(|cookie| cookie == expected)
-        {
-            let error = Error::InvalidRequest(NOT_FROM_HERE);
-            return Err(error).inspect_err(refused);
+impl<'a> Document<'a> {
+    fn of(signed_in: &'a SignedIn, token: &'a SessionToken) -> Document<'a> {
+        let session = &signed_in.session;
+        Document {
+            user: &signed_in.user,
+            session: DocumentSession {
+                token: token.expose(),
+                id: &session.id,
+                created_at: session.created_at,
+                expires_at: session.expires_at,
+            },
+            new_user: signed_in.new_user,
         }
     }
-    let token = IdToken::parse(&intake.token)
-        .ok_or(Error::InvalidToken("this cannot be a Google ID token"))
-        .inspect_err(refused)?;
-    let (signed_in, session_token) =
-        app.sign_in(&token, intake.nonce.as_deref(), SessionKind::Session, request, now)?;
+}
 
-    let response = match intake.redirect_post {
-        Some(post) => Response::see_other(
-            post.state
-                .and_then(|state| return_to::parse(&state, &app.settings))
-                .unwrap_or_else(|| app.settings.url_of(ACCOUNT_PATH)),
-        ),
-        None => Response::json(200, &answer(&signed_in, &session_token)),
-    };
-    Ok(response.with("Set-Cookie", session_cookie::set(&app.settings, &session_token)))
+/// A failed sign-in, and what is recorded about it.
+pub struct SignInFailure {
+    error: Error,
+    /// Whom the token names, once it is verified.
+    verified: Option<Box<Verified>>,
+    /// Whether it is still to be recorded as a refusal.
+    unrecorded: bool,
+}
+
+type Verified = (Identity, VerifiedBy);
+
+impl SignInFailure {
+    /// A failure that is not an event, or that the store has recorded already.
+    fn unrecorded(error: Error) -> SignInFailure {
+        SignInFailure { error, verified: None, unrecorded: false }
+    }
+}
+
+/// A failure before the token names anybody. A rate limit and an outage are not refusals.
+impl From<Error> for SignInFailure {
+    fn from(error: Error) -> SignInFailure {
+        let unrecorded = error.retry_after().is_none();
+        SignInFailure { error, verified: None, unrecorded }
+    }
 }
 
 impl App {
-    /// The way every sign-in goes: Google is asked, the claims are checked, the policy is asked, the store records it.
+    /// Every sign-in goes through here: the token is verified, the policy applied, and the store
+    /// records it.
     ///
     /// # Errors
-    /// 401, 403 or 503; the first two are recorded as refusals.
+    /// 401, 403 or 503.
     pub(super) fn sign_in(
         &self,
-        token: &IdToken,
-        nonce: Option<&str>,
+        presented: &Presented,
         kind: SessionKind,
         request: &Request,
         now: i64,
-    ) -> Result<(SignedIn, SessionToken), Error> {
-        let verified = self
-            .identify(token, nonce, request, now)
-            .inspect_err(|error| self.record_refusal(request, None, error, now))?;
+    ) -> Result<(SignedIn, SessionToken), SignInFailure> {
+        let token = &presented.token;
+        let verified = self.verify(presented, request, now)?;
         let (identity, verified_by) = &verified;
         let claims = identity.claims();
-        let denied = |reason| Error::denied_to(&claims.profile, reason);
-        self.settings
-            .policy
-            .admit(claims)
-            .map_err(denied)
-            .inspect_err(|error| self.record_refusal(request, Some(&verified), error, now))?;
-
+        if let Err(reason) = self.settings.policy.admit(claims) {
+            let error = Error::denied_to(&claims.profile, reason);
+            let verified = Some(Box::new(verified));
+            return Err(SignInFailure { error, verified, unrecorded: true });
+        }
         let session_token = SessionToken::generate();
         let (hash, id, expires_at) = match kind {
             SessionKind::Session => {
@@ -123,39 +148,32 @@ impl App {
             session: NewSession { token: hash, kind, id, expires_at },
             sessions_max: self.settings.sessions_per_user,
         };
-        match self.store.sign_in(sign_in, now)? {
+        match self.store.sign_in(sign_in, now).map_err(Error::from)? {
             Ok(signed_in) => {
                 self.metrics.count_verified(verified_by.as_str());
                 Ok((signed_in, session_token))
             }
-            Err(refusal @ Refusal::TokenEnded) => Err(Error::InvalidToken(refusal.description())),
-            Err(refusal) => Err(denied(refusal.description())),
+            Err(refusal) => {
+                let reason = refusal.description();
+                Err(SignInFailure::unrecorded(match refusal {
+                    Refusal::TokenEnded => Error::InvalidToken(reason),
+                    _ => Error::denied_to(&claims.profile, reason),
+                }))
+            }
         }
     }
 
-    /// Counts an attempt by how it ended.
-    pub(super) fn count_signin(&self, error: Option<&Error>) {
-        self.metrics.count_signin(match error {
-            None => "signed_in",
-            Some(Error::TooManyRequests { .. }) => "limited",
-            Some(Error::Unavailable { .. }) => "unavailable",
-            Some(Error::InvalidToken(_)) => "invalid_token",
-            Some(Error::AccessDenied { .. }) => "access_denied",
-            Some(_) => "invalid_request",
-        });
-    }
-
-    fn identify(
+    fn verify(
         &self,
-        token: &IdToken,
-        nonce: Option<&str>,
+        presented: &Presented,
         request: &Request,
         now: i64,
-    ) -> Result<(Identity, VerifiedBy), Error> {
+    ) -> Result<Verified, Error> {
+        let nonce = presented.nonce.as_deref();
         let client = self.client_address(request);
         let is_near = client.is_near(&self.settings.trusted_proxies);
         let question = Question {
-            token,
+            token: &presented.token,
             expected: Expected { audiences: &self.settings.client_ids, nonce, now },
             client: client.rate_limit_key().filter(|_| !is_near),
         };
@@ -168,18 +186,34 @@ impl App {
         })
     }
 
-    /// Records that somebody was refused for what the client did. Not being able to answer is not a refusal, and neither
-    /// is a rate limit.
-    fn record_refusal(
+    /// Counts how a sign-in ended, and records a refusal.
+    ///
+    /// # Errors
+    /// The failure's.
+    pub(super) fn conclude_signin<T>(
         &self,
         request: &Request,
-        verified: Option<&(Identity, VerifiedBy)>,
-        error: &Error,
+        outcome: Result<T, SignInFailure>,
         now: i64,
-    ) {
-        if error.retry_after().is_some() {
-            return;
-        }
+    ) -> Result<T, Error> {
+        self.metrics.count_signin(match outcome.as_ref().err().map(|failure| &failure.error) {
+            None => "signed_in",
+            Some(Error::TooManyRequests { .. }) => "limited",
+            Some(Error::Unavailable { .. }) => "unavailable",
+            Some(Error::InvalidToken(_)) => "invalid_token",
+            Some(Error::AccessDenied { .. }) => "access_denied",
+            Some(_) => "invalid_request",
+        });
+        outcome.map_err(|failure| {
+            if failure.unrecorded {
+                self.record_refusal(request, &failure, now);
+            }
+            failure.error
+        })
+    }
+
+    fn record_refusal(&self, request: &Request, failure: &SignInFailure, now: i64) {
+        let verified = failure.verified.as_deref();
         let claims = verified.map(|(identity, _)| identity.claims());
         let event = Event {
             kind: EventKind::Refusal,
@@ -189,7 +223,7 @@ impl App {
             client: self.client(request),
             client_id: claims.map(|claims| claims.audience.clone()),
             verified_by: verified.map(|(_, by)| by.as_str()),
-            reason: Some(error.description().to_owned()),
+            reason: Some(failure.error.description().to_owned()),
             host: forward_auth::host(self, request),
         };
         self.record_within_budget(event, RefusedBy::SignIn, now);
@@ -203,21 +237,7 @@ impl App {
     }
 }
 
-/// How a page names an account.
-pub fn account_name(profile: &Profile) -> String {
-    profile.email.as_deref().unwrap_or(profile.display_name()).to_owned()
-}
-
-fn answer<'a>(signed_in: &'a SignedIn, token: &'a SessionToken) -> Answer<'a> {
-    let session = &signed_in.session;
-    Answer {
-        user: &signed_in.user,
-        session: AnsweredSession {
-            token: token.expose(),
-            id: &session.id,
-            created_at: session.created_at,
-            expires_at: session.expires_at,
-        },
-        new_user: signed_in.new_user,
-    }
+/// What pages call an account.
+pub fn account_name(profile: &Profile) -> &str {
+    profile.email.as_deref().unwrap_or(profile.display_name())
 }

@@ -1,126 +1,120 @@
-//! Taking the token out of a sign-in request, however the client sends it.
+//! Reading a sign-in request, however the client sends it.
 
 use serde_json::Value;
 
 use super::error::Error;
+use super::{body, session_cookie};
 use crate::http::Request;
 use crate::json::Fields;
+use crate::token::IdToken;
 
-/// The fields a token may be in: Google's samples for Android, iOS and AIR, the old web one, and the new button.
+/// The fields that may hold the token: Google's samples for Android, iOS and AIR, its old web
+/// sample, and the current button.
 const TOKEN_FIELDS: [&str; 4] = ["id_token", "idToken", "idtoken", CREDENTIAL];
-/// The field of Google's own redirect post.
+/// The field of Google's redirect post.
 const CREDENTIAL: &str = "credential";
-/// What clients call a plain user id.
+const G_CSRF_TOKEN: &str = "g_csrf_token";
+/// The fields in which clients send a plain user ID.
 const USER_ID_FIELDS: [&str; 7] =
     ["user_id", "userId", "userid", "google_id", "googleId", "sub", "id"];
 
 const PLAIN_USER_ID: &str =
-    "a plain user id is no proof of who sends it, as ids are no secret; send the ID token";
+    "a plain user id does not prove who sends it, because ids are not secret; send the ID token";
+const NO_TOKEN: &str =
+    "there is no token; send it as id_token, idToken, idtoken or credential, or as a bearer";
+const NOT_FROM_HERE: &str = "this sign-in did not begin in this browser, or its cookies are off \
+    (g_csrf_token must be present as a cookie and as a field, with the same value)";
 
-/// What a sign-in request brings.
-pub struct Intake {
-    /// The text that should be an ID token.
-    pub token: String,
-    /// The nonce that the token must contain.
+/// A well-formed sign-in request.
+pub enum SignInRequest {
+    /// From a client that reads the session as JSON.
+    Posted(Presented),
+    /// From Google's button in redirect mode, with the right `g_csrf_token`. The browser is sent
+    /// on to `state`.
+    Redirect { presented: Presented, state: Option<String> },
+}
+
+/// An ID token, and the nonce that it must contain.
+pub struct Presented {
+    pub token: IdToken,
     pub nonce: Option<String>,
-    /// What came beside it, if this is Google's own redirect post.
-    pub redirect_post: Option<RedirectPost>,
 }
 
-/// The other fields of Google's redirect post.
-pub struct RedirectPost {
-    /// Must equal the cookie of that name.
-    pub g_csrf_token: Option<String>,
-    /// Where the person was going.
-    pub state: Option<String>,
+impl SignInRequest {
+    /// Reads a request whose body has these fields.
+    ///
+    /// # Errors
+    /// 400 without exactly one token, for a plain user ID, or for a wrong `g_csrf_token`; 401 for
+    /// a token of impossible shape.
+    pub fn read(request: &Request, fields: &Fields) -> Result<SignInRequest, Error> {
+        let token = token_text(request, fields)?;
+        let nonce = single(fields, "nonce")?;
+        let redirect = is_redirect_post(request, fields);
+        let state = if redirect { single(fields, "state")? } else { None };
+        if redirect {
+            let expected = single(fields, G_CSRF_TOKEN)?;
+            if !session_cookie::values(request, G_CSRF_TOKEN)
+                .any(|cookie| Some(cookie) == expected.as_deref())
+            {
+                return Err(Error::InvalidRequest(NOT_FROM_HERE));
+            }
+        }
+        let token = IdToken::parse(&token)
+            .ok_or(Error::InvalidToken("this cannot be a Google ID token"))?;
+        let presented = Presented { token, nonce };
+        Ok(if redirect {
+            SignInRequest::Redirect { presented, state }
+        } else {
+            SignInRequest::Posted(presented)
+        })
+    }
+
+    /// The token and its nonce.
+    pub fn presented(&self) -> &Presented {
+        match self {
+            SignInRequest::Posted(presented) | SignInRequest::Redirect { presented, .. } => {
+                presented
+            }
+        }
+    }
 }
 
-/// Whether the body is a form with Google's field in it, before anything else is said about it.
-pub fn is_redirect_post(request: &Request) -> bool {
-    request.media_type().as_deref() == Some(FORM)
-        && Fields::parse_form(&request.body).iter().any(|(name, _)| name == CREDENTIAL)
+/// Whether these are the fields of a form with Google's field in it.
+pub fn is_redirect_post(request: &Request, fields: &Fields) -> bool {
+    body::is_form(request) && fields.first(CREDENTIAL).is_some()
 }
 
-/// Where somebody was going whose redirect post this is, whatever becomes of it.
+/// The `state` of a redirect post that was refused: where the person was going.
 pub fn state(request: &Request) -> Option<String> {
-    if !is_redirect_post(request) {
+    let fields = body::fields(request).ok()?;
+    if !is_redirect_post(request, &fields) {
         return None;
     }
-    single(&Fields::parse_form(&request.body), "state").ok()?
+    single(&fields, "state").ok()?
 }
 
-/// Reads a sign-in request.
-///
-/// # Errors
-/// 400 unless there is exactly one token and it is not a plain user id; 415 for a body of another type.
-pub fn read(request: &Request) -> Result<Intake, Error> {
-    let fields = body_fields(request)?;
-    let named: Vec<&Value> = fields
-        .iter()
-        .filter(|(name, _)| TOKEN_FIELDS.contains(name))
-        .map(|(_, value)| value)
-        .collect();
-    let mut tokens: Vec<String> = request.bearers().map(str::to_owned).collect();
-    for value in named {
+fn token_text(request: &Request, fields: &Fields) -> Result<String, Error> {
+    let mut tokens: Vec<&str> = request.bearers().collect();
+    for (_, value) in fields.iter().filter(|(name, _)| TOKEN_FIELDS.contains(name)) {
         match value {
-            Value::String(text) => tokens.push(text.clone()),
+            Value::String(text) => tokens.push(text),
             Value::Number(_) => return Err(Error::InvalidRequest(PLAIN_USER_ID)),
             _ => return Err(Error::InvalidRequest("the token must be a string")),
         }
     }
-    let token = match <[String; 1]>::try_from(tokens) {
-        Ok([token]) => token,
-        Err(tokens) if tokens.is_empty() => String::new(),
-        Err(_) => {
-            return Err(Error::InvalidRequest(
-                "there must be exactly one token, and there are several",
-            ));
+    let has_user_id = fields.iter().any(|(name, _)| USER_ID_FIELDS.contains(&name));
+    match tokens[..] {
+        [] | [""] if has_user_id => Err(Error::InvalidRequest(PLAIN_USER_ID)),
+        [] | [""] => Err(Error::InvalidRequest(NO_TOKEN)),
+        [token] if token.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Err(Error::InvalidRequest(PLAIN_USER_ID))
         }
-    };
-    if token.is_empty() {
-        let user_id = fields.iter().any(|(name, _)| USER_ID_FIELDS.contains(&name));
-        return Err(Error::InvalidRequest(if user_id {
-            PLAIN_USER_ID
-        } else {
-            "there is no token; send it as id_token, idToken, idtoken or credential, or as a bearer"
-        }));
-    }
-    if token.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Error::InvalidRequest(PLAIN_USER_ID));
-    }
-    let redirect_post = if is_redirect_post(request) {
-        Some(RedirectPost {
-            g_csrf_token: single(&fields, "g_csrf_token")?,
-            state: single(&fields, "state")?,
-        })
-    } else {
-        None
-    };
-    Ok(Intake { token, nonce: single(&fields, "nonce")?, redirect_post })
-}
-
-const FORM: &str = "application/x-www-form-urlencoded";
-
-/// The fields of a form or JSON body; none for an empty body, whatever its type.
-///
-/// # Errors
-/// 400 if it is not what it says, 415 if it says something else.
-pub fn body_fields(request: &Request) -> Result<Fields, Error> {
-    if request.body.is_empty() {
-        return Ok(Fields::parse_form(b""));
-    }
-    match request.media_type().as_deref() {
-        Some(FORM) if std::str::from_utf8(&request.body).is_ok() => {
-            Ok(Fields::parse_form(&request.body))
-        }
-        Some(FORM) => Err(Error::InvalidRequest("the form is not UTF-8")),
-        Some("application/json") => Fields::parse(&request.body)
-            .map_err(|_| Error::InvalidRequest("the body is not a JSON object")),
-        _ => Err(Error::UnsupportedMediaType),
+        [token] => Ok(token.to_owned()),
+        _ => Err(Error::InvalidRequest("expected exactly one token, got several")),
     }
 }
 
-/// The one value of a field that may be absent; empty is absent.
+/// The one value of a field that may be absent; an empty one counts as absent.
 fn single(fields: &Fields, name: &str) -> Result<Option<String>, Error> {
     let mut values = fields.iter().filter(|(field, value)| *field == name && !value.is_null());
     match (values.next(), values.next()) {

@@ -1,4 +1,4 @@
-//! One exchange at a time for one token: whoever comes while it is under way shares its outcome.
+//! At most one exchange per token at a time: later requests share the outcome of the first.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,18 +6,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use super::error::Error;
 use crate::token::TokenHash;
 
-/// The exchanges under way.
+/// The exchanges in progress.
 #[derive(Default)]
 pub struct SingleFlight(Mutex<HashMap<TokenHash, Arc<Flight>>>);
 
 #[derive(Default)]
 struct Flight {
     outcome: Mutex<Option<Result<(), Error>>>,
-    landed: Condvar,
+    done: Condvar,
 }
 
 impl SingleFlight {
-    /// Runs the exchange of that token, or waits for the one under way. Exchanges have a deadline of their own.
+    /// Runs the exchange of that token, or waits for the one in progress. Exchanges have their own
+    /// deadline.
     pub fn share(
         &self,
         token: TokenHash,
@@ -27,7 +28,7 @@ impl SingleFlight {
         if let Some(flight) = flights.get(&token).cloned() {
             drop(flights);
             let outcome =
-                flight.landed.wait_while(lock(&flight.outcome), |outcome| outcome.is_none());
+                flight.done.wait_while(lock(&flight.outcome), |outcome| outcome.is_none());
             return outcome.unwrap_or_else(PoisonError::into_inner).clone().unwrap_or(Ok(()));
         }
         let flight = Arc::new(Flight::default());
@@ -37,7 +38,7 @@ impl SingleFlight {
         let outcome = exchange();
         lock(&self.0).remove(&token);
         *lock(&flight.outcome) = Some(outcome.clone());
-        flight.landed.notify_all();
+        flight.done.notify_all();
         outcome
     }
 }

@@ -11,7 +11,7 @@ use crate::store::{Authenticated, Ending, EventKind};
 use crate::web::app::App;
 use crate::web::error::Error;
 use crate::web::signin::ACCOUNT_PATH;
-use crate::web::{csrf, signin_request};
+use crate::web::{body, csrf};
 
 /// GET /auth/account. Somebody who is not signed in is sent to the sign-in page, and comes back here.
 ///
@@ -79,7 +79,7 @@ pub fn account(app: &App, request: &Request, now: i64) -> Result<Response, Error
 pub fn change_account(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     csrf::guard(request, &app.settings)?;
     let caller = app.authenticate(request, now)?;
-    let fields = signin_request::body_fields(request)?;
+    let fields = body::fields(request)?;
     let text = |name| fields.first(name).and_then(|value| value.as_str());
     let ending = match (text("end"), text("end_others")) {
         (Some(id), None) => Ending::One(id.to_owned()),

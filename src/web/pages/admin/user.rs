@@ -14,7 +14,7 @@ use crate::web::pages::account::who;
 use crate::web::pages::device::device;
 use crate::web::pages::time::{minute, moment};
 use crate::web::signin::account_name;
-use crate::web::{csrf, signin_request};
+use crate::web::{body, csrf};
 
 /// Events that are shown.
 const EVENTS_MAX: u32 = 50;
@@ -88,7 +88,7 @@ pub fn change_user(
         csrf::guard_admin(request, &app.settings)?;
         let subject = decoded(subject)?;
         app.store.user(&subject)?.ok_or(Error::NotFound)?;
-        let fields = signin_request::body_fields(request)?;
+        let fields = body::fields(request)?;
         let text = |name| fields.first(name).and_then(|value| value.as_str()).unwrap_or_default();
         let action = text("action");
         if subject == caller.user.profile.subject && matches!(action, "block" | "release") {
