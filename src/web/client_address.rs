@@ -1,4 +1,4 @@
-//! The address of a client: the peer's, or what trusted proxies say of it.
+//! The address of a client: the peer's own, or the one that trusted proxies report.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,17 +10,17 @@ use crate::http::Request;
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAddress {
-    /// A client with an address.
+    /// A client with a known address.
     Ip(IpAddr),
-    /// A process that is connected to the Unix socket and speaks for nobody else.
+    /// A process on the Unix socket that makes the request itself.
     UnixSocket,
-    /// A trusted proxy speaks for somebody, but what it says is not an address.
+    /// A client of a trusted proxy that sent something other than an address.
     Unknown,
 }
 
 impl ClientAddress {
-    /// Reads `X-Forwarded-For` of trusted proxies from the right, up to the first address that is not theirs. Clients
-    /// can write anything further left.
+    /// Reads `X-Forwarded-For` of trusted proxies from the right, up to the first address that is
+    /// not theirs. Clients control everything further left.
     pub fn of(request: &Request, trusted: &TrustedProxies) -> ClientAddress {
         let mut nearest = request.peer.map_or(ClientAddress::UnixSocket, ClientAddress::Ip);
         if !trusted.trusts(request.peer) {
@@ -40,8 +40,8 @@ impl ClientAddress {
         nearest
     }
 
-    /// What stands for the client where clients are told apart. All unknown ones share one key, which no client has as
-    /// its address. `None` for the Unix socket: all who use it would share one limit.
+    /// The client's key for rate limits. All unknown clients share one that is nobody's address.
+    /// `None` for the Unix socket, whose users would otherwise share one limit.
     pub fn rate_limit_key(self) -> Option<IpAddr> {
         match self {
             ClientAddress::Ip(address) => Some(address),
@@ -50,7 +50,7 @@ impl ClientAddress {
         }
     }
 
-    /// The address, if there is one.
+    /// The address, if it is known.
     pub fn ip(self) -> Option<IpAddr> {
         match self {
             ClientAddress::Ip(address) => Some(address),
@@ -58,7 +58,7 @@ impl ClientAddress {
         }
     }
 
-    /// Whether this is a process of this host, or a trusted proxy that speaks for itself.
+    /// Whether it is a process on this host, or a trusted proxy making its own request.
     pub fn is_near(self, trusted: &TrustedProxies) -> bool {
         match self {
             ClientAddress::Ip(address) => address.is_loopback() || trusted.trusts(Some(address)),
@@ -81,7 +81,7 @@ impl fmt::Display for ClientAddress {
 /// An address as proxies write it: with or without brackets, a port and a zone.
 fn parse(text: &str) -> Option<IpAddr> {
     let text = match text.split_once('%') {
-        // The zone is a name of this machine's interfaces; what follows it is a bracket or nothing.
+        // A zone names an interface; only a bracket can follow it.
         Some((address, zone)) => match zone.split_once(']') {
             Some((_, rest)) => format!("{address}]{rest}"),
             None => address.to_owned(),
@@ -97,8 +97,8 @@ fn warn_once() {
     static WARNED: Once = Once::new();
     WARNED.call_once(|| {
         log::warn!(
-            "X-Forwarded-For of a trusted proxy is not a list of addresses; all such clients share one rate limit and \
-             count as strangers; check the proxy's settings"
+            "X-Forwarded-For of a trusted proxy is not a list of addresses; such clients share one rate limit and are \
+             not trusted; check the proxy's settings"
         );
     });
 }

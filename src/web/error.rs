@@ -1,86 +1,84 @@
-//! What can go wrong with a request, told apart by what the client should do about it.
+//! Why a request fails, sorted by what the client should do about it.
 
 use std::fmt;
 
 use crate::profile::Profile;
 use crate::store::{Authenticated, Session, StoreError};
 
-/// A request that is not granted. [`fmt::Display`] is for the log; [`Error::description`] is for the client.
+/// A failed request. [`fmt::Display`] is for the log, [`Error::description`] for the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// 400: the request makes no sense; send another one.
+    /// 400: send a different request.
     InvalidRequest(&'static str),
-    /// 401: this ID token is no good; get a new one from Google.
+    /// 401: get a new ID token from Google.
     InvalidToken(&'static str),
-    /// 401: no live session; sign in.
+    /// 401: there is no live session; sign in.
     Unauthenticated {
-        /// Whether a credential came, which was no good; otherwise none came.
+        /// Whether there was a credential, but a bad one.
         bad_credential: bool,
     },
-    /// 403: known, but not allowed; another account may be.
+    /// 403: another account may be allowed.
     AccessDenied {
-        /// What is missing.
         reason: &'static str,
-        /// Who was denied, if anybody is known.
+        /// The person, if one is known.
         person: Option<Box<Denied>>,
     },
     /// 404.
     NotFound,
-    /// 405, with the methods that would do.
+    /// 405, with the methods that are allowed.
     MethodNotAllowed(&'static str),
-    /// 415: neither a form nor JSON.
+    /// 415: the body is neither a form nor JSON.
     UnsupportedMediaType,
-    /// 429: too many attempts from this client's address; wait that many seconds.
+    /// 429: too many attempts from this client's address.
     TooManyRequests {
         /// Seconds until the next attempt can succeed.
         retry_after: u64,
     },
-    /// 503: Google or the store cannot answer; try again. Never a statement about the token.
+    /// 503: Google or the store cannot answer; try again. Says nothing about the token.
     Unavailable {
-        /// What happened, for the log alone.
+        /// For the log only.
         cause: String,
-        /// Seconds after which another try is worth it.
+        /// Seconds until another attempt makes sense.
         retry_after: u64,
     },
 }
 
-/// Somebody who was denied access.
+/// A person who was denied access.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denied {
-    /// The account.
     pub profile: Profile,
-    /// Its live session; none at a sign-in.
+    /// The live session; none at a sign-in.
     pub session: Option<Session>,
 }
 
 impl Error {
-    /// Seconds to wait where nobody said how long an outage lasts.
+    /// The default for an outage of unknown length.
     pub const RETRY_AFTER_SECONDS: u64 = 5;
 
-    /// Google or the store cannot answer, for the reason given.
+    /// 503 with the default wait.
     pub fn unavailable(cause: impl Into<String>) -> Error {
         Error::Unavailable { cause: cause.into(), retry_after: Error::RETRY_AFTER_SECONDS }
     }
 
-    /// Not allowed, whoever it is.
+    /// 403 that names nobody.
     pub fn denied(reason: &'static str) -> Error {
         Error::AccessDenied { reason, person: None }
     }
 
-    /// That person is not allowed to sign in.
+    /// 403 at a sign-in.
     pub fn denied_to(profile: &Profile, reason: &'static str) -> Error {
         let person = Denied { profile: profile.clone(), session: None };
         Error::AccessDenied { reason, person: Some(Box::new(person)) }
     }
 
-    /// The user of that live session is not allowed.
+    /// 403 for the user of a live session.
     pub fn denied_in_session(caller: &Authenticated, reason: &'static str) -> Error {
         let person =
             Denied { profile: caller.user.profile.clone(), session: Some(caller.session.clone()) };
         Error::AccessDenied { reason, person: Some(Box::new(person)) }
     }
 
-    /// Who was denied, if anybody is known.
+    /// The person who was denied access, if one is known.
     pub fn person(&self) -> Option<&Denied> {
         match self {
             Error::AccessDenied { person, .. } => person.as_deref(),
@@ -88,7 +86,7 @@ impl Error {
         }
     }
 
-    /// The one table from error to HTTP status and `error` code.
+    /// The table from errors to HTTP statuses and `error` codes.
     pub fn status_and_code(&self) -> (u16, &'static str) {
         match self {
             Error::InvalidRequest(_) => (400, "invalid_request"),
@@ -103,25 +101,27 @@ impl Error {
         }
     }
 
-    /// What the client is told: what was expected, and never a cause inside.
+    /// The text for the client, which never contains an internal cause.
     pub fn description(&self) -> &'static str {
         match self {
             Error::InvalidRequest(text) | Error::InvalidToken(text) => text,
             Error::AccessDenied { reason, .. } => reason,
             Error::Unauthenticated { .. } => "there is no session, or it has ended; sign in",
             Error::NotFound => "there is nothing at this address",
-            Error::MethodNotAllowed(_) => "this address does not take that method",
+            Error::MethodNotAllowed(_) => "this address does not accept that method",
             Error::UnsupportedMediaType => {
                 "the body must be application/x-www-form-urlencoded or application/json"
             }
             Error::TooManyRequests { .. } => {
-                "too many sign-in attempts from this address; wait a little"
+                "too many sign-in attempts from your address; try again later"
             }
-            Error::Unavailable { .. } => "it cannot be checked just now who you are",
+            Error::Unavailable { .. } => {
+                "your identity cannot be verified right now; try again later"
+            }
         }
     }
 
-    /// Seconds for `Retry-After`, where waiting helps.
+    /// Seconds for `Retry-After`, if waiting helps.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Error::TooManyRequests { retry_after } | Error::Unavailable { retry_after, .. } => {

@@ -1,4 +1,4 @@
-//! Forward auth: may this request pass, and who is it?
+//! Forward auth: proxies ask whether a request may pass, and whose it is.
 
 use std::borrow::Cow;
 
@@ -12,17 +12,17 @@ use crate::http::{Request, Response};
 use crate::profile::Profile;
 use crate::store::{Authenticated, Event, EventKind, RefusedBy};
 
-/// Bytes of an identity header that are percent-encoded: control characters and everything beyond ASCII, and the
-/// percent sign itself, so that the value can be read back.
+/// The bytes that identity headers percent-encode: control characters, everything beyond ASCII, and
+/// the percent sign itself, so apps can decode the value.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
-const NOT_ON_THE_APPS_LIST: &str = "this account is not on the list of those who may use this app";
+const NOT_ON_THE_APPS_LIST: &str = "this account is not on the allow-list of this app";
 const UNKNOWN_LIST: &str =
-    "nobody may use this app: its proxy asks with an allow-list that this server does not know";
+    "nobody may use this app, because its proxy sends an unknown allow-list parameter";
 
-/// Whether the request asks about another one. Some proxies keep the original method when they ask, so any method does,
-/// unless it comes with a body and without the proxy's word for it. OPTIONS is not taken for a preflight here: the
-/// proxy would take our 204 for leave to pass.
+/// Whether a proxy asks about another request. Some proxies ask with the original method, so any
+/// method counts, unless there is a body and no header in which the proxy names the method. OPTIONS
+/// is not a preflight here: the proxy would let the request pass on our 204.
 pub fn is_check(request: &Request) -> bool {
     let from_proxy = request.header("X-Forwarded-Method").is_some()
         || request.header("X-Original-Method").is_some();
@@ -30,10 +30,10 @@ pub fn is_check(request: &Request) -> bool {
         && (request.body.is_empty() || from_proxy)
 }
 
-/// GET /auth/check, for nginx's auth_request and for APIs: 200, 401 or 403 and no redirect.
+/// GET /auth/check, for nginx's auth_request and for APIs: 200, 401 or 403, never a redirect.
 ///
 /// # Errors
-/// 401 or 403; 503 only if the store cannot answer, or Google about an ID token never seen.
+/// 401 or 403; 503 only if the store cannot answer, or Google about a new ID token.
 pub fn check(
     app: &App,
     request: &Request,
@@ -49,8 +49,8 @@ pub fn check(
     })
 }
 
-/// GET /auth/forward, for Caddy and Traefik, which pass our answer on to the client: like [`check`], but a browser's
-/// navigation is sent to the sign-in page.
+/// GET /auth/forward, for Caddy and Traefik, which pass our response on to the client: like
+/// [`check`], but a browser navigation is redirected to the sign-in page.
 ///
 /// # Errors
 /// As [`check`].
@@ -79,7 +79,7 @@ fn pass(
 
 fn permit(request: &Request, caller: Result<Authenticated, Error>) -> Result<Response, Error> {
     let caller = caller.map_err(|error| match error {
-        // Proxies know 2xx, 401 and 403; that we do not ask Google now says nothing about the token.
+        // Proxies understand 2xx, 401 and 403. The limit says nothing about the token.
         Error::TooManyRequests { retry_after } => {
             Error::Unavailable { cause: "too many ID tokens from one address".into(), retry_after }
         }
@@ -92,8 +92,8 @@ fn permit(request: &Request, caller: Result<Authenticated, Error>) -> Result<Res
     Ok(identify(Response::empty(200), &caller.user.profile))
 }
 
-/// Records that a live session was refused by an app's list, or at an app that the proxy names. The exchange of an ID
-/// token records its own refusals.
+/// Records the refusal of a live session by an app's allow-list, or at an app that the proxy names.
+/// The exchange of an ID token records its own refusals.
 fn record_refusal(app: &App, request: &Request, error: &Error, now: i64) {
     let Some(Denied { profile, session: Some(session) }) = error.person() else { return };
     let (host, reason) = (host(app, request), error.description());
@@ -114,14 +114,14 @@ fn record_refusal(app: &App, request: &Request, error: &Error, now: i64) {
     app.record_within_budget(event, RefusedBy::ForwardAuth, now);
 }
 
-/// Whether the request is a check.
-pub fn is_asked(request: &Request) -> bool {
+/// Whether the path is one of the two for proxies.
+pub fn is_path(request: &Request) -> bool {
     matches!(request.path(), "/auth/check" | "/auth/forward")
 }
 
-/// The host of the app that a trusted proxy asks about; `None` for any other request.
+/// The host of the app that a trusted proxy asks about.
 pub fn host(app: &App, request: &Request) -> Option<String> {
-    if !is_asked(request) || !app.settings.trusted_proxies.trusts(request.peer) {
+    if !is_path(request) || !app.settings.trusted_proxies.trusts(request.peer) {
         return None;
     }
     let of_url = || {
@@ -133,14 +133,14 @@ pub fn host(app: &App, request: &Request) -> Option<String> {
     (!host.is_empty()).then(|| loggable(host).into_owned())
 }
 
-/// The allow-list of one app, from the query of the address that its proxy calls.
+/// The allow-list of one app, from the query of the URL that its proxy calls.
 enum AppList {
-    /// No list: everyone whom the server lets in.
+    /// Everybody whom the server lets in.
     Absent,
-    /// Present; an empty list lets nobody in.
+    /// An empty list lets nobody in.
     Listed(AllowList),
-    /// A parameter that looks like an allow-list and is not one of ours. An address copied from another server must not
-    /// let everybody in.
+    /// A parameter that looks like an allow-list but is not one of ours. A URL copied from another
+    /// server must not let everybody in.
     Unknown,
 }
 
@@ -185,7 +185,7 @@ impl AppList {
     }
 }
 
-/// Every identity header, always: one that we left out would let the client's own copy through.
+/// Adds every identity header, always: an absent one would let the client's own copy through.
 fn identify(response: Response, profile: &Profile) -> Response {
     let header = |value: Option<&str>| match value {
         Some(value) => Cow::from(percent_encode(value.as_bytes(), ENCODED)).into_owned(),
@@ -202,13 +202,13 @@ fn identify(response: Response, profile: &Profile) -> Response {
         .with("X-Forwarded-User", email)
 }
 
-/// Whether the request that the proxy asks about is a browser on its way to a page. Nothing else is redirected: a
-/// program would take the sign-in page for the answer, and a POST would lose its body.
+/// Whether the proxy asks about a browser's navigation. Nothing else is redirected: a program would
+/// take the sign-in page for its answer, and a POST would lose its body.
 fn is_navigation(app: &App, request: &Request) -> bool {
     matches!(original_method(app, request), "GET" | "HEAD") && request.wants_page()
 }
 
-/// The method of the request that the proxy asks about; the check itself is usually a GET.
+/// The method of the request that the proxy asks about. The check itself is usually a GET.
 fn original_method<'a>(app: &App, request: &'a Request) -> &'a str {
     let named =
         request.header("X-Forwarded-Method").or_else(|| request.header("X-Original-Method"));
@@ -217,7 +217,7 @@ fn original_method<'a>(app: &App, request: &'a Request) -> &'a str {
         .unwrap_or(&request.method)
 }
 
-/// The absolute address of the sign-in page, with the way back to where the person was going.
+/// The absolute URL of the sign-in page, with the way back.
 fn signin_address(app: &App, request: &Request) -> String {
     let address = app.settings.url_of("/auth/signin");
     match return_to::forwarded(request, &app.settings) {

@@ -1,4 +1,4 @@
-//! What machines ask: can it serve, and what has it counted?
+//! Readiness and metrics.
 
 use serde_json::json;
 use url::{Host, Url};
@@ -12,11 +12,11 @@ use crate::logging;
 use crate::metrics::Reading;
 use crate::process;
 
-/// GET /readyz: whether the store answers. Clients nearby also learn how Google last answered and which of its keys there
-/// are; neither makes the server unready, because live sessions do not need Google.
+/// GET /readyz: whether the store answers. Nearby clients also get Google's last response and the
+/// state of its keys. Neither makes the server unready, because live sessions do not need Google.
 ///
 /// # Errors
-/// 503 if the store cannot answer, or if nobody can sign in for want of keys.
+/// 503 if the store cannot answer, or if nobody can sign in because keys are missing.
 pub fn ready(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     app.store.ping()?;
     if app.verifier.lacks_keys(now) {
@@ -36,10 +36,10 @@ pub fn ready(app: &App, request: &Request, now: i64) -> Result<Response, Error> 
     Ok(Response::json(200, &document))
 }
 
-/// GET /metrics, for clients nearby.
+/// GET /metrics, for nearby clients.
 ///
 /// # Errors
-/// 404 for anybody else, and for everybody if there is an address of its own for it; 503 if the store cannot answer.
+/// 404 for other clients, and for all if --metrics-listen is set; 503 if the store cannot answer.
 pub fn metrics(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     if app.settings.metrics_elsewhere || !is_near(app, request) {
         return Err(Error::NotFound);
@@ -47,16 +47,17 @@ pub fn metrics(app: &App, request: &Request, now: i64) -> Result<Response, Error
     exposition(app, now)
 }
 
-/// Whether a program on this host asks, or a trusted proxy in its own name. A web page elsewhere can make a browser on
-/// this host ask by a name that it resolves to 127.0.0.1 (DNS rebinding); the Host header gives it away.
+/// Whether the client is a program on this host, or a trusted proxy making its own request. A
+/// foreign web page can make a browser on this host ask, through a name that resolves to 127.0.0.1
+/// (DNS rebinding). The Host header gives that away.
 fn is_near(app: &App, request: &Request) -> bool {
     let settings = &app.settings;
     app.client_address(request).is_near(&settings.trusted_proxies)
         && request.header("Host").is_none_or(|host| is_own_host(host, settings))
 }
 
-/// Whether a Host header is an IP address, the host of the public URL, or a name without a dot such as `localhost` or
-/// that of a container: no page elsewhere has such a host.
+/// Whether a Host header is an IP address, the host of the public URL, or a name without a dot such
+/// as `localhost` or a container's. No foreign page has such a host.
 fn is_own_host(host: &str, settings: &Settings) -> bool {
     if host.contains(['@', '/', '?', '#', '\\']) {
         return false;
@@ -70,7 +71,7 @@ fn is_own_host(host: &str, settings: &Settings) -> bool {
     }
 }
 
-/// The metrics, whoever asks.
+/// The metrics, for any client.
 ///
 /// # Errors
 /// 503 if the store cannot answer.

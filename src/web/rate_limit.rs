@@ -1,4 +1,4 @@
-//! How often one client may try to sign in. A client that tries too often holds up nobody else.
+//! The rate limit of sign-in attempts.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -10,19 +10,19 @@ use super::error::Error;
 use crate::address::Network;
 use crate::config::SigninLimit;
 
-/// Networks after which those that have their whole burst again are forgotten; about 10 MB.
+/// Beyond this number (about 10 MB), networks whose burst is whole again are forgotten.
 const NETWORKS_MAX: usize = 100_000;
-/// What an attempt costs a single address. One in a network of N times the limit costs that network the Nth part.
+/// The cost of an attempt for a single address. A network with N times the limit pays an Nth.
 const COST: u32 = 4;
 
-/// A token bucket for each network: see [`Network`].
+/// A token bucket for each [`Network`].
 pub struct SigninLimiter {
     limiter: Option<DefaultKeyedRateLimiter<Network>>,
     clock: DefaultClock,
 }
 
 impl SigninLimiter {
-    /// Buckets of that size for a single address.
+    /// `limit` applies to a single address; larger networks have a multiple of it.
     pub fn new(limit: SigninLimit) -> SigninLimiter {
         let cells = |attempts: u32| NonZeroU32::new(attempts.saturating_mul(COST));
         let quota = cells(limit.burst)
@@ -31,11 +31,11 @@ impl SigninLimiter {
         SigninLimiter { limiter: quota.map(RateLimiter::keyed), clock: DefaultClock::default() }
     }
 
-    /// Counts an attempt in every network of the client, from the smallest on, so that one that is refused costs the
-    /// neighbours nothing. Clients of unknown address are not limited.
+    /// Counts an attempt in every network of the client, the smallest first, so a limited client
+    /// costs its neighbours nothing. Without an address there is no limit.
     ///
     /// # Errors
-    /// 429 if there were too many.
+    /// 429 if there were too many attempts.
     pub fn count(&self, address: Option<IpAddr>) -> Result<(), Error> {
         let (Some(limiter), Some(address)) = (&self.limiter, address) else {
             return Ok(());
@@ -45,9 +45,9 @@ impl SigninLimiter {
         }
         for network in Network::all_of(address) {
             let cost = NonZeroU32::new(COST / network.multiple()).unwrap_or(NonZeroU32::MIN);
-            // A burst has room for one attempt.
-            if let Ok(Err(refused)) = limiter.check_key_n(&network, cost) {
-                let wait = refused.wait_time_from(self.clock.now());
+            // The outer error cannot occur: every burst has room for one attempt.
+            if let Ok(Err(limited)) = limiter.check_key_n(&network, cost) {
+                let wait = limited.wait_time_from(self.clock.now());
                 return Err(Error::TooManyRequests { retry_after: wait.as_secs() + 1 });
             }
         }

@@ -1,4 +1,4 @@
-//! The way back after sign-in: to a place of ours and nowhere else.
+//! Return addresses after sign-in: only our own hosts, never a foreign one.
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::{Url, form_urlencoded};
@@ -6,66 +6,68 @@ use url::{Url, form_urlencoded};
 use crate::config::{Settings, is_within};
 use crate::http::Request;
 
-/// The longest place, as an argument of the sign-in page: proxies take request lines of 8 KiB.
+/// The longest address as an encoded `rd`: proxies accept request lines of 8 KiB.
 const ENCODED_BYTES_MAX: usize = 8000;
-/// Bytes that [`parse`] refuses and that browsers may send in a path or query.
+/// Bytes that browsers may send in a path or query and that [`parse`] does not accept.
 const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'\\');
 
-/// The place that `text` names, if it is a path of ours, a URL of ours, or one on a host under --cookie-domain.
+/// Returns `text` if it is one of our paths, one of our URLs, or a URL under --cookie-domain.
 ///
-/// Only printable ASCII without backslashes is read at all, so that a browser cannot read it differently.
+/// Only printable ASCII without backslashes is accepted, because browsers could read anything else
+/// differently.
 pub fn parse(text: &str, settings: &Settings) -> Option<String> {
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     if text.is_empty() || !plain || encoded_length(text) > ENCODED_BYTES_MAX {
         return None;
     }
     let good = if text.starts_with('/') {
-        is_path_of_ours(text, settings)
+        is_own_path(text, settings)
     } else {
-        is_url_of_ours(text, settings)
+        is_own_url(text, settings)
     };
     good.then(|| text.to_owned())
 }
 
-/// The place that the request's own `rd` names.
+/// The request's own `rd`.
 pub fn requested(request: &Request, settings: &Settings) -> Option<String> {
-    request.query("rd").next().and_then(|place| parse(&place, settings))
+    request.query("rd").next().and_then(|rd| parse(&rd, settings))
 }
 
-/// Where the request that a trusted proxy asks about was going: by its three X-Forwarded headers or, without all of
-/// them, by X-Original-URL.
+/// The address of the request that a trusted proxy asks about: from its three X-Forwarded headers
+/// or, unless all are present, from X-Original-URL.
 pub fn forwarded(request: &Request, settings: &Settings) -> Option<String> {
     if !settings.trusted_proxies.trusts(request.peer) {
         return None;
     }
     let header = |name| request.header(name).filter(|value| !value.is_empty());
-    // Proxies in a row each add their own; the first of them is the one that the browser reached.
+    // Each proxy in a chain adds its own; the browser reached the first one.
     let first = |name| header(name).and_then(|list| list.split(',').next()).map(str::trim);
     let encode = |text| utf8_percent_encode(text, UNSAFE);
     let parts = (first("X-Forwarded-Proto"), first("X-Forwarded-Host"), header("X-Forwarded-Uri"));
-    let place = match parts {
+    let address = match parts {
         (Some(scheme), Some(host), Some(uri)) => {
             format!("{scheme}://{host}{}", encode(uri.starts_with('/').then_some(uri)?))
         }
         _ => encode(header("X-Original-URL").filter(|url| !url.starts_with('/'))?).to_string(),
     };
-    parse(&place, settings)
+    parse(&address, settings)
 }
 
 fn encoded_length(text: &str) -> usize {
     form_urlencoded::byte_serialize(text.as_bytes()).map(str::len).sum()
 }
 
-/// `//evil` and `/..//evil` are paths to a parser and hosts to a browser.
-fn is_path_of_ours(path: &str, settings: &Settings) -> bool {
+/// Parsers take `//evil` and `/..//evil` for paths, browsers for hosts.
+fn is_own_path(path: &str, settings: &Settings) -> bool {
     let resolved = settings.public_url.join(path);
     resolved.is_ok_and(|url| {
         url.origin() == settings.public_url.origin() && !url.path().starts_with("//")
     })
 }
 
-fn is_url_of_ours(text: &str, settings: &Settings) -> bool {
-    // `https:evil`, `https:/evil` and `https:///evil` all parse, each with a host; so scheme and host are written out.
+fn is_own_url(text: &str, settings: &Settings) -> bool {
+    // `https:evil`, `https:/evil` and `https:///evil` all parse, each with a host. Hence the text
+    // must spell out scheme and host.
     let Some((scheme, rest)) = text.split_once("://") else {
         return false;
     };

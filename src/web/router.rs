@@ -229,7 +229,7 @@ impl App {
         ];
         fields.extend(host.as_deref().map(|host| ("host", Value::from(host))));
         if let Some(error) = entry.refused
-            && forward_auth::is_asked(request)
+            && forward_auth::is_path(request)
         {
             let subject = error.person().map(|person| person.profile.subject.as_str());
             fields.extend(subject.map(|subject| ("sub", Value::from(subject))));

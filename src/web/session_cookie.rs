@@ -1,10 +1,10 @@
-//! Our cookie: its name and attributes follow from how browsers reach us.
+//! The session cookie. Its name and attributes follow from the public URL.
 
 use crate::config::Settings;
 use crate::http::Request;
 use crate::token::SessionToken;
 
-/// The cookie's name. Browsers enforce the prefixes: `__Host-` forbids a Domain and `__Secure-` allows one (RFC 6265bis).
+/// Browsers enforce the prefixes: `__Host-` forbids a Domain, `__Secure-` allows one (RFC 6265bis).
 pub fn name(settings: &Settings) -> &'static str {
     match (settings.is_https(), &settings.cookie_domain) {
         (true, None) => "__Host-hallpass",
@@ -13,7 +13,7 @@ pub fn name(settings: &Settings) -> &'static str {
     }
 }
 
-/// Sets the cookie, to last as long as the session at most.
+/// The `Set-Cookie` value for a session. The cookie lasts as long as the session may.
 pub fn set(settings: &Settings, token: &SessionToken) -> String {
     format!(
         "{}={}; Max-Age={}{}",
@@ -24,7 +24,7 @@ pub fn set(settings: &Settings, token: &SessionToken) -> String {
     )
 }
 
-/// Takes the cookie away.
+/// The `Set-Cookie` value that removes the cookie.
 pub fn clear(settings: &Settings) -> String {
     format!("{}=; Max-Age=0{}", name(settings), attributes(settings))
 }
@@ -39,11 +39,11 @@ fn attributes(settings: &Settings) -> String {
     format!("; Path=/; HttpOnly; SameSite=Lax{secure}{domain}")
 }
 
-/// Every value of the cookies of that name: a browser may send several, for several paths and domains.
+/// The values of all cookies of that name. Browsers send several if paths or domains differ.
 pub fn values<'a>(request: &'a Request, name: &'a str) -> impl Iterator<Item = &'a str> {
     let pairs = request
         .headers_named("Cookie")
-        // A head may hold a thousand, and bytes are quicker to split than text.
+        // A head may contain a thousand, and bytes split faster than text.
         .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
     pairs.filter_map(move |pair| {
         let value = pair.trim_ascii_start().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;

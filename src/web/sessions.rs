@@ -1,4 +1,4 @@
-//! Who am I, my sessions, and ending them.
+//! The caller's own sessions: showing and ending them.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::http::{Request, Response};
 use crate::json::Fields;
 use crate::store::{Authenticated, Ending, EventKind, Session, User};
 
-/// By this the sign-in page knows that somebody has just signed out.
+/// The query parameter after which the sign-in page says "You are signed out".
 pub const SIGNED_OUT: (&str, &str) = ("done", "signed-out");
 
 #[derive(Serialize)]
@@ -22,13 +22,13 @@ struct Me<'a> {
 /// GET /auth/me.
 ///
 /// # Errors
-/// Those of the caller.
+/// The caller's.
 pub fn me(caller: Result<Authenticated, Error>) -> Result<Response, Error> {
     let Authenticated { session, user } = &caller?;
     Ok(Response::json(200, &Me { user, session }))
 }
 
-/// GET /auth/sessions: one's live sessions, the last used first.
+/// GET /auth/sessions: the caller's live sessions, the last used first.
 ///
 /// # Errors
 /// 401, 403 or 503.
@@ -49,10 +49,10 @@ pub fn list(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     Ok(Response::json(200, &json!({"sessions": documents})))
 }
 
-/// DELETE /auth/sessions/ID: ends one of one's own sessions.
+/// DELETE /auth/sessions/ID: ends one of the caller's sessions.
 ///
 /// # Errors
-/// 401, 403 or 503; 404 if there is no such live session of theirs.
+/// 401, 403 or 503; 404 if the caller has no such live session.
 pub fn delete(app: &App, request: &Request, id: &str, now: i64) -> Result<Response, Error> {
     csrf::guard(request, &app.settings)?;
     let caller = app.authenticate(request, now)?;
@@ -69,11 +69,12 @@ pub fn delete(app: &App, request: &Request, id: &str, now: i64) -> Result<Respon
     Ok(Response::empty(204))
 }
 
-/// POST /auth/signout: ends the session, with `everywhere=true` all sessions of the person. Without one, all is done
-/// already. Neither policy nor block keep anybody from leaving, and Google is not asked.
+/// POST /auth/signout: ends the session, or with `everywhere=true` all sessions of the person.
+/// Without a session there is nothing to do. Users can sign out whatever policy or block say, and
+/// Google is not asked.
 ///
 /// # Errors
-/// 400 for a body that cannot be read, 403 for a foreign origin, 415, 503.
+/// 400 for an unreadable body, 403 for a foreign origin, 415, 503.
 pub fn sign_out(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     csrf::guard(request, &app.settings)?;
     let fields = body::fields(request)?;
@@ -83,23 +84,23 @@ pub fn sign_out(app: &App, request: &Request, now: i64) -> Result<Response, Erro
         app.store.end(&caller.user, ending, EventKind::SignOut, app.client(request), now)?;
     }
     let response = if request.wants_page() {
-        let way_back = fields
+        let rd = fields
             .first("rd")
-            .and_then(|place| return_to::parse(place.as_str()?, &app.settings))
+            .and_then(|rd| return_to::parse(rd.as_str()?, &app.settings))
             .or_else(|| return_to::requested(request, &app.settings));
-        Response::see_other(signed_out_address(app, way_back.as_deref()))
+        Response::see_other(signed_out_address(app, rd.as_deref()))
     } else {
         Response::empty(204)
     };
     Ok(response.with("Set-Cookie", session_cookie::clear(&app.settings)))
 }
 
-/// The sign-in page, which then says that one is signed out, and leads back to that place.
-pub fn signed_out_address(app: &App, way_back: Option<&str>) -> String {
+/// The address of the sign-in page after a sign-out, with the way back to `rd`.
+pub fn signed_out_address(app: &App, rd: Option<&str>) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair(SIGNED_OUT.0, SIGNED_OUT.1);
-    if let Some(place) = way_back {
-        query.append_pair("rd", place);
+    if let Some(rd) = rd {
+        query.append_pair("rd", rd);
     }
     app.settings.url_of(&format!("/auth/signin?{}", query.finish()))
 }

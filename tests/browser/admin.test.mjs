@@ -1,4 +1,4 @@
-// The admin page in Chromium: by mouse, by keyboard, without scripts, with nobody there and with many.
+// The admin pages in Chromium: with mouse and keyboard, without scripts, with no users and with many.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
@@ -9,7 +9,7 @@ import { PEOPLE, accounts } from './google.mjs';
 const CROWD = 120;
 const ADMIN = PEOPLE.grace;
 
-/** A server of its own, whose admin is Grace. */
+/** A separate server, whose admin is Grace. */
 function serving() {
   const stack = new Stack();
   const world = { stack };
@@ -33,7 +33,7 @@ function serving() {
   };
   world.status = async (session) =>
     (await fetch(`${world.base}/auth/check`, { headers: { Authorization: `Bearer ${session}` } })).status;
-  /** An admin's stay, which begins at that path. */
+  /** A visit by an admin that begins at that path. */
   world.visit = async (path, act, options) => {
     const visitor = await Visitor.arrive(world.browser, options);
     const value = await world.session(ADMIN, 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0');
@@ -45,11 +45,11 @@ function serving() {
   return world;
 }
 
-/** After a button: the page that the answer leads to, whole. */
+/** Clicks a button and waits until the next page has loaded. */
 const done = (page, code) => page.waitForURL(`**?done=${code}`, { waitUntil: 'load' });
 const fold = (page, name) => page.locator('summary', { hasText: name });
 
-describe('with nobody there but the admin', () => {
+describe('with no users but the admin', () => {
   const world = serving();
 
   it('looks right', () => world.visit('/auth/admin', async (visitor, page) => {
@@ -62,7 +62,7 @@ describe('with nobody there but the admin', () => {
   }));
 });
 
-describe('with many', () => {
+describe('with many users', () => {
   const world = serving();
   before(async () => {
     const crowd = (number) => ({ sub: `9${number}`, email: `crowd.${number}@gmail.com`, name: `Crowd Person ${number}` });
@@ -74,7 +74,7 @@ describe('with many', () => {
     world.google.down = false;
   });
 
-  it('shows it all at a glance', () => world.visit('/auth/admin', async (visitor, page) => {
+  it('shows an overview', () => world.visit('/auth/admin', async (visitor, page) => {
     await page.getByText('Latest refusals').waitFor();
     assert.equal(await page.locator('svg[role=img] g').count(), 30);
     assert.ok(await page.getByText('issued for another app').first().isVisible());
@@ -88,7 +88,7 @@ describe('with many', () => {
     assert.ok(heights.at(-1) > 50 && heights.at(-2) === 0, `${heights}`);
   }));
 
-  it('leads through the pages of users, and searches them', () => world.visit('/auth/account', async (visitor, page) => {
+  it('pages through the users and searches them', () => world.visit('/auth/account', async (visitor, page) => {
     await page.getByRole('link', { name: 'Admin page' }).click();
     await page.getByRole('link', { name: 'Users' }).click();
     await page.waitForURL(`${world.base}/auth/admin/users`);
@@ -112,11 +112,11 @@ describe('with many', () => {
     assert.equal(await visitor.heading(), 'Crowd Person 77');
   }));
 
-  it('shows long names, and whatever a claim contains, as text', async () => {
+  it('shows long names and escapes claims', async () => {
     for (const person of ['long', 'script']) {
       await world.visit(`/auth/admin/users/${PEOPLE[person].sub}`, async (visitor, page) => {
         assert.equal(await visitor.heading(), PEOPLE[person].name);
-        for (const summary of await page.locator('.levers summary').all()) await summary.click();
+        for (const summary of await page.locator('.controls summary').all()) await summary.click();
         await visitor.look(`admin-user-${person}`);
         assert.equal(await page.locator('script, main b, img[src="x"]').count(), 0);
       });
@@ -151,7 +151,7 @@ describe('with many', () => {
     });
   }
 
-  it('works by keyboard alone, and shows where one is', async () => {
+  it('works with the keyboard alone and shows the focus', async () => {
     const session = await world.session(PEOPLE.ada);
     await world.visit(`/auth/admin/users/${PEOPLE.ada.sub}`, async (visitor, page) => {
       const tabTo = async (matches) => {
@@ -177,7 +177,7 @@ describe('with many', () => {
     });
   });
 
-  it('keeps an admin from blocking themselves, and others from the page', async () => {
+  it('does not let admins block themselves or others see the pages', async () => {
     await world.visit(`/auth/admin/users/${ADMIN.sub}`, async (visitor, page) => {
       assert.equal(await fold(page, 'Block').count(), 0);
       await visitor.look('admin-oneself');

@@ -1,4 +1,4 @@
-// Chromium, and what is looked at on every page: its policy's violations, its accessibility, its looks.
+// Chromium, and the checks on every page: Content Security Policy, accessibility, layout.
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -16,7 +16,7 @@ const VARIANTS = [
 ];
 const PATIENCE_MILLISECONDS = 5_000;
 
-/** A browser that finds those hosts, given as `host:port` to `port` of loopback, and localhost, and nothing else. */
+/** A browser that can reach only localhost and `hosts`, which maps `host:port` to a port on loopback. */
 export async function launch(stack, hosts = {}) {
   const rules = Object.entries(hosts).map(([host, port]) => `MAP ${host} 127.0.0.1:${port}`);
   rules.push('MAP * ~NOTFOUND', 'EXCLUDE localhost', 'EXCLUDE 127.0.0.1');
@@ -30,9 +30,9 @@ export async function launch(stack, hosts = {}) {
   return browser;
 }
 
-/** Somebody with a browser window of their own, cookies and all. */
+/** A person with a separate browser window and cookies. */
 export class Visitor {
-  /** What went wrong on the pages: violations of their policy, errors of scripts, dialogs. */
+  /** Policy violations, script errors and dialogs on the pages. */
   complaints = [];
 
   static async arrive(browser, options = {}) {
@@ -60,7 +60,7 @@ export class Visitor {
     assert.deepEqual(this.complaints, []);
   }
 
-  /** The account chosen after a click on Google's button. */
+  /** Clicks Google's button and chooses an account. */
   async choose(person) {
     await this.page.frameLocator('iframe[title^="Sign in with Google"]').getByRole('button').click();
     await this.page.waitForURL('https://accounts.google.com/gsi/select?**');
@@ -71,7 +71,7 @@ export class Visitor {
     return this.page.locator('h1').textContent();
   }
 
-  /** Takes the page's pictures, and checks that it fits a narrow window and that axe-core finds nothing serious. */
+  /** Takes screenshots, and checks that the page fits a narrow window and that axe-core finds nothing serious. */
   async look(name) {
     const { page } = this;
     fs.mkdirSync(SCREENSHOTS, { recursive: true });
@@ -88,7 +88,7 @@ export class Visitor {
       const told = serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
       assert.deepEqual(told, [], `${name} ${variant}`);
       const others = violations.filter((v) => !serious.includes(v)).map((v) => v.id);
-      if (others.length > 0) console.error(`# ${name} ${variant}: lesser findings of axe-core: ${others.join(', ')}`);
+      if (others.length > 0) console.error(`# ${name} ${variant}: minor findings of axe-core: ${others.join(', ')}`);
     }
     await page.setViewportSize(VARIANTS[0][1]);
     await page.emulateMedia({ colorScheme: 'light' });

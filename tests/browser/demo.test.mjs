@@ -18,7 +18,7 @@ before(async () => {
 });
 after(() => stack.stop());
 
-it('lets one be each of the invented people', async () => {
+it('signs in as each of the invented people', async () => {
   for (const javaScriptEnabled of [true, false]) {
     for (const person of PEOPLE) {
       const visitor = await Visitor.arrive(browser, { javaScriptEnabled });
@@ -35,7 +35,7 @@ it('lets one be each of the invented people', async () => {
   }
 });
 
-it('looks right, and says that it is a demonstration', async () => {
+it('looks right and says that it is a demonstration', async () => {
   const visitor = await Visitor.arrive(browser);
   const { page } = visitor;
   await page.goto(`${base}/`);
@@ -48,7 +48,7 @@ it('looks right, and says that it is a demonstration', async () => {
   await visitor.leave();
 });
 
-it('turns the outsider away, and lets another in after that', async () => {
+it('refuses the outsider and then lets another person in', async () => {
   const visitor = await Visitor.arrive(browser);
   const { page } = visitor;
   await page.goto(`${base}/auth/signin`);
@@ -63,7 +63,7 @@ it('turns the outsider away, and lets another in after that', async () => {
   await visitor.leave();
 });
 
-it('copies the token and the lines', async () => {
+it('copies the token and the commands', async () => {
   const visitor = await Visitor.arrive(browser, { permissions: ['clipboard-read', 'clipboard-write'] });
   const { page } = visitor;
   await page.goto(`${base}/auth/signin`);

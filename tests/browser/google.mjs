@@ -1,6 +1,6 @@
-// A stand-in for accounts.google.com, as far as Google Identity Services goes: the script with its button, the account
-// chooser, and in redirect mode the form that the chooser posts to the login_uri. What the real one looks like inside
-// is not documented; what pages see of it is what Google's pages on it say.
+// A stand-in for Google Identity Services on accounts.google.com: the script with its button, the account chooser, and
+// in redirect mode the form that the chooser posts to the login_uri. Pages see what Google documents; the rest is
+// invented.
 
 import fs from 'node:fs';
 import https from 'node:https';
@@ -9,7 +9,7 @@ import { CLIENT_ID, idToken } from '../proxies/stack.mjs';
 const account = (sub, email, name, more) => ({ sub, email, email_verified: true, name, ...more });
 const picture = 'https://lh3.googleusercontent.com/a/picture';
 
-/** Who can be chosen. The address of the last is nothing Google would hand out; a page must bear it all the same. */
+/** The accounts. Google would never issue the last one's values, but pages must withstand them. */
 export const PEOPLE = {
   ada: account('201', 'ada@example.com', 'Ada Løvelace', { hd: 'example.com', picture }),
   grace: account('202', 'grace@example.com', 'Grace Hopper', { hd: 'example.com' }),
@@ -23,7 +23,7 @@ export const PEOPLE = {
   }),
 };
 
-// Runs in the page, as Google's script does.
+// Runs in the page, like Google's script.
 function client() {
   const base = 'https://accounts.google.com/gsi';
   let settings = {};
@@ -36,7 +36,7 @@ function client() {
       return;
     }
     const token = Math.random().toString(36).slice(2);
-    // Google's post is cross-site, so the cookie cannot be SameSite=Lax; how Google words it is an assumption.
+    // Google's post is cross-site, so the cookie cannot be SameSite=Lax. The exact attributes are an assumption.
     document.cookie = `g_csrf_token=${token}; Path=/${location.protocol === 'https:' ? '; SameSite=None; Secure' : ''}`;
     query.set('login_uri', settings.login_uri);
     query.set('g_csrf_token', token);
@@ -100,7 +100,7 @@ function chooser(query, loginUris) {
   return `<!doctype html><title>Choose an account</title><h1>Choose an account</h1>${forms.join('')}`;
 }
 
-/** Starts it; `loginUris` are the redirect URIs registered for the client ID. */
+/** Starts the stand-in; `loginUris` are the redirect URIs registered for the client ID. */
 export async function accounts(stack, loginUris) {
   const { cert, key } = stack.certificate();
   const tls = { cert: fs.readFileSync(cert), key: fs.readFileSync(key) };

@@ -1,5 +1,5 @@
-// The shipped pages in Chromium, behind nginx and Caddy with the files of deploy/, with a stand-in for Google.
-// Pictures of them are left in target/screenshots/.
+// The pages in Chromium, behind nginx and Caddy configured with the files of deploy/, with a stand-in for Google.
+// Leaves screenshots in target/screenshots/.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
@@ -43,14 +43,14 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
     });
     after(() => stack.stop());
 
-    /** A visitor's stay; it must leave no complaint behind. */
+    /** A visit, which must produce no complaints. */
     async function visit(act, options) {
       const visitor = await Visitor.arrive(browser, options);
       await act(visitor, visitor.page);
       await visitor.leave();
     }
 
-    /** A session from elsewhere, as a program makes one. */
+    /** Signs in elsewhere, as a program does. */
     async function elsewhere(person, agent = 'curl/8.0') {
       const answer = await send(proxy.port, new URL(auth).host, '/auth/signin', {
         method: 'POST', body: new URLSearchParams({ idToken: idToken(PEOPLE[person]) }).toString(),
@@ -67,11 +67,11 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
       name: cookie, value: session.token, secure: true, httpOnly: true, sameSite: 'Lax',
       ...(name === 'same-host' ? { url: auth } : { domain: '.example.com', path: '/' }),
     });
-    /** The pages of Hallpass's own host are the same in both layouts. */
+    /** The pages of Hallpass's own host, which are the same in both layouts. */
     const look = (visitor, title) => (name === 'same-host' ? visitor.look(title) : undefined);
     const theApp = async (page) => JSON.parse(await page.locator('body').textContent());
 
-    it('leads from the app over Google’s button back to the very place', () => visit(async (visitor, page) => {
+    it('leads from the app through Google’s button back to the same address', () => visit(async (visitor, page) => {
       await page.goto(app + DEEP);
       assert.equal(page.url().split('?')[0], `${auth}/auth/signin`);
       await page.frameLocator('iframe').getByRole('button').waitFor();
@@ -90,13 +90,13 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
       await page.waitForURL(app + DEEP);
     }));
 
-    it('leads to the account page whoever was going nowhere, and out again', () => visit(async (visitor, page) => {
+    it('leads to the account page without a return address, and signs out', () => visit(async (visitor, page) => {
       await page.goto(`${auth}/auth/account`);
       await page.waitForURL(`${auth}/auth/signin`);
       await visitor.choose('ada');
       await page.waitForURL(`${auth}/auth/account`);
       assert.equal(await visitor.heading(), 'Ada Løvelace');
-      assert.ok(await page.locator('.who img').evaluate((image) => image.complete && image.naturalWidth > 0));
+      assert.ok(await page.locator('.profile img').evaluate((image) => image.complete && image.naturalWidth > 0));
       const value = (await visitor.context.cookies(auth)).find((c) => c.name === cookie).value;
       await page.getByRole('button', { name: 'Sign out', exact: true }).click();
       await page.waitForURL(`${auth}/auth/signin?done=signed-out`);
@@ -108,7 +108,7 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
       assert.equal(page.url().split('?')[0], `${auth}/auth/signin`);
     }));
 
-    it('keeps a #fragment on the way over sign-in, and on the way on', () => visit(async (visitor, page) => {
+    it('keeps a #fragment through sign-in and afterwards', () => visit(async (visitor, page) => {
       await page.goto(`${app}${DEEP}#part-2`);
       await visitor.choose('ada');
       await page.waitForURL(`${app}${DEEP}#part-2`);
@@ -121,7 +121,7 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
       await page.waitForURL(`${app}${DEEP}#own`);
     }));
 
-    it('signs out from a link in the app, and comes back to it', () => visit(async (visitor, page) => {
+    it('signs out from a link in the app and comes back to it', () => visit(async (visitor, page) => {
       await visitor.context.addCookies([cookieFor(await elsewhere('ada'))]);
       const link = `${auth}/auth/signout?rd=${encodeURIComponent(app + DEEP)}`;
       await page.goto(link);
@@ -138,7 +138,7 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
       await page.getByText('You are signed out.').waitFor();
     }));
 
-    it('says what to do if Google’s button is blocked, and only then', async () => {
+    it('explains what to do only if Google’s button is blocked', async () => {
       await visit(async (visitor, page) => {
         await page.goto(`${auth}/auth/signin`);
         await page.frameLocator('iframe').getByRole('button').waitFor();
@@ -184,7 +184,7 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
     }));
 
     if (name === 'same-host') {
-      it('refuses the wrong account by name, and offers another, which works', () => visit(async (visitor, page) => {
+      it('names a refused account and offers another, which works', () => visit(async (visitor, page) => {
         await page.goto(app + DEEP);
         await visitor.choose('pat');
         await page.getByText('pat.outsider@gmail.com').waitFor();
@@ -200,7 +200,7 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
       }));
     }
 
-    it('shows the 403 of an app’s own list, and leads on with another account', () => visit(async (visitor, page) => {
+    it('shows the 403 of an app’s allow-list and continues with another account', () => visit(async (visitor, page) => {
       await visitor.context.addCookies([cookieFor(await elsewhere(layout.notOnTheList))]);
       const answer = await page.goto(layout.listed);
       assert.equal(answer.status(), 403);
@@ -223,7 +223,7 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
       await page.getByRole('button', { name: 'Sign out', exact: true }).waitFor();
     }));
 
-    it('refuses Google’s post without the cookie that goes with it', async () => {
+    it('refuses Google’s post without its cookie', async () => {
       for (const other of [undefined, 'other']) {
         await visit(async (visitor, page) => {
           await page.goto(`${auth}/auth/signin?rd=${encodeURIComponent(`${auth}/deep?a=1`)}`);
@@ -242,7 +242,7 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
       }
     });
 
-    it('leads an admin over sign-in to the admin page, whose levers act on the app', () => visit(async (visitor, page) => {
+    it('leads an admin through sign-in to the admin page, whose buttons affect the app', () => visit(async (visitor, page) => {
       const session = await elsewhere('ada');
       await page.goto(`${auth}/auth/admin`);
       await page.waitForURL(`${auth}/auth/signin?**`);
@@ -259,7 +259,7 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
       assert.ok(await alive(session));
     }));
 
-    it('shows whatever a claim contains as text', () => visit(async (visitor, page) => {
+    it('escapes claims', () => visit(async (visitor, page) => {
       await page.goto(`${auth}/auth/signin`);
       await visitor.choose('script');
       await page.waitForURL(`${auth}/auth/account`);
@@ -299,7 +299,7 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
       await page.waitForURL(`${auth}/auth/signin?done=signed-out`);
     }, { javaScriptEnabled: false }));
 
-    it('works by keyboard alone, and shows where one is', () => visit(async (visitor, page) => {
+    it('works with the keyboard alone and shows the focus', () => visit(async (visitor, page) => {
       const outlined = () => page.evaluate(() => {
         const style = getComputedStyle(document.activeElement);
         return style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0;
@@ -331,7 +331,7 @@ for (const [name, layout] of Object.entries(LAYOUTS)) {
       await page.waitForURL(`${auth}/auth/signin?done=signed-out`);
     }));
 
-    it('has pages for what goes wrong', () => visit(async (visitor, page) => {
+    it('has error pages', () => visit(async (visitor, page) => {
       const wrong = async (target, status, title) => {
         const answer = await page.goto(auth + target);
         assert.equal(answer.status(), status);

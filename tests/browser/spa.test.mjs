@@ -1,4 +1,4 @@
-// docs/examples/spa.html as it stands, from another origin of the same site.
+// docs/examples/spa.html, served from another origin of the same site.
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -34,7 +34,7 @@ async function signIn(visitor, person) {
   await visitor.page.frameLocator('iframe').getByRole('button').click();
   const popup = await opened;
   const closed = popup.waitForEvent('close');
-  // The popup closes itself, which would cut a click of the driver's own short.
+  // The popup closes itself, which would interrupt a click by the driver.
   await popup.locator(`#${person}`).evaluate((button) => { setTimeout(() => button.click()); });
   await closed;
 }
@@ -67,7 +67,7 @@ it('signs in, stays signed in over a reload, and signs out', async () => {
   await visitor.leave();
 });
 
-it('tells the wrong account why, and takes another', async () => {
+it('explains the refusal of an account and accepts another', async () => {
   const visitor = await Visitor.arrive(browser);
   await visitor.page.goto(page);
   await signIn(visitor, 'pat');
@@ -77,7 +77,7 @@ it('tells the wrong account why, and takes another', async () => {
   await visitor.leave();
 });
 
-it('gets nothing as a page of an origin that is not allowed', async () => {
+it('gets nothing from an origin that is not allowed', async () => {
   const visitor = await Visitor.arrive(browser);
   await visitor.page.goto(page);
   await signIn(visitor, 'ada');
@@ -98,7 +98,7 @@ it('gets nothing as a page of an origin that is not allowed', async () => {
   await visitor.context.close();
 });
 
-it('is answered preflights, and its origin only', async () => {
+it('gets preflights answered for its own origin only', async () => {
   const preflight = (origin, method, headers) => fetch(`${base}/auth/signin`, {
     method: 'OPTIONS',
     headers: { Origin: origin, 'Access-Control-Request-Method': method, 'Access-Control-Request-Headers': headers },

@@ -1,4 +1,4 @@
-//! The admin page: who gets there, what is there, and what its levers do.
+//! The admin pages: access, contents and actions.
 
 use std::collections::HashSet;
 
@@ -21,7 +21,7 @@ fn bob() -> Value {
     json!({"sub": "2", "email": "bob@gmail.com", "name": "Bob <script>alert(1)</script>"})
 }
 
-/// A test whose admin is Ada, her session, and one of Bob's.
+/// An application whose admin is Ada, with a session of hers and one of Bob's.
 fn test() -> (TestApp, String, String) {
     let test = TestApp::with(&["--allow-anyone", "--admin-email", "Ada@Example.com"]);
     let session = |claims| test.sign_in(claims)["session"]["token"].as_str().unwrap().to_owned();
@@ -49,7 +49,7 @@ fn led_to(response: &Response, address: &str) {
     assert_eq!((response.status, location), (303, Some(address)));
 }
 
-/// Kind, whom it is about, and why, of everything but sign-ins.
+/// Kind, subject and reason of every event except sign-ins.
 fn recorded(test: &TestApp) -> Vec<(String, String, String)> {
     test.app.store().flush();
     let database = test.other_process();
@@ -67,7 +67,7 @@ fn event(kind: &str, subject: &str, reason: &str) -> (String, String, String) {
 }
 
 #[test]
-fn there_is_none_unless_somebody_is_an_admin() {
+fn without_admins_there_are_no_admin_pages() {
     let test = TestApp::open();
     let session = test.sign_in(ada())["session"]["token"].as_str().unwrap().to_owned();
     test.sign_in(bob());
@@ -82,7 +82,7 @@ fn there_is_none_unless_somebody_is_an_admin() {
 }
 
 #[test]
-fn only_admins_get_there_and_others_are_told_so() {
+fn other_users_get_403() {
     let (test, ada, bob) = test();
     for path in PATHS {
         assert_eq!(test.send(get(path).browser().cookie(&ada)).status, 200);
@@ -104,7 +104,7 @@ fn only_admins_get_there_and_others_are_told_so() {
 }
 
 #[test]
-fn google_must_be_the_authority_for_an_admins_email() {
+fn an_admins_email_must_be_authoritative() {
     for (claims, expected) in [
         (json!({"email": "ada@example.com", "hd": "example.com"}), 200),
         (json!({"email": "ADA@example.com", "hd": "example.com"}), 200),
@@ -121,7 +121,7 @@ fn google_must_be_the_authority_for_an_admins_email() {
 }
 
 #[test]
-fn an_admin_whom_the_policy_or_a_block_keeps_out_is_out() {
+fn policy_and_blocks_apply_to_admins() {
     let (test, ada, _) = test();
     test.other_process().execute("UPDATE users SET blocked_at = 1 WHERE sub = '1'", []).unwrap();
     refused(&test.send(get("/auth/admin").cookie(&ada)), 403, "access_denied");
@@ -131,7 +131,7 @@ fn an_admin_whom_the_policy_or_a_block_keeps_out_is_out() {
 }
 
 #[test]
-fn signed_out_a_browser_is_led_to_sign_in_and_back() {
+fn without_a_session_a_browser_signs_in_and_comes_back() {
     let (test, _, _) = test();
     let lead = |request: Request| test.send(request.browser());
     led_to(
@@ -144,7 +144,7 @@ fn signed_out_a_browser_is_led_to_sign_in_and_back() {
 }
 
 #[test]
-fn a_block_counts_at_once_until_it_is_lifted() {
+fn a_block_takes_effect_at_once_and_can_be_lifted() {
     let (test, ada, bob) = test();
     led_to(
         &test.send(change("2", "action=block").cookie(&ada)),
@@ -178,7 +178,7 @@ fn a_block_counts_at_once_until_it_is_lifted() {
 }
 
 #[test]
-fn sessions_end_one_by_one_and_all_at_once() {
+fn ends_one_session_or_all() {
     let (test, ada, bob) = test();
     let more: Vec<Value> = (0..3).map(|_| test.sign_in(self::bob())["session"].clone()).collect();
     let id = more[0]["id"].as_str().unwrap();
@@ -213,12 +213,12 @@ fn sessions_end_one_by_one_and_all_at_once() {
         (status(&test, &bob), status(&test, more[2]["token"].as_str().unwrap())),
         (401, 401)
     );
-    assert_eq!(status(&test, &ada), 200, "of that user alone");
+    assert_eq!(status(&test, &ada), 200, "only that user's sessions end");
     assert_eq!(test.count("events WHERE kind = 'revocation' AND reason = 'by ada@example.com'"), 4);
 }
 
 #[test]
-fn a_released_email_may_be_used_by_another_account() {
+fn a_released_email_is_free_for_another_account() {
     let (test, ada, _) = test();
     let newcomer = post_token(&token(json!({"sub": "9", "email": "bob@gmail.com"})));
     assert_eq!(test.send(newcomer.clone()).status, 403);
@@ -232,7 +232,7 @@ fn a_released_email_may_be_used_by_another_account() {
 }
 
 #[test]
-fn an_admin_cannot_lock_themselves_out_but_another_admin_can() {
+fn admins_cannot_lock_themselves_out_but_others_can() {
     let test = TestApp::with(&["--allow-anyone", "--admin-email", "ada@example.com,eve@gmail.com"]);
     let session = |claims| test.sign_in(claims)["session"]["token"].as_str().unwrap().to_owned();
     let (ada, eve) = (session(ada()), session(json!({"sub": "3", "email": "eve@gmail.com"})));
@@ -242,7 +242,7 @@ fn an_admin_cannot_lock_themselves_out_but_another_admin_can() {
     for action in ["block", "release"] {
         let response = test.send(change("1", &format!("action={action}")).cookie(&ada));
         assert_eq!(response.status, 400);
-        assert!(body(&response).contains("An admin can neither block themselves"));
+        assert!(body(&response).contains("Admins cannot block themselves"));
     }
     assert_eq!((status(&test, &ada), test.count("events WHERE kind <> 'signin'")), (200, 0));
     assert_eq!(test.send(change("1", "action=block").cookie(&eve)).status, 303);
@@ -250,7 +250,7 @@ fn an_admin_cannot_lock_themselves_out_but_another_admin_can() {
 }
 
 #[test]
-fn pages_of_other_origins_change_nothing_and_read_nothing() {
+fn other_origins_can_neither_change_nor_read() {
     let test = TestApp::with(&[
         "--allow-anyone",
         "--admin-email",
@@ -274,7 +274,7 @@ fn pages_of_other_origins_change_nothing_and_read_nothing() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn malformed_requests_get_400_or_404() {
     let (test, ada, _) = test();
     for fields in ["", "action=delete", "action="] {
         assert_eq!(test.send(change("2", fields).cookie(&ada)).status, 400, "{fields}");
@@ -296,7 +296,7 @@ fn what_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn whatever_a_claim_contains_is_text_and_any_sub_has_its_page() {
+fn claims_are_escaped_and_any_sub_has_a_page() {
     let (test, ada, _) = test();
     let odd = "a/b?c=1&d#%2F\"<i>";
     test.sign_in(json!({"sub": odd, "email": "\"><img src=x>@gmail.com", "name": "<b>Odd</b>"}));
@@ -320,7 +320,7 @@ fn whatever_a_claim_contains_is_text_and_any_sub_has_its_page() {
     assert!(page(&test, search, &ada).contains("value=\"&quot;&gt;&lt;script&gt;"));
 }
 
-/// The subs on a page, and the address of the next one.
+/// The subs on a page, and the link to the next page.
 fn listed(test: &TestApp, path: &str, by: &str) -> (Vec<String>, Option<String>) {
     let page = page(test, path, by);
     let ours = |rest: &str| rest.split('"').next().unwrap().to_owned();
@@ -336,7 +336,7 @@ fn listed(test: &TestApp, path: &str, by: &str) -> (Vec<String>, Option<String>)
 }
 
 #[test]
-fn paging_shows_everybody_once_while_users_sign_in() {
+fn paging_lists_everybody_once_while_users_sign_in() {
     let (test, ada, _) = test();
     let people = |number: u32| json!({"sub": format!("p{number}"), "email": format!("p.{number}@gmail.com")});
     (0..130).for_each(|number| drop(test.sign_in(people(number))));
@@ -348,7 +348,7 @@ fn paging_shows_everybody_once_while_users_sign_in() {
             all.extend(subjects.into_iter().filter(|subject| !subject.starts_with("new")));
             next = following;
             pages += 1;
-            // Old ones come back, and new ones come.
+            // Old users sign in again, and new ones arrive.
             (0..7).for_each(|number| drop(test.sign_in_at(people(number * 17), NOW + pages)));
             test.sign_in(json!({"sub": format!("new{expected}{pages}"), "email": null}));
         }
@@ -394,7 +394,7 @@ fn a_search_finds_parts_of_names_emails_and_subs() {
 }
 
 #[test]
-fn a_search_follows_changed_names_and_forgets_the_deleted() {
+fn a_search_finds_new_names_and_no_deleted_users() {
     let (test, ada, _) = test();
     let found = |query: &str| listed(&test, &format!("/auth/admin/users?q={query}"), &ada).0;
     test.sign_in(json!({"sub": "2", "email": "robert@gmail.com", "name": "Robert"}));
@@ -404,7 +404,7 @@ fn a_search_follows_changed_names_and_forgets_the_deleted() {
 }
 
 #[test]
-fn the_overview_counts_days_and_shows_who_is_there_and_who_was_refused() {
+fn the_overview_shows_days_sessions_and_refusals() {
     let (test, ada, _) = test();
     test.sign_in_at(bob(), NOW - DAY);
     test.send_at(post_token(&token(json!({"aud": "other", "sub": "7"}))), NOW);
@@ -426,7 +426,7 @@ fn the_overview_counts_days_and_shows_who_is_there_and_who_was_refused() {
         rows[1]
     );
     assert_eq!(page.matches("class=\"signins\"").count(), 30);
-    assert!(!page.contains("style="), "the policy lets no style in a page");
+    assert!(!page.contains("style="), "the policy allows no inline styles");
     let (there, refusals) = page.split_once("Latest refusals").unwrap();
     assert!(there.contains("Ada Lovelace") && there.contains("Bob &lt;script&gt;"));
     assert!(
@@ -436,7 +436,7 @@ fn the_overview_counts_days_and_shows_who_is_there_and_who_was_refused() {
 }
 
 #[test]
-fn people_are_there_while_their_sessions_live_the_last_seen_first() {
+fn live_sessions_are_listed_last_seen_first() {
     let test = TestApp::with(&[
         "--allow-anyone",
         "--admin-email",
@@ -463,7 +463,7 @@ fn people_are_there_while_their_sessions_live_the_last_seen_first() {
 }
 
 #[test]
-fn it_tells_how_google_answers() {
+fn the_overview_summarises_calls_to_google() {
     let (test, ada, _) = test();
     assert!(page(&test, "/auth/admin", &ada).contains("2 good, 0 refused, 0 failed"));
     test.google.next(Answer::Status(400, "", Vec::new()));
@@ -484,7 +484,7 @@ fn it_tells_how_google_answers() {
 }
 
 #[test]
-fn a_deleted_admin_leaves_no_email_in_what_they_did() {
+fn events_of_a_deleted_admin_contain_no_email() {
     let (test, ada, _) = test();
     test.send(change("2", "action=block").cookie(&ada));
     test.app.store().delete_user("1", NOW).unwrap();
@@ -496,7 +496,7 @@ fn a_deleted_admin_leaves_no_email_in_what_they_did() {
 }
 
 #[test]
-fn somebody_imported_has_never_signed_in() {
+fn imported_users_have_never_signed_in() {
     let (test, ada, _) = test();
     let user = "INSERT INTO users (sub, email_authoritative, created_at, last_signin_at) VALUES ('7', 0, 1, 0)";
     test.other_process().execute(user, []).unwrap();
@@ -505,7 +505,7 @@ fn somebody_imported_has_never_signed_in() {
 }
 
 #[test]
-fn its_routes_have_few_names() {
+fn metric_labels_are_few() {
     let (test, ada, _) = test();
     for path in PATHS {
         test.send(get(path).cookie(&ada));

@@ -129,7 +129,7 @@ fn checks_log_the_app_and_refusals_the_user_and_reason() {
             .collect()
     };
     let refused = "host=wiki.example.com sub=110169484474386276334 \
-        reason=\"this account is not on the list of those who may use this app\"";
+        reason=\"this account is not on the allow-list of this app\"";
     assert_eq!(ends_of("/auth/check"), [refused, "host=wiki.example.com"], "{log}");
     assert_eq!(ends_of("/auth/me"), [""], "{log}");
 }

@@ -1,4 +1,4 @@
-//! The pages, as far as they can be judged without a browser.
+//! The pages, as far as they can be tested without a browser.
 
 use serde_json::json;
 
@@ -20,7 +20,7 @@ fn the_sign_in_page_has_googles_button_and_the_way_back() {
         "The &lt;Lab&gt;",
         "<noscript>",
     ] {
-        // The quoted way back holds characters that no way back may hold, so it is not there.
+        // This way back contains characters that are not allowed, so it is left out.
         assert_eq!(page.contains(part), !part.starts_with("data-state"), "{part}");
     }
     let page = body(&test.send(get("/auth/signin?rd=%2Fdeep%3Fa%3D1%26b%3D2").browser()));
@@ -29,7 +29,7 @@ fn the_sign_in_page_has_googles_button_and_the_way_back() {
 }
 
 #[test]
-fn the_policy_of_a_page_allows_what_google_lists_and_no_more() {
+fn the_content_security_policy_allows_only_what_google_needs() {
     let test = TestApp::open();
     let response = test.send(get("/auth/signin"));
     let policy = response.header("Content-Security-Policy").unwrap();
@@ -49,7 +49,7 @@ fn the_policy_of_a_page_allows_what_google_lists_and_no_more() {
 }
 
 #[test]
-fn whatever_a_claim_contains_is_text() {
+fn claims_are_escaped() {
     let test = TestApp::open();
     let evil = "<script>alert(1)</script>\"'&";
     let answer = test.sign_in(
@@ -70,7 +70,7 @@ fn the_account_page_ends_sessions_with_plain_forms() {
     let page = body(&test.send(get("/auth/account").browser().cookie(&here)));
     let ids: Vec<&str> =
         page.split("name=\"end\" value=\"").skip(1).map(|rest| &rest[..16]).collect();
-    assert_eq!(ids.len(), 2, "all but this one");
+    assert_eq!(ids.len(), 2, "every session except this one");
 
     let change =
         |fields: &str| test.send(post("/auth/account", FORM, fields).browser().cookie(&here));
@@ -98,7 +98,7 @@ fn the_account_page_ends_sessions_with_plain_forms() {
 }
 
 #[test]
-fn signed_out_the_account_page_leads_to_sign_in() {
+fn without_a_session_the_account_page_leads_to_sign_in() {
     let test = TestApp::open();
     let response = test.send(get("/auth/account").browser());
     assert_eq!(
@@ -114,10 +114,19 @@ fn the_403_page_names_the_account_and_offers_another() {
     let refused = test.send(post_token(&token(json!({}))).browser());
     let page = body(&refused);
     assert_eq!(refused.status, 403);
-    assert!(
-        page.contains("testuser@gmail.com") && page.contains("prompt=select_account"),
-        "{page}"
-    );
+    assert!(page.contains("prompt=select_account"), "{page}");
+    let named = |words: &str, page: &str| {
+        page.contains(&format!("{words} <strong><bdi>testuser@gmail.com</bdi></strong>."))
+    };
+    assert!(named("You tried to sign in as", &page), "{page}");
+    assert!(!page.contains("You are signed in as"), "there is no session: {page}");
+
+    let test = TestApp::open();
+    let session = test.session();
+    let test = test.restarted(&["--allow-domain", "example.com"]);
+    let refused = test.send(get("/auth/account").browser().cookie(&session));
+    assert!(refused.status == 403 && named("You are signed in as", &body(&refused)));
+    let test = TestApp::with(&["--allow-domain", "example.com"]);
     let other = body(&test.send(get("/auth/signin?prompt=select_account")));
     assert!(other.contains("/auth/other-account.js"));
     let script = test.send(get("/auth/other-account.js"));
@@ -125,7 +134,7 @@ fn the_403_page_names_the_account_and_offers_another() {
 }
 
 #[test]
-fn errors_are_pages_for_those_who_look_at_them() {
+fn errors_are_pages_for_browsers_and_json_for_programs() {
     let test = TestApp::open();
     for (request, status) in [
         (get("/nowhere"), 404),
@@ -141,7 +150,7 @@ fn errors_are_pages_for_those_who_look_at_them() {
 }
 
 #[test]
-fn somebody_signed_in_is_not_sent_in_circles() {
+fn the_sign_in_page_does_not_redirect_signed_in_users() {
     let test = TestApp::open();
     let session = test.session();
     let response = test.send(get("/auth/signin?rd=/x").browser().cookie(&session));
@@ -150,7 +159,7 @@ fn somebody_signed_in_is_not_sent_in_circles() {
 }
 
 #[test]
-fn a_logo_is_served_as_what_it_is() {
+fn the_logo_is_served_with_its_media_type() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("logo.svg");
     std::fs::write(&path, "<svg/>").unwrap();
@@ -168,7 +177,7 @@ fn a_logo_is_served_as_what_it_is() {
 }
 
 #[test]
-fn googles_button_is_told_the_domain() {
+fn googles_button_gets_the_domain_hint() {
     #[track_caller]
     fn check(flags: &[&str], expected: Option<&str>) {
         let page = body(&TestApp::with(flags).send(get("/auth/signin")));
@@ -184,7 +193,7 @@ fn googles_button_is_told_the_domain() {
 }
 
 #[test]
-fn names_cannot_turn_the_text_around_them() {
+fn names_cannot_reverse_the_text_around_them() {
     let test =
         TestApp::with(&["--allow-domain", "example.com", "--admin-email", "ada@example.com"]);
     let name = "\u{202e}Ada";
@@ -231,7 +240,7 @@ fn go_to_sign_in_keeps_the_way_back() {
 }
 
 #[test]
-fn robots_find_nothing_and_browsers_an_icon() {
+fn robots_txt_and_favicon() {
     let test = TestApp::open();
     let robots = test.send(get("/robots.txt"));
     assert_eq!((robots.status, body(&robots).as_str()), (200, "User-agent: *\nDisallow: /\n"));
@@ -244,13 +253,13 @@ fn robots_find_nothing_and_browsers_an_icon() {
 }
 
 #[test]
-fn a_request_id_says_nothing() {
+fn request_ids_are_unpredictable() {
     let test = TestApp::open();
     let ids: std::collections::HashSet<String> = (0..100)
         .map(|_| test.send(get("/healthz")).header("X-Request-Id").unwrap().to_owned())
         .collect();
     let starts: std::collections::HashSet<&str> = ids.iter().map(|id| &id[..4]).collect();
     assert!(ids.len() == 100 && ids.iter().all(|id| id.len() == 16), "{ids:?}");
-    // Of 100 random ones among 16 million, so many are alike about once in 10^9.
+    // Three repeats among 100 random starts, of 16 million possible, occur about once in 10^9 runs.
     assert!(starts.len() > 97, "{starts:?}");
 }

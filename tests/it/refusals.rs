@@ -1,4 +1,4 @@
-//! Refusals: who was refused where and why, within a budget that a flood cannot exceed.
+//! Recorded refusals, and the budget that bounds them in a flood.
 
 use hallpass::http::Request;
 use serde_json::json;
@@ -26,7 +26,7 @@ fn unrecorded(test: &TestApp) -> String {
 }
 
 #[test]
-fn refusals_that_name_nobody_are_recorded_within_a_budget_and_counted_beyond_it() {
+fn anonymous_refusals_have_a_budget_and_are_counted_beyond_it() {
     let test = TestApp::open();
     let refusals_of_the_day = || test.text("SELECT CAST(refusals AS TEXT) FROM days").unwrap();
     refuse_nameless(&test, 60, NOW);
@@ -42,7 +42,7 @@ fn refusals_that_name_nobody_are_recorded_within_a_budget_and_counted_beyond_it(
 }
 
 #[test]
-fn a_flood_hides_no_refusal_that_names_somebody() {
+fn a_flood_does_not_hide_refusals_of_known_people() {
     let test = TestApp::with(&["--allow-domain", "example.com"]);
     refuse_nameless(&test, 100, NOW);
     refused(&test.send(post_token(&token(json!({})))), 403, "access_denied");
@@ -56,7 +56,7 @@ fn ask(target: &str, session: &str) -> Request {
 }
 
 #[test]
-fn a_refusal_by_check_or_forward_names_the_person_the_app_and_the_reason() {
+fn refusals_by_check_and_forward_name_person_app_and_reason() {
     const ROW: &str =
         "SELECT kind || ' ' || sub || ' ' || email || ' ' || ifnull(host, '-') || ' ' || reason ||
         ' ' || (session_id IS NOT NULL) FROM events ORDER BY id DESC LIMIT 1";
@@ -71,7 +71,7 @@ fn a_refusal_by_check_or_forward_names_the_person_the_app_and_the_reason() {
             format!("refusal 110169484474386276334 testuser@gmail.com {host} {reason} 1");
         assert_eq!(test.text(ROW).unwrap(), expected);
     }
-    let app_list = "this account is not on the list of those who may use this app";
+    let app_list = "this account is not on the allow-list of this app";
     for target in ["/auth/check", "/auth/forward"] {
         let denied = format!("{target}?allowed_emails=ada@gmail.com");
         check("", |session| ask(&denied, session), "wiki.example.com", app_list);
@@ -83,13 +83,13 @@ fn a_refusal_by_check_or_forward_names_the_person_the_app_and_the_reason() {
         "wiki.example.com",
         "this account is blocked",
     );
-    // What strangers say of a host does not count.
+    // The header of a client that is not a trusted proxy does not count.
     let stranger = |session: &str| Request {
         peer: Some([192, 0, 2, 1].into()),
         ..ask("/auth/check?allowed_emails=", session)
     };
     check("", stranger, "-", app_list);
-    // nginx names the address as a whole; its query may hold secrets.
+    // nginx sends the whole URL, whose query may contain secrets.
     let nginx = |session: &str| {
         let url = "https://user:secret@wiki.example.com:8443/path?query=secret";
         let mut request =
@@ -101,7 +101,7 @@ fn a_refusal_by_check_or_forward_names_the_person_the_app_and_the_reason() {
 }
 
 #[test]
-fn refusals_by_check_have_a_budget_of_their_own() {
+fn refusals_by_check_have_their_own_budget() {
     let test = TestApp::open();
     let session = test.session();
     refuse_nameless(&test, 60, NOW);
@@ -112,11 +112,11 @@ fn refusals_by_check_have_a_budget_of_their_own() {
     for anonymous in ["/auth/check", "/auth/forward?allowed_emails="] {
         assert_eq!(test.send(get(anonymous)).status, 401);
     }
-    assert_eq!(test.count(REFUSALS), 120, "a request without a session refuses nobody");
+    assert_eq!(test.count(REFUSALS), 120, "a request without a session is not a refusal");
 }
 
 #[test]
-fn the_exchange_of_an_id_token_is_refused_once() {
+fn a_refused_exchange_is_recorded_once() {
     let test = TestApp::with(&["--allow-domain", "example.com"]);
     assert_eq!(test.send(ask("/auth/check", &token(json!({})))).status, 403);
     assert_eq!(test.count(REFUSALS), 1);

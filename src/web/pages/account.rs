@@ -1,9 +1,9 @@
-//! The account page: who you are, where you are signed in, and ending it.
+//! The account page: your profile and your sessions.
 
 use maud::{Markup, html};
 
 use super::device::device;
-use super::time::{minute, moment};
+use super::time::{date_time, date_time_text};
 use super::{ADMIN_PATH, Scripts, page};
 use crate::http::{Request, Response};
 use crate::profile::Profile;
@@ -13,7 +13,7 @@ use crate::web::error::Error;
 use crate::web::signin::ACCOUNT_PATH;
 use crate::web::{body, csrf};
 
-/// GET /auth/account. Somebody who is not signed in is sent to the sign-in page, and comes back here.
+/// GET /auth/account. Without a session, a browser is sent to the sign-in page and comes back.
 ///
 /// # Errors
 /// 401 for a program, 403 or 503.
@@ -29,7 +29,7 @@ pub fn account(app: &App, request: &Request, now: i64) -> Result<Response, Error
         app.store.sessions_of(&user.profile.subject, now, app.settings.session_idle)?;
     sessions.sort_by_key(|session| session.id != current.id);
     let content = html! {
-        (who(&user.profile))
+        (profile_header(&user.profile))
         div.actions {
             form method="post" action="/auth/signout" { button.primary { "Sign out" } }
             @if app.settings.admins.permits(&user.profile) {
@@ -46,13 +46,13 @@ pub fn account(app: &App, request: &Request, now: i64) -> Result<Response, Error
                         br;
                         span.small.quiet {
                             @if let Some(address) = &session.client.address { (address) br; }
-                            "since " (moment(session.created_at)) br; "last seen " (moment(session.last_seen_at))
+                            "since " (date_time(session.created_at)) br; "last seen " (date_time(session.last_seen_at))
                         }
                     }
                     @if session.id != current.id {
                         form method="post" action=(ACCOUNT_PATH) {
                             button.danger name="end" value=(session.id)
-                                aria-label={ "End the session of " (device(&session.client, session.kind)) ", last seen " (minute(session.last_seen_at)) } { "End" }
+                                aria-label={ "End the session of " (device(&session.client, session.kind)) ", last seen " (date_time_text(session.last_seen_at)) } { "End" }
                         }
                     }
                 }
@@ -72,7 +72,7 @@ pub fn account(app: &App, request: &Request, now: i64) -> Result<Response, Error
     Ok(page(app, 200, "Your account", Scripts::None, &content))
 }
 
-/// POST /auth/account with `end=ID` or `end_others=true`: what the buttons on the page do.
+/// POST /auth/account with `end=ID` or `end_others=true`: the page's buttons.
 ///
 /// # Errors
 /// 400, 401, 403 or 503.
@@ -80,20 +80,20 @@ pub fn change_account(app: &App, request: &Request, now: i64) -> Result<Response
     csrf::guard(request, &app.settings)?;
     let caller = app.authenticate(request, now)?;
     let fields = body::fields(request)?;
-    let text = |name| fields.first(name).and_then(|value| value.as_str());
-    let ending = match (text("end"), text("end_others")) {
-        (Some(id), None) => Ending::One(id.to_owned()),
-        (None, Some("true")) => Ending::AllBut(caller.session.id.clone()),
+    let ending = match (body::text(&fields, "end"), body::text(&fields, "end_others")) {
+        (id, "") if !id.is_empty() => Ending::One(id.to_owned()),
+        ("", "true") => Ending::AllBut(caller.session.id.clone()),
         _ => return Err(Error::InvalidRequest("expected end=ID or end_others=true")),
     };
     app.store.end(&caller.user, ending, EventKind::Revocation, app.client(request), now)?;
     Ok(Response::see_other(app.settings.url_of(ACCOUNT_PATH)))
 }
 
-pub(super) fn who(profile: &Profile) -> Markup {
+/// Picture, name and addresses.
+pub(super) fn profile_header(profile: &Profile) -> Markup {
     let name = profile.display_name();
     html! {
-        div.who {
+        div.profile {
             @match picture(profile) {
                 Some(address) => img src=(address) alt="" width="64" height="64" referrerpolicy="no-referrer";,
                 None => span.initial aria-hidden="true" { (name.chars().next().unwrap_or('?').to_uppercase()) },
@@ -107,7 +107,7 @@ pub(super) fn who(profile: &Profile) -> Markup {
     }
 }
 
-/// Only pictures that Google serves are shown; the page's policy allows no others.
+/// The picture, if Google serves it: the page's policy allows no others.
 fn picture(profile: &Profile) -> Option<&str> {
     let address = profile.picture.as_deref()?;
     let url = url::Url::parse(address).ok()?;

@@ -42,20 +42,24 @@ fn error_page(app: &App, request: &Request, error: &Error) -> Response {
     let (status, _) = error.status_and_code();
     let title = match error {
         Error::InvalidRequest(_) | Error::UnsupportedMediaType => "That did not work",
-        Error::InvalidToken(_) => "Google's answer was no good",
+        Error::InvalidToken(_) => "Google's sign-in did not work",
         Error::Unauthenticated { .. } => "You are not signed in",
         Error::AccessDenied { .. } => "You have no access",
-        Error::NotFound | Error::MethodNotAllowed(_) => "There is nothing here",
+        Error::NotFound | Error::MethodNotAllowed(_) => "Page not found",
         Error::TooManyRequests { .. } => "Too many attempts",
         Error::Unavailable { .. } => "Sign-in is not available right now",
     };
-    let account = error.person().map(|person| account_name(&person.profile));
     let ours = |path| app.settings.url_of(path);
     let content = html! {
         h1 { (title) }
-        @if let Some(account) = account { p { "You are signed in as " strong { bdi { (account) } } "." } }
+        @if let Some(person) = error.person() {
+            p {
+                @if person.session.is_some() { "You are signed in as " } @else { "You tried to sign in as " }
+                strong { bdi { (account_name(&person.profile)) } } "."
+            }
+        }
         p { (sentence(error.description())) }
-        @if let Some(seconds) = error.retry_after() { p.quiet { "Trying again in " (seconds) " seconds may help." } }
+        @if let Some(seconds) = error.retry_after() { p.quiet { "Try again in " (seconds) " seconds." } }
         div.actions {
             @match error {
                 Error::AccessDenied { .. } => {
@@ -70,25 +74,26 @@ fn error_page(app: &App, request: &Request, error: &Error) -> Response {
     page(app, status, title, Scripts::None, &content)
 }
 
-/// The sign-in page, with the way back to where a proxy stopped the person, or to where a refused sign-in led.
+/// The sign-in page, with the way back to where the person was going when a proxy or a refused
+/// sign-in stopped them.
 fn signin_address(app: &App, request: &Request, other_account: bool) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     if other_account {
         query.append_pair("prompt", "select_account");
     }
-    let place = return_to::forwarded(request, &app.settings)
+    let rd = return_to::forwarded(request, &app.settings)
         .or_else(|| return_to::parse(&signin_request::state(request)?, &app.settings))
         .or_else(|| return_to::requested(request, &app.settings))
         .or_else(|| request.path().starts_with(ADMIN_PATH).then(|| ADMIN_PATH.to_owned()));
-    if let Some(place) = place {
-        query.append_pair("rd", &place);
+    if let Some(rd) = rd {
+        query.append_pair("rd", &rd);
     }
     let query = query.finish();
     let separator = if query.is_empty() { "" } else { "?" };
     app.settings.url_of(&format!("/auth/signin{separator}{query}"))
 }
 
-/// Our messages are fragments, as logs want them; people read sentences.
+/// Makes a sentence of a message, which is a fragment because logs need it that way.
 fn sentence(message: &str) -> String {
     let mut characters = message.chars();
     let first =

@@ -1,4 +1,4 @@
-//! The pages: plain HTML and one small stylesheet. Scripts of ours only add comfort.
+//! The pages: plain HTML and one small stylesheet. Our scripts are optional conveniences.
 
 mod signin;
 mod signout;
@@ -20,20 +20,20 @@ use super::app::App;
 use crate::http::Response;
 use crate::web::error::Error;
 
-/// How long a browser may keep stylesheet, script and logo.
+/// How long browsers may cache stylesheet, scripts and logo.
 const ASSET_CACHE: &str = "public, max-age=3600";
 
-/// What a page may load beyond our own stylesheet, logo and the person's picture.
+/// The scripts that a page may load.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scripts {
     None,
-    /// Ours.
+    /// Our own.
     Own,
-    /// Ours and Google's button, as Google's page on Content Security Policy lists it.
+    /// Our own and Google's button, as Google documents its Content Security Policy.
     Google,
 }
 
-/// A page: `content` in our frame. Everything that is not markup was escaped where it was put in.
+/// A page with `content` in the common frame. Text in `content` is already escaped.
 fn page(app: &App, status: u16, title: &str, scripts: Scripts, content: &Markup) -> Response {
     let name = &app.settings.site_name;
     let document = html! {
@@ -71,7 +71,7 @@ fn page(app: &App, status: u16, title: &str, scripts: Scripts, content: &Markup)
         .with("Referrer-Policy", referrer_policy(app))
 }
 
-/// A form's redirect counts towards `form-action`, so it must name wherever the way back may lead.
+/// `form-action` also covers a form's redirect, so it lists every host that sign-in may lead back to.
 fn content_security_policy(app: &App, scripts: Scripts) -> String {
     let siblings = match &app.settings.cookie_domain {
         Some(domain) => {
@@ -91,7 +91,7 @@ fn content_security_policy(app: &App, scripts: Scripts) -> String {
             " frame-src https://accounts.google.com/gsi/; connect-src https://accounts.google.com/gsi/;",
         ),
     };
-    // A proxy shows our 403 page on an app's host, where 'self' is the app.
+    // A proxy shows our 403 page on an app's host, where 'self' means the app.
     let ours = app.settings.origin();
     format!(
         "default-src 'none'; script-src {script}; style-src {ours}{style}; \
@@ -100,7 +100,8 @@ fn content_security_policy(app: &App, scripts: Scripts) -> String {
     )
 }
 
-/// Google's button wants to see where it is; over plain HTTP only this policy shows it (Google, "Set up").
+/// Google's button needs the page's origin, and over plain HTTP only the second policy sends it
+/// (Google, "Set up").
 fn referrer_policy(app: &App) -> &'static str {
     if app.settings.is_https() {
         "strict-origin-when-cross-origin"
@@ -109,7 +110,7 @@ fn referrer_policy(app: &App) -> &'static str {
     }
 }
 
-/// Our own mark: a pass with its hole.
+/// Our logo: a pass with a hole punched in it.
 fn mark() -> Markup {
     PreEscaped(
         "<svg aria-hidden=\"true\" width=\"28\" height=\"28\" viewBox=\"0 0 28 28\"><rect x=\"6\" y=\"2\" width=\"16\" \
@@ -126,19 +127,20 @@ pub fn stylesheet() -> Response {
         .with("Cache-Control", ASSET_CACHE)
 }
 
-/// GET /auth/other-account.js: keeps Google from choosing the same account again.
+/// GET /auth/other-account.js: stops Google from selecting the same account again.
 pub fn other_account_script() -> Response {
     Response::text(200, "text/javascript", include_str!("other-account.js").to_owned())
         .with("Cache-Control", ASSET_CACHE)
 }
 
-/// GET /auth/signin.js: keeps the #fragment of the way back, and gives the demonstration its copy buttons.
+/// GET /auth/signin.js: keeps the #fragment of the way back, and adds the demonstration's copy
+/// buttons.
 pub fn signin_script() -> Response {
     Response::text(200, "text/javascript", include_str!("signin.js").to_owned())
         .with("Cache-Control", ASSET_CACHE)
 }
 
-/// GET /favicon.ico: our mark. Pages name the operator's picture instead, if there is one.
+/// GET /favicon.ico: our logo. Pages link to the operator's own instead, if there is one.
 pub fn icon() -> Response {
     let mut response = Response::empty(200)
         .with("Content-Type", "image/x-icon")
@@ -151,7 +153,7 @@ fn icon_path(app: &App) -> &'static str {
     if app.settings.site_logo.is_some() { "/auth/logo" } else { "/favicon.ico" }
 }
 
-/// GET /auth/logo: the operator's picture.
+/// GET /auth/logo: the operator's logo.
 ///
 /// # Errors
 /// 404 if there is none.

@@ -1,2 +1,2 @@
-// Google calls this once its script is there; without it, the button might pick the account that was just refused.
+// Google calls this when its script has loaded. Otherwise its button could select the refused account again.
 window.onGoogleLibraryLoad = () => google.accounts.id.disableAutoSelect();

@@ -1,4 +1,4 @@
-// A browser keeps the #fragment of the address that led here. The way back after sign-in takes it along.
+// Redirects keep the #fragment of the first address. Add it to the way back after sign-in.
 const ENCODED_LENGTH_MAX = 8000;
 const withFragment = (place) => {
   const longer = place + location.hash;
@@ -9,7 +9,7 @@ for (const button of document.querySelectorAll('[data-state]')) button.dataset.s
 for (const field of document.querySelectorAll('[name=state]')) field.value = withFragment(field.value);
 for (const link of document.querySelectorAll('.way-back')) link.href = withFragment(link.getAttribute('href'));
 
-// Browsers have a clipboard for pages only on HTTPS and localhost.
+// Browsers offer pages a clipboard only on HTTPS and localhost.
 for (const button of navigator.clipboard ? document.querySelectorAll('[data-copy]') : []) {
   const label = button.textContent;
   button.hidden = false;

@@ -1,4 +1,4 @@
-//! The sign-in page: Google's own button in redirect mode, or the demonstration's people.
+//! The sign-in page: Google's button in redirect mode, or the demonstration's people.
 
 use maud::{Markup, html};
 use url::Url;
@@ -13,10 +13,11 @@ use crate::web::sessions::SIGNED_OUT;
 use crate::web::signin::{ACCOUNT_PATH, account_name};
 use crate::web::{return_to, session_cookie};
 
-/// GET /auth/signin?rd=URL. Somebody who is signed in already is told so and not sent on: that could go in circles.
+/// GET /auth/signin?rd=URL. Somebody who is already signed in is told so, not redirected, because that
+/// could loop.
 ///
 /// # Errors
-/// None; an unknown way back is the account page.
+/// None: with an unacceptable `rd`, sign-in leads to the account page.
 pub fn signin(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     let way_back = return_to::requested(request, &app.settings);
     let signed_in = app.live_sessions(request, now).unwrap_or_default();
@@ -50,8 +51,8 @@ pub fn signin(app: &App, request: &Request, now: i64) -> Result<Response, Error>
     }
 }
 
-/// The button renders itself; it posts to `login_uri`, which must be registered with Google exactly as written here. Our
-/// script must change `data-state` before Google's reads it.
+/// Google's script renders the button, which posts to `login_uri`. That URL must be registered with
+/// Google exactly as written here. Our script must change `data-state` before Google's reads it.
 fn google_button(app: &App, way_back: Option<&str>, other_account: bool) -> Markup {
     html! {
         div #g_id_onload data-client_id=(app.settings.client_ids[0])
@@ -77,7 +78,7 @@ fn google_button(app: &App, way_back: Option<&str>, other_account: bool) -> Mark
     }
 }
 
-/// The people's forms are the same post that Google's button makes, with the same guard.
+/// The people's forms send the same post as Google's button, with the same CSRF protection.
 fn demo_page(
     app: &App,
     demo: &DemoGoogle,
@@ -135,7 +136,7 @@ fn shell_line(label: &str, line: &str) -> Markup {
     }
 }
 
-/// Hidden until the script finds that the browser has a clipboard.
+/// Hidden until the script finds a clipboard.
 fn copy_button(label: &str, text: &str) -> Markup {
     html! { button.copy type="button" data-copy=(text) aria-live="polite" hidden { (label) } }
 }

@@ -1,4 +1,4 @@
-//! The sign-out page, for apps that can only link to it.
+//! The sign-out page, for apps that link to it.
 
 use maud::html;
 
@@ -10,7 +10,8 @@ use crate::web::return_to;
 use crate::web::sessions::signed_out_address;
 use crate::web::signin::{ACCOUNT_PATH, account_name};
 
-/// GET /auth/signout?rd=URL: asks first, because any page can link to it. Without a session there is nothing to ask.
+/// GET /auth/signout?rd=URL: asks first, because any page can link to it. Without a session, it
+/// redirects as after a sign-out.
 ///
 /// # Errors
 /// 503 if the store cannot answer.

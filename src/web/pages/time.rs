@@ -1,23 +1,24 @@
-//! Times on pages: in UTC, and they say so.
+//! Times on pages, in UTC.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use maud::{Markup, html};
 
-/// The end of the year 9999, after which RFC 3339 has no times. Other programs write to the database, too.
+/// The end of the year 9999, the last that RFC 3339 can express. Other programs may have written
+/// later times to the database.
 const SECONDS_MAX: i64 = 253_402_300_799;
 
-/// That time (unix seconds) for people and programs.
-pub fn moment(seconds: i64) -> Markup {
-    html! { time datetime=(rfc3339(seconds)) { (minute(seconds)) } }
+/// Date and time of day of `seconds` (unix time).
+pub fn date_time(seconds: i64) -> Markup {
+    html! { time datetime=(rfc3339(seconds)) { (date_time_text(seconds)) } }
 }
 
-/// That time to the minute, in UTC.
-pub fn minute(seconds: i64) -> String {
+/// The same as text, to the minute.
+pub fn date_time_text(seconds: i64) -> String {
     format!("{} UTC", rfc3339(seconds)[..16].replace('T', " "))
 }
 
-/// How long ago that time was, for people; the time itself for programs, and for whoever points at it.
+/// How long ago it was, with the time itself as a tooltip.
 pub fn ago(seconds: i64, now: i64) -> Markup {
     let text = match now.saturating_sub(seconds) {
         ..60 => "just now".to_owned(),
@@ -26,16 +27,16 @@ pub fn ago(seconds: i64, now: i64) -> Markup {
         elapsed if elapsed < 172_800 => "1 day ago".to_owned(),
         elapsed => format!("{} days ago", elapsed / 86_400),
     };
-    html! { time datetime=(rfc3339(seconds)) title=(minute(seconds)) { (text) } }
+    html! { time datetime=(rfc3339(seconds)) title=(date_time_text(seconds)) { (text) } }
 }
 
-/// The day of that time.
+/// The date alone.
 pub fn date(seconds: i64) -> Markup {
-    html! { time datetime=(day_of(seconds)) { (day_of(seconds)) } }
+    html! { time datetime=(date_text(seconds)) { (date_text(seconds)) } }
 }
 
-/// The day of that time, in UTC.
-pub fn day_of(seconds: i64) -> String {
+/// The same as text.
+pub fn date_text(seconds: i64) -> String {
     rfc3339(seconds)[..10].to_owned()
 }
 
@@ -50,11 +51,11 @@ mod tests {
 
     #[test]
     fn any_number_is_shown() {
-        assert_eq!(minute(1_800_000_000), "2027-01-15 08:00 UTC");
+        assert_eq!(date_time_text(1_800_000_000), "2027-01-15 08:00 UTC");
         for (seconds, day) in
             [(SECONDS_MAX, "9999-12-31"), (i64::MAX, "9999-12-31"), (i64::MIN, "1970-01-01")]
         {
-            assert_eq!(day_of(seconds), day);
+            assert_eq!(date_text(seconds), day);
             assert!(ago(seconds, 0).0.contains(day));
         }
     }

@@ -1,22 +1,22 @@
-//! Sign-ins and refusals a day: a chart that says the same as the table below it.
+//! Sign-ins and refusals per day, as a chart and as a table.
 
 use maud::{Markup, html};
 
 use super::{counted, number};
 use crate::store::Day;
-use crate::web::pages::time::{date, day_of};
+use crate::web::pages::time::{date, date_text};
 
-/// The chart is drawn in these units, and stretched to the page: a day's width, and its bar's.
+/// The width of a day and of its bar, in units of the drawing, which is stretched to the page.
 const DAY_WIDTH: f64 = 10.0;
 const BAR_WIDTH: f64 = 7.0;
-/// How high the bars of sign-ins can be, and how deep those of refusals: each has a scale of its own, as few refusals
-/// must be seen beside many sign-ins.
+/// The largest bars. Sign-ins and refusals have separate scales, so a few refusals show beside many
+/// sign-ins.
 const SIGNINS_HEIGHT: f64 = 70.0;
 const REFUSALS_HEIGHT: f64 = 30.0;
-/// Where a day has so few at most, the scale ends there: one refusal is no peak.
+/// The scale's smallest maximum, so one refusal does not look like a peak.
 const SCALE_MIN: u64 = 10;
 
-/// The chart: sign-ins upwards, refusals downwards, so that it needs no colours to be read.
+/// The chart, readable without colours: sign-ins go up, refusals go down.
 pub fn chart(days: &[Day]) -> Markup {
     let most = |count: fn(&Day) -> u64| days.iter().map(count).max().unwrap_or_default();
     let (signins_most, refusals_most) = (most(|day| day.signins), most(|day| day.refusals));
@@ -41,14 +41,14 @@ pub fn chart(days: &[Day]) -> Markup {
                 (legend("refusals", refusals, "refusal", refusals_most))
             }
             svg role="img" viewBox={ "0 0 " (width) " " (height) } preserveAspectRatio="none"
-                aria-label="Sign-ins upwards and refusals downwards, each day; the table below has the numbers" {
+                aria-label="Sign-ins (up) and refusals (down) per day; the table below has the numbers" {
                 @for (place, day) in days.iter().enumerate() {
                     @let up = scaled(day.signins, signins_most, SIGNINS_HEIGHT);
                     @let down = scaled(day.refusals, refusals_most, REFUSALS_HEIGHT);
                     @let left = place as f64 * DAY_WIDTH + (DAY_WIDTH - BAR_WIDTH) / 2.0;
                     g {
                         title {
-                            (day_of(day.begins_at)) ": " (counted(day.signins, "sign-in")) ", "
+                            (date_text(day.begins_at)) ": " (counted(day.signins, "sign-in")) ", "
                             (counted(day.refusals, "refusal"))
                         }
                         rect.day x=(place as f64 * DAY_WIDTH) y="0" width=(DAY_WIDTH) height=(height) {}
@@ -65,7 +65,7 @@ pub fn chart(days: &[Day]) -> Markup {
         details {
             summary { "The same as a table" }
             table {
-                caption { "Sign-ins and refusals of each day, the latest first" }
+                caption { "Sign-ins and refusals per day, latest first" }
                 thead { tr { th scope="col" { "Day" } th scope="col" { "Sign-ins" } th scope="col" { "Refusals" } } }
                 tbody {
                     @for day in days.iter().rev() {

@@ -1,4 +1,4 @@
-//! How Google answers lately, as far as this process has asked.
+//! This process's recent calls to Google.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use maud::{Markup, html};
 
 use super::{counted, number};
 use crate::metrics::{Call, CallResult};
-use crate::web::pages::time::moment;
+use crate::web::pages::time::date_time;
 
-/// What the last calls came to, given the latest first.
+/// Summarises `calls`, which begin with the latest.
 pub fn answers(calls: &[Call]) -> Markup {
     let (Some(last), Some(first)) = (calls.first(), calls.last()) else {
-        return html! { p.quiet { "Google has not been asked since this server started." } };
+        return html! { p.quiet { "Google has not been called since this server started." } };
     };
     let count = |result| calls.iter().filter(|call| call.result == result).count() as u64;
     let mut latencies: Vec<Duration> = calls
@@ -29,14 +29,14 @@ pub fn answers(calls: &[Call]) -> Markup {
     html! {
         dl {
             dt { "Latest call" }
-            dd { (ended(last)) ", " (moment(last.at)) }
+            dd { (ended(last)) ", " (date_time(last.at)) }
             dt { "Latency" }
             dd {
                 @match (percentile(&latencies, 50), percentile(&latencies, 95)) {
                     (Some(half), Some(most)) => {
                         "half within " strong { (milliseconds(half)) } ", 95% within " strong { (milliseconds(most)) }
                     },
-                    _ => "no answer came",
+                    _ => "no response",
                 }
             }
             dt { "Outcomes" }
@@ -49,11 +49,11 @@ pub fn answers(calls: &[Call]) -> Markup {
             h3 { "Failures by kind" }
             ul.rows {
                 @for (kind, (times, latest)) in failures {
-                    li { div { (kind) } p.small.quiet { (counted(times, "time")) ", the last at " (moment(latest)) } }
+                    li { div { (kind) } p.small.quiet { (counted(times, "time")) ", last at " (date_time(latest)) } }
                 }
             }
         }
-        p.small.quiet { "Of the last " (counted(calls.len() as u64, "call")) ", since " (moment(first.at)) "." }
+        p.small.quiet { "Based on the last " (counted(calls.len() as u64, "call")) ", since " (date_time(first.at)) "." }
     }
 }
 
@@ -65,7 +65,7 @@ fn ended(call: &Call) -> &'static str {
     }
 }
 
-/// The least time that so many of a hundred came within: the nearest rank.
+/// The nearest-rank percentile.
 fn percentile(sorted: &[Duration], share: usize) -> Option<Duration> {
     sorted.get((sorted.len() * share).div_ceil(100).saturating_sub(1)).copied()
 }

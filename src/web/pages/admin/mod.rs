@@ -1,4 +1,5 @@
-//! The pages of admins: what happens, who is there, and the levers on each of them. Plain forms, no scripts.
+//! The admin pages: activity, users, and blocking or signing out each of them. Plain forms, no
+//! scripts.
 
 mod overview;
 mod chart;
@@ -22,16 +23,19 @@ use crate::web::app::App;
 use crate::web::error::Error;
 use crate::web::signin::ACCOUNT_PATH;
 
-/// Where admins begin. Everything of theirs is below.
+/// The admin's first page. All others are below it.
 pub const ADMIN_PATH: &str = "/auth/admin";
-/// A user's page, without the `sub` that ends its path.
+/// The path of a user's page, without the `sub`.
 pub const ADMIN_USER_PATH: &str = "/auth/admin/users/";
 pub const USERS_PATH: &str = "/auth/admin/users";
 
 const NO_ADMIN: &str = "this account is not one of the admins (--admin-email)";
 
-/// Has an admin answered. Without any there is no such page; a browser without a session is sent to the sign-in page,
-/// and comes back here.
+/// Calls `answer` if the caller is an admin. A browser without a session is sent to the sign-in page
+/// and comes back.
+///
+/// # Errors
+/// 404 if no admins are configured, 401 for a program, 403 for another user, 503.
 fn for_admin(
     app: &App,
     request: &Request,
@@ -54,7 +58,7 @@ fn for_admin(
     }
 }
 
-/// An admin's page; `here` is the path in the navigation that it belongs to.
+/// An admin page; `here` is its entry in the navigation.
 fn admin_page(app: &App, title: &str, here: &str, content: &Markup) -> Response {
     let places = [(ADMIN_PATH, "Overview"), (USERS_PATH, "Users"), (ACCOUNT_PATH, "Your account")];
     let content = html! {
@@ -75,7 +79,7 @@ fn user_path(subject: &str) -> String {
     format!("{ADMIN_USER_PATH}{}", utf8_percent_encode(subject, NON_ALPHANUMERIC))
 }
 
-/// Somebody's name, which leads to their page, and their e-mail.
+/// A user's name, linked to their page, and e-mail.
 fn person(profile: &Profile) -> Markup {
     html! {
         a href=(user_path(&profile.subject)) { strong { bdi { (profile.display_name()) } } }
@@ -83,7 +87,7 @@ fn person(profile: &Profile) -> Markup {
     }
 }
 
-/// A count as people write it: 1,234,567.
+/// A number with separators: 1,234,567.
 fn number(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
@@ -96,7 +100,7 @@ fn number(count: u64) -> String {
     text
 }
 
-/// A count of something: "1 refusal", "1,234 refusals".
+/// A number with its noun: "1 refusal", "1,234 refusals".
 fn counted(count: u64, one: &str) -> String {
     format!("{} {one}{}", number(count), if count == 1 { "" } else { "s" })
 }

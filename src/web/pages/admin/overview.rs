@@ -1,4 +1,4 @@
-//! The admin's first page: what happens, at a glance.
+//! The admin's first page: recent activity at a glance.
 
 use maud::{Markup, html};
 
@@ -12,13 +12,13 @@ use crate::web::pages::time::ago;
 
 /// Days in the chart.
 const DAYS: u32 = 30;
-/// People and refusals that are shown.
+/// People and refusals listed.
 const SHOWN_MAX: u32 = 10;
 
 /// GET /auth/admin.
 ///
 /// # Errors
-/// 404 if there are no admins, 401 for a program, 403 for anybody else, 503.
+/// 404 if no admins are configured, 401 for a program, 403 for another user, 503.
 pub fn admin(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     for_admin(app, request, now, |_| {
         let days = app.store.days(DAYS, now)?;
@@ -39,7 +39,7 @@ pub fn admin(app: &App, request: &Request, now: i64) -> Result<Response, Error> 
                     (refused(&refusals, now))
                 }
             }
-            h2 { "How Google answers" }
+            h2 { "Google" }
             (google::answers(&app.metrics.last_calls()))
         };
         Ok(admin_page(app, "Overview", ADMIN_PATH, &content))

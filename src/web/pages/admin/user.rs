@@ -1,4 +1,4 @@
-//! One user: who they are, where they are signed in, what happened, and the levers.
+//! One user: profile, sessions, events, and buttons to block or sign them out.
 
 use std::borrow::Cow;
 
@@ -10,29 +10,29 @@ use crate::http::{Request, Response};
 use crate::store::{About, Actor, EventFilter, EventRow, Session, SessionSelector, UserRecord};
 use crate::web::app::App;
 use crate::web::error::Error;
-use crate::web::pages::account::who;
+use crate::web::pages::account::profile_header;
 use crate::web::pages::device::device;
-use crate::web::pages::time::{minute, moment};
+use crate::web::pages::time::{date_time, date_time_text};
 use crate::web::signin::account_name;
 use crate::web::{body, csrf};
 
-/// Events that are shown.
+/// Events listed.
 const EVENTS_MAX: u32 = 50;
 
-/// What was done, as the address of the page after it says, and what the page says then.
+/// Values of `done` in the URL after an action, and the notice for each.
 const NOTICES: [(&str, &str); 6] = [
-    ("blocked", "Blocked. Neither a new sign-in nor a session they have is let in."),
-    ("unblocked", "Unblocked. Sessions that have not ended work again."),
+    ("blocked", "Blocked. They can neither sign in nor use their sessions."),
+    ("unblocked", "Unblocked. Sessions that have not expired work again."),
     ("ended", "The session has ended."),
     ("ended-all", "All their sessions have ended."),
-    ("released", "Released. The first account that signs in with the e-mail holds it."),
+    ("released", "Released. The next account that signs in with the e-mail gets it."),
     ("nothing", "There was nothing to change."),
 ];
 
 /// GET /auth/admin/users/SUB.
 ///
 /// # Errors
-/// 404 if there is no such user or there are no admins, 401 for a program, 403 for anybody else, 503.
+/// Those of [`for_admin`]; 404 if there is no such user.
 pub fn admin_user(
     app: &App,
     request: &Request,
@@ -47,37 +47,38 @@ pub fn admin_user(
         let events =
             app.store.last_events(&EventFilter { about, ..EventFilter::default() }, EVENTS_MAX)?;
         let user = &account.user;
-        let oneself = user.profile.subject == caller.user.profile.subject;
+        let is_self = user.profile.subject == caller.user.profile.subject;
         let done = request.query("done").next();
         let notice =
             NOTICES.iter().find(|(code, _)| done.as_deref() == Some(code)).map(|(_, text)| text);
         let content = html! {
             @if let Some(notice) = notice { p.notice role="status" { (notice) } }
-            (who(&user.profile))
+            (profile_header(&user.profile))
             p {
-                @if let Some(at) = user.blocked_at { span.badge.danger { "blocked" } " since " (moment(at)) " " }
+                @if let Some(at) = user.blocked_at { span.badge.danger { "blocked" } " since " (date_time(at)) " " }
                 @if app.settings.admins.permits(&user.profile) { span.badge { "admin" } " " }
-                @if oneself { span.badge { "you" } }
+                @if is_self { span.badge { "you" } }
             }
             (profile(&account))
-            (levers(&account, oneself))
+            (controls(&account, is_self))
             h2 { "Sessions" }
             (sessions_list(&user.profile.subject, &sessions, &caller.session.id))
-            h2 { "What happened" }
-            @if events.is_empty() { p.quiet { "Nothing that is remembered." } }
-            ul.rows { @for event in events.iter().rev() { (happened(event)) } }
-            @if events.len() == EVENTS_MAX as usize { p.small.quiet { "These are the last " (EVENTS_MAX) "." } }
+            h2 { "Events" }
+            @if events.is_empty() { p.quiet { "No events are stored." } }
+            ul.rows { @for event in events.iter().rev() { (event_row(event)) } }
+            @if events.len() == EVENTS_MAX as usize { p.small.quiet { "Only the latest " (EVENTS_MAX) " are shown." } }
         };
-        // No markup is possible in a title, so characters isolate the name there (Unicode, UAX #9).
+        // A title cannot contain markup, so characters isolate the name there (Unicode, UAX #9).
         let title = format!("\u{2068}{}\u{2069}", user.profile.display_name());
         Ok(admin_page(app, &title, USERS_PATH, &content))
     })
 }
 
-/// POST /auth/admin/users/SUB with `action`: what the buttons on the page do.
+/// POST /auth/admin/users/SUB with `action`: the page's buttons.
 ///
 /// # Errors
-/// 400 for another action, and for an admin who would lock themselves out; 401, 403, 404, 503.
+/// Those of [`for_admin`]; 400 for an unknown action or if admins would lock themselves out, 404 if
+/// there is no such user.
 pub fn change_user(
     app: &App,
     request: &Request,
@@ -89,29 +90,28 @@ pub fn change_user(
         let subject = decoded(subject)?;
         app.store.user(&subject)?.ok_or(Error::NotFound)?;
         let fields = body::fields(request)?;
-        let text = |name| fields.first(name).and_then(|value| value.as_str()).unwrap_or_default();
-        let action = text("action");
+        let action = body::text(&fields, "action");
         if subject == caller.user.profile.subject && matches!(action, "block" | "release") {
             return Err(Error::InvalidRequest(
-                "an admin can neither block themselves nor release their own e-mail",
+                "admins cannot block themselves or release their own e-mail",
             ));
         }
-        let author = Actor::admin(&account_name(&caller.user.profile), app.client(request));
+        let actor = Actor::admin(account_name(&caller.user.profile), app.client(request));
         let (changed, done) = match action {
-            "block" => (app.store.set_blocked(&subject, true, author, now)?, "blocked"),
-            "unblock" => (app.store.set_blocked(&subject, false, author, now)?, "unblocked"),
-            "release" => (app.store.release_email(&subject, author, now)?, "released"),
+            "block" => (app.store.set_blocked(&subject, true, actor, now)?, "blocked"),
+            "unblock" => (app.store.set_blocked(&subject, false, actor, now)?, "unblocked"),
+            "release" => (app.store.release_email(&subject, actor, now)?, "released"),
             "end" => {
                 let one = SessionSelector::SessionOf(
-                    text("session").to_owned(),
+                    body::text(&fields, "session").to_owned(),
                     subject.clone().into_owned(),
                 );
-                (app.store.revoke(one, author, now)? > 0, "ended")
+                (app.store.revoke(one, actor, now)? > 0, "ended")
             }
             "end_all" => (
                 app.store.revoke(
                     SessionSelector::User(subject.clone().into_owned()),
-                    author,
+                    actor,
                     now,
                 )? > 0,
                 "ended-all",
@@ -142,16 +142,16 @@ fn profile(account: &UserRecord) -> Markup {
             @if user.profile.email.is_some() { dt { "Authority for the e-mail" } dd { (authority) } }
             dt { "E-mail held" }
             dd { bdi { (account.pinned_email.as_deref().unwrap_or("none")) } }
-            dt { "First sign-in" } dd { (moment(user.created_at)) }
+            dt { "First sign-in" } dd { (date_time(user.created_at)) }
             dt { "Last sign-in" } dd {
-                @match user.last_signin_at { Some(at) => { (moment(at)) } None => "never" }
+                @match user.last_signin_at { Some(at) => { (date_time(at)) } None => "never" }
             }
         }
     }
 }
 
-/// What locks somebody out is behind a fold that says what it does.
-fn levers(account: &UserRecord, oneself: bool) -> Markup {
+/// Every action that locks somebody out is folded away under an explanation.
+fn controls(account: &UserRecord, is_self: bool) -> Markup {
     let profile = &account.user.profile;
     let name = account_name(profile);
     let button = |action: &str, class: &str, label: &str, name: &str| {
@@ -162,26 +162,26 @@ fn levers(account: &UserRecord, oneself: bool) -> Markup {
         }
     };
     html! {
-        div.levers {
+        div.controls {
             @if account.user.blocked_at.is_some() {
-                (button("unblock", "primary", "Unblock", &name))
-            } @else if !oneself {
+                (button("unblock", "primary", "Unblock", name))
+            } @else if !is_self {
                 details {
                     summary { "Block" }
                     p {
-                        "They can neither sign in nor use a session they have, from their next request on. Unblocking "
-                        "lifts it."
+                        "From their next request on, they can neither sign in nor use their sessions. You can unblock "
+                        "them later."
                     }
-                    (button("block", "danger", "Block", &name))
+                    (button("block", "danger", "Block", name))
                 }
             }
-            @if let (Some(email), false) = (&account.pinned_email, oneself) {
+            @if let (Some(email), false) = (&account.pinned_email, is_self) {
                 details {
                     summary { "Release the e-mail" }
                     p {
                         "No other account can sign in with " strong { bdi { (email) } } " while this one holds it. Release it "
-                        "when the address belongs to somebody else now. Sessions of this account go on without an e-mail "
-                        "until it signs in again: apps get an empty Remote-User."
+                        "if the address now belongs to somebody else. Until this account signs in again, its sessions have "
+                        "no e-mail, and apps get an empty Remote-User."
                     }
                     (button("release", "danger", "Release", email))
                 }
@@ -203,22 +203,22 @@ fn sessions_list(subject: &str, sessions: &[Session], current: &str) -> Markup {
                         br;
                         span.small.quiet {
                             @if let Some(address) = &session.client.address { (address) br; }
-                            "since " (moment(session.created_at)) br; "last seen " (moment(session.last_seen_at))
+                            "since " (date_time(session.created_at)) br; "last seen " (date_time(session.last_seen_at))
                         }
                     }
                     form method="post" action=(user_path(subject)) {
                         input type="hidden" name="session" value=(session.id);
                         button.danger name="action" value="end"
-                            aria-label={ "End the session of " (device) ", last seen " (minute(session.last_seen_at)) } { "End" }
+                            aria-label={ "End the session of " (device) ", last seen " (date_time_text(session.last_seen_at)) } { "End" }
                     }
                 }
             }
         }
         @if !sessions.is_empty() {
-            div.levers {
+            div.controls {
                 details {
                     summary { "End all sessions" }
-                    p { "They are signed out everywhere, and can sign in again. To keep somebody out, block them." }
+                    p { "This signs them out everywhere. They can sign in again; to keep them out, block them." }
                     form method="post" action=(user_path(subject)) {
                         button.danger name="action" value="end_all" { "End all their sessions" }
                     }
@@ -228,7 +228,7 @@ fn sessions_list(subject: &str, sessions: &[Session], current: &str) -> Markup {
     }
 }
 
-fn happened(event: &EventRow) -> Markup {
+fn event_row(event: &EventRow) -> Markup {
     let what = match event.kind.as_str() {
         "signin" => "Signed in",
         "refusal" => "Refused",
@@ -246,7 +246,7 @@ fn happened(event: &EventRow) -> Markup {
                 @if let Some(reason) = &event.reason { " " bdi { (reason) } }
                 @if let Some(address) = &event.client.address { br; span.small.quiet { "from " (address) } }
             }
-            p.small { (moment(event.at)) }
+            p.small { (date_time(event.at)) }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The users: a search, and page after page.
+//! The list of users, with a search.
 
 use maud::html;
 use url::form_urlencoded::Serializer;
@@ -10,24 +10,23 @@ use crate::web::app::App;
 use crate::web::error::Error;
 use crate::web::pages::time::ago;
 
-/// Users on a page.
+/// Users per page.
 const PAGE_ROWS: u32 = 50;
-/// What is read of a search.
+/// The rest of a longer search is ignored.
 const SEARCH_CHARACTERS_MAX: usize = 200;
 
-/// GET /auth/admin/users?q=SEARCH&from=PLACE; the place is what the page before names as the next.
+/// GET /auth/admin/users?q=SEARCH&from=CURSOR; the previous page links to the next one.
 ///
 /// # Errors
-/// 400 for a place that is none, 404 if there are no admins, 401 for a program, 403 for anybody else, 503.
+/// Those of [`for_admin`]; 400 for a malformed `from`.
 pub fn admin_users(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     for_admin(app, request, now, |_| {
         let search: String = request.query("q").next().unwrap_or_default();
         let search: String = search.trim().chars().take(SEARCH_CHARACTERS_MAX).collect();
         let from = request.query("from").next().map(|from| from.parse::<UserCursor>()).transpose();
-        let from = from.map_err(|()| {
-            Error::InvalidRequest("from must be a place that the page before gave")
-        })?;
-        // One more tells whether there is another page.
+        let from = from
+            .map_err(|()| Error::InvalidRequest("from must be a value from the previous page"))?;
+        // One more row shows whether there is another page.
         let mut accounts =
             app.store.list_users(&search, UserSort::Created, from.as_ref(), PAGE_ROWS + 1)?;
         let has_more = accounts.len() > PAGE_ROWS as usize;
@@ -62,7 +61,7 @@ pub fn admin_users(app: &App, request: &Request, now: i64) -> Result<Response, E
                     @else { "No user matches." }
                 }
             } @else {
-                p.small.quiet { "The newest users come first" @if from.is_some() { "; these are older ones" } "." }
+                p.small.quiet { "Newest users first" @if from.is_some() { ", continued" } "." }
             }
             ul.rows {
                 @for account in &accounts {
