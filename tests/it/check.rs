@@ -15,7 +15,7 @@ const IDENTITY: [&str; 7] = [
     "X-Forwarded-User",
 ];
 
-/// A test whose proxy is 127.0.0.1, as it is by default.
+/// By default, 127.0.0.1 is a trusted proxy.
 fn test() -> TestApp {
     TestApp::with(&["--allow-anyone", "--cookie-domain", "example.com"])
 }
@@ -30,7 +30,7 @@ fn proxied(target: &str, uri: &str) -> Request {
 }
 
 #[test]
-fn every_identity_header_is_always_there() {
+fn every_identity_header_is_always_present() {
     #[track_caller]
     fn check(claims: serde_json::Value, expected: [&str; 7]) {
         let test = TestApp::open();
@@ -46,7 +46,7 @@ fn every_identity_header_is_always_there() {
     let (sub, email) = ("110169484474386276334", "testuser@gmail.com");
     check(json!({}), [sub, email, "Test User", email, email, "Test User", email]);
     check(json!({"email": null, "name": null}), [sub, "", "", "", "", "", ""]);
-    // An e-mail without authority is nobody's name.
+    // An e-mail that is not authoritative is left out.
     check(
         json!({"email": "a@example.com", "name": "Zoë 李"}),
         [sub, "", "Zo%C3%AB %E6%9D%8E", "", "", "Zo%C3%AB %E6%9D%8E", ""],
@@ -58,7 +58,7 @@ fn every_identity_header_is_always_there() {
 }
 
 #[test]
-fn signed_out() {
+fn without_a_session() {
     let test = test();
     for target in ["/auth/check", "/auth/forward"] {
         let response = test.send(get(target).header("Accept", "application/json"));
@@ -69,7 +69,7 @@ fn signed_out() {
 }
 
 #[test]
-fn a_navigation_learns_where_to_sign_in_and_how_to_come_back() {
+fn a_navigation_gets_the_sign_in_page_with_the_way_back() {
     let test = test();
     let location = "https://auth.example.com/auth/signin?rd=https%3A%2F%2Fapp.example.com%2Fp%3Fa%3D1%26b%3D2%26u%3Dhttps%3A%2F%2Fx%2F";
     let deep = "/p?a=1&b=2&u=https://x/";
@@ -135,7 +135,7 @@ fn only_navigations_are_redirected() {
 }
 
 #[test]
-fn only_a_get_or_head_of_the_original_request_is_redirected() {
+fn only_an_original_get_or_head_is_redirected() {
     #[track_caller]
     fn check(headers: &[(&str, &str)], trusted: bool, redirects: bool) {
         let test = test();
@@ -161,7 +161,7 @@ fn only_a_get_or_head_of_the_original_request_is_redirected() {
     }
 }
 
-/// Where somebody comes back to whom a proxy asked about with those headers.
+/// Checks the way back after a request with those headers of a proxy.
 #[track_caller]
 fn comes_back(headers: &[(&str, &str)], expected: Option<&str>) {
     let test = test();
@@ -179,7 +179,7 @@ fn comes_back(headers: &[(&str, &str)], expected: Option<&str>) {
 }
 
 #[test]
-fn the_way_back_survives_what_browsers_and_proxies_send() {
+fn the_way_back_keeps_what_browsers_and_proxies_send() {
     let app = ("X-Forwarded-Host", "app.example.com");
     let https = ("X-Forwarded-Proto", "https");
     let with_uri = |uri: &str, place: &str| {
@@ -219,7 +219,7 @@ fn the_way_back_survives_what_browsers_and_proxies_send() {
 }
 
 #[test]
-fn x_original_url_counts_without_all_three_forwarded_headers() {
+fn x_original_url_counts_unless_all_forwarded_headers_are_present() {
     let original = |url| ("X-Original-URL", url);
     let place = "https://app.example.com/p?a=1&b=2";
     comes_back(&[original(place)], Some(place));
@@ -285,7 +285,7 @@ fn the_way_back_needs_a_trusted_proxy_and_all_its_headers() {
 }
 
 #[test]
-fn the_list_of_the_app() {
+fn an_apps_allow_list() {
     #[track_caller]
     fn check(query: &str, expected: bool) {
         let test = TestApp::open();
@@ -325,7 +325,7 @@ fn the_list_of_the_app() {
 }
 
 #[test]
-fn the_list_of_the_app_takes_authoritative_emails_only() {
+fn an_apps_allow_list_matches_authoritative_emails_only() {
     let test = TestApp::open();
     let answer = test.sign_in(json!({"email": "ada@example.com", "email_verified": true}));
     let request = get("/auth/check?allowed_emails=ada@example.com");
@@ -392,9 +392,9 @@ fn a_check_with_a_body_needs_the_header_of_a_proxy() {
     refused(&test.send(request("POST", "/auth/me").bearer(&session)), 405, "method_not_allowed");
 }
 
-/// A proxy that keeps the method would take a 204 for leave to pass.
+/// A proxy that keeps the method would let the request pass on a 204.
 #[test]
-fn a_preflight_passes_no_check() {
+fn a_preflight_does_not_pass_a_check() {
     let test = TestApp::with(&["--allow-anyone", "--allow-origin", "https://spa.example.com"]);
     for target in ["/auth/check", "/auth/forward"] {
         for origin in ["https://auth.example.com", "https://spa.example.com"] {

@@ -1,4 +1,4 @@
-//! `hallpass demo`: what a newcomer sees first.
+//! `hallpass demo`.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -35,7 +35,7 @@ impl Demo {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// A token of that one of its people.
+    /// A token of one of the demonstration's people.
     pub fn token(&self, person: usize) -> String {
         let page = self.curl(&format!("curl {}/auth/signin", self.origin));
         tokens(&page)[person].to_owned()
@@ -61,7 +61,7 @@ fn unescape(html: &str) -> String {
 }
 
 #[test]
-fn the_lines_on_the_page_work_when_pasted() {
+fn the_commands_on_the_page_work_when_pasted() {
     let demo = Demo::start();
     let page = demo.curl(&format!("curl {}/auth/signin -H 'Accept: text/html'", demo.origin));
     assert!(page.contains("This is a demonstration."));
@@ -128,9 +128,9 @@ fn it_listens_on_loopback_only() {
 }
 
 #[test]
-fn whatever_else_is_bound_is_loopback_too() {
+fn every_other_listener_must_be_loopback_too() {
     let refused = |stdin: Stdio, line: &str| {
-        // It would run for ever if it did start.
+        // It would run forever if it started.
         let output = Command::new("timeout")
             .args(["20", "sh", "-c", line, env!("CARGO_BIN_EXE_hallpass")])
             .stdin(stdin)
@@ -143,7 +143,7 @@ fn whatever_else_is_bound_is_loopback_too() {
     for flag in ["--metrics-listen", "--http-redirect"] {
         refused(Stdio::null(), &format!("exec \"$0\" demo --listen 127.0.0.1:0 {flag} 0.0.0.0:0"));
     }
-    // As systemd does it: the socket is descriptor 3.
+    // Like systemd, which passes the socket as descriptor 3.
     let socket = TcpListener::bind("0.0.0.0:0").unwrap();
     let line =
         "exec 3<&0; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$0\" demo --listen 127.0.0.1:0";
@@ -151,7 +151,7 @@ fn whatever_else_is_bound_is_loopback_too() {
 }
 
 #[test]
-fn its_tokens_expire_and_are_refused_when_altered_or_foreign() {
+fn expired_altered_and_foreign_tokens_are_refused() {
     let google = DemoGoogle::start();
     let token = google.issue(&PEOPLE[0], NOW);
     let ask = |token: &str, now| google.tokeninfo(&format!("id_token={token}"), now);

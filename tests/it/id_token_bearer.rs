@@ -1,4 +1,4 @@
-//! A Google ID token as the bearer: exchanged once, then a row like any other.
+//! A Google ID token as the bearer: exchanged once, then a session like any other.
 
 use std::thread;
 use std::time::Duration;
@@ -24,7 +24,7 @@ fn google_is_asked_once() {
 }
 
 #[test]
-fn many_at_once_are_one_question() {
+fn concurrent_requests_ask_google_once() {
     let test = TestApp::open();
     test.google.always(Answer::Late(Duration::from_millis(200)));
     let token = token(json!({}));
@@ -37,7 +37,7 @@ fn many_at_once_are_one_question() {
 }
 
 #[test]
-fn its_row_ends_at_its_exp_and_has_no_idle_limit() {
+fn the_session_ends_at_exp_and_has_no_idle_limit() {
     let test = TestApp::with(&["--allow-anyone", "--session-idle", "2m"]);
     let token = token(json!({}));
     let me = document(&test.send(get("/auth/me").bearer(&token)));
@@ -48,7 +48,7 @@ fn its_row_ends_at_its_exp_and_has_no_idle_limit() {
 }
 
 #[test]
-fn once_ended_it_cannot_come_back() {
+fn an_ended_token_cannot_come_back() {
     let test = TestApp::open();
     let token = token(json!({}));
     assert_eq!(test.send(get("/auth/me").bearer(&token)).status, 200);
@@ -60,7 +60,7 @@ fn once_ended_it_cannot_come_back() {
 }
 
 #[test]
-fn it_ends_with_its_user_and_stays_ended_until_its_exp() {
+fn it_ends_with_its_user_and_stays_ended_until_exp() {
     for ended_before in [false, true] {
         let test = TestApp::open();
         let token = token(json!({}));
@@ -83,7 +83,7 @@ fn it_ends_with_its_user_and_stays_ended_until_its_exp() {
 }
 
 #[test]
-fn it_stays_ended_whatever_another_program_does_to_its_row() {
+fn it_stays_ended_even_if_its_row_is_deleted() {
     for gone in [
         "DELETE FROM sessions",
         "DELETE FROM users",
@@ -98,7 +98,7 @@ fn it_stays_ended_whatever_another_program_does_to_its_row() {
     }
 }
 
-/// A token and another spelling of it: a signature of one byte, whose second character has four bits that mean nothing.
+/// Two spellings of a token: the second character of its one-byte signature has four unused bits.
 fn two_spellings() -> (String, String) {
     let token = token(json!({}));
     let signed = token.rsplit_once('.').unwrap().0;
@@ -120,7 +120,7 @@ fn another_spelling_is_the_same_token() {
 }
 
 #[test]
-fn its_row_is_found_by_what_is_signed() {
+fn the_row_is_keyed_by_the_signed_part() {
     let test = TestApp::open();
     let token = token(json!({}));
     assert_eq!(test.send(get("/auth/me").bearer(&token)).status, 200);
@@ -165,14 +165,14 @@ fn another_signature_must_be_verified() {
 }
 
 #[test]
-fn signing_out_with_one_never_seen_asks_nobody() {
+fn signing_out_with_a_new_token_does_not_ask_google() {
     let test = TestApp::open();
     assert_eq!(test.send(request("POST", "/auth/signout").bearer(&token(json!({})))).status, 204);
     assert_eq!(test.google.calls().len(), 0);
 }
 
 #[test]
-fn it_meets_the_same_rules() {
+fn the_same_rules_apply_as_at_sign_in() {
     let test = TestApp::with(&["--allow-domain", "example.com"]);
     let send = |claims| test.send(get("/auth/check").bearer(&token(claims)));
     refused(&send(json!({})), 403, "access_denied");
@@ -184,7 +184,7 @@ fn it_meets_the_same_rules() {
 }
 
 #[test]
-fn only_what_says_it_is_googles_is_sent_there() {
+fn only_tokens_that_name_google_as_issuer_are_sent_to_google() {
     let test = TestApp::open();
     let session = test.session();
     let other = |claims: serde_json::Value| token_of(&claims.to_string());
@@ -209,14 +209,14 @@ fn only_what_says_it_is_googles_is_sent_there() {
 }
 
 #[test]
-fn exchanges_count_towards_the_limit_of_the_address() {
+fn exchanges_count_towards_the_rate_limit() {
     let test = TestApp::with(&["--allow-anyone", "--signin-burst", "2"]);
     let known = token(json!({}));
     assert_eq!(test.send(get("/auth/me").bearer(&known)).status, 200);
     assert_eq!(test.send(get("/auth/check").bearer(&token(json!({})))).status, 200);
     refused(&test.send(get("/auth/me").bearer(&token(json!({})))), 429, "too_many_requests");
     for target in ["/auth/check", "/auth/forward"] {
-        // A proxy makes a 500 of whatever it does not know.
+        // A proxy turns any status it does not know into 500.
         refused(&test.send(get(target).bearer(&token(json!({})))), 503, "temporarily_unavailable");
     }
     assert_eq!(

@@ -20,7 +20,7 @@ fn changes() -> [Request; 3] {
 }
 
 #[test]
-fn pages_of_ours_and_of_allowed_origins_may() {
+fn own_and_allowed_origins_may_change_things() {
     let test = test();
     for origin in ["https://auth.example.com", APP] {
         for change in changes() {
@@ -32,7 +32,7 @@ fn pages_of_ours_and_of_allowed_origins_may() {
 }
 
 #[test]
-fn all_others_may_not() {
+fn other_origins_may_not() {
     let test = test();
     let foreign = [
         "https://evil.example",
@@ -70,7 +70,7 @@ fn a_cross_site_request_without_an_origin_may_not() {
 }
 
 #[test]
-fn allowed_origins_may_read_the_answers() {
+fn allowed_origins_may_read_responses() {
     let test = test();
     for (origin, expected) in [(APP, Some(APP)), ("https://evil.example", None)] {
         let response = test.send(get("/auth/me").header("Origin", origin));
@@ -98,7 +98,7 @@ fn preflights() {
 }
 
 #[test]
-fn a_page_of_ours_that_hides_its_origin_may() {
+fn an_own_page_with_a_hidden_origin_may() {
     let test = test();
     let hidden = |request: Request, site: &str| {
         test.send(request.header("Origin", "null").header("Sec-Fetch-Site", site)).status

@@ -1,4 +1,4 @@
-//! Google's own redirect post: a cross-site form with `credential`, guarded by g_csrf_token.
+//! Google's redirect post: a cross-site form with `credential`, protected by g_csrf_token.
 
 use hallpass::http::Request;
 use serde_json::json;
@@ -21,7 +21,7 @@ fn lands_on(fields: &str, place: &str) {
 }
 
 #[test]
-fn it_lands_where_state_says_or_on_the_account_page() {
+fn leads_to_state_or_to_the_account_page() {
     let account = "https://auth.example.com/auth/account";
     lands_on("&g_csrf_token=secret", account);
     lands_on("&g_csrf_token=secret&state=", account);
@@ -38,7 +38,7 @@ fn it_lands_where_state_says_or_on_the_account_page() {
 }
 
 #[test]
-fn g_csrf_token_must_be_there_twice_and_the_same() {
+fn g_csrf_token_must_match_its_cookie() {
     let test = TestApp::open();
     let cookieless =
         |fields| post("/auth/signin", FORM, &format!("credential={}{fields}", token(json!({}))));
@@ -57,7 +57,7 @@ fn g_csrf_token_must_be_there_twice_and_the_same() {
 }
 
 #[test]
-fn it_may_come_from_google_or_from_nowhere_in_particular() {
+fn may_come_from_google_or_with_a_hidden_origin() {
     let test = TestApp::open();
     let send = |origin: Option<&str>| {
         let request =
@@ -103,7 +103,7 @@ fn a_sibling_host_cannot_hide_its_origin() {
 }
 
 #[test]
-fn a_foreign_origin_is_refused_before_anything_else_is_looked_at() {
+fn a_foreign_origin_is_refused_first() {
     let test = TestApp::open();
     let request =
         post("/auth/signin", FORM, "credential=x").header("Origin", "https://evil.example");
@@ -111,7 +111,7 @@ fn a_foreign_origin_is_refused_before_anything_else_is_looked_at() {
 }
 
 #[test]
-fn credential_in_json_is_a_pages_own_post() {
+fn credential_in_json_is_not_a_redirect_post() {
     let test = TestApp::open();
     let body = json!({"credential": token(json!({}))}).to_string();
     assert_eq!(test.send(post("/auth/signin", "application/json", &body)).status, 200);

@@ -1,4 +1,4 @@
-//! The way back leads to a place of ours and nowhere else: seen through `state`, where it is used.
+//! The way back after sign-in, tested through `state`.
 
 use serde_json::json;
 
@@ -26,7 +26,7 @@ const ALONE: &[&str] = &[];
 const SHARED: &[&str] = &["--cookie-domain", "example.com"];
 
 #[test]
-fn paths_of_ours() {
+fn own_paths() {
     for place in [
         "/",
         "/a/b?c=d&e=https://x/#f",
@@ -41,7 +41,7 @@ fn paths_of_ours() {
 }
 
 #[test]
-fn urls_of_ours() {
+fn own_urls() {
     for place in [
         "https://auth.example.com/",
         "https://auth.example.com",
@@ -84,10 +84,10 @@ fn hosts_under_the_cookie_domain() {
 }
 
 #[test]
-fn places_as_long_as_proxies_take_them() {
+fn addresses_may_be_as_long_as_proxies_accept() {
     let place = |length, byte: &str| format!("/{}", byte.repeat(length));
     leads(ALONE, &place(2048, "a"), true);
-    // The first slash takes three bytes, as does every equals sign.
+    // The slash and every equals sign take three bytes when encoded.
     leads(ALONE, &place(7997, "a"), true);
     leads(ALONE, &place(7998, "a"), false);
     leads(ALONE, &place(2665, "="), true);
@@ -95,7 +95,7 @@ fn places_as_long_as_proxies_take_them() {
 }
 
 #[test]
-fn everything_that_was_ever_used_to_leave() {
+fn known_open_redirect_tricks() {
     for place in [
         "//evil.example",
         "///evil.example",
@@ -145,7 +145,7 @@ fn everything_that_was_ever_used_to_leave() {
 }
 
 #[test]
-fn a_plain_public_url_leads_back_to_plain_siblings() {
+fn an_http_public_url_allows_http_siblings() {
     let flags = [
         "--client-id",
         "x",

@@ -1,4 +1,4 @@
-//! Sessions: who am I, where am I signed in, and ending it.
+//! The caller's own sessions: me, the list, and sign-out.
 
 use hallpass::http::Request;
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ fn me_by_cookie_and_by_bearer() {
 }
 
 #[test]
-fn without_a_session_there_is_nobody() {
+fn requests_without_a_session_get_401() {
     let test = TestApp::open();
     for request in [
         get("/auth/me"),
@@ -49,7 +49,7 @@ fn without_a_session_there_is_nobody() {
 }
 
 #[test]
-fn a_bearer_of_ours_decides_alone() {
+fn a_session_token_as_bearer_decides_alone() {
     let test = TestApp::open();
     let good = test.session();
     let request = get("/auth/me").bearer("hp_nonsense").cookie(&good);
@@ -57,7 +57,7 @@ fn a_bearer_of_ours_decides_alone() {
 }
 
 #[test]
-fn an_apps_authorization_is_ignored_and_the_cookie_counts() {
+fn other_authorization_is_ignored_and_the_cookie_counts() {
     let test = TestApp::open();
     let good = test.session();
     for authorization in
@@ -70,7 +70,7 @@ fn an_apps_authorization_is_ignored_and_the_cookie_counts() {
 }
 
 #[test]
-fn of_several_cookies_any_good_one_will_do() {
+fn any_valid_cookie_of_several_suffices() {
     let test = TestApp::open();
     let good = test.session();
     let several =
@@ -80,7 +80,7 @@ fn of_several_cookies_any_good_one_will_do() {
 }
 
 #[test]
-fn only_eight_cookies_of_a_tokens_shape_are_looked_at() {
+fn only_eight_well_formed_cookies_are_read() {
     let test = TestApp::open();
     let good = test.session();
     let other = |number: usize| format!("hp_{number:043}");
@@ -92,7 +92,7 @@ fn only_eight_cookies_of_a_tokens_shape_are_looked_at() {
     let after = |others: Vec<String>| [others, vec![good.clone()]].concat();
     assert_eq!(status(&after((0..7).map(other).collect())), 200);
     assert_eq!(status(&after((0..8).map(other).collect())), 401);
-    assert_eq!(status(&after(vec![other(1); 100])), 200, "the same one is one");
+    assert_eq!(status(&after(vec![other(1); 100])), 200, "repeated cookies count once");
     for shapeless in [
         "hp_x",
         "hp_",
@@ -108,7 +108,7 @@ fn only_eight_cookies_of_a_tokens_shape_are_looked_at() {
 }
 
 #[test]
-fn cookies_of_another_scheme_are_not_ours() {
+fn cookies_of_another_scheme_are_ignored() {
     let test = TestApp::open();
     let good = test.session();
     for name in ["hallpass", "__Secure-hallpass", "__host-hallpass", "x__Host-hallpass"] {
@@ -158,7 +158,7 @@ fn last_seen_is_written_at_most_once_a_minute() {
     assert_eq!(last_seen_after(60), 60);
     assert_eq!(last_seen_after(119), 60);
     assert_eq!(last_seen_after(120), 120);
-    assert_eq!(last_seen_after(-500), 120, "a clock that steps back takes nothing back");
+    assert_eq!(last_seen_after(-500), 120, "a clock that steps back changes nothing");
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn idle_and_expired_sessions_are_not_listed() {
 }
 
 #[test]
-fn sign_out_ends_the_row_not_just_the_cookie() {
+fn sign_out_ends_the_session_not_just_the_cookie() {
     let test = TestApp::open();
     let (here, there) = (test.session(), test.session());
     let response = test.send(request("POST", "/auth/signout").cookie(&here));
@@ -251,7 +251,7 @@ fn sign_out_everywhere() {
 }
 
 #[test]
-fn sign_out_by_a_browser_form_ends_on_the_sign_in_page() {
+fn sign_out_by_form_leads_to_the_sign_in_page() {
     let test = TestApp::open();
     let response = test.send(post("/auth/signout", FORM, "").browser().cookie(&test.session()));
     assert_eq!(
@@ -261,7 +261,7 @@ fn sign_out_by_a_browser_form_ends_on_the_sign_in_page() {
 }
 
 #[test]
-fn signing_out_keeps_the_way_back() {
+fn sign_out_keeps_the_way_back() {
     let test = TestApp::open();
     let signed_out = "https://auth.example.com/auth/signin?done=signed-out";
     let check = |target: &str, fields: &str, query: &str| {
@@ -291,7 +291,7 @@ fn apps_can_link_to_sign_out() {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert_eq!(page.status, 200);
-    assert_eq!(test.send(get("/auth/me").cookie(&session)).status, 200, "a link ends nothing");
+    assert_eq!(test.send(get("/auth/me").cookie(&session)).status, 200, "a link does not sign out");
     let foreign = body(&test.send(get("/auth/signout?rd=//evil.example").cookie(&session)));
     assert!(!foreign.contains("evil") && foreign.contains("href=\"/auth/account\""));
 
@@ -301,7 +301,7 @@ fn apps_can_link_to_sign_out() {
 }
 
 #[test]
-fn the_sign_in_page_says_that_one_is_signed_out() {
+fn the_sign_in_page_says_you_are_signed_out() {
     let test = TestApp::open();
     let session = test.session();
     let says =
@@ -313,7 +313,7 @@ fn the_sign_in_page_says_that_one_is_signed_out() {
 }
 
 #[test]
-fn another_process_ends_blocks_and_deletes_at_once() {
+fn changes_by_another_process_take_effect_at_once() {
     let test = TestApp::open();
     let status = |token: &str| test.send(get("/auth/check").bearer(token)).status;
     let other = test.other_process();
@@ -335,7 +335,7 @@ fn another_process_ends_blocks_and_deletes_at_once() {
 }
 
 #[test]
-fn sessions_of_a_removed_client_id_end_at_the_restart() {
+fn sessions_of_a_removed_client_id_end_at_restart() {
     const OTHER: &str = "2-other.apps.googleusercontent.com";
     let test = TestApp::with(&["--allow-anyone", "--client-id", OTHER]);
     let (kept, removed) = (test.session(), token(json!({"aud": OTHER, "azp": OTHER})));
@@ -357,7 +357,7 @@ fn sessions_of_a_removed_client_id_end_at_the_restart() {
 }
 
 #[test]
-fn neither_block_nor_policy_keep_anybody_from_leaving() {
+fn blocked_users_can_sign_out() {
     let test = TestApp::open();
     let session = test.session();
     test.other_process().execute("UPDATE users SET blocked_at = 1", []).unwrap();
@@ -366,7 +366,7 @@ fn neither_block_nor_policy_keep_anybody_from_leaving() {
 }
 
 #[test]
-fn the_database_holds_no_token() {
+fn the_database_contains_no_token() {
     let test = TestApp::open();
     let (session, id_token) = (test.session(), token(json!({})));
     assert_eq!(test.send(get("/auth/me").bearer(&id_token)).status, 200);

@@ -1,4 +1,4 @@
-//! POST /auth/signin, in every way a client may send it.
+//! POST /auth/signin in every form that clients send.
 
 use hallpass::http::Request;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ fn rejected(request: Request, status: u16, code: &str) {
     let test = TestApp::open();
     refused(&test.send(request), status, code);
     assert_eq!(test.count("sessions"), 0);
-    assert_eq!(test.google.calls().len(), 0, "no call is made for what cannot be a token");
+    assert_eq!(test.google.calls().len(), 0, "Google was called although this cannot be a token");
 }
 
 fn signin(media_type: &str, body: &str) -> Request {
@@ -58,7 +58,7 @@ fn a_bearer_needs_no_body() {
 }
 
 #[test]
-fn a_foreign_authorization_is_not_ours_to_read() {
+fn other_authorization_schemes_are_ignored() {
     accepted(post_token(&token(json!({}))).header("Authorization", "Basic YTpi"));
 }
 
@@ -80,7 +80,7 @@ fn there_must_be_exactly_one_token() {
 }
 
 #[test]
-fn plain_user_ids_are_refused_and_told_why() {
+fn plain_user_ids_are_refused_with_the_reason() {
     let cases = [
         signin(FORM, "user_id=110169484474386276334"),
         signin(FORM, "userId=110169484474386276334"),
@@ -116,7 +116,7 @@ fn unreadable_bodies() {
 }
 
 #[test]
-fn impossible_shapes_are_bad_tokens_and_never_leave() {
+fn tokens_of_impossible_shape_are_never_sent() {
     for shape in
         ["a b", "a%26access_token%3Dx", "a%0d%0ab", "a%3D", "a%2Bb", "t%C3%B6ken", "a/b", "a%00b"]
     {
@@ -127,7 +127,7 @@ fn impossible_shapes_are_bad_tokens_and_never_leave() {
 }
 
 #[test]
-fn any_possible_shape_goes_to_google_byte_for_byte() {
+fn tokens_of_possible_shape_reach_google_unchanged() {
     for shape in ["x", "a.b", "-_.", "1a", &"a".repeat(8192), &token(json!({}))] {
         let test = TestApp::open();
         test.send(post_token(shape));
@@ -136,7 +136,7 @@ fn any_possible_shape_goes_to_google_byte_for_byte() {
 }
 
 #[test]
-fn the_answer_has_everything_and_nulls_for_the_rest() {
+fn the_response_has_every_field_and_null_for_absent_claims() {
     let test = TestApp::open();
     let answer = test.sign_in(json!({"hd": null, "given_name": null, "email_verified": "true"}));
     assert_eq!(
@@ -160,7 +160,7 @@ fn the_answer_has_everything_and_nulls_for_the_rest() {
 }
 
 #[test]
-fn the_same_session_is_set_as_the_cookie() {
+fn the_cookie_carries_the_same_session() {
     let test = TestApp::open();
     let response = test.send(post_token(&token(json!({}))));
     let session = document(&response)["session"]["token"].as_str().unwrap().to_owned();
@@ -191,14 +191,14 @@ fn the_cookie_follows_the_public_url() {
         "__Secure-hallpass",
         "SameSite=Lax; Secure; Domain=example.com",
     );
-    // clap takes the last of two values only if told so; a test of its own says it once.
+    // --public-url is already set by the helper and may not be repeated.
     let options = crate::test_app::serve_options(&["--client-id", "x", "--allow-anyone"]);
     let settings = hallpass::config::Settings::new(&options, Some(8080)).unwrap();
     assert_eq!(settings.origin(), "http://localhost:8080");
 }
 
 #[test]
-fn a_second_sign_in_is_the_same_user_with_the_profile_of_now() {
+fn a_second_sign_in_updates_the_same_user() {
     let test = TestApp::open();
     let first = test.sign_in(json!({}));
     let second = test.sign_in_at(json!({"name": "New Name", "picture": null}), NOW + HOUR);
@@ -222,7 +222,7 @@ fn a_client_cannot_choose_its_session() {
 }
 
 #[test]
-fn the_person_is_the_sub() {
+fn users_are_identified_by_sub() {
     let test = TestApp::open();
     test.sign_in(json!({"sub": "1", "email": "a@example.net"}));
     test.sign_in(json!({"sub": "2", "email": "a@example.net"}));
@@ -237,7 +237,7 @@ fn an_authoritative_email_belongs_to_its_first_sub() {
     refused(&test.send(stranger()), 403, "access_denied");
     assert_eq!(test.count("events WHERE kind = 'refusal' AND sub = '2'"), 1);
 
-    // Without an e-mail its holder still holds it; with a new one it is free.
+    // The user keeps it when signing in without an e-mail, and gives it up with a new one.
     test.sign_in(json!({"sub": "1", "email": null}));
     refused(&test.send(stranger()), 403, "access_denied");
     test.sign_in(json!({"sub": "1", "email": "b@gmail.com"}));
@@ -259,7 +259,7 @@ fn blocked_people_cannot_sign_in() {
 }
 
 #[test]
-fn the_nonce_goes_with_the_token() {
+fn the_nonce_must_match_the_token() {
     let test = TestApp::open();
     let send = |nonce: &str, claims| {
         test.send(signin(FORM, &format!("id_token={}{nonce}", token(claims)))).status
@@ -289,7 +289,7 @@ fn wrong_claims_are_bad_tokens() {
 }
 
 #[test]
-fn events_say_what_happened() {
+fn sign_ins_and_refusals_are_recorded() {
     let test = TestApp::open();
     test.send(post_token(&token(json!({}))).header("User-Agent", "test/1"));
     let row = "SELECT at || kind || sub || email || client_address || client_id || user_agent FROM events";
@@ -303,7 +303,7 @@ fn events_say_what_happened() {
 }
 
 #[test]
-fn other_methods_are_told_which_ones_would_do() {
+fn other_methods_get_an_allow_header() {
     let test = TestApp::open();
     let response = test.send(request("PUT", "/auth/signin"));
     refused(&response, 405, "method_not_allowed");

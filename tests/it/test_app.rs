@@ -1,4 +1,4 @@
-//! An application with its database and its Google, and requests to it, in one line each.
+//! An application with its database and a stand-in for Google, and requests to it, each in one line.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,12 +26,12 @@ pub struct TestApp {
 }
 
 impl TestApp {
-    /// Everybody may sign in, as often as they like.
+    /// Everybody may sign in, without a rate limit.
     pub fn open() -> TestApp {
         TestApp::with(&["--allow-anyone"])
     }
 
-    /// With those flags, and no limit of attempts unless they set one.
+    /// With those flags, and no rate limit unless they set one.
     pub fn with(flags: &[&str]) -> TestApp {
         TestApp::in_folder(tempfile::tempdir().unwrap(), Google::start(), flags)
     }
@@ -85,7 +85,7 @@ impl TestApp {
         self.app.handle(&request, now)
     }
 
-    /// Signs in with those claims over the usual ones; the answer's document.
+    /// Signs in with the usual claims changed by those; returns the response's JSON.
     #[track_caller]
     pub fn sign_in(&self, claims: Value) -> Value {
         self.sign_in_at(claims, NOW)
@@ -100,7 +100,7 @@ impl TestApp {
         document(&response)
     }
 
-    /// A fresh session of the usual person: its token.
+    /// The token of a new session of the usual user.
     #[track_caller]
     pub fn session(&self) -> String {
         self.sign_in(json!({}))["session"]["token"].as_str().unwrap().to_owned()
@@ -128,7 +128,7 @@ pub fn usual_claims() -> Value {
     })
 }
 
-/// A token with those claims over the usual ones. A claim of null is taken away. Every token is another one.
+/// A new token with the usual claims changed by those; null removes a claim.
 pub fn token(changes: Value) -> String {
     token_of(&claims(changes).to_string())
 }
@@ -210,7 +210,7 @@ pub fn document(response: &Response) -> Value {
         .unwrap_or_else(|_| panic!("not JSON: {}", body(response)))
 }
 
-/// Asserts status and error code, and that the answer has the contract's form.
+/// Asserts status and error code, and the form that errors have.
 #[track_caller]
 pub fn refused(response: &Response, status: u16, code: &str) {
     let document = document(response);
