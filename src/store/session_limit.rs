@@ -54,9 +54,9 @@ pub fn limit(
     now: i64,
 ) -> rusqlite::Result<usize> {
     // Few people come near the limit, and to ask takes less than a statement that finds nothing to write.
-    let counts = "SELECT
+    let counts = "SELECT (SELECT count(*) FROM sessions WHERE sub = ?1) > ?2 AND (
             (SELECT count(*) FROM sessions WHERE sub = ?1 AND ended_at IS NULL AND kind IN ('session', 'id_token')) > ?2
-            OR (SELECT count(*) FROM sessions WHERE sub = ?1 AND ended_at IS NOT NULL) > ?2";
+            OR (SELECT count(*) FROM sessions WHERE sub = ?1 AND ended_at IS NOT NULL) > ?2)";
     if !db.prepare_cached(counts)?.query_row(params![subject, sessions_max], |row| row.get(0))? {
         return Ok(0);
     }
