@@ -3,7 +3,7 @@
 //! Only our own records and warnings from libraries are written. At finer levels, libraries print
 //! URLs and headers, and with them tokens.
 //!
-//! Logging never waits for the reader of standard error: see [`queue`].
+//! Logging never waits for the reader of standard error: see `queue`.
 
 mod queue;
 

@@ -105,8 +105,8 @@ impl Keys {
     /// waiting callers share.
     ///
     /// # Errors
-    /// [`KeyError::Unknown`] if Google has no such key, which only a fetch begun after the question
-    /// can tell. Otherwise [`KeyError::Unavailable`].
+    /// `KeyError::Unknown` if Google has no such key, which only a fetch begun after the question
+    /// can tell. Otherwise `KeyError::Unavailable`.
     pub fn find(&self, kid: &str, now: i64, deadline: Instant) -> Result<Arc<RsaKey>, KeyError> {
         let mut state = self.lock();
         let mut is_answered = false;
