@@ -1,4 +1,4 @@
-//! An application with its database and a stand-in for Google, and requests to it, each in one line.
+//! An application with its database and a stand-in for Google, and requests to it in one line each.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -23,8 +23,8 @@ const SYSTEMS: [(&str, &str); 7] = [
     ("Linux", "Linux"),
 ];
 
-/// Names browser and system, so people recognise the device. The order of the tables matters, because
-/// most user agents pretend to be others.
+/// Names browser and system, so people recognise the device. The order of the tables matters: most
+/// user agents pretend to be others.
 pub fn device(client: &Client, kind: SessionKind) -> String {
     let agent = client.user_agent.as_deref().unwrap_or_default();
     match (first_in(&PROGRAMS, agent), first_in(&SYSTEMS, agent), kind) {

@@ -59,12 +59,14 @@ fn error_page(app: &App, request: &Request, error: &Error) -> Response {
             }
         }
         p { (sentence(error.description())) }
-        @if let Some(seconds) = error.retry_after() { p.quiet { "Try again in " (seconds) " seconds." } }
+        @if let Some(seconds) = error.retry_after() { p.quiet { "Wait " (seconds) " seconds first." } }
         div.actions {
             @match error {
                 Error::AccessDenied { .. } => {
                     a.button.primary href=(signin_address(app, request, true)) { "Use another account" }
-                    a.button href=(ours(ACCOUNT_PATH)) { "Your account" }
+                    @if error.person().is_none_or(|person| person.session.is_some()) {
+                        a.button href=(ours(ACCOUNT_PATH)) { "Your account" }
+                    }
                 },
                 Error::NotFound | Error::MethodNotAllowed(_) => a.button href=(ours(ACCOUNT_PATH)) { "Your account" },
                 _ => a.button.primary href=(signin_address(app, request, false)) { "Go to sign-in" },

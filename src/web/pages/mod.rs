@@ -71,7 +71,8 @@ fn page(app: &App, status: u16, title: &str, scripts: Scripts, content: &Markup)
         .with("Referrer-Policy", referrer_policy(app))
 }
 
-/// `form-action` also covers a form's redirect, so it lists every host that sign-in may lead back to.
+/// `form-action` also covers a form's redirect, so it lists every host that sign-in may lead back
+/// to.
 fn content_security_policy(app: &App, scripts: Scripts) -> String {
     let siblings = match &app.settings.cookie_domain {
         Some(domain) => {

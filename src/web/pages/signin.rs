@@ -13,8 +13,8 @@ use crate::web::sessions::SIGNED_OUT;
 use crate::web::signin::{ACCOUNT_PATH, account_name};
 use crate::web::{return_to, session_cookie};
 
-/// GET /auth/signin?rd=URL. Somebody who is already signed in is told so, not redirected, because that
-/// could loop.
+/// GET /auth/signin?rd=URL. Somebody who is already signed in is told so, not redirected, because
+/// that could loop.
 ///
 /// # Errors
 /// None: with an unacceptable `rd`, sign-in leads to the account page.

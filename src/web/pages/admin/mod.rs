@@ -31,8 +31,8 @@ pub const USERS_PATH: &str = "/auth/admin/users";
 
 const NO_ADMIN: &str = "this account is not one of the admins (--admin-email)";
 
-/// Calls `answer` if the caller is an admin. A browser without a session is sent to the sign-in page
-/// and comes back.
+/// Calls `answer` if the caller is an admin. A browser without a session is sent to the sign-in
+/// page and comes back.
 ///
 /// # Errors
 /// 404 if no admins are configured, 401 for a program, 403 for another user, 503.
