@@ -23,7 +23,7 @@ fn sigkill_loses_no_session_that_a_client_was_told_of() {
                         let sub = format!("{round}-{client}-{number}");
                         let token = token(json!({"sub": sub, "email": null}));
                         match program.sign_in(&token) {
-                            Some(answer) if answer.ends_with("}}") => {
+                            Some(answer) if answer.ends_with("\"new_user\":true}") => {
                                 answered.lock().unwrap().push((sub, session_token(&answer)));
                             }
                             _ => return,
