@@ -29,6 +29,8 @@ use connector::SideBySide;
 const RETRY_AFTER_SECONDS_MAX: u64 = 60 * 60;
 /// Real responses have 1 to 4 kB.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+/// Each of two buffers of a connection. ureq takes 128 KiB, which many calls at once multiply.
+const BUFFER_BYTES: usize = 16 * 1024;
 /// Google closes idle connections after minutes. We close ours first.
 const IDLE_CONNECTION_AGE: Duration = Duration::from_secs(60);
 
@@ -67,6 +69,8 @@ impl Client {
             .max_idle_connections(connections)
             .max_idle_connections_per_host(connections)
             .max_idle_age(IDLE_CONNECTION_AGE)
+            .input_buffer_size(BUFFER_BYTES)
+            .output_buffer_size(BUFFER_BYTES)
             .user_agent(concat!("hallpass/", env!("CARGO_PKG_VERSION")))
             .proxy(proxy)
             .tls_config(Authorities::tls_config(authorities))
