@@ -2,14 +2,17 @@
 //!
 //! A handshake costs the server a signature and the client almost nothing. So handshakes are
 //! limited per address, the address with the fewest recent ones comes first, and requests on open
-//! connections come before all handshakes.
+//! connections come before all handshakes. A handshake that has started does not count against
+//! itself: otherwise a new client's second message would wait behind everybody else's first one.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::connection::Phase;
 use super::event_loop::EventLoop;
 use super::eviction::Group;
+use super::transport::HandshakeProgress;
 
 /// Handshakes that an address may start at once (as many as it may have connections), and then per
 /// second.
@@ -49,11 +52,19 @@ impl Handshakes {
     /// Queues a connection; `address` is `None` if it is exempt from the limits.
     pub fn queue(&mut self, key: usize, address: Option<IpAddr>, started: bool, now: Instant) {
         let group = queue_group(address);
-        let queue = self.queues.entry(group).or_insert_with(|| {
-            self.ready.insert((used(&self.used_until, group, now), group));
-            VecDeque::new()
-        });
-        queue.push_back(Waiting { key, address, started });
+        let waiting = Waiting { key, address, started };
+        let queue = self.queues.entry(group).or_default();
+        let used = used(&self.used_until, group, now);
+        if started {
+            queue.push_front(waiting);
+            let without_itself = used.checked_sub(interval(group)).unwrap_or(now);
+            self.ready.insert((without_itself.max(now), group));
+        } else {
+            queue.push_back(waiting);
+            if queue.len() == 1 {
+                self.ready.insert((used, group));
+            }
+        }
     }
 
     /// Removes a closed connection.
@@ -108,14 +119,19 @@ impl Handshakes {
 
     fn count(&mut self, address: Option<IpAddr>, now: Instant) {
         for group in Group::all_of(address) {
-            let per_second = match group {
-                Group::Unlimited => UNLIMITED_PER_SECOND,
-                Group::Network(network) => PER_SECOND * network.multiple(),
-            };
-            let until = used(&self.used_until, group, now) + Duration::from_secs(1) / per_second;
+            let until = used(&self.used_until, group, now) + interval(group);
             self.used_until.insert(group, until);
         }
     }
+}
+
+/// The time between two handshakes of a group, by its rate.
+fn interval(group: Group) -> Duration {
+    let per_second = match group {
+        Group::Unlimited => UNLIMITED_PER_SECOND,
+        Group::Network(network) => PER_SECOND * network.multiple(),
+    };
+    Duration::from_secs(1) / per_second
 }
 
 fn used(used_until: &HashMap<Group, Instant>, group: Group, now: Instant) -> Instant {
@@ -155,10 +171,23 @@ impl EventLoop {
             let connection = &mut self.connections[key];
             connection.handshake_queued = false;
             connection.handshake_started = true;
+            let before = connection.transport.handshake_progress();
             self.read_available(key);
+            self.renew_after_progress(key, before);
             if Instant::now() >= end {
                 return;
             }
+        }
+    }
+
+    /// Lets a client that gets on with its handshake stay longer than those that do not.
+    fn renew_after_progress(&mut self, key: usize, before: HandshakeProgress) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && matches!(connection.phase, Phase::Reading { .. })
+            && connection.transport.handshake_progress() > before
+        {
+            connection.eviction_key =
+                self.eviction.renew(connection.limited_address, connection.eviction_key, key);
         }
     }
 }
@@ -221,10 +250,25 @@ mod tests {
         assert_eq!(handshakes.next_at(now), Some(now + Duration::from_secs(1) / PER_SECOND));
         handshakes.queue(0, address("192.0.2.7"), true, now);
         let soon = now + Duration::from_secs(1) / PER_SECOND;
-        assert_eq!(handshakes.next(soon), Some(64));
         // A started handshake uses no more of the rate.
         assert_eq!(handshakes.next(soon), Some(0));
+        assert_eq!(handshakes.next(soon), Some(64));
         assert_eq!(handshakes.next(soon), None);
+    }
+
+    #[test]
+    fn a_second_message_is_not_behind_first_ones() {
+        let (mut handshakes, now) = (Handshakes::default(), Instant::now());
+        handshakes.queue(0, address("192.0.2.1"), false, now);
+        assert_eq!(handshakes.next(now), Some(0));
+        handshakes.queue(1, address("198.51.100.1"), false, now);
+        handshakes.queue(0, address("192.0.2.1"), true, now);
+        let soon = now + Duration::from_millis(1);
+        (2..100).for_each(|key| {
+            handshakes.queue(key, address(&format!("203.0.113.{key}")), false, soon)
+        });
+        let order: Vec<usize> = std::iter::from_fn(|| handshakes.next(soon)).take(2).collect();
+        assert!(order.contains(&0), "{order:?}");
     }
 
     #[test]

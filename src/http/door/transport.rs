@@ -14,6 +14,15 @@ pub(super) enum Transport {
     Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
 }
 
+/// How far a TLS handshake is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum HandshakeProgress {
+    Waiting,
+    /// The client's first message was complete and has been answered.
+    Answered,
+    Done,
+}
+
 impl Transport {
     fn source(&mut self) -> &mut dyn Source {
         match self {
@@ -44,6 +53,16 @@ impl Transport {
 
     pub(super) fn is_handshaking(&self) -> bool {
         matches!(self, Transport::Tls(stream) if stream.conn.is_handshaking())
+    }
+
+    pub(super) fn handshake_progress(&self) -> HandshakeProgress {
+        match self {
+            Transport::Tls(stream) if stream.conn.negotiated_cipher_suite().is_none() => {
+                HandshakeProgress::Waiting
+            }
+            transport if transport.is_handshaking() => HandshakeProgress::Answered,
+            _ => HandshakeProgress::Done,
+        }
     }
 
     /// Whether TLS itself has something to send, as in a handshake.
