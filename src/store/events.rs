@@ -1,15 +1,12 @@
 //! What happened: an append-only record for the operator.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
-use super::{Client, Store, StoreError};
+use super::model::Client;
+use super::{Store, StoreError};
 
 /// Days are UTC's.
 pub const DAY_SECONDS: i64 = 24 * 60 * 60;
-/// The most events that are kept, whatever their age: some 2 GB.
-const EVENTS_MAX: i64 = 5_000_000;
-/// Rows deleted in one transaction by [`Store::purge`].
-const PURGE_STEP_ROWS: u32 = 500;
 
 /// What kind of thing happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +80,165 @@ impl EventKind {
     }
 }
 
+/// What the event of a change by the operator says.
+pub const BY_THE_OPERATOR: &str = "by the operator";
+
+/// Who changes something about somebody.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    /// What the event says of them.
+    pub(super) by: String,
+    /// From where.
+    pub(super) client: Client,
+}
+
+impl Actor {
+    /// The operator, by a command.
+    pub fn operator() -> Actor {
+        Actor { by: BY_THE_OPERATOR.to_owned(), client: Client::default() }
+    }
+
+    /// The admin of that e-mail, by a page.
+    pub fn admin(email: &str, client: Client) -> Actor {
+        Actor { by: format!("by {email}"), client }
+    }
+}
+
+/// An event as it was recorded.
+#[derive(Debug, Clone)]
+pub struct EventRow {
+    /// Ever growing.
+    pub id: i64,
+    /// When, in unix seconds.
+    pub at: i64,
+    /// What kind, as schema.sql names it.
+    pub kind: String,
+    /// Whom it is about.
+    pub subject: Option<String>,
+    /// Their e-mail.
+    pub email: Option<String>,
+    /// Which session.
+    pub session_id: Option<String>,
+    /// Who asked for it.
+    pub client: Client,
+    /// `aud` of the ID token.
+    pub client_id: Option<String>,
+    /// Why, or by whom.
+    pub reason: Option<String>,
+    /// What said that the ID token is Google's.
+    pub verified_by: Option<String>,
+    /// The app's host, of a refusal by check or forward.
+    pub host: Option<String>,
+}
+
+/// Which events. What is not given does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// Those of that kind.
+    pub kind: Option<EventKind>,
+    /// Those about that person.
+    pub about: Option<About>,
+    /// Those from that time on, in unix seconds.
+    pub since: Option<i64>,
+    /// Those up to that time, in unix seconds.
+    pub until: Option<i64>,
+}
+
+/// A person that events are about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// The one of that `sub`.
+    Subject(String),
+    /// Whoever came with that e-mail, though nobody who has signed in has it.
+    Email(String),
+}
+
+/// The columns that [`EventRow::from_row`] reads, in its order.
+pub const EVENT_COLUMNS: &str = "e.id, e.at, e.kind, e.sub, e.email, e.session_id, e.client_address, e.user_agent, e.client_id, e.reason, \
+     e.verified_by, e.host";
+
+impl EventRow {
+    /// Reads `EVENT_COLUMNS`.
+    pub fn from_row(row: &Row) -> rusqlite::Result<EventRow> {
+        Ok(EventRow {
+            id: row.get(0)?,
+            at: row.get(1)?,
+            kind: row.get(2)?,
+            subject: row.get(3)?,
+            email: row.get(4)?,
+            session_id: row.get(5)?,
+            client: Client { address: row.get(6)?, user_agent: row.get(7)? },
+            client_id: row.get(8)?,
+            reason: row.get(9)?,
+            verified_by: row.get(10)?,
+            host: row.get(11)?,
+        })
+    }
+}
+
+impl Store {
+    /// Records an event soon. It never holds up an answer, and is dropped if the store cannot keep up.
+    pub fn record(&self, event: Event, at: i64) {
+        self.writer.write_later(move |db| insert(db, &event, at));
+    }
+
+    /// The last events of that kind and person, the newest last.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn last_events(
+        &self,
+        filter: &EventFilter,
+        limit: u32,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        let mut events = self.events(filter, 0, limit, "e.at DESC, e.id DESC")?;
+        events.reverse();
+        Ok(events)
+    }
+
+    /// Events that were recorded after the one of that id, in their order.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn events_after(
+        &self,
+        filter: &EventFilter,
+        id: i64,
+        limit: u32,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        self.events(filter, id, limit, "e.id")
+    }
+
+    fn events(
+        &self,
+        filter: &EventFilter,
+        id: i64,
+        limit: u32,
+        order: &str,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        // A condition of its own for each, so that each has its index.
+        let (about, name) = match &filter.about {
+            None => ("?5 IS NULL", None),
+            Some(About::Subject(subject)) => ("e.sub = ?5", Some(subject)),
+            Some(About::Email(email)) => ("e.email = ?5 COLLATE NOCASE", Some(email)),
+        };
+        let sql = format!(
+            "SELECT {EVENT_COLUMNS} FROM events e WHERE e.id > ?1 AND (?2 IS NULL OR e.kind = ?2) AND e.at BETWEEN ?3 AND ?4
+             AND {about} ORDER BY {order} LIMIT ?6"
+        );
+        self.readers.read(|db| {
+            let (since, until) =
+                (filter.since.unwrap_or(i64::MIN), filter.until.unwrap_or(i64::MAX));
+            let mut statement = db.prepare_cached(&sql)?;
+            let rows = statement.query_map(
+                params![id, filter.kind.map(EventKind::as_str), since, until, name, limit],
+                EventRow::from_row,
+            )?;
+            rows.collect()
+        })
+    }
+}
+
 /// Appends an event that happened at that time (unix seconds), and counts it to its day.
 pub fn insert(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<()> {
     let sql = "INSERT INTO events
@@ -114,48 +270,4 @@ pub fn count(db: &Connection, day: i64, signins: i64, refusals: i64) -> rusqlite
     let sql = "INSERT INTO days (day, signins, refusals) VALUES (?1, ?2, ?3)
         ON CONFLICT (day) DO UPDATE SET signins = signins + ?2, refusals = refusals + ?3";
     db.prepare_cached(sql)?.execute(params![day, signins, refusals]).map(drop)
-}
-
-impl Store {
-    /// The latest time, in unix seconds, at which something happened or a session was seen; `None` in a new database.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
-    pub fn last_activity_at(&self) -> Result<Option<i64>, StoreError> {
-        let sql = "SELECT max(at) FROM (SELECT max(at) AS at FROM events
-            UNION ALL SELECT max(last_seen_at) FROM sessions WHERE ended_at IS NULL)";
-        self.readers.read(|db| db.prepare_cached(sql)?.query_row([], |row| row.get(0)))
-    }
-
-    /// Records an event soon. It never holds up an answer, and is dropped if the store cannot keep up.
-    pub fn record(&self, event: Event, at: i64) {
-        self.writer.write_later(move |db| insert(db, &event, at));
-    }
-
-    /// Deletes some rows that time has made worthless: expired sessions and ID tokens, events older than that many
-    /// seconds if they are not kept forever, and the first ones if there are too many. Returns whether there are more.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
-    pub fn purge(&self, now: i64, events_kept: Option<i64>) -> Result<bool, StoreError> {
-        // No time is later than NULL.
-        let oldest = events_kept.map(|seconds| now - seconds);
-        self.writer.write(move |db| {
-            let expired_tokens = "DELETE FROM id_tokens WHERE token_sha256 IN
-                (SELECT token_sha256 FROM id_tokens WHERE expires_at <= ?1 LIMIT ?2)";
-            let expired = "DELETE FROM sessions WHERE token_sha256 IN
-                (SELECT token_sha256 FROM sessions WHERE expires_at <= ?1 LIMIT ?2)";
-            let old =
-                "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE at <= ?1 LIMIT ?2)";
-            let sessions = db.prepare_cached(expired)?.execute(params![now, PURGE_STEP_ROWS])?;
-            // Their ids grow one by one, so there are never more events than the ids span.
-            let excess = "DELETE FROM events WHERE id IN
-                (SELECT id FROM events WHERE id <= (SELECT max(id) FROM events) - ?1 ORDER BY id LIMIT ?2)";
-            let events = db.prepare_cached(old)?.execute(params![oldest, PURGE_STEP_ROWS])?
-                + db.prepare_cached(excess)?.execute(params![EVENTS_MAX, PURGE_STEP_ROWS])?;
-            let tokens =
-                db.prepare_cached(expired_tokens)?.execute(params![now, PURGE_STEP_ROWS])?;
-            Ok(sessions.max(events).max(tokens) >= PURGE_STEP_ROWS as usize)
-        })
-    }
 }

@@ -7,9 +7,8 @@ use std::time::Instant;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::directory::UserRecord;
-use super::levers::BY_THE_OPERATOR;
-use super::users::USER_COLUMNS;
+use super::events::BY_THE_OPERATOR;
+use super::model::{USER_COLUMNS, UserRecord};
 use super::{Store, StoreError};
 use crate::profile::Profile;
 

@@ -1,7 +1,6 @@
 //! A look at a database that leaves it as it is.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -10,11 +9,10 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode};
 
 use super::read_only::Reading;
-use super::users::Refusal;
+use super::sign_in::Refusal;
 use super::{StoreError, open};
-use crate::process;
 use crate::profile::Profile;
-use crate::token::{TokenHash, fingerprint};
+use crate::token::TokenHash;
 
 /// How often a check is told again to end.
 const INTERRUPT_PERIOD: Duration = Duration::from_millis(5);
@@ -95,11 +93,4 @@ fn quick_check(db: &Connection, patience: Duration) -> rusqlite::Result<Soundnes
             _ => Err(error),
         },
     }
-}
-
-/// A name for the database at that path on this running machine, the same for every process: a server that has it is
-/// this machine's, and uses this very file. `None` if there is no file.
-pub fn instance(path: &Path) -> Option<String> {
-    let file = fs::metadata(path).ok()?;
-    Some(fingerprint(format!("{} {} {}", process::boot_id(), file.dev(), file.ino())))
 }

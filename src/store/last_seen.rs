@@ -4,9 +4,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, params};
 
-use super::sessions::TOUCH_SECONDS;
+use super::Store;
+use super::model::Session;
 use crate::token::TokenHash;
 
+/// `last_seen_at` is written at most this often for a session, so that reading stays reading.
+pub const TOUCH_SECONDS: i64 = 60;
 /// The most that wait to be written, which takes some 50 milliseconds. Who is beyond it is noted when seen again.
 const WAITING_MAX: usize = 16 * 1024;
 
@@ -53,5 +56,24 @@ impl LastSeen {
 
     fn lock(&self) -> MutexGuard<'_, Vec<(TokenHash, i64)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store {
+    /// Notes that a session is in use, at most once a minute. Does not wait for it.
+    pub fn touch(&self, session: &Session, token: &TokenHash, now: i64) {
+        if now.saturating_sub(session.last_seen_at) < TOUCH_SECONDS {
+            return;
+        }
+        let noted = self.touches.note(*token, now);
+        if noted == Noted::First {
+            let touches = self.touches.clone();
+            if !self.writer.write_later(move |db| touches.write(db)) {
+                return self.touches.forget();
+            }
+        }
+        if noted != Noted::Not {
+            self.known.touch(token, now);
+        }
     }
 }

@@ -3,29 +3,26 @@
 //! One thread writes and commits for everybody who waits; a few connections read. In WAL mode a reader sees the last
 //! commit and waits for no one, and a commit by any process on the file is seen by the next read.
 
+mod model;
+mod connection;
 mod open;
 mod open_files;
 mod writer;
 mod readers;
 mod read_only;
-mod pulse;
-mod session_cache;
-mod last_seen;
+mod sign_in;
 mod users;
+mod search;
 mod sessions;
+mod session_cache;
 mod session_limit;
-mod packed;
+mod last_seen;
 mod events;
 mod refusals;
-mod directory;
-mod search;
+mod purge;
 mod stats;
-mod levers;
-mod revocations;
-mod history;
 mod google_keys;
 mod import;
-mod copy;
 mod backup;
 mod integrity_check;
 
@@ -33,17 +30,16 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use directory::{UserCursor, UserRecord, UserSort};
-pub use events::{DAY_SECONDS, Event, EventKind};
-pub use history::{About, EventFilter, EventRow};
+pub use events::{About, Actor, DAY_SECONDS, Event, EventFilter, EventKind, EventRow};
 pub use import::{ImportFailure, Imported, ImportedUser};
-pub use integrity_check::{Inspection, Soundness, instance};
-pub use levers::Actor;
+pub use integrity_check::{Inspection, Soundness};
+pub use model::{Authenticated, Client, Session, SessionKind, User, UserRecord};
+pub use open_files::instance;
 pub use refusals::RefusedBy;
-pub use revocations::SessionSelector;
-pub use sessions::{Authenticated, Client, Ending, Session, SessionKind};
+pub use sessions::{Ending, SessionSelector};
+pub use sign_in::{NewSession, Refusal, SignIn, SignedIn};
 pub use stats::{Day, Seen};
-pub use users::{NewSession, Refusal, SignIn, SignedIn, User};
+pub use users::{UserCursor, UserSort};
 
 use last_seen::LastSeen;
 use open_files::OpenFiles;
@@ -66,7 +62,7 @@ pub struct Store {
     files: Arc<OpenFiles>,
     touches: Arc<LastSeen>,
     refusals: Arc<Refusals>,
-    /// Last, as its [`pulse::WalIndex`] wants.
+    /// Last, as its `WalIndex` wants.
     known: Known,
 }
 

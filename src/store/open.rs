@@ -4,13 +4,11 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::Duration;
 
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::read_only::Reading;
-use super::{StoreError, search};
+use super::{StoreError, connection};
 
 /// `Hall` in ASCII: marks a SQLite file as ours.
 const APPLICATION_ID: i32 = 0x4861_6c6c;
@@ -19,15 +17,8 @@ const MIGRATIONS: [&str; 1] = ["ALTER TABLE events ADD COLUMN host TEXT;
     DROP INDEX IF EXISTS sessions_by_sub;
     DROP TRIGGER IF EXISTS session_changed;"];
 const SCHEMA_VERSION: i32 = 1 + MIGRATIONS.len() as i32;
-/// How long a write waits for another process's.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A database up to this size is checked whole at start; that takes some 20 milliseconds.
 const CHECKED_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// What a reader keeps of the file in memory at most.
-const READER_CACHE_KIB: i32 = 8 * 1024;
-/// The write-ahead log is cut back to this after a burst.
-const WAL_BYTES_KEPT: u32 = 64 * 1024 * 1024;
-
 /// Opens for writing; makes the file and its tables where there are none.
 pub fn writing(path: &Path) -> Result<Connection, StoreError> {
     let refused = |why: &str| StoreError(format!("the database {} {why}", path.display()));
@@ -71,30 +62,6 @@ pub fn require_current(reading: &Reading, path: &Path) -> Result<(), StoreError>
     }
 }
 
-/// Opens for reading only, beside the writer.
-pub fn reading(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    set_up_reading(&connection)?;
-    Ok(connection)
-}
-
-/// What every connection that reads has.
-pub fn set_up_reading(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "query_only", true)?;
-    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
-    search::define(connection)?;
-    keep_plans(connection)?;
-    Ok(())
-}
-
-/// Every query here has one good plan. Without this, SQLite would compile a statement anew for other parameters, which
-/// takes longer than to run it.
-fn keep_plans(connection: &Connection) -> rusqlite::Result<bool> {
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
-}
-
 enum Failure {
     Foreign,
     Newer,
@@ -105,8 +72,7 @@ enum Failure {
 }
 
 fn prepare(path: &Path) -> Result<Connection, Failure> {
-    let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let mut connection = connection::open(path)?;
     if connection.is_readonly("main")? {
         return Err(Failure::ReadOnly);
     }
@@ -122,13 +88,7 @@ fn prepare(path: &Path) -> Result<Connection, Failure> {
             }
         }
     }
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    // Who is deleted is not to be found in the file either, where SQLite would leave them until the place is needed.
-    connection.pragma_update(None, "secure_delete", true)?;
-    keep_plans(&connection)?;
-    connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+    connection::set_up_writing(&connection)?;
     bring_up_to_date(&mut connection)?;
     Ok(connection)
 }

@@ -7,6 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
+use crate::process;
+use crate::token::fingerprint;
 
 /// The database and the files beside it, as they were when they were opened.
 #[derive(Default)]
@@ -46,4 +48,11 @@ impl OpenFiles {
 
 fn id(path: &Path) -> Option<FileId> {
     fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+/// A name for the database at that path on this running machine, the same for every process: a server that has it is
+/// this machine's, and uses this very file. `None` if there is no file.
+pub fn instance(path: &Path) -> Option<String> {
+    let file = fs::metadata(path).ok()?;
+    Some(fingerprint(format!("{} {} {}", process::boot_id(), file.dev(), file.ino())))
 }

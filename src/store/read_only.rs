@@ -13,7 +13,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{StoreError, open};
+use super::{StoreError, connection};
 
 /// The size of the `-shm` file as soon as a process uses it; that of one block of the index.
 const INDEX_BYTES_MIN: u64 = 32 * 1024;
@@ -22,7 +22,7 @@ const WITHOUT_LOCKS: &std::ffi::CStr = c"unix-none";
 
 /// A connection that reads.
 pub struct Reading {
-    connection: Connection,
+    db: Connection,
     /// The files as they were before they were read without locks.
     unlocked: Option<Files>,
 }
@@ -43,18 +43,18 @@ impl Reading {
     /// # Errors
     /// If there is none, or a process uses it that this one cannot share it with.
     pub fn open(path: &Path) -> rusqlite::Result<Reading> {
-        let shared = open::reading(path).and_then(|connection| {
+        let shared = connection::reading(path).and_then(|connection| {
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
             Ok(connection)
         });
         let error = match shared {
-            Ok(connection) => return Ok(Reading { connection, unlocked: None }),
+            Ok(connection) => return Ok(Reading { db: connection, unlocked: None }),
             Err(error) => error,
         };
         match Files::unused(path) {
             Some(files) if cannot_write(&error) => {
                 let connection = files.read_without_locks()?;
-                Ok(Reading { connection, unlocked: Some(files) })
+                Ok(Reading { db: connection, unlocked: Some(files) })
             }
             _ => Err(error),
         }
@@ -68,7 +68,7 @@ impl Reading {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let result = query(&self.connection);
+        let result = query(&self.db);
         match &self.unlocked {
             Some(files) if Files::unused(&files.path).as_ref() != Some(files) => Err(StoreError(
                 "database: it was opened for writing while it was read; try again".into(),
@@ -107,7 +107,7 @@ impl Files {
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             connection
         };
-        open::set_up_reading(&connection)?;
+        connection::set_up_reading(&connection)?;
         Ok(connection)
     }
 }

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::open_files::OpenFiles;
 use super::read_only::Reading;
-use super::{StoreError, open};
+use super::{StoreError, connection};
 
 /// A small pool; connections are opened as they are first needed.
 pub struct Readers {
@@ -72,7 +72,7 @@ impl Readers {
         }
         // All connections must have the same file open.
         pooling.files.require_unchanged()?;
-        let connection = open::reading(&self.path)?;
+        let connection = connection::reading(&self.path)?;
         pool.open += 1;
         Ok(connection)
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use rusqlite::{Connection, params};
 
 use super::events::{self, Event, EventKind};
-use super::sessions::Client;
+use super::model::Client;
 use super::{Store, StoreError};
 use crate::token::TokenHash;
 

@@ -1,80 +1,27 @@
-//! Sessions, found by the hash of their token.
+//! Sessions: found by the hash of their token, listed, and ended.
 
 use std::sync::LazyLock;
 use std::thread;
 use std::time::Instant;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::{Deserialize, Serialize};
+use rusqlite::types::Null;
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
-use super::events::{self, Event, EventKind};
-use super::last_seen::Noted;
-use super::packed::{WholeSession, WholeUser};
-use super::users::{USER_COLUMNS, User};
+use super::events::{self, Actor, Event, EventKind};
+use super::model::{
+    Authenticated, Client, SESSION_COLUMN_COUNT, SESSION_COLUMNS, Session, USER_COLUMNS, User,
+};
 use super::{Store, StoreError};
 use crate::profile::Profile;
 use crate::token::TokenHash;
 
-/// `last_seen_at` is written at most this often for a session, so that reading stays reading.
-pub const TOUCH_SECONDS: i64 = 60;
 /// The most sessions of one person that are listed, and may be allowed.
 const LISTED_MAX: i64 = 1000;
 /// Sessions ended in one transaction: some 10 milliseconds, for which sign-ins wait.
 const ENDING_STEP_ROWS: usize = 500;
 
-/// What a session's token is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SessionKind {
-    /// One of ours, from a sign-in.
-    Session,
-    /// A Google ID token, presented as a bearer. It lives until its own `exp`.
-    IdToken,
-}
-
-/// Who is at the other end, as far as can be told.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Client {
-    /// IP address, behind trusted proxies the one they name.
-    pub address: Option<String>,
-    /// The `User-Agent` header.
-    pub user_agent: Option<String>,
-}
-
-/// One session, in JSON as the contract shows it. Times are unix seconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Session {
-    /// Names the session in public; proves nothing.
-    pub id: String,
-    /// What its token is.
-    #[serde(skip)]
-    pub kind: SessionKind,
-    /// `aud` of the ID token behind it.
-    #[serde(skip)]
-    pub client_id: String,
-    /// When it was established.
-    pub created_at: i64,
-    /// When it was last used, to the minute.
-    pub last_seen_at: i64,
-    /// When it ends at the latest.
-    pub expires_at: i64,
-    /// When it was ended before its time.
-    #[serde(skip)]
-    pub ended_at: Option<i64>,
-    /// From where it was established.
-    #[serde(skip)]
-    pub client: Client,
-}
-
-/// A session, and whose it is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Authenticated {
-    /// The session.
-    #[serde(with = "WholeSession")]
-    pub session: Session,
-    /// Whose it is.
-    #[serde(with = "WholeUser")]
-    pub user: User,
-}
+/// Sessions looked at in one transaction when all are ended: some 10 milliseconds, for which sign-ins wait.
+const REVOCATION_STEP_ROWS: i64 = 500;
 
 /// Which of a person's sessions to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,48 +32,6 @@ pub enum Ending {
     AllBut(String),
     /// All of them.
     All,
-}
-
-/// The columns that [`Session::from_row`] reads, in its order.
-pub const SESSION_COLUMNS: &str = "s.id, s.kind, s.created_at, s.last_seen_at, s.expires_at, s.ended_at, \
-    s.client_address, s.user_agent, s.client_id";
-/// How many they are.
-pub const SESSION_COLUMN_COUNT: usize = 9;
-
-impl Session {
-    /// Whether it still counts at that time, with that idle limit in seconds.
-    pub fn is_live(&self, now: i64, idle_seconds: i64) -> bool {
-        self.ended_at.is_none() && now < self.expires_at && !self.is_idle(now, idle_seconds)
-    }
-
-    /// Whether it ended because nobody used it for so long.
-    pub fn is_idle(&self, now: i64, idle_seconds: i64) -> bool {
-        self.kind == SessionKind::Session && now.saturating_sub(self.last_seen_at) >= idle_seconds
-    }
-
-    /// Whether its use at that time is to be written down.
-    pub fn is_touch_due(&self, now: i64) -> bool {
-        now.saturating_sub(self.last_seen_at) >= TOUCH_SECONDS
-    }
-
-    /// Reads `SESSION_COLUMNS`, which begin the row.
-    pub fn from_row(row: &Row) -> rusqlite::Result<Session> {
-        let kind = if row.get_ref(1)?.as_str()? == "session" {
-            SessionKind::Session
-        } else {
-            SessionKind::IdToken
-        };
-        Ok(Session {
-            id: row.get(0)?,
-            kind,
-            client_id: row.get(8)?,
-            created_at: row.get(2)?,
-            last_seen_at: row.get(3)?,
-            expires_at: row.get(4)?,
-            ended_at: row.get(5)?,
-            client: Client { address: row.get(6)?, user_agent: row.get(7)? },
-        })
-    }
 }
 
 /// The row of that token, live or not, with its user.
@@ -147,24 +52,18 @@ pub fn find(db: &Connection, token: &TokenHash) -> rusqlite::Result<Option<Authe
         .optional()
 }
 
-impl Store {
-    /// Notes that a session is in use, at most once a minute. Does not wait for it.
-    pub fn touch(&self, session: &Session, token: &TokenHash, now: i64) {
-        if !session.is_touch_due(now) {
-            return;
-        }
-        let noted = self.touches.note(*token, now);
-        if noted == Noted::First {
-            let touches = self.touches.clone();
-            if !self.writer.write_later(move |db| touches.write(db)) {
-                return self.touches.forget();
-            }
-        }
-        if noted != Noted::Not {
-            self.known.touch(token, now);
-        }
-    }
+/// Which sessions of others are ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionSelector {
+    /// The one of that id.
+    Session(String),
+    /// The one of that id, if it is of the user of that `sub`.
+    SessionOf(String, String),
+    /// Those of the user of that `sub`.
+    User(String),
+}
 
+impl Store {
     /// The live sessions of that person, the last used first.
     ///
     /// # Errors
@@ -214,6 +113,103 @@ impl Store {
             thread::sleep(begun.elapsed());
         }
     }
+
+    /// The sessions that have neither ended nor expired, of everybody or of that `sub`, with their users; those that
+    /// last longest first. They may have been idle for too long: only the server knows its limit.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn open_sessions(
+        &self,
+        subject: Option<&str>,
+        now: i64,
+        limit: u32,
+    ) -> Result<Vec<(Session, User)>, StoreError> {
+        // A condition of its own for each, so that each has its index.
+        let whose = if subject.is_some() { "s.sub = ?2" } else { "?2 IS NULL" };
+        let sql = format!(
+            "SELECT {SESSION_COLUMNS}, {USER_COLUMNS} FROM sessions s JOIN users u ON u.sub = s.sub
+             WHERE s.ended_at IS NULL AND s.expires_at > ?1 AND {whose} ORDER BY s.expires_at DESC LIMIT ?3"
+        );
+        self.readers.read(|db| {
+            let mut statement = db.prepare_cached(&sql)?;
+            let rows = statement.query_map(params![now, subject, limit], |row| {
+                Ok((Session::from_row(row)?, User::from_row(row, SESSION_COLUMN_COUNT)?))
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Ends sessions and records an event for each, in steps between which others write. Returns how many were ended,
+    /// once all of them are.
+    ///
+    /// # Errors
+    /// If the store cannot answer; then some may have ended, and another call ends the rest.
+    pub fn revoke(
+        &self,
+        revoked: SessionSelector,
+        author: Actor,
+        now: i64,
+    ) -> Result<usize, StoreError> {
+        let mut ended = 0;
+        loop {
+            let begun = Instant::now();
+            let (revoked, author) = (revoked.clone(), author.clone());
+            let count = self.writer.write(move |db| match &revoked {
+                SessionSelector::Session(id) => {
+                    end(db, "s.id = ?2 AND ?3 IS NULL", (id, &Null), &author, now)
+                }
+                SessionSelector::SessionOf(id, subject) => {
+                    end(db, "s.id = ?2 AND s.sub = ?3", (id, subject), &author, now)
+                }
+                SessionSelector::User(subject) => {
+                    let some = "s.token_sha256 IN (SELECT token_sha256 FROM sessions WHERE sub = ?2
+                        AND ended_at IS NULL AND +expires_at > ?1 ORDER BY last_seen_at, token_sha256 LIMIT ?3)";
+                    end(db, some, (subject, &REVOCATION_STEP_ROWS), &author, now)
+                }
+            })?;
+            ended += count;
+            if count < REVOCATION_STEP_ROWS as usize {
+                return Ok(ended);
+            }
+            // Other processes look now and then whether they may write, so leave them as much time.
+            thread::sleep(begun.elapsed());
+        }
+    }
+
+    /// Ends every session there is when it begins, and records an event for each, in steps between which others write.
+    /// What a step ended is ended at once. Returns how many were ended; `progress` is told so after every step.
+    ///
+    /// # Errors
+    /// If the store cannot answer; then some were ended, and another call ends the rest.
+    pub fn revoke_all(
+        &self,
+        now: i64,
+        mut progress: impl FnMut(usize),
+    ) -> Result<usize, StoreError> {
+        // The tokens' hashes are the order: a session that is made meanwhile does not make it longer.
+        let (mut after, mut ended) = (Vec::new(), 0);
+        loop {
+            let from: Vec<u8> = after;
+            let (begun, last, count) = self.writer.write(move |db| {
+                let begun = Instant::now();
+                let sql = "SELECT max(token_sha256) FROM
+                    (SELECT token_sha256 FROM sessions WHERE token_sha256 > ?1 ORDER BY token_sha256 LIMIT ?2)";
+                let last: Option<Vec<u8>> =
+                    db.prepare_cached(sql)?.query_row(params![from, REVOCATION_STEP_ROWS], |row| row.get(0))?;
+                let Some(last) = last else { return Ok((begun, None, 0)) };
+                let which = "s.token_sha256 > ?2 AND s.token_sha256 <= ?3";
+                let count = end(db, which, (&from, &last), &Actor::operator(), now)?;
+                Ok((begun, Some(last), count))
+            })?;
+            ended += count;
+            progress(ended);
+            let Some(last) = last else { return Ok(ended) };
+            after = last;
+            // Who waits for us looks now and then whether we are done, so we are away for as long as we were there.
+            thread::sleep(begun.elapsed());
+        }
+    }
 }
 
 fn end_some(
@@ -254,4 +250,26 @@ fn end_some(
         events::insert(db, &event, now)?;
     }
     Ok(ended.len())
+}
+
+/// Ends those open sessions of which the condition holds, which has parameters 2 and 3.
+fn end(
+    db: &Connection,
+    which: &str,
+    (second, third): (&dyn ToSql, &dyn ToSql),
+    author: &Actor,
+    now: i64,
+) -> rusqlite::Result<usize> {
+    // The plus keeps from walking the index by expiry: the condition has a better one.
+    let open = format!("s.ended_at IS NULL AND +s.expires_at > ?1 AND {which}");
+    let record = format!(
+        "INSERT INTO events (at, kind, sub, email, session_id, client_id, reason, client_address, user_agent)
+         SELECT ?1, 'revocation', s.sub, u.email, s.id, s.client_id, ?4, ?5, ?6
+         FROM sessions s JOIN users u ON u.sub = s.sub WHERE {open}"
+    );
+    let Client { address, user_agent } = &author.client;
+    db.prepare_cached(&record)?
+        .execute(params![now, second, third, author.by, address, user_agent])?;
+    let sql = format!("UPDATE sessions AS s SET ended_at = ?1 WHERE {open}");
+    db.prepare_cached(&sql)?.execute(params![now, second, third])
 }

@@ -2,10 +2,8 @@
 
 use rusqlite::{Row, params};
 
-use super::events::DAY_SECONDS;
-use super::history::{EVENT_COLUMNS, EventRow};
-use super::sessions::{SESSION_COLUMN_COUNT, SESSION_COLUMNS, Session};
-use super::users::{USER_COLUMNS, User};
+use super::events::{DAY_SECONDS, EVENT_COLUMNS, EventRow};
+use super::model::{SESSION_COLUMN_COUNT, SESSION_COLUMNS, Session, USER_COLUMNS, User};
 use super::{Store, StoreError};
 
 /// Sessions looked at to find the people seen last: some have several.
@@ -34,6 +32,16 @@ pub struct Seen {
 }
 
 impl Store {
+    /// The latest time, in unix seconds, at which something happened or a session was seen; `None` in a new database.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn last_activity_at(&self) -> Result<Option<i64>, StoreError> {
+        let sql = "SELECT max(at) FROM (SELECT max(at) AS at FROM events
+            UNION ALL SELECT max(last_seen_at) FROM sessions WHERE ended_at IS NULL)";
+        self.readers.read(|db| db.prepare_cached(sql)?.query_row([], |row| row.get(0)))
+    }
+
     /// The last so many days, that of `now` (unix seconds) as the last.
     ///
     /// # Errors

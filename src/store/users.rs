@@ -1,281 +1,303 @@
-//! Users, and the one transaction that signs somebody in.
+//! Users as the operator and admins look them up, list, search, block and erase them. Each change is one transaction,
+//! with its event.
 
-use rusqlite::{Connection, Row, params};
-use serde::Serialize;
+use std::fmt;
+use std::str::FromStr;
+use std::thread;
+use std::time::Instant;
 
-use super::events::{self, Event, EventKind};
-use super::session_limit;
-use super::sessions::{self, Authenticated, Client, Session, SessionKind};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::events::{self, Actor, Event, EventKind};
+use super::model::{USER_COLUMNS, User, UserRecord};
 use super::{Store, StoreError};
-use crate::profile::Profile;
-use crate::token::TokenHash;
 
-/// Somebody who has signed in, in JSON as the contract shows them. Times are unix seconds.
-#[derive(Debug, Clone, Serialize)]
-pub struct User {
-    /// Who they are, as of their last sign-in.
-    #[serde(flatten)]
-    pub profile: Profile,
-    /// Their first sign-in.
-    pub created_at: i64,
-    /// Their last one; `None` if they were imported and have not signed in since.
-    pub last_signin_at: Option<i64>,
-    /// When the operator blocked them.
-    #[serde(skip)]
-    pub blocked_at: Option<i64>,
-}
+/// Rows changed in one transaction when somebody is erased: some 10 milliseconds, for which sign-ins wait.
+const ERASING_STEP_ROWS: usize = 500;
 
-/// Somebody Google vouches for, about to be recorded.
-#[derive(Debug, Clone)]
-pub struct SignIn {
-    /// Who.
-    pub profile: Profile,
-    /// `aud` of their ID token.
-    pub client_id: String,
-    /// `azp` of it.
-    pub authorized_party: Option<String>,
-    /// What said that the token is Google's, as schema.sql names it.
-    pub verified_by: &'static str,
-    /// The ID token itself, which may have been revoked as a bearer.
-    pub id_token: TokenHash,
-    /// From where.
-    pub client: Client,
-    /// The session they shall have.
-    pub session: NewSession,
-    /// How many sessions they may have.
-    pub sessions_max: u32,
-}
-
-/// A session to establish.
-#[derive(Debug, Clone)]
-pub struct NewSession {
-    /// The hash of its token; for [`SessionKind::IdToken`] that of the ID token.
-    pub token: TokenHash,
-    /// What its token is.
-    pub kind: SessionKind,
-    /// Its public name.
-    pub id: String,
-    /// When it ends at the latest.
-    pub expires_at: i64,
-}
-
-/// What came of a sign-in that was recorded.
-#[derive(Debug, Clone)]
-pub struct SignedIn {
-    /// The user as recorded.
-    pub user: User,
-    /// The session as recorded.
-    pub session: Session,
-    /// Whether this was their first sign-in.
-    pub new_user: bool,
-}
-
-/// Why the store lets somebody not in. The refusal is recorded as an event.
+/// What a list of users is sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// The operator blocked them.
-    Blocked,
-    /// Another `sub` signed in with this e-mail first and holds it.
-    EmailHeld,
-    /// This very ID token was signed out or revoked.
-    TokenEnded,
+pub enum UserSort {
+    /// The name; those without one last.
+    Name,
+    /// The e-mail; those without one last.
+    Email,
+    /// The last sign-in, the latest first. An index makes its first page cheap.
+    LastSignIn,
+    /// The first sign-in, the latest first.
+    Created,
 }
 
-impl Refusal {
-    /// Every one, in the order in which they are asked.
-    pub const ALL: [Refusal; 3] = [Refusal::Blocked, Refusal::TokenEnded, Refusal::EmailHeld];
-
-    /// Whether it keeps out whoever comes with that ID token.
-    pub(super) fn applies(
-        self,
-        db: &Connection,
-        profile: &Profile,
-        id_token: &TokenHash,
-    ) -> rusqlite::Result<bool> {
-        let exists = |sql: &str, parameters: &[&dyn rusqlite::ToSql]| {
-            db.prepare_cached(sql)?.exists(parameters)
-        };
-        let subject = &profile.subject;
+impl UserSort {
+    fn order(self) -> &'static str {
         match self {
-            Refusal::Blocked => {
-                exists("SELECT 1 FROM users WHERE sub = ?1 AND blocked_at IS NOT NULL", &[subject])
-            }
-            Refusal::TokenEnded => has_ended(db, id_token),
-            Refusal::EmailHeld => exists(
-                "SELECT 1 FROM users WHERE pinned_email = ?1 AND sub <> ?2",
-                &[&pinned_email(profile), subject],
-            ),
-        }
-    }
-
-    /// What the client is told, and what the event says.
-    pub fn description(self) -> &'static str {
-        match self {
-            Refusal::Blocked => "this account is blocked",
-            Refusal::EmailHeld => "another account signed in with this e-mail first and holds it",
-            Refusal::TokenEnded => "this ID token was signed out or revoked",
+            UserSort::Name => "u.name COLLATE NOCASE NULLS LAST, u.sub",
+            UserSort::Email => "u.email COLLATE NOCASE NULLS LAST, u.sub",
+            UserSort::LastSignIn => "u.last_signin_at DESC, u.sub DESC",
+            UserSort::Created => "u.created_at DESC, u.sub DESC",
         }
     }
 }
 
-/// The columns that [`User::from_row`] reads, in its order.
-pub const USER_COLUMNS: &str = "u.sub, u.email, u.email_verified, u.email_authoritative, u.name, u.given_name, \
-    u.family_name, u.picture, u.hosted_domain, u.locale, u.created_at, nullif(u.last_signin_at, 0), u.blocked_at";
+/// A place in the list of users by [`UserSort::Created`]: after this user. Written as `CREATED_AT.SUB`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserCursor {
+    created_at: i64,
+    subject: String,
+}
 
-impl User {
-    /// Reads `USER_COLUMNS`, which begin at that column of the row.
-    pub fn from_row(row: &Row, first: usize) -> rusqlite::Result<User> {
-        Ok(User {
-            profile: Profile {
-                subject: row.get(first)?,
-                email: row.get(first + 1)?,
-                email_verified: row.get(first + 2)?,
-                email_authoritative: row.get(first + 3)?,
-                name: row.get(first + 4)?,
-                given_name: row.get(first + 5)?,
-                family_name: row.get(first + 6)?,
-                picture: row.get(first + 7)?,
-                hosted_domain: row.get(first + 8)?,
-                locale: row.get(first + 9)?,
-            },
-            created_at: row.get(first + 10)?,
-            last_signin_at: row.get(first + 11)?,
-            blocked_at: row.get(first + 12)?,
-        })
+impl UserCursor {
+    /// The place after that user.
+    pub fn after(user: &User) -> UserCursor {
+        UserCursor { created_at: user.created_at, subject: user.profile.subject.clone() }
+    }
+}
+
+impl FromStr for UserCursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<UserCursor, ()> {
+        let (created_at, subject) = text.split_once('.').ok_or(())?;
+        Ok(UserCursor { created_at: created_at.parse().map_err(|_| ())?, subject: subject.into() })
+    }
+}
+
+impl fmt::Display for UserCursor {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        write!(formatter, "{}.{}", self.created_at, self.subject)
     }
 }
 
 impl Store {
-    /// Whether an ID token with that hash was presented as a bearer, and has ended before its time.
+    /// The first users in that order, of those whose name, e-mail or `sub` contains every word of `search`, ignoring
+    /// case. `after` continues a list by [`UserSort::Created`]. A search reads every user: 0.5 s among a million.
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn has_ended(&self, id_token: &TokenHash) -> Result<bool, StoreError> {
-        self.readers.read(|db| has_ended(db, id_token))
+    pub fn list_users(
+        &self,
+        search: &str,
+        sort: UserSort,
+        after: Option<&UserCursor>,
+        limit: u32,
+    ) -> Result<Vec<UserRecord>, StoreError> {
+        let order = sort.order();
+        let is_search = !search.trim().is_empty();
+        // A condition that is not needed would keep SQLite from using an index.
+        let after_condition =
+            if after.is_some() { "(u.created_at, u.sub) < (?2, ?3)" } else { "?2 IS ?3" };
+        // The plus keeps it from using one: a search reads every row, and that is fastest as they lie.
+        let (search_condition, plus) = if is_search {
+            ("contains_words(?4, u.name, u.email, u.sub)", "+")
+        } else {
+            ("?4 IS ?4", "")
+        };
+        let sql = format!(
+            "SELECT {USER_COLUMNS}, u.pinned_email FROM users u
+             WHERE {search_condition} AND {after_condition} ORDER BY {plus}{order} LIMIT ?1"
+        );
+        let (created_at, subject) =
+            after.map(|after| (after.created_at, after.subject.as_str())).unzip();
+        let query = |db: &Connection| {
+            db.prepare_cached(&sql)?
+                .query_map(params![limit, created_at, subject, search], UserRecord::from_row)?
+                .collect()
+        };
+        if is_search { self.searchers.read(query) } else { self.readers.read(query) }
     }
 
-    /// Records a user and establishes a session, or records a refusal: one transaction, on disk when this returns.
+    /// The user of that `sub`.
     ///
     /// # Errors
-    /// The outer one if the store cannot answer, the inner one if it says no.
-    pub fn sign_in(
-        &self,
-        sign_in: SignIn,
-        now: i64,
-    ) -> Result<Result<SignedIn, Refusal>, StoreError> {
-        self.writer.write(move |db| {
-            let refusal = refusal(db, &sign_in)?;
-            let event = Event {
-                kind: if refusal.is_none() { EventKind::SignIn } else { EventKind::Refusal },
-                subject: Some(sign_in.profile.subject.clone()),
-                email: sign_in.profile.email.clone(),
-                session_id: refusal.is_none().then(|| sign_in.session.id.clone()),
-                client: sign_in.client.clone(),
-                client_id: Some(sign_in.client_id.clone()),
-                verified_by: Some(sign_in.verified_by),
-                reason: refusal.map(|refusal| refusal.description().to_owned()),
-                host: None,
+    /// If the store cannot answer.
+    pub fn user(&self, subject: &str) -> Result<Option<UserRecord>, StoreError> {
+        let sql = format!("SELECT {USER_COLUMNS}, u.pinned_email FROM users u WHERE u.sub = ?1");
+        self.readers.read(|db| {
+            db.prepare_cached(&sql)?.query_row([subject], UserRecord::from_row).optional()
+        })
+    }
+
+    /// The user of that `sub`, else every one who has or holds that e-mail.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn accounts_named(&self, name: &str) -> Result<Vec<UserRecord>, StoreError> {
+        let select = format!("SELECT {USER_COLUMNS}, u.pinned_email FROM users u WHERE");
+        let by_subject = format!("{select} u.sub = ?1");
+        // With an OR in their place, SQLite would rather read every row.
+        let by_email = format!(
+            "{select} u.sub IN (SELECT sub FROM users WHERE email = ?1 COLLATE NOCASE
+                UNION SELECT sub FROM users WHERE pinned_email = lower(?1)) ORDER BY u.sub"
+        );
+        self.readers.read(|db| {
+            let found = |sql: &str| -> rusqlite::Result<Vec<UserRecord>> {
+                db.prepare_cached(sql)?.query_map([name], UserRecord::from_row)?.collect()
             };
-            events::insert(db, &event, now)?;
-            if let Some(refusal) = refusal {
-                return Ok(Err(refusal));
+            let one = found(&by_subject)?;
+            if one.is_empty() { found(&by_email) } else { Ok(one) }
+        })
+    }
+
+    /// Blocks that user, or lifts the block. Returns whether that changed anything.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn set_blocked(
+        &self,
+        subject: &str,
+        blocked: bool,
+        author: Actor,
+        now: i64,
+    ) -> Result<bool, StoreError> {
+        let subject = subject.to_owned();
+        self.writer.write(move |db| {
+            let sql = "UPDATE users SET blocked_at = ?2 WHERE sub = ?1 AND (blocked_at IS NULL) = (?2 IS NOT NULL)
+                RETURNING email";
+            let kind = if blocked { EventKind::Block } else { EventKind::Unblock };
+            let mut statement = db.prepare_cached(sql)?;
+            let changed = statement.query_row(params![subject, blocked.then_some(now)], |row| row.get(0)).optional()?;
+            drop(statement);
+            changed.map_or(Ok(false), |email| record(db, kind, &subject, email, author, now))
+        })
+    }
+
+    /// Lets go of the e-mail that user holds; from now on they may not decide anything by it either, until they sign in
+    /// again. Returns whether that changed anything.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn release_email(
+        &self,
+        subject: &str,
+        author: Actor,
+        now: i64,
+    ) -> Result<bool, StoreError> {
+        let subject = subject.to_owned();
+        self.writer.write(move |db| {
+            let sql = "UPDATE users SET pinned_email = NULL, email_authoritative = 0
+                WHERE sub = ?1 AND (pinned_email IS NOT NULL OR email_authoritative <> 0) RETURNING email";
+            let mut statement = db.prepare_cached(sql)?;
+            let changed = statement.query_row([&subject], |row| row.get(0)).optional()?;
+            drop(statement);
+            changed.map_or(Ok(false), |email| record(db, EventKind::Release, &subject, email, author, now))
+        })
+    }
+
+    /// Erases that user and their sessions. Their events stay, so that they are still counted, with the `sub` and
+    /// without what tells more of a person: e-mail, address and browser. What they did to others as an admin stays as
+    /// well, by a deleted account. Most of it is done in steps between which others write. Returns whether there was one.
+    ///
+    /// # Errors
+    /// If the store cannot answer; then the user is still there, and another call erases them.
+    pub fn delete_user(&self, subject: &str, now: i64) -> Result<bool, StoreError> {
+        let exists = |db: &Connection| {
+            db.prepare_cached("SELECT 1 FROM users WHERE sub = ?1")?.exists([subject])
+        };
+        if !self.readers.read(exists)? {
+            return Ok(false);
+        }
+        let person = subject.to_owned();
+        self.writer.write(move |db| unname(db, &person))?;
+        let mut after = EventPlace::default();
+        loop {
+            let (begun, person) = (Instant::now(), subject.to_owned());
+            let (deleted, next) = self.writer.write(move |db| {
+                Ok((delete_some_sessions(db, &person)?, next_step(db, &person, after)?))
+            })?;
+            let person = subject.to_owned();
+            if let Some(until) = next {
+                self.writer.write(move |db| empty_events(db, &person, after, until))?;
+                after = until;
+            } else if deleted < ERASING_STEP_ROWS {
+                break;
             }
-            let new_user = upsert_user(db, &sign_in.profile, now)?;
-            insert_session(db, &sign_in, now)?;
-            if !new_user {
-                let kept = Some(&sign_in.session.token);
-                session_limit::limit(
-                    db,
-                    &sign_in.profile.subject,
-                    kept,
-                    sign_in.sessions_max,
-                    now,
-                )?;
+            // Other processes look now and then whether they may write, so leave them as much time.
+            thread::sleep(begun.elapsed());
+        }
+        let subject = subject.to_owned();
+        self.writer.write(move |db| {
+            if db.prepare_cached("DELETE FROM users WHERE sub = ?1")?.execute([&subject])? == 0 {
+                return Ok(false);
             }
-            let Authenticated { session, user } = sessions::find(db, &sign_in.session.token)?
-                .ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-            Ok(Ok(SignedIn { user, session, new_user }))
+            // They may have signed in meanwhile.
+            unname(db, &subject)?;
+            empty_events(db, &subject, after, EventPlace { at: i64::MAX, id: i64::MAX })?;
+            record(db, EventKind::Delete, &subject, None, Actor::operator(), now)
         })
     }
 }
 
-fn has_ended(db: &Connection, id_token: &TokenHash) -> rusqlite::Result<bool> {
-    let sql = "SELECT 1 FROM id_tokens WHERE token_sha256 = ?1 AND NOT EXISTS
-        (SELECT 1 FROM sessions WHERE token_sha256 = ?1 AND ended_at IS NULL)";
-    db.prepare_cached(sql)?.exists([id_token.as_bytes()])
+/// Where an event of somebody is among theirs.
+#[derive(Clone, Copy)]
+struct EventPlace {
+    at: i64,
+    id: i64,
 }
 
-fn refusal(db: &Connection, sign_in: &SignIn) -> rusqlite::Result<Option<Refusal>> {
-    for refusal in Refusal::ALL {
-        if refusal.applies(db, &sign_in.profile, &sign_in.id_token)? {
-            return Ok(Some(refusal));
-        }
+impl Default for EventPlace {
+    fn default() -> EventPlace {
+        EventPlace { at: i64::MIN, id: i64::MIN }
     }
-    Ok(None)
 }
 
-/// Only an e-mail that Google is authoritative for is worth holding.
-fn pinned_email(profile: &Profile) -> Option<String> {
-    profile.authoritative_email().map(str::to_ascii_lowercase)
+/// The last event of the step that begins after that one; `None` if fewer than a step's are left.
+fn next_step(
+    db: &Connection,
+    subject: &str,
+    after: EventPlace,
+) -> rusqlite::Result<Option<EventPlace>> {
+    let sql = "SELECT at, id FROM events WHERE sub = ?1 AND (at, id) > (?2, ?3) ORDER BY at, id LIMIT 1 OFFSET ?4";
+    let parameters = params![subject, after.at, after.id, ERASING_STEP_ROWS as i64 - 1];
+    db.prepare_cached(sql)?
+        .query_row(parameters, |row| Ok(EventPlace { at: row.get(0)?, id: row.get(1)? }))
+        .optional()
 }
 
-/// Writes the profile as it is now; returns whether this is the user's first sign-in. A sign-in without an authoritative e-mail releases
-/// none.
-fn upsert_user(db: &Connection, profile: &Profile, now: i64) -> rusqlite::Result<bool> {
-    let update = "UPDATE users SET email = ?2, email_verified = ?3, email_authoritative = ?4,
-            pinned_email = coalesce(?5, pinned_email), name = ?6, given_name = ?7, family_name = ?8, picture = ?9,
-            hosted_domain = ?10, locale = ?11, last_signin_at = ?12
-        WHERE sub = ?1";
-    let insert = "INSERT INTO users (sub, email, email_verified, email_authoritative, pinned_email, name, given_name,
-            family_name, picture, hosted_domain, locale, created_at, last_signin_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)";
-    let write = |sql| {
-        db.prepare_cached(sql)?.execute(params![
-            profile.subject,
-            profile.email,
-            profile.email_verified,
-            profile.email_authoritative,
-            pinned_email(profile),
-            profile.name,
-            profile.given_name,
-            profile.family_name,
-            profile.picture,
-            profile.hosted_domain,
-            profile.locale,
-            now
-        ])
+fn empty_events(
+    db: &Connection,
+    subject: &str,
+    after: EventPlace,
+    until: EventPlace,
+) -> rusqlite::Result<()> {
+    let sql = "UPDATE events SET email = NULL, client_address = NULL, user_agent = NULL
+        WHERE sub = ?1 AND (at, id) > (?2, ?3) AND (at, id) <= (?4, ?5)";
+    let parameters = params![subject, after.at, after.id, until.at, until.id];
+    db.prepare_cached(sql)?.execute(parameters).map(drop)
+}
+
+fn delete_some_sessions(db: &Connection, subject: &str) -> rusqlite::Result<usize> {
+    let sql = "DELETE FROM sessions WHERE token_sha256 IN
+        (SELECT token_sha256 FROM sessions WHERE sub = ?1 LIMIT ?2)";
+    db.prepare_cached(sql)?.execute(params![subject, ERASING_STEP_ROWS as i64])
+}
+
+/// Takes the e-mails of that person out of the events about others.
+fn unname(db: &Connection, subject: &str) -> rusqlite::Result<()> {
+    let sql = "UPDATE events SET reason = 'by a deleted account', client_address = NULL,
+        user_agent = NULL WHERE kind <> 'refusal' AND reason IN
+        (SELECT 'by ' || email FROM events WHERE sub = ?1 AND email IS NOT NULL)";
+    db.prepare_cached(sql)?.execute([subject]).map(drop)
+}
+
+fn record(
+    db: &Connection,
+    kind: EventKind,
+    subject: &str,
+    email: Option<String>,
+    author: Actor,
+    now: i64,
+) -> rusqlite::Result<bool> {
+    let event = Event {
+        kind,
+        subject: Some(subject.to_owned()),
+        email,
+        session_id: None,
+        client: author.client,
+        client_id: None,
+        verified_by: None,
+        reason: Some(author.by),
+        host: None,
     };
-    let imported = "SELECT 1 FROM users WHERE sub = ?1 AND last_signin_at = 0";
-    let is_imported = db.prepare_cached(imported)?.exists([&profile.subject])?;
-    let is_new = write(update)? == 0;
-    if is_new {
-        write(insert)?;
-    }
-    Ok(is_new || is_imported)
-}
-
-/// An ID token that another process exchanged at the same moment has its row already, and keeps it.
-fn insert_session(db: &Connection, sign_in: &SignIn, now: i64) -> rusqlite::Result<()> {
-    let session = &sign_in.session;
-    if session.kind == SessionKind::IdToken {
-        let sql = "INSERT INTO id_tokens (token_sha256, expires_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-        db.prepare_cached(sql)?.execute(params![session.token.as_bytes(), session.expires_at])?;
-    }
-    let sql =
-        "INSERT INTO sessions (token_sha256, id, sub, kind, client_id, authorized_party, created_at, last_seen_at,
-            expires_at, client_address, user_agent)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10) ON CONFLICT (token_sha256) DO NOTHING";
-    db.prepare_cached(sql)?.execute(params![
-        session.token.as_bytes(),
-        session.id,
-        sign_in.profile.subject,
-        if session.kind == SessionKind::Session { "session" } else { "id_token" },
-        sign_in.client_id,
-        sign_in.authorized_party,
-        now,
-        session.expires_at,
-        sign_in.client.address,
-        sign_in.client.user_agent
-    ])?;
-    Ok(())
+    events::insert(db, &event, now)?;
+    Ok(true)
 }

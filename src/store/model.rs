@@ -1,0 +1,156 @@
+//! Users and sessions as rows of the database, without queries.
+
+use rusqlite::Row;
+use serde::{Deserialize, Serialize};
+
+use crate::profile::Profile;
+
+/// Somebody who has signed in, in JSON as the contract shows them. Times are unix seconds.
+#[derive(Debug, Clone, Serialize)]
+pub struct User {
+    /// Who they are, as of their last sign-in.
+    #[serde(flatten)]
+    pub profile: Profile,
+    /// Their first sign-in.
+    pub created_at: i64,
+    /// Their last one; `None` if they were imported and have not signed in since.
+    pub last_signin_at: Option<i64>,
+    /// When the operator blocked them.
+    #[serde(skip)]
+    pub blocked_at: Option<i64>,
+}
+
+/// A user with what only the operator sees.
+#[derive(Debug, Clone)]
+pub struct UserRecord {
+    /// The user.
+    pub user: User,
+    /// The e-mail that no other `sub` may sign in with, in lower case.
+    pub pinned_email: Option<String>,
+}
+
+/// What a session's token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SessionKind {
+    /// One of ours, from a sign-in.
+    Session,
+    /// A Google ID token, presented as a bearer. It lives until its own `exp`.
+    IdToken,
+}
+
+/// Who is at the other end, as far as can be told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    /// IP address, behind trusted proxies the one they name.
+    pub address: Option<String>,
+    /// The `User-Agent` header.
+    pub user_agent: Option<String>,
+}
+
+/// One session, in JSON as the contract shows it. Times are unix seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Session {
+    /// Names the session in public; proves nothing.
+    pub id: String,
+    /// What its token is.
+    #[serde(skip)]
+    pub kind: SessionKind,
+    /// `aud` of the ID token behind it.
+    #[serde(skip)]
+    pub client_id: String,
+    /// When it was established.
+    pub created_at: i64,
+    /// When it was last used, to the minute.
+    pub last_seen_at: i64,
+    /// When it ends at the latest.
+    pub expires_at: i64,
+    /// When it was ended before its time.
+    #[serde(skip)]
+    pub ended_at: Option<i64>,
+    /// From where it was established.
+    #[serde(skip)]
+    pub client: Client,
+}
+
+/// A session, and whose it is.
+#[derive(Debug, Clone)]
+pub struct Authenticated {
+    /// The session.
+    pub session: Session,
+    /// Whose it is.
+    pub user: User,
+}
+
+/// The columns that [`User::from_row`] reads, in its order.
+pub const USER_COLUMNS: &str = "u.sub, u.email, u.email_verified, u.email_authoritative, u.name, u.given_name, \
+    u.family_name, u.picture, u.hosted_domain, u.locale, u.created_at, nullif(u.last_signin_at, 0), u.blocked_at";
+
+impl User {
+    /// Reads `USER_COLUMNS`, which begin at that column of the row.
+    pub fn from_row(row: &Row, first: usize) -> rusqlite::Result<User> {
+        Ok(User {
+            profile: Profile {
+                subject: row.get(first)?,
+                email: row.get(first + 1)?,
+                email_verified: row.get(first + 2)?,
+                email_authoritative: row.get(first + 3)?,
+                name: row.get(first + 4)?,
+                given_name: row.get(first + 5)?,
+                family_name: row.get(first + 6)?,
+                picture: row.get(first + 7)?,
+                hosted_domain: row.get(first + 8)?,
+                locale: row.get(first + 9)?,
+            },
+            created_at: row.get(first + 10)?,
+            last_signin_at: row.get(first + 11)?,
+            blocked_at: row.get(first + 12)?,
+        })
+    }
+}
+
+/// Where `pinned_email` stands after `USER_COLUMNS`.
+const USER_COLUMN_COUNT: usize = 13;
+
+impl UserRecord {
+    /// Reads `USER_COLUMNS` and `pinned_email`.
+    pub fn from_row(row: &Row) -> rusqlite::Result<UserRecord> {
+        Ok(UserRecord { user: User::from_row(row, 0)?, pinned_email: row.get(USER_COLUMN_COUNT)? })
+    }
+}
+
+/// The columns that [`Session::from_row`] reads, in its order.
+pub const SESSION_COLUMNS: &str = "s.id, s.kind, s.created_at, s.last_seen_at, s.expires_at, s.ended_at, \
+    s.client_address, s.user_agent, s.client_id";
+/// How many they are.
+pub const SESSION_COLUMN_COUNT: usize = 9;
+
+impl Session {
+    /// Whether it still counts at that time, with that idle limit in seconds.
+    pub fn is_live(&self, now: i64, idle_seconds: i64) -> bool {
+        self.ended_at.is_none() && now < self.expires_at && !self.is_idle(now, idle_seconds)
+    }
+
+    /// Whether it ended because nobody used it for so long.
+    pub fn is_idle(&self, now: i64, idle_seconds: i64) -> bool {
+        self.kind == SessionKind::Session && now.saturating_sub(self.last_seen_at) >= idle_seconds
+    }
+
+    /// Reads `SESSION_COLUMNS`, which begin the row.
+    pub fn from_row(row: &Row) -> rusqlite::Result<Session> {
+        let kind = if row.get_ref(1)?.as_str()? == "session" {
+            SessionKind::Session
+        } else {
+            SessionKind::IdToken
+        };
+        Ok(Session {
+            id: row.get(0)?,
+            kind,
+            client_id: row.get(8)?,
+            created_at: row.get(2)?,
+            last_seen_at: row.get(3)?,
+            expires_at: row.get(4)?,
+            ended_at: row.get(5)?,
+            client: Client { address: row.get(6)?, user_agent: row.get(7)? },
+        })
+    }
+}

@@ -1,0 +1,237 @@
+//! The one transaction that signs somebody in.
+
+use rusqlite::{Connection, params};
+
+use super::events::{self, Event, EventKind};
+use super::model::{Authenticated, Client, Session, SessionKind, User};
+use super::{Store, StoreError, session_limit, sessions};
+use crate::profile::Profile;
+use crate::token::TokenHash;
+
+/// Somebody Google vouches for, about to be recorded.
+#[derive(Debug, Clone)]
+pub struct SignIn {
+    /// Who.
+    pub profile: Profile,
+    /// `aud` of their ID token.
+    pub client_id: String,
+    /// `azp` of it.
+    pub authorized_party: Option<String>,
+    /// What said that the token is Google's, as schema.sql names it.
+    pub verified_by: &'static str,
+    /// The ID token itself, which may have been revoked as a bearer.
+    pub id_token: TokenHash,
+    /// From where.
+    pub client: Client,
+    /// The session they shall have.
+    pub session: NewSession,
+    /// How many sessions they may have.
+    pub sessions_max: u32,
+}
+
+/// A session to establish.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// The hash of its token; for [`SessionKind::IdToken`] that of the ID token.
+    pub token: TokenHash,
+    /// What its token is.
+    pub kind: SessionKind,
+    /// Its public name.
+    pub id: String,
+    /// When it ends at the latest.
+    pub expires_at: i64,
+}
+
+/// What came of a sign-in that was recorded.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// The user as recorded.
+    pub user: User,
+    /// The session as recorded.
+    pub session: Session,
+    /// Whether this was their first sign-in.
+    pub new_user: bool,
+}
+
+/// Why the store lets somebody not in. The refusal is recorded as an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The operator blocked them.
+    Blocked,
+    /// Another `sub` signed in with this e-mail first and holds it.
+    EmailHeld,
+    /// This very ID token was signed out or revoked.
+    TokenEnded,
+}
+
+impl Refusal {
+    /// Every one, in the order in which they are asked.
+    pub const ALL: [Refusal; 3] = [Refusal::Blocked, Refusal::TokenEnded, Refusal::EmailHeld];
+
+    /// Whether it keeps out whoever comes with that ID token.
+    pub(super) fn applies(
+        self,
+        db: &Connection,
+        profile: &Profile,
+        id_token: &TokenHash,
+    ) -> rusqlite::Result<bool> {
+        let exists = |sql: &str, parameters: &[&dyn rusqlite::ToSql]| {
+            db.prepare_cached(sql)?.exists(parameters)
+        };
+        let subject = &profile.subject;
+        match self {
+            Refusal::Blocked => {
+                exists("SELECT 1 FROM users WHERE sub = ?1 AND blocked_at IS NOT NULL", &[subject])
+            }
+            Refusal::TokenEnded => has_ended(db, id_token),
+            Refusal::EmailHeld => exists(
+                "SELECT 1 FROM users WHERE pinned_email = ?1 AND sub <> ?2",
+                &[&pinned_email(profile), subject],
+            ),
+        }
+    }
+
+    /// What the client is told, and what the event says.
+    pub fn description(self) -> &'static str {
+        match self {
+            Refusal::Blocked => "this account is blocked",
+            Refusal::EmailHeld => "another account signed in with this e-mail first and holds it",
+            Refusal::TokenEnded => "this ID token was signed out or revoked",
+        }
+    }
+}
+
+impl Store {
+    /// Whether an ID token with that hash was presented as a bearer, and has ended before its time.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn has_ended(&self, id_token: &TokenHash) -> Result<bool, StoreError> {
+        self.readers.read(|db| has_ended(db, id_token))
+    }
+
+    /// Records a user and establishes a session, or records a refusal: one transaction, on disk when this returns.
+    ///
+    /// # Errors
+    /// The outer one if the store cannot answer, the inner one if it says no.
+    pub fn sign_in(
+        &self,
+        sign_in: SignIn,
+        now: i64,
+    ) -> Result<Result<SignedIn, Refusal>, StoreError> {
+        self.writer.write(move |db| {
+            let refusal = refusal(db, &sign_in)?;
+            let event = Event {
+                kind: if refusal.is_none() { EventKind::SignIn } else { EventKind::Refusal },
+                subject: Some(sign_in.profile.subject.clone()),
+                email: sign_in.profile.email.clone(),
+                session_id: refusal.is_none().then(|| sign_in.session.id.clone()),
+                client: sign_in.client.clone(),
+                client_id: Some(sign_in.client_id.clone()),
+                verified_by: Some(sign_in.verified_by),
+                reason: refusal.map(|refusal| refusal.description().to_owned()),
+                host: None,
+            };
+            events::insert(db, &event, now)?;
+            if let Some(refusal) = refusal {
+                return Ok(Err(refusal));
+            }
+            let new_user = upsert_user(db, &sign_in.profile, now)?;
+            insert_session(db, &sign_in, now)?;
+            if !new_user {
+                let kept = Some(&sign_in.session.token);
+                session_limit::limit(
+                    db,
+                    &sign_in.profile.subject,
+                    kept,
+                    sign_in.sessions_max,
+                    now,
+                )?;
+            }
+            let Authenticated { session, user } = sessions::find(db, &sign_in.session.token)?
+                .ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+            Ok(Ok(SignedIn { user, session, new_user }))
+        })
+    }
+}
+
+fn has_ended(db: &Connection, id_token: &TokenHash) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM id_tokens WHERE token_sha256 = ?1 AND NOT EXISTS
+        (SELECT 1 FROM sessions WHERE token_sha256 = ?1 AND ended_at IS NULL)";
+    db.prepare_cached(sql)?.exists([id_token.as_bytes()])
+}
+
+fn refusal(db: &Connection, sign_in: &SignIn) -> rusqlite::Result<Option<Refusal>> {
+    for refusal in Refusal::ALL {
+        if refusal.applies(db, &sign_in.profile, &sign_in.id_token)? {
+            return Ok(Some(refusal));
+        }
+    }
+    Ok(None)
+}
+
+/// Only an e-mail that Google is authoritative for is worth holding.
+fn pinned_email(profile: &Profile) -> Option<String> {
+    profile.authoritative_email().map(str::to_ascii_lowercase)
+}
+
+/// Writes the profile as it is now; returns whether this is the user's first sign-in. A sign-in without an authoritative e-mail releases
+/// none.
+fn upsert_user(db: &Connection, profile: &Profile, now: i64) -> rusqlite::Result<bool> {
+    let update = "UPDATE users SET email = ?2, email_verified = ?3, email_authoritative = ?4,
+            pinned_email = coalesce(?5, pinned_email), name = ?6, given_name = ?7, family_name = ?8, picture = ?9,
+            hosted_domain = ?10, locale = ?11, last_signin_at = ?12
+        WHERE sub = ?1";
+    let insert = "INSERT INTO users (sub, email, email_verified, email_authoritative, pinned_email, name, given_name,
+            family_name, picture, hosted_domain, locale, created_at, last_signin_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)";
+    let write = |sql| {
+        db.prepare_cached(sql)?.execute(params![
+            profile.subject,
+            profile.email,
+            profile.email_verified,
+            profile.email_authoritative,
+            pinned_email(profile),
+            profile.name,
+            profile.given_name,
+            profile.family_name,
+            profile.picture,
+            profile.hosted_domain,
+            profile.locale,
+            now
+        ])
+    };
+    let imported = "SELECT 1 FROM users WHERE sub = ?1 AND last_signin_at = 0";
+    let is_imported = db.prepare_cached(imported)?.exists([&profile.subject])?;
+    let is_new = write(update)? == 0;
+    if is_new {
+        write(insert)?;
+    }
+    Ok(is_new || is_imported)
+}
+
+/// An ID token that another process exchanged at the same moment has its row already, and keeps it.
+fn insert_session(db: &Connection, sign_in: &SignIn, now: i64) -> rusqlite::Result<()> {
+    let session = &sign_in.session;
+    if session.kind == SessionKind::IdToken {
+        let sql = "INSERT INTO id_tokens (token_sha256, expires_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+        db.prepare_cached(sql)?.execute(params![session.token.as_bytes(), session.expires_at])?;
+    }
+    let sql =
+        "INSERT INTO sessions (token_sha256, id, sub, kind, client_id, authorized_party, created_at, last_seen_at,
+            expires_at, client_address, user_agent)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10) ON CONFLICT (token_sha256) DO NOTHING";
+    db.prepare_cached(sql)?.execute(params![
+        session.token.as_bytes(),
+        session.id,
+        sign_in.profile.subject,
+        if session.kind == SessionKind::Session { "session" } else { "id_token" },
+        sign_in.client_id,
+        sign_in.authorized_party,
+        now,
+        session.expires_at,
+        sign_in.client.address,
+        sign_in.client.user_agent
+    ])?;
+    Ok(())
+}
