@@ -65,11 +65,21 @@ impl Request {
         self.headers_named(name).next()
     }
 
-    /// The bearer tokens in `Authorization` (RFC 6750, section 2.1). Other schemes are ignored.
+    /// The bearer tokens in `Authorization` (RFC 6750, section 2.1).
     pub fn bearers(&self) -> impl Iterator<Item = &str> {
-        self.headers_named("Authorization").filter_map(|value| {
-            let (scheme, token) = value.trim().split_once(' ')?;
-            scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
+        self.credentials("Bearer")
+    }
+
+    /// The Basic credentials in `Authorization` (RFC 7617), still in base64.
+    pub fn basic_credentials(&self) -> impl Iterator<Item = &str> {
+        self.credentials("Basic")
+    }
+
+    /// The credentials of one scheme in `Authorization`. Other schemes are ignored.
+    fn credentials(&self, scheme: &'static str) -> impl Iterator<Item = &str> {
+        self.headers_named("Authorization").filter_map(move |value| {
+            let (other, credentials) = value.trim().split_once(' ')?;
+            other.eq_ignore_ascii_case(scheme).then(|| credentials.trim())
         })
     }
 

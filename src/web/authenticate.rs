@@ -14,7 +14,8 @@ const COOKIES_MAX: usize = 8;
 
 /// The credential that counts.
 enum Credential {
-    /// A bearer with our prefix decides alone, even if it cannot be a token.
+    /// A bearer with our prefix decides alone, even if it cannot be a token. So does a token as the
+    /// password of Basic credentials.
     Session(Option<SessionToken>),
     /// A bearer that names Google as its issuer.
     IdToken(IdToken),
@@ -32,6 +33,9 @@ impl Credential {
             if let Some(token) = IdToken::from_bearer(bearer) {
                 return Credential::IdToken(token);
             }
+        }
+        if let Some(token) = request.basic_credentials().find_map(SessionToken::from_basic) {
+            return Credential::Session(Some(token));
         }
         let name = session_cookie::name(&app.settings);
         let mut tokens: Vec<SessionToken> = Vec::new();

@@ -17,6 +17,7 @@ mod sessions;
 mod session_cache;
 mod session_limit;
 mod id_token_bearer;
+mod basic;
 mod check;
 mod return_to;
 mod pages;
