@@ -111,6 +111,24 @@ fn incomplete_handshakes_are_closed() {
 }
 
 #[test]
+fn a_finished_handshake_is_evicted_after_silent_connections() {
+    let (door, _, root) = tls_door(|settings| settings.capacity.connections = 2);
+    let mut first = connect(&door, &root, BOTH);
+    eventually(|| door.counters.open() == 1);
+    let mut silent = door.connect();
+    eventually(|| door.counters.open() == 2);
+    // The handshake of the older connection is done later.
+    first.conn.complete_io(&mut first.sock).unwrap();
+    // The session tickets come after the handshake.
+    first.conn.read_tls(&mut first.sock).unwrap();
+    first.conn.process_new_packets().unwrap();
+    let _third = door.connect();
+    assert_eq!(rest(&mut silent), "");
+    first.write_all(GET.as_bytes()).unwrap();
+    assert_eq!(status(&answer(&mut first)), 200);
+}
+
+#[test]
 fn a_new_certificate_is_served_and_a_broken_one_is_not() {
     let (door, files, old) = tls_door(|_| ());
     let mut before = connect(&door, &old, BOTH);
