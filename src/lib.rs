@@ -10,7 +10,6 @@
 
 #![warn(clippy::unwrap_used)]
 
-pub mod config;
 pub mod profile;
 pub mod published_keys;
 pub mod token;

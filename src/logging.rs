@@ -19,7 +19,6 @@ use log::kv::{self, VisitSource};
 use log::{Level, LevelFilter, Record};
 use serde_json::{Map, Value};
 
-use crate::config::LogFormat;
 use crate::metrics::Reading;
 use crate::process;
 
@@ -28,6 +27,15 @@ pub use queue::flush;
 /// The environment variable for the level.
 const VARIABLE: &str = "RUST_LOG";
 const DEFAULT_FILTERS: &str = "info";
+
+/// Formats of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Plain lines.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
 
 /// Starts logging. RUST_LOG sets the level; the default, also for an invalid value, is `info`.
 /// Panics are logged too.

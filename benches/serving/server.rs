@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use hallpass::config::{self, Options, Settings};
+use hallpass::cli::{self, Options};
 use hallpass::logging;
 use hallpass::store::Store;
 use hallpass::web::App;
@@ -209,13 +209,13 @@ pub fn serve_without_door() {
     let database = env::args().nth(3).expect("the second argument is a database");
     let arguments =
         ["hallpass", "serve", "--allow-anyone", "--signin-burst", "0", "--client-id", CLIENT_ID];
-    let Ok(Options { command: config::Command::Serve(options) }) =
+    let Ok(Options { command: cli::Command::Serve(options), .. }) =
         Options::try_parse_from(arguments)
     else {
         panic!("these are flags of serve");
     };
     logging::start(options.log_format);
-    let settings = Settings::new(&options, Some(0)).expect("the settings are valid");
+    let settings = options.settings(Some(0)).expect("the settings are valid");
     let app = App::new(settings, Store::open(Path::new(&database)).expect("the database is there"));
     let socket = TcpListener::bind(address).expect("the address is free");
     let _server =

@@ -6,7 +6,7 @@ use std::{env, fs, io};
 
 use clap::CommandFactory;
 use clap_complete::Shell;
-use hallpass::config::Options;
+use hallpass::cli::Options;
 
 fn main() -> io::Result<()> {
     let folder = env::args_os()

@@ -1,12 +1,40 @@
 //! `hallpass backup` and `hallpass restore`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use clap::Args;
+
+use super::values::DatabaseOption;
 use crate::cli::output::progress::Progress;
 use crate::cli::output::table;
-use crate::config::{BackupOptions, RestoreOptions};
 use crate::process;
 use crate::store::Store;
+
+/// Flags of `backup`.
+#[derive(Debug, Clone, Args)]
+pub struct BackupOptions {
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseOption,
+    /// The file to write. An existing file is replaced once the backup is checked and on disk
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Flags of `restore`.
+#[derive(Debug, Clone, Args)]
+pub struct RestoreOptions {
+    /// The backup to restore
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The database to write
+    #[arg(long, env = "HALLPASS_DATABASE", value_name = "FILE", default_value = "hallpass.db")]
+    pub database: PathBuf,
+    /// Replace an existing database
+    #[arg(long)]
+    pub force: bool,
+}
 
 /// Runs `hallpass backup`.
 ///

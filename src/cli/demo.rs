@@ -10,7 +10,7 @@ use url::Url;
 use super::doctor;
 use super::scheduled_backups::Backups;
 use super::serve::{bind_others, catch_signals, run};
-use crate::config::{ServeOptions, Settings};
+use super::serve_options::ServeOptions;
 use crate::google::Verify;
 use crate::google::demo::{CLIENT_ID, DOMAINS, DemoGoogle, PEOPLE};
 use crate::http::ListenAddress;
@@ -29,11 +29,11 @@ const STAND_IN_MAX: usize = 1024;
 ///
 /// # Errors
 /// One sentence that says why it does not start.
-pub fn demo(mut options: ServeOptions) -> Result<(), String> {
+pub fn demo(mut options: ServeOptions, warnings: &[String]) -> Result<(), String> {
     logging::start(options.log_format);
-    doctor::warn_of_environment();
+    doctor::warn_of_environment(warnings);
     let signals = catch_signals()?;
-    Backups::require_folder(&options.keeping)?;
+    Backups::require_folder(&options.backups)?;
     options.listen.iter().try_for_each(require_loopback)?;
     if options.verify != Verify::Tokeninfo {
         return Err(
@@ -71,7 +71,7 @@ pub fn demo(mut options: ServeOptions) -> Result<(), String> {
     }
 
     let (mut sockets, port) = http::open(&options.listen, options.socket_mode)?;
-    let settings = Settings::new(&options, port)?;
+    let settings = options.settings(port)?;
     let metrics = bind_others(&options, &settings, &mut sockets)?;
     let redirect = sockets.redirect.iter().map(|(socket, _)| socket);
     sockets.tcp.iter().chain(redirect).chain(&metrics).try_for_each(require_bound_to_loopback)?;

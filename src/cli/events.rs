@@ -3,13 +3,19 @@
 use std::thread;
 use std::time::Duration;
 
+use clap::builder::PossibleValue;
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
 use super::find_user;
+use super::values::{DatabaseOption, duration};
 use crate::cli::output::table::Column;
 use crate::cli::output::time::local;
 use crate::cli::output::{json, table};
 use crate::clock;
-use crate::config::EventsOptions;
-use crate::store::{About, EventFilter, EventRow, Store, StoreError};
+use crate::store::{About, EventFilter, EventKind, EventRow, Store, StoreError};
 
 /// How often --follow looks for new events, and how many it reads at once.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -23,6 +29,77 @@ const COLUMNS: [Column; 6] = [
     Column::whole("SESSION").spare(1),
     Column::text("REASON"),
 ];
+
+/// Flags of `events`.
+#[derive(Debug, Clone, Args)]
+pub struct EventsOptions {
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseOption,
+    /// Only events of this kind
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<EventKind>,
+    /// Only events about this person, by e-mail or sub
+    #[arg(long, value_name = "EMAIL|SUB")]
+    pub user: Option<String>,
+    /// Only events since this time: 90s, 12h or 30d (ago), or a local time such as 2026-11-01 or
+    /// 2026-11-01T14:30
+    #[arg(long, value_name = "TIME", value_parser = point_in_time)]
+    pub since: Option<PointInTime>,
+    /// Only events until this time: 90s, 12h or 30d (ago), or a local time
+    #[arg(long, value_name = "TIME", value_parser = point_in_time, conflicts_with = "follow")]
+    pub until: Option<PointInTime>,
+    /// Show at most this many, the latest [default: 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// Wait for new events and show them, until Ctrl-C
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A point in time on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PointInTime {
+    /// This long ago.
+    Ago(Duration),
+    /// In unix seconds.
+    At(i64),
+}
+
+impl PointInTime {
+    /// In unix seconds.
+    pub fn at(self, now: i64) -> i64 {
+        match self {
+            PointInTime::Ago(duration) => now.saturating_sub_unsigned(duration.as_secs()),
+            PointInTime::At(at) => at,
+        }
+    }
+}
+
+/// A time without a zone is in the system's zone, or that of TZ. A day means its beginning.
+fn point_in_time(text: &str) -> Result<PointInTime, String> {
+    if let Ok(duration) = duration(text) {
+        return Ok(PointInTime::Ago(duration));
+    }
+    let local = || text.parse::<DateTime>().and_then(|time| time.to_zoned(TimeZone::system()));
+    let time = text.parse::<Timestamp>().or_else(|_| Ok(local()?.timestamp()));
+    time.map(|time| PointInTime::At(time.as_second())).map_err(|_: jiff::Error| {
+        "expected a duration such as 90s, 12h or 30d, or a time such as 2026-11-01 or 2026-11-01T14:30".into()
+    })
+}
+
+impl ValueEnum for EventKind {
+    fn value_variants<'a>() -> &'a [EventKind] {
+        &EventKind::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.as_str()))
+    }
+}
 
 /// Runs `hallpass events`.
 ///

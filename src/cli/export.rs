@@ -6,12 +6,12 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::cli::output::progress::Progress;
 use crate::cli::output::{json, table};
 use crate::clock;
-use crate::config::ExportFormat;
 use crate::store::{Store, UserRecord};
 
 /// The columns of CSV, and the names in JSON.
@@ -31,6 +31,15 @@ pub const COLUMNS: [&str; 14] = [
     "last_signin_at",
     "blocked_at",
 ];
+
+/// Formats of exported users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// A header, then one line per user
+    Csv,
+    /// An array of objects
+    Json,
+}
 
 /// Writes all users to that file, or to standard output.
 ///

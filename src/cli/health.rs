@@ -2,14 +2,16 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use clap::Args;
 use ureq::tls::TlsConfig;
+use url::Url;
 
-use crate::config::HealthOptions;
+use super::values::url;
 use crate::http::ListenAddress;
 use crate::web::INSTANCE_HEADER;
 
@@ -17,6 +19,26 @@ use crate::web::INSTANCE_HEADER;
 const ANSWER_BYTES_MAX: u64 = 16 * 1024;
 /// A server that takes longer is unhealthy.
 pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Flags of `health`.
+#[derive(Debug, Clone, Args)]
+pub struct HealthOptions {
+    /// The URL to check [default: /healthz at the first address of --listen]
+    #[arg(long, env = "HALLPASS_HEALTH_URL", value_name = "URL", value_parser = url)]
+    pub url: Option<Url>,
+    /// Where the server listens
+    #[arg(
+        long,
+        env = "HALLPASS_LISTEN",
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:8080"
+    )]
+    pub listen: Vec<ListenAddress>,
+    /// The server's certificate; if set, its TCP addresses are checked over HTTPS
+    #[arg(long, env = "HALLPASS_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+}
 
 /// A response.
 pub struct Answer {

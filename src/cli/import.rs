@@ -2,14 +2,16 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::path::PathBuf;
 
+use clap::Args;
 use serde_json::Value;
 
 use super::export::{COLUMNS, text_of_cell};
+use super::values::DatabaseOption;
 use crate::cli::output::progress::Progress;
 use crate::cli::output::table;
 use crate::clock;
-use crate::config::ImportOptions;
 use crate::json::Fields;
 use crate::profile::Profile;
 use crate::store::{Imported, ImportedUser, Store};
@@ -22,6 +24,17 @@ const SPREADSHEET_DIGITS: usize = 15;
 const SUBJECT_DIGITS_MIN: usize = 20;
 /// The end of the year 9999.
 const TIME_MAX: i64 = 253_402_300_799;
+
+/// Flags of `import`.
+#[derive(Debug, Clone, Args)]
+pub struct ImportOptions {
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseOption,
+    /// The file to import: CSV with a header, or a JSON array of objects
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
 
 /// The users read so far.
 #[derive(Default)]

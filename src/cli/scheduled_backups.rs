@@ -8,8 +8,10 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, UNIX_EPOCH};
 
+use clap::Args;
+
+use super::values::duration;
 use crate::clock;
-use crate::config::KeepingOptions;
 use crate::process;
 use crate::store::Store;
 use crate::web::App;
@@ -20,6 +22,25 @@ const NAME_SUFFIX: &str = "Z.db";
 const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(60);
 /// The pause after a failure, unless the next backup is due sooner.
 const RETRY_SECONDS: i64 = 10 * 60;
+
+/// Flags of `serve` about backups.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Keeping")]
+pub struct BackupSchedule {
+    /// Back up the database into this folder, which must exist and contain nothing else
+    #[arg(long, env = "HALLPASS_BACKUP_DIR", value_name = "FOLDER")]
+    pub backup_dir: Option<PathBuf>,
+
+    /// How often to back up
+    #[arg(long, visible_alias = "every", env = "HALLPASS_BACKUP_EVERY", value_name = "DURATION", default_value = "24h",
+        value_parser = duration, requires = "backup_dir")]
+    pub backup_every: Duration,
+
+    /// How many backups to keep; older ones are removed once a new one is checked and on disk
+    #[arg(long, visible_alias = "keep", env = "HALLPASS_BACKUP_KEEP", value_name = "N", default_value = "7",
+        value_parser = clap::value_parser!(u16).range(1..), requires = "backup_dir")]
+    pub backup_keep: u16,
+}
 
 /// A folder of backups.
 #[derive(Clone)]
@@ -42,7 +63,7 @@ impl Backups {
     ///
     /// # Errors
     /// One sentence, with what to do after a semicolon.
-    pub fn require_folder(options: &KeepingOptions) -> Result<(), String> {
+    pub fn require_folder(options: &BackupSchedule) -> Result<(), String> {
         match options.backup_dir.as_deref() {
             Some(folder) if !folder.is_dir() => Err(format!(
                 "there is no folder at --backup-dir {}; create it first",
@@ -54,7 +75,7 @@ impl Backups {
 
     /// Starts the thread if --backup-dir is given. Problems with the folder are only logged and
     /// counted, because they must not keep people from signing in.
-    pub fn start(options: &KeepingOptions, database: &Path, app: &Arc<App>) -> Option<Backups> {
+    pub fn start(options: &BackupSchedule, database: &Path, app: &Arc<App>) -> Option<Backups> {
         let rotation = Rotation {
             folder: options.backup_dir.clone()?,
             every: options.backup_every.as_secs().max(1).cast_signed(),

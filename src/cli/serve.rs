@@ -11,17 +11,13 @@ use signal_hook::iterator::Signals;
 use super::background::{keep_keys_fresh, keep_purging};
 use super::doctor;
 use super::scheduled_backups::Backups;
-use crate::config::{ServeOptions, Settings};
+use super::serve_options::{DESCRIPTORS_BESIDE_CONNECTIONS, ServeOptions};
 use crate::google::{Policy, Verify};
-use crate::http::door::TlsFiles;
 use crate::http::{self, Handler, Limits, Request, Response, Service, Sockets, bind_tcp};
 use crate::logging;
 use crate::store::Store;
-use crate::web::App;
+use crate::web::{App, Settings};
 
-/// File descriptors needed besides one per connection: for requests to tiny_http, the database and
-/// calls to Google.
-pub(super) const DESCRIPTORS_BESIDE_CONNECTIONS: u64 = 4096;
 /// Few scrapers connect.
 const METRICS_CONNECTIONS_MAX: usize = 64;
 
@@ -33,20 +29,20 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// One sentence that says why it does not start.
-pub fn serve(options: &ServeOptions) -> Result<(), String> {
+pub fn serve(options: &ServeOptions, warnings: &[String]) -> Result<(), String> {
     logging::start(options.log_format);
     let signals = catch_signals()?;
     let (mut sockets, port) = http::open(&options.listen, options.socket_mode)?;
-    let settings = Settings::new(options, port)?;
+    let settings = options.settings(port)?;
     let metrics = bind_others(options, &settings, &mut sockets)?;
-    Backups::require_folder(&options.keeping)?;
-    if let Some(files) = tls_files(options) {
+    Backups::require_folder(&options.backups)?;
+    if let Some(files) = options.tls_files() {
         files.load()?;
     }
     let store = Store::open(&options.database).map_err(|error| error.to_string())?;
     sockets.bind_unix()?;
     announce(&settings, &sockets, &options.database);
-    doctor::warn(options, &settings.public_url);
+    doctor::warn(options, &settings.public_url, warnings);
     run(sockets, metrics, options, App::new(settings, store), signals)
 }
 
@@ -80,7 +76,7 @@ pub fn run(
     app: App,
     mut signals: Signals,
 ) -> Result<(), String> {
-    let tls = tls_files(options);
+    let tls = options.tls_files();
     if let Some((socket, origin)) = &sockets.redirect
         && let Ok(bound) = socket.local_addr()
     {
@@ -98,7 +94,7 @@ pub fn run(
     if let Some(keys) = app.keys() {
         keep_keys_fresh(keys.clone(), Arc::downgrade(&app));
     }
-    let backups = Backups::start(&options.keeping, &options.database, &app);
+    let backups = Backups::start(&options.backups, &options.database, &app);
     let cannot = |error| format!("cannot start serving: {error}");
     let metrics = metrics.map(|socket| serve_metrics(socket, app.clone())).transpose()?;
     let handler: Arc<dyn Handler> = app.clone();
@@ -122,12 +118,6 @@ pub fn run(
     metrics.into_iter().for_each(|service| service.stop(deadline));
     log::info!("stopped");
     Ok(())
-}
-
-/// The files of --tls-cert and --tls-key, if given.
-pub(super) fn tls_files(options: &ServeOptions) -> Option<TlsFiles> {
-    let files = options.tls_cert.clone().zip(options.tls_key.clone())?;
-    Some(TlsFiles { certificate: files.0, key: files.1 })
 }
 
 /// Serves the metrics, and nothing else, to any client of this address.

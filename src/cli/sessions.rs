@@ -1,13 +1,15 @@
 //! `hallpass sessions`: lists and ends sessions.
 
+use clap::{Args, Subcommand};
+
 use super::confirm;
 use super::find_user::one_account;
+use super::values::DatabaseOption;
 use crate::cli::output::progress::Progress;
 use crate::cli::output::table::Column;
 use crate::cli::output::time::local;
 use crate::cli::output::{json, table};
 use crate::clock;
-use crate::config::{SessionsCommand, SessionsOptions};
 use crate::store::{Actor, Session, SessionSelector, Store, StoreError, User};
 
 const COLUMNS: [Column; 7] = [
@@ -19,6 +21,53 @@ const COLUMNS: [Column; 7] = [
     Column::whole("ADDRESS").spare(4),
     Column::text("USER AGENT").spare(1),
 ];
+
+/// Flags of `sessions`.
+#[derive(Debug, Clone, Args)]
+pub struct SessionsOptions {
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseOption,
+    /// The command.
+    #[command(subcommand)]
+    pub command: SessionsCommand,
+}
+
+/// The commands of `sessions`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum SessionsCommand {
+    /// List sessions that have neither ended nor expired, the one that expires last first
+    ///
+    /// The list may include sessions that no longer work because they have been idle for longer
+    /// than the server's --session-idle.
+    List {
+        /// Only sessions of this user, by e-mail or sub
+        #[arg(long, value_name = "EMAIL|SUB")]
+        user: Option<String>,
+        /// The most to list [default: 100]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        limit: Option<u32>,
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
+    /// End one session, all sessions of a user, or all sessions
+    #[command(group = clap::ArgGroup::new("which").required(true).args(["id", "user", "all"]))]
+    Revoke {
+        /// The session's ID in `sessions list`
+        #[arg(value_name = "ID")]
+        id: Option<String>,
+        /// End all sessions of this user, by e-mail or sub
+        #[arg(long, value_name = "EMAIL|SUB")]
+        user: Option<String>,
+        /// End all sessions of all users
+        #[arg(long)]
+        all: bool,
+        /// Do not ask for confirmation of --all
+        #[arg(long)]
+        yes: bool,
+    },
+}
 
 /// Runs `hallpass sessions`.
 ///

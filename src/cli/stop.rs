@@ -9,6 +9,13 @@ pub struct Stop {
     pub message: String,
 }
 
+impl Stop {
+    /// Wrong usage: clap's exit code for it.
+    pub fn usage(message: String) -> Stop {
+        Stop { code: 2, message }
+    }
+}
+
 impl From<String> for Stop {
     fn from(message: String) -> Stop {
         Stop { code: 1, message }

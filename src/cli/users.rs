@@ -1,16 +1,21 @@
 //! `hallpass users`: lists and changes users.
 
+use std::path::PathBuf;
+
+use clap::builder::PossibleValue;
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
+use super::export::{self, ExportFormat};
 use super::find_user::{called, one_account};
-use super::{confirm, events, export, sessions};
+use super::values::{DatabaseOption, WhoOption};
+use super::{confirm, events, sessions};
 use crate::cli::output::table::Column;
 use crate::cli::output::time::local;
 use crate::cli::output::{json, table};
 use crate::clock;
-use crate::config::{UsersCommand, UsersOptions};
 use crate::store::{
-    About, Actor, EventFilter, EventRow, Session, Store, StoreError, User, UserRecord,
+    About, Actor, EventFilter, EventRow, Session, Store, StoreError, User, UserRecord, UserSort,
 };
 
 /// The most sessions and events that `users show` prints.
@@ -24,6 +29,91 @@ const COLUMNS: [Column; 6] = [
     Column::whole("CREATED").spare(1),
     Column::whole("STATE"),
 ];
+
+/// Flags of `users`.
+#[derive(Debug, Clone, Args)]
+pub struct UsersOptions {
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseOption,
+    /// The command.
+    #[command(subcommand)]
+    pub command: UsersCommand,
+}
+
+/// The commands of `users`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum UsersCommand {
+    /// List users: a table on a terminal, otherwise tab-separated lines
+    List {
+        /// Only users whose name, e-mail or sub contains every word of this text
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
+        /// What to sort by; times are sorted latest first
+        #[arg(long, value_enum, default_value_t = UserSort::LastSignIn)]
+        sort: UserSort,
+        /// The most to list [default: 100]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        limit: Option<u32>,
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one user with their sessions and latest events
+    Show {
+        /// The user.
+        #[command(flatten)]
+        who: WhoOption,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Block a user: from the next request on, neither sign-in nor their sessions work
+    Block(WhoOption),
+    /// Unblock a user; their sessions that have not ended work again
+    Unblock(WhoOption),
+    /// Release a user's e-mail, so that another Google account may sign in with it
+    ///
+    /// Their sessions continue, but until they sign in again, apps do not get their e-mail: headers
+    /// such as Remote-User are empty.
+    Release(WhoOption),
+    /// Export all users to a file, for `import` and spreadsheets
+    Export {
+        /// The format
+        #[arg(long, value_enum, default_value_t = ExportFormat::Csv)]
+        format: ExportFormat,
+        /// The file to write, readable by its owner only [default: standard output]
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Delete a user, their sessions, and their e-mail, addresses and browsers in events
+    ///
+    /// A deleted user may sign in again, as a new user. To keep somebody out, block them. Older
+    /// backups still contain them.
+    Delete {
+        /// The user.
+        #[command(flatten)]
+        who: WhoOption,
+        /// Do not ask for confirmation
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+impl ValueEnum for UserSort {
+    fn value_variants<'a>() -> &'a [UserSort] {
+        &[UserSort::Name, UserSort::Email, UserSort::LastSignIn, UserSort::Created]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            UserSort::Name => PossibleValue::new("name").help("Name"),
+            UserSort::Email => PossibleValue::new("email").help("E-mail"),
+            UserSort::LastSignIn => PossibleValue::new("last-signin").help("Last sign-in"),
+            UserSort::Created => PossibleValue::new("created").help("First sign-in"),
+        })
+    }
+}
 
 /// Runs `hallpass users`.
 ///

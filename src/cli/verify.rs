@@ -4,11 +4,14 @@ use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use clap::{Args, value_parser};
+
+use super::serve_options::ServeOptions;
+use super::settings;
 use super::stop::Stop;
 use crate::cli::output::report::{Finding, Report, Verdict};
 use crate::cli::output::time::{local, span};
 use crate::clock;
-use crate::config::{self, VerifyOptions};
 use crate::google::{
     self, Claims, Expected, Failure, Identity, Policy, Question, Rejection, Verification,
     VerifiedBy, Verifier,
@@ -18,28 +21,45 @@ use crate::token::{ID_TOKEN_BYTES_MAX, IdToken, PastedToken};
 
 /// The exit code if Google or the database cannot answer.
 const CANNOT_SAY: u8 = 3;
-/// clap's exit code for wrong usage.
-const USAGE: u8 = 2;
 /// A token and white space around it; longer input is not a token.
 const INPUT_BYTES_MAX: u64 = 2 * ID_TOKEN_BYTES_MAX as u64;
+
+/// Flags of `verify`.
+#[derive(Debug, Clone, Args)]
+pub struct VerifyOptions {
+    /// The ID token [default: read from standard input, so that the shell's history and ps do not
+    /// show it]
+    // We reject a token pasted in pieces ourselves: clap would print the unexpected piece.
+    #[arg(value_name = "TOKEN", num_args = 0.., value_parser = value_parser!(PastedToken))]
+    pub token: Vec<PastedToken>,
+    /// The nonce that the app would send with the token
+    #[arg(long, value_name = "NONCE")]
+    pub nonce: Option<String>,
+    /// Print a JSON array of objects with check, verdict (ok, warning, failure or unknown) and
+    /// detail
+    #[arg(long)]
+    pub json: bool,
+    /// The settings to verify it with.
+    #[command(flatten)]
+    pub serve: ServeOptions,
+}
 
 /// Runs `hallpass verify`.
 ///
 /// # Errors
 /// If the token would not sign anybody in: one sentence, without the token.
 pub fn verify(options: &VerifyOptions) -> Result<(), Stop> {
-    let usage = |message: String| Stop { code: USAGE, message };
     if options.serve.client_id.is_empty() {
-        return Err(usage(
+        return Err(Stop::usage(
             "give --client-id (or HALLPASS_CLIENT_ID): the client ID that the token is for".into(),
         ));
     }
-    let policy = config::policy(&options.serve).map_err(usage)?;
-    let verifier = config::verifier(&options.serve).map_err(usage)?;
+    let policy = settings::policy(&options.serve).map_err(Stop::usage)?;
+    let verifier = settings::verifier(&options.serve).map_err(Stop::usage)?;
     let pasted = match options.token.as_slice() {
-        [] => from_stdin().map_err(usage)?,
+        [] => from_stdin().map_err(Stop::usage)?,
         [token] => token.clone(),
-        _ => return Err(usage("give one token, without white space in it".into())),
+        _ => return Err(Stop::usage("give one token, without white space in it".into())),
     };
 
     let mut report = Report::new(options.json);

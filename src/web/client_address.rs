@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Once;
 
-use crate::config::TrustedProxies;
+use super::settings::TrustedProxies;
 use crate::http::Request;
 
 /// Where a request comes from.

@@ -3,7 +3,7 @@
 use super::csrf;
 use super::error::Error;
 use super::pages::ADMIN_PATH;
-use crate::config::Settings;
+use super::settings::Settings;
 use crate::http::{Request, Response};
 
 /// Answers a preflight.

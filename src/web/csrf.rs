@@ -2,7 +2,7 @@
 //! `Sec-Fetch-Site` truthfully, and pages cannot set them (Fetch Metadata).
 
 use super::error::Error;
-use crate::config::Settings;
+use super::settings::Settings;
 use crate::http::Request;
 
 pub const FOREIGN: &str =

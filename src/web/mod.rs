@@ -2,6 +2,7 @@
 
 mod router;
 mod app;
+mod settings;
 mod error;
 mod request_id;
 mod client_address;
@@ -22,3 +23,4 @@ mod pages;
 
 pub use app::App;
 pub use router::INSTANCE_HEADER;
+pub use settings::{Logo, Settings, SigninLimit, TrustedProxies, is_within};

@@ -5,7 +5,7 @@ use url::{Host, Url};
 
 use super::app::App;
 use super::error::Error;
-use crate::config::Settings;
+use super::settings::Settings;
 use crate::http::door::Reason;
 use crate::http::{Request, Response};
 use crate::logging;

@@ -7,8 +7,8 @@ use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use super::error::Error;
+use super::settings::SigninLimit;
 use crate::address::Network;
-use crate::config::SigninLimit;
 
 /// Beyond this number (about 10 MB), networks whose burst is whole again are forgotten.
 const NETWORKS_MAX: usize = 100_000;

@@ -3,7 +3,7 @@
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::{Url, form_urlencoded};
 
-use crate::config::{Settings, is_within};
+use super::settings::{Settings, is_within};
 use crate::http::Request;
 
 /// The longest address as an encoded `rd`: proxies accept request lines of 8 KiB.

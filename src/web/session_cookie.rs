@@ -1,6 +1,6 @@
 //! The session cookie. Its name and attributes follow from the public URL.
 
-use crate::config::Settings;
+use super::settings::Settings;
 use crate::http::Request;
 use crate::token::SessionToken;
 

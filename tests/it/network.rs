@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use hallpass::config::Settings;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
@@ -89,7 +88,7 @@ fn a_file_without_authorities_is_refused() {
         text.into_iter().for_each(|text| std::fs::write(&path, text).unwrap());
         let flags = ["--client-id", "x", "--allow-anyone", "--ca-file"];
         let options = serve_options(&[&flags[..], &[path.to_str().unwrap()]].concat());
-        let error = Settings::new(&options, Some(8080)).err().unwrap();
+        let error = options.settings(Some(8080)).err().unwrap();
         assert!(error.starts_with("--ca-file /") && error.ends_with(expected), "{error}");
     };
     check(None, "ca.pem cannot be read: entity not found");

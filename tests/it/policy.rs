@@ -113,7 +113,7 @@ fn a_changed_policy_applies_to_live_sessions() {
     // Restart with another list on the same database.
     let options =
         crate::test_app::serve_options(&["--client-id", "x", "--allow-domain", "example.com"]);
-    let settings = hallpass::config::Settings::new(&options, Some(8080)).unwrap();
+    let settings = options.settings(Some(8080)).unwrap();
     let store = hallpass::store::Store::open(&test.database()).unwrap();
     let restarted = hallpass::web::App::new(settings, store);
     let answer = restarted.handle(&get("/auth/check").bearer(&session), crate::test_app::NOW);

@@ -155,8 +155,7 @@ fn an_http_public_url_allows_http_siblings() {
         "--cookie-domain",
         "house.home.arpa",
     ];
-    let settings =
-        hallpass::config::Settings::new(&crate::test_app::serve_options(&flags), Some(80)).unwrap();
+    let settings = crate::test_app::serve_options(&flags).settings(Some(80)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let store = hallpass::store::Store::open(&folder.path().join("db")).unwrap();
     let app = hallpass::web::App::new(settings, store);

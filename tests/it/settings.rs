@@ -1,7 +1,8 @@
 //! Flags and environment: which values are accepted, and the errors about the others.
 
 use clap::CommandFactory;
-use hallpass::config::{Options, Settings};
+use hallpass::cli::Options;
+use hallpass::web::Settings;
 
 use crate::program::hallpass;
 use crate::test_app::try_serve_options;
@@ -11,7 +12,7 @@ const ENOUGH: [&str; 4] =
 
 fn settings(flags: &[&str]) -> Result<Settings, String> {
     let options = try_serve_options(flags).map_err(|error| error.to_string())?;
-    Settings::new(&options, Some(8080))
+    options.settings(Some(8080))
 }
 
 #[track_caller]

@@ -193,7 +193,7 @@ fn the_cookie_follows_the_public_url() {
     );
     // --public-url is already set by the helper and may not be repeated.
     let options = crate::test_app::serve_options(&["--client-id", "x", "--allow-anyone"]);
-    let settings = hallpass::config::Settings::new(&options, Some(8080)).unwrap();
+    let settings = options.settings(Some(8080)).unwrap();
     assert_eq!(settings.origin(), "http://localhost:8080");
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser;
-use hallpass::config::{Command, Options, ServeOptions, Settings};
+use hallpass::cli::{Command, Options, ServeOptions};
 use hallpass::http::{Request, Response};
 use hallpass::store::Store;
 use hallpass::web::App;
@@ -51,7 +51,7 @@ impl TestApp {
         all.extend(flags);
         let url = google.url();
         all.extend(["--tokeninfo-url", &url]);
-        let settings = Settings::new(&serve_options(&all), Some(8080)).unwrap();
+        let settings = serve_options(&all).settings(Some(8080)).unwrap();
         let store = Store::open(&folder.path().join("hallpass.db")).unwrap();
         TestApp { app: App::new(settings, store), google, folder }
     }

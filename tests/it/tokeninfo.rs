@@ -132,7 +132,7 @@ fn a_port_where_nobody_listens() {
         "--tokeninfo-url",
         &url,
     ]);
-    let settings = hallpass::config::Settings::new(&options, Some(8080)).unwrap();
+    let settings = options.settings(Some(8080)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let store = hallpass::store::Store::open(&folder.path().join("db")).unwrap();
     let app = hallpass::web::App::new(settings, store);

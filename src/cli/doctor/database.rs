@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use super::refused;
 use crate::cli::output::report::Finding;
-use crate::cli::scheduled_backups::Backups;
-use crate::config::KeepingOptions;
+use crate::cli::scheduled_backups::{BackupSchedule, Backups};
 use crate::process::{free_bytes, is_writable};
 use crate::store::{Inspection, Soundness, StoreError};
 
@@ -86,11 +85,11 @@ pub fn file_mode(path: &Path) -> Option<Finding> {
 }
 
 /// Is the folder of --backup-dir usable?
-pub fn backup_dir(keeping: &KeepingOptions) -> Option<Finding> {
+pub fn backup_dir(schedule: &BackupSchedule) -> Option<Finding> {
     const CHECK: &str = "backup-dir";
-    let folder = keeping.backup_dir.as_deref()?;
+    let folder = schedule.backup_dir.as_deref()?;
     let name = folder.display();
-    Some(match Backups::require_folder(keeping) {
+    Some(match Backups::require_folder(schedule) {
         Err(why) => refused(CHECK, &why),
         Ok(()) if !is_writable(folder) => Finding::warning(
             CHECK,

@@ -9,35 +9,49 @@ mod google;
 mod system;
 mod reachability;
 
+use clap::Args;
 use url::Url;
 
 use crate::cli::output::report::{Finding, Report, Verdict};
-use crate::config::{self, DoctorOptions, ServeOptions, Settings};
+use crate::cli::serve_options::ServeOptions;
+use crate::cli::settings::{public_url, verifier};
 use crate::http::ListenAddress;
 use crate::store;
+
+/// Flags of `doctor`.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorOptions {
+    /// Print a JSON array of objects with check, verdict (ok, warning or failure), detail and
+    /// advice
+    #[arg(long)]
+    pub json: bool,
+    /// The settings to check.
+    #[command(flatten)]
+    pub serve: ServeOptions,
+}
 
 /// Runs `hallpass doctor`.
 ///
 /// # Errors
 /// If a check failed.
-pub fn doctor(options: &DoctorOptions) -> Result<(), String> {
+pub fn doctor(options: &DoctorOptions, warnings: &[String]) -> Result<(), String> {
     let serve = &options.serve;
     let mut report = Report::new(options.json);
-    let public_url = config::public_url(serve, port(serve));
-    for finding in of_settings(serve, public_url.as_ref()) {
+    let public_url = public_url(serve, port(serve));
+    for finding in of_settings(serve, public_url.as_ref(), warnings) {
         report.add(finding)?;
     }
     // Settings that no other check covers.
-    let verifier = config::verifier(serve);
+    let verifier = verifier(serve);
     let others = report.has_failed() || verifier.is_err();
-    if let (Err(why), false) = (Settings::new(serve, port(serve)), others) {
+    if let (Err(why), false) = (serve.settings(port(serve)), others) {
         report.add(refused("settings", &why))?;
     }
 
     report.add(database::database(&serve.database))?;
     database::file_mode(&serve.database).map_or(Ok(()), |finding| report.add(finding))?;
     report.add(database::disk(&serve.database))?;
-    database::backup_dir(&serve.keeping).map_or(Ok(()), |finding| report.add(finding))?;
+    database::backup_dir(&serve.backups).map_or(Ok(()), |finding| report.add(finding))?;
 
     match &verifier {
         Ok(verifier) => {
@@ -74,7 +88,11 @@ pub fn doctor(options: &DoctorOptions) -> Result<(), String> {
 }
 
 /// The checks that need only the settings.
-fn of_settings(serve: &ServeOptions, public_url: Result<&Url, &String>) -> Vec<Finding> {
+fn of_settings(
+    serve: &ServeOptions,
+    public_url: Result<&Url, &String>,
+    warnings: &[String],
+) -> Vec<Finding> {
     let mut findings = vec![
         settings::client_ids(serve),
         settings::who(serve),
@@ -84,23 +102,23 @@ fn of_settings(serve: &ServeOptions, public_url: Result<&Url, &String>) -> Vec<F
         findings.extend([settings::cookie(serve, url), settings::allowed_origins(serve, url)]);
     }
     findings.push(settings::trusted_proxies(serve));
-    findings.extend(settings::environment());
+    findings.extend(settings::environment(warnings));
     findings
 }
 
 /// Logs the problems that `doctor` would find without the network, when a server starts.
-pub fn warn(serve: &ServeOptions, public_url: &Url) {
-    let mut findings = of_settings(serve, Ok(public_url));
+pub fn warn(serve: &ServeOptions, public_url: &Url, warnings: &[String]) {
+    let mut findings = of_settings(serve, Ok(public_url), warnings);
     findings.extend(database::file_mode(&serve.database));
-    findings.extend(database::backup_dir(&serve.keeping));
+    findings.extend(database::backup_dir(&serve.backups));
     findings.extend([database::disk(&serve.database), system::descriptors(serve)]);
     findings.extend(system::certificate(serve, public_url));
     log_all(findings);
 }
 
 /// Logs the problems of the environment only.
-pub fn warn_of_environment() {
-    log_all(settings::environment());
+pub fn warn_of_environment(warnings: &[String]) {
+    log_all(settings::environment(warnings));
 }
 
 fn log_all(findings: impl IntoIterator<Item = Finding>) {

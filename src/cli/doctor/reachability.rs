@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::cli::health::{Answer, Silence, ask, ask_listener};
 use crate::cli::output::report::Finding;
-use crate::config::ServeOptions;
+use crate::cli::serve_options::ServeOptions;
 use crate::token::random_name;
 
 /// What answers at --listen? Also returns whether it is a server on this database.

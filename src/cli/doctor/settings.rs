@@ -4,7 +4,8 @@ use url::{Host, Url};
 
 use super::refused;
 use crate::cli::output::report::Finding;
-use crate::config::{self, ServeOptions};
+use crate::cli::serve_options::ServeOptions;
+use crate::cli::settings;
 use crate::google::{AllowList, Policy};
 use crate::http::ListenAddress;
 use crate::logging;
@@ -28,7 +29,7 @@ pub fn client_ids(serve: &ServeOptions) -> Finding {
     const CHECK: &str = "client-id";
     const ADVICE: &str = "copy the client ID from https://console.cloud.google.com/auth/clients: \
         NUMBER-LETTERS.apps.googleusercontent.com";
-    if let Err(why) = config::client_ids(&serve.client_id) {
+    if let Err(why) = settings::client_ids(&serve.client_id) {
         return refused(CHECK, &why);
     }
     let odd: Vec<&str> =
@@ -62,7 +63,7 @@ fn is_client_id(text: &str) -> bool {
 /// May anybody sign in, but not everybody by accident?
 pub fn who(serve: &ServeOptions) -> Finding {
     const CHECK: &str = "who-may-sign-in";
-    match config::policy(serve) {
+    match settings::policy(serve) {
         Err(why) => refused(CHECK, &why),
         Ok(Policy::Anyone) => Finding::warning(
             CHECK,
@@ -204,7 +205,7 @@ pub fn cookie(serve: &ServeOptions, public_url: &Url) -> Finding {
     const CHECK: &str = "cookie";
     let secure = if public_url.scheme() == "https" { "Secure, " } else { "" };
     let host = public_url.host_str().unwrap_or_default();
-    match serve.cookie_domain.as_deref().map(|domain| config::cookie_domain(domain, public_url)) {
+    match serve.cookie_domain.as_deref().map(|domain| settings::cookie_domain(domain, public_url)) {
         None => Finding::ok(CHECK, format!("{secure}for {host} only")),
         Some(Ok(domain)) => Finding::ok(CHECK, format!("{secure}for {domain} and its subdomains")),
         Some(Err(why)) => refused(CHECK, &why),
@@ -217,7 +218,7 @@ pub fn allowed_origins(serve: &ServeOptions, public_url: &Url) -> Finding {
     const CHECK: &str = "allow-origin";
     let mut elsewhere = Vec::new();
     for text in &serve.allow_origin {
-        match config::origin(text) {
+        match settings::origin(text) {
             Err(why) => return refused(CHECK, &why),
             Ok(origin) if Url::parse(&origin).is_ok_and(|url| is_same_site(&url, public_url)) => {}
             Ok(origin) => elsewhere.push(origin),
@@ -242,7 +243,7 @@ pub fn allowed_origins(serve: &ServeOptions, public_url: &Url) -> Finding {
 /// Whether scheme and registered domain are the same: the "same site" of browsers.
 fn is_same_site(one: &Url, other: &Url) -> bool {
     let site = |url: &Url| match url.host() {
-        Some(Host::Domain(name)) => config::registrable_domain(name).unwrap_or(name).to_owned(),
+        Some(Host::Domain(name)) => settings::registrable_domain(name).unwrap_or(name).to_owned(),
         address => address.map(|address| address.to_string()).unwrap_or_default(),
     };
     one.scheme() == other.scheme() && site(one) == site(other)
@@ -251,7 +252,7 @@ fn is_same_site(one: &Url, other: &Url) -> bool {
 /// Which peers are trusted to name the client?
 pub fn trusted_proxies(serve: &ServeOptions) -> Finding {
     const CHECK: &str = "trusted-proxy";
-    let trusted = match config::trusted_proxies(&serve.trusted_proxy) {
+    let trusted = match settings::trusted_proxies(&serve.trusted_proxy) {
         Ok(trusted) => trusted,
         Err(why) => return refused(CHECK, &why),
     };
@@ -275,8 +276,8 @@ pub fn trusted_proxies(serve: &ServeOptions) -> Finding {
 }
 
 /// The variables that look like settings but are not understood, if any.
-pub fn environment() -> Option<Finding> {
-    let mut odd = config::unknown_variables();
+pub fn environment(warnings: &[String]) -> Option<Finding> {
+    let mut odd = warnings.to_vec();
     odd.extend(logging::misunderstanding());
     (!odd.is_empty())
         .then(|| Finding::warning("environment", odd.join("; "), "correct or remove the variable"))

@@ -4,9 +4,8 @@ use url::Url;
 
 use crate::cli::output::report::Finding;
 use crate::cli::output::time::{local, span};
-use crate::cli::serve::{DESCRIPTORS_BESIDE_CONNECTIONS, tls_files};
+use crate::cli::serve_options::{DESCRIPTORS_BESIDE_CONNECTIONS, ServeOptions};
 use crate::clock;
-use crate::config::ServeOptions;
 use crate::http::door::Capacity;
 use crate::process;
 
@@ -45,7 +44,7 @@ pub fn descriptors(serve: &ServeOptions) -> Finding {
 pub fn certificate(serve: &ServeOptions, public_url: &Url) -> Option<Finding> {
     const CHECK: &str = "certificate";
     const RENEW: &str = "renew it; the server reads the new files by itself";
-    let files = tls_files(serve)?;
+    let files = serve.tls_files()?;
     let host = public_url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let identity = match files.load() {
         Ok(identity) => identity,

@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use hallpass::config::{self, Options, Settings};
+use hallpass::cli::{self, Options};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -49,7 +49,8 @@ fn invocations(line: &str) -> Vec<Vec<String>> {
 fn parse(words: &[String]) -> Result<(), (ErrorKind, String)> {
     let parsed = Options::try_parse_from([&["hallpass".to_owned()], words].concat());
     match parsed.map(|options| options.command) {
-        Ok(config::Command::Serve(serve)) => Settings::new(&serve, Some(8080))
+        Ok(cli::Command::Serve(serve)) => serve
+            .settings(Some(8080))
             .map(drop)
             .map_err(|error| (ErrorKind::ValueValidation, error)),
         Ok(_) => Ok(()),

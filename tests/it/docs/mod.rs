@@ -8,7 +8,7 @@ mod commands;
 mod transcripts;
 
 use clap::{Arg, Command, CommandFactory};
-use hallpass::config::Options;
+use hallpass::cli::Options;
 
 /// Every argument of every command.
 fn arguments() -> Vec<Arg> {

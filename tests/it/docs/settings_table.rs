@@ -1,7 +1,7 @@
 //! The README's table of settings is what clap says.
 
 use clap::{Arg, ArgAction, CommandFactory};
-use hallpass::config::Options;
+use hallpass::cli::Options;
 
 use super::document::document;
 

@@ -352,7 +352,7 @@ fn saved_keys_follow_the_same_rules() {
             "--keys-url",
             &certs.url(),
         ]);
-        let settings = hallpass::config::Settings::new(&options, Some(8080)).unwrap();
+        let settings = options.settings(Some(8080)).unwrap();
         let app = App::new(settings, store);
         app.handle(&post_token(&FIRST.token(json!({}))), NOW).status
     };

@@ -1,4 +1,4 @@
-//! The checked settings: a value of these types is valid.
+//! Checks the flags of `serve`, one by one and together.
 
 use std::fs;
 use std::net::IpAddr;
@@ -8,9 +8,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use super::ServeOptions;
+use super::serve_options::ServeOptions;
 use crate::google::{AllowList, Authorities, Policy, TokeninfoSettings, VerifierSettings};
 use crate::process;
+use crate::web::{Logo, Settings, SigninLimit, TrustedProxies, is_within};
 
 /// The logo is kept in memory.
 const LOGO_BYTES_MAX: usize = 256 * 1024;
@@ -20,141 +21,52 @@ const SESSION_IDLE_MIN: Duration = Duration::from_secs(2 * 60);
 /// All of Google's client secrets begin with this.
 const CLIENT_SECRET_PREFIX: &str = "GOCSPX-";
 
-/// The settings of a server.
-#[derive(Clone)]
-pub struct Settings {
-    /// Google client IDs to accept in `aud`. Never empty.
-    pub client_ids: Vec<String>,
-    /// Whom to let in.
-    pub policy: Policy,
-    /// The admins. If the list is empty, there are no admin pages.
-    pub admins: AllowList,
-    /// The URL that browsers use: scheme, host and port only.
-    pub public_url: Url,
-    /// Absolute limit of a session, in seconds.
-    pub session_lifetime: i64,
-    /// Idle limit of a session, in seconds.
-    pub session_idle: i64,
-    /// How many sessions a user may have.
-    pub sessions_per_user: u32,
-    /// How many seconds events are kept; `None` means forever.
-    pub events_kept: Option<i64>,
-    /// The cookie is shared with the subdomains of this domain (lower case).
-    pub cookie_domain: Option<String>,
-    /// Other origins that may call with credentials, in the form of the `Origin` header.
-    pub allowed_origins: Vec<String>,
-    /// The peers whose X-Forwarded-* headers count.
-    pub trusted_proxies: TrustedProxies,
-    /// How tokens are verified.
-    pub verifier: VerifierSettings,
-    /// The limit of sign-in attempts per client address.
-    pub signin_limit: SigninLimit,
-    /// Whether the metrics are served on another address, and so not here.
-    pub metrics_elsewhere: bool,
-    /// The site's name on the pages.
-    pub site_name: String,
-    /// The site's logo on the pages.
-    pub site_logo: Option<Logo>,
-}
-
-/// A picture file.
-#[derive(Clone)]
-pub struct Logo {
-    /// Its media type.
-    pub media_type: &'static str,
-    /// The bytes of the file.
-    pub picture: Vec<u8>,
-}
-
-/// A token bucket for each client address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SigninLimit {
-    /// Attempts in a row; 0 means no limit.
-    pub burst: u32,
-    /// Attempts regained per second.
-    pub per_second: u32,
-}
-
-/// The networks, and perhaps the Unix socket, whose X-Forwarded-* headers count.
-#[derive(Debug, Clone, Default)]
-pub struct TrustedProxies {
-    networks: Vec<IpNet>,
-    unix_socket: bool,
-}
-
-impl TrustedProxies {
-    /// Whether this peer is trusted. `None` means a client of the Unix socket.
-    pub fn trusts(&self, peer: Option<IpAddr>) -> bool {
-        match peer {
-            Some(address) => {
-                self.networks.iter().any(|network| network.contains(&address.to_canonical()))
-            }
-            None => self.unix_socket,
-        }
-    }
-}
-
-impl Settings {
-    /// Checks the flags of `serve`. `port` is the port it listens on, for the default of
+impl ServeOptions {
+    /// The settings that these flags mean. `port` is the port it listens on, for the default of
     /// --public-url.
     ///
     /// # Errors
     /// One sentence that says what is wrong and what to write.
-    pub fn new(options: &ServeOptions, port: Option<u16>) -> Result<Settings, String> {
-        client_ids(&options.client_id)?;
-        let public_url = public_url(options, port)?;
+    pub fn settings(&self, port: Option<u16>) -> Result<Settings, String> {
+        client_ids(&self.client_id)?;
+        let public_url = public_url(self, port)?;
         Ok(Settings {
-            client_ids: options.client_id.clone(),
-            policy: policy(options)?,
+            client_ids: self.client_id.clone(),
+            policy: policy(self)?,
             admins: AllowList {
-                emails: emails("--admin-email", &options.admin_email)?,
+                emails: emails("--admin-email", &self.admin_email)?,
                 domains: Vec::new(),
             },
-            session_lifetime: session_lifetime(options.session_lifetime)?,
-            session_idle: session_idle(options.session_idle)?,
-            sessions_per_user: options.sessions_per_user,
-            events_kept: options.keeping.keep_events.seconds(),
-            cookie_domain: options
+            session_lifetime: session_lifetime(self.session_lifetime)?,
+            session_idle: session_idle(self.session_idle)?,
+            sessions_per_user: self.sessions_per_user,
+            events_kept: self.keep_events.seconds(),
+            cookie_domain: self
                 .cookie_domain
                 .as_deref()
                 .map(|d| cookie_domain(d, &public_url))
                 .transpose()?,
-            allowed_origins: options
+            allowed_origins: self
                 .allow_origin
                 .iter()
                 .map(|o| origin(o))
                 .collect::<Result<_, _>>()?,
-            trusted_proxies: trusted_proxies(&options.trusted_proxy)?,
-            verifier: verifier(options)?,
+            trusted_proxies: trusted_proxies(&self.trusted_proxy)?,
+            verifier: verifier(self)?,
             signin_limit: SigninLimit {
-                burst: options.signin_burst,
-                per_second: options.signin_per_second,
+                burst: self.signin_burst,
+                per_second: self.signin_per_second,
             },
-            metrics_elsewhere: options.metrics_listen.is_some(),
-            site_name: options.site_name.clone(),
-            site_logo: options.site_logo.as_deref().map(logo).transpose()?,
+            metrics_elsewhere: self.metrics_listen.is_some(),
+            site_name: self.site_name.clone(),
+            site_logo: self.site_logo.as_deref().map(logo).transpose()?,
             public_url,
         })
-    }
-
-    /// The public URL's origin, in the form of the `Origin` header.
-    pub fn origin(&self) -> String {
-        self.public_url.origin().ascii_serialization()
-    }
-
-    /// The public URL of a path, which begins with a slash.
-    pub fn url_of(&self, path: &str) -> String {
-        format!("{}{path}", self.origin())
-    }
-
-    /// Whether browsers reach us over HTTPS.
-    pub fn is_https(&self) -> bool {
-        self.public_url.scheme() == "https"
     }
 }
 
 /// Requires a client ID, and refuses client secrets: the log and the sign-in page show client IDs.
-pub(crate) fn client_ids(ids: &[String]) -> Result<(), String> {
+pub fn client_ids(ids: &[String]) -> Result<(), String> {
     const ADVICE: &str = "give --client-id (or HALLPASS_CLIENT_ID) the client ID of your app from Google's console, \
                           https://console.cloud.google.com/auth/clients: NUMBER-LETTERS.apps.googleusercontent.com";
     if ids.is_empty() {
@@ -172,7 +84,7 @@ fn unquoted(text: &str) -> &str {
     text.trim_matches(['"', '\'', ' '])
 }
 
-pub(crate) fn policy(options: &ServeOptions) -> Result<Policy, String> {
+pub fn policy(options: &ServeOptions) -> Result<Policy, String> {
     let list = AllowList {
         emails: emails("--allow-email", &options.allow_email)?,
         domains: options.allow_domain.clone(),
@@ -221,7 +133,7 @@ fn emails(flag: &str, list: &[String]) -> Result<Vec<String>, String> {
     Err(format!("{flag} takes an address such as ada@example.com, not {email:?}"))
 }
 
-pub(crate) fn public_url(options: &ServeOptions, port: Option<u16>) -> Result<Url, String> {
+pub fn public_url(options: &ServeOptions, port: Option<u16>) -> Result<Url, String> {
     let Some(url) = &options.public_url else {
         let port = port.ok_or(
             "give --public-url (or HALLPASS_PUBLIC_URL): it cannot be derived from a Unix socket",
@@ -239,7 +151,7 @@ pub(crate) fn public_url(options: &ServeOptions, port: Option<u16>) -> Result<Ur
     Ok(url.clone())
 }
 
-pub(crate) fn cookie_domain(domain: &str, public_url: &Url) -> Result<String, String> {
+pub fn cookie_domain(domain: &str, public_url: &Url) -> Result<String, String> {
     let domain = domain.trim_start_matches('.').to_ascii_lowercase();
     if !is_domain(&domain) || !domain.contains('.') {
         return Err(format!("--cookie-domain takes a domain such as example.com, not {domain:?}"));
@@ -262,16 +174,11 @@ pub(crate) fn cookie_domain(domain: &str, public_url: &Url) -> Result<String, St
 
 /// The registered part of a host name, by the public suffix list: `example.co.uk` for
 /// `a.example.co.uk`. `None` if the name is itself a public suffix.
-pub(crate) fn registrable_domain(host: &str) -> Option<&str> {
+pub fn registrable_domain(host: &str) -> Option<&str> {
     psl::domain_str(host)
 }
 
-/// Whether `host` is `domain` or one of its subdomains. Both are lower case.
-pub fn is_within(host: &str, domain: &str) -> bool {
-    host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-}
-
-pub(crate) fn origin(text: &str) -> Result<String, String> {
+pub fn origin(text: &str) -> Result<String, String> {
     match Url::parse(text) {
         Ok(url) if is_origin(&url) && !text.contains('*') => Ok(url.origin().ascii_serialization()),
         _ => Err(format!(
@@ -280,7 +187,7 @@ pub(crate) fn origin(text: &str) -> Result<String, String> {
     }
 }
 
-pub(crate) fn verifier(options: &ServeOptions) -> Result<VerifierSettings, String> {
+pub fn verifier(options: &ServeOptions) -> Result<VerifierSettings, String> {
     Ok(VerifierSettings {
         verify: options.verify,
         tokeninfo: TokeninfoSettings {
@@ -312,7 +219,7 @@ fn googles_url(flag: &str, url: &Url) -> Result<Url, String> {
     Ok(url.clone())
 }
 
-pub(crate) fn trusted_proxies(items: &[String]) -> Result<TrustedProxies, String> {
+pub fn trusted_proxies(items: &[String]) -> Result<TrustedProxies, String> {
     let mut trusted = TrustedProxies::default();
     for item in items {
         match (item.parse::<IpNet>(), item.parse::<IpAddr>()) {

@@ -5,7 +5,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, CommandFactory, FromArgMatches};
 
-use super::Options;
+use super::{Options, Stop};
 use crate::process;
 
 const PREFIX: &str = "HALLPASS_";
@@ -21,7 +21,7 @@ impl Options {
     ///
     /// # Errors
     /// One sentence, in cases where clap's own message would show a secret or not help.
-    pub fn from_process() -> Result<Options, String> {
+    pub fn from_process() -> Result<Options, Stop> {
         let variables = process::variables(PREFIX);
         let mut command = without_empty(Options::command(), &variables);
         command.build();
@@ -30,44 +30,46 @@ impl Options {
             settings.iter().any(|setting| is_of(setting, name)) && is_quoted(value)
         };
         if let Some((name, _)) = variables.iter().find(quoted) {
-            return Err(format!(
+            return Err(Stop::usage(format!(
                 "{name} has quotes around its value, and they would become part of it; remove them"
-            ));
+            )));
         }
         let parsed = command
             .try_get_matches_from_mut(process::arguments())
             .and_then(|mut matches| Options::from_arg_matches_mut(&mut matches));
         let error = match parsed {
-            Ok(options) => return Ok(options),
+            Ok(options) => {
+                let warnings = unknown_variables(&settings, &variables);
+                return Ok(Options { warnings, ..options });
+            }
             Err(error) => error,
         };
         let argument = context(&error, ContextKind::InvalidArg);
         if error.kind() == ErrorKind::UnknownArgument && argument.starts_with("--client-secret") {
-            return Err("--client-secret is not needed: Hallpass works without a client secret; leave it out".into());
+            return Err(Stop::usage("--client-secret is not needed: Hallpass works without a client secret; leave it out".into()));
         }
         if error.to_string().contains("-----BEGIN") {
-            return Err(
-                "--tls-cert and --tls-key take paths of PEM files, not their contents".into()
-            );
+            return Err(Stop::usage(
+                "--tls-cert and --tls-key take paths of PEM files, not their contents".into(),
+            ));
         }
         with_origin(error, &argument, &settings, &variables).format(&mut command).exit()
     }
 }
 
 /// One sentence about each variable that begins with `HALLPASS_` but is not a setting.
-pub fn unknown_variables() -> Vec<String> {
-    let settings = arguments(&Options::command());
+fn unknown_variables(settings: &[Arg], variables: &[(String, String)]) -> Vec<String> {
     let names: Vec<&str> =
         settings.iter().filter_map(|setting| setting.get_env()?.to_str()).collect();
-    process::variables(PREFIX)
-        .into_iter()
+    variables
+        .iter()
         .filter(|(name, value)| {
             !names.contains(&name.as_str())
                 && !value.is_empty()
                 && !SERVICE_MARKS.iter().any(|mark| name.contains(mark))
                 && !name.starts_with("HALLPASS_PORT")
         })
-        .map(|(name, _)| unknown(&name, &names))
+        .map(|(name, _)| unknown(name, &names))
         .collect()
 }
 

@@ -1,5 +1,5 @@
-//! The commands and the flags of `serve`. Each flag has an environment variable; lists repeat the
-//! flag or use commas.
+//! The flags of `serve`, which `demo`, `doctor` and `verify` take too. Each has an environment
+//! variable; lists repeat the flag or use commas.
 
 // The doc comments are the help text, which would show Markdown links as they are written.
 #![allow(rustdoc::bare_urls)]
@@ -8,72 +8,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{NonEmptyStringValueParser, PossibleValue};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use url::Url;
 
-use super::diagnosis::{DoctorOptions, VerifyOptions};
-use super::keeping::KeepingOptions;
-use super::operator::{
-    BackupOptions, EventsOptions, ImportOptions, RestoreOptions, SessionsOptions, UsersOptions,
-};
+use super::scheduled_backups::BackupSchedule;
 use super::values::{boolean, duration, file_mode, list_item, url};
 use crate::google::Verify;
+use crate::http::door::TlsFiles;
 use crate::http::{ListenAddress, host_port};
+use crate::logging::LogFormat;
 
-/// Google sign-in for self-hosted apps: one binary, one SQLite file, no client secret.
-#[derive(Debug, Parser)]
-#[command(name = "hallpass", version, max_term_width = 100)]
-pub struct Options {
-    /// The command.
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-/// The commands.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Run the server
-    ///
-    /// Two settings are required: your Google client IDs (--client-id) and whom to let in
-    /// (--allow-domain, --allow-email or --allow-anyone). You can set an environment variable
-    /// instead of any flag.
-    Serve(ServeOptions),
-    /// Check that a running server is alive, for example in Docker's HEALTHCHECK
-    Health(HealthOptions),
-    /// Find what would keep the server from working, and say how to fix it
-    ///
-    /// Takes the flags and the environment of `serve`, changes nothing, and can run while the
-    /// server does. Exits with 1 if something would fail, and with 0 if there are only warnings.
-    Doctor(DoctorOptions),
-    /// Show the result of each check of a Google ID token, without recording anything
-    ///
-    /// Takes the flags and the environment of `serve`. Exits with 0 if the token would sign its
-    /// owner in, with 1 if it would be refused, and with 3 if Google or the database cannot answer.
-    Verify(VerifyOptions),
-    /// Try it out: the same server with invented people instead of Google
-    ///
-    /// Starts the server and, on a loopback port, a stand-in for Google. The sign-in page offers
-    /// invented people to sign in as. Listens on loopback addresses only. Also takes the flags of
-    /// `serve`.
-    Demo(ServeOptions),
-    /// List, show, block, release, export and delete users
-    Users(UsersOptions),
-    /// List and end sessions
-    Sessions(SessionsOptions),
-    /// Show sign-ins, refusals and other events, the newest last
-    Events(EventsOptions),
-    /// Import users and blocks from a file in the format of `users export`
-    ///
-    /// Checks the whole file before it writes anything. Then it writes in steps, and sign-ins
-    /// continue between them. If it is interrupted, the first users of the file are imported
-    /// completely; run it again to import the rest. Only `sub` is required. Where the file has no
-    /// value, an existing user keeps theirs. What Google has sent in a later sign-in is kept too.
-    Import(ImportOptions),
-    /// Copy the database while the server runs
-    Backup(BackupOptions),
-    /// Replace the database with a backup, while the server is stopped
-    Restore(RestoreOptions),
-}
+/// File descriptors needed besides one per connection: for requests to tiny_http, the database and
+/// calls to Google.
+pub const DESCRIPTORS_BESIDE_CONNECTIONS: u64 = 4096;
 
 /// Flags of `serve`.
 #[derive(Debug, Clone, Args)]
@@ -277,9 +224,14 @@ pub struct ServeOptions {
         value_parser = clap::value_parser!(u32).range(1..), help_heading = "Asking Google")]
     pub signin_per_second: u32,
 
-    /// Events and backups.
+    /// How long events are kept: a duration, or `forever`
+    #[arg(long, env = "HALLPASS_KEEP_EVENTS", value_name = "DURATION", default_value = "400d", value_parser = retention,
+        help_heading = "Keeping")]
+    pub keep_events: Retention,
+
+    /// Backups.
     #[command(flatten)]
-    pub keeping: KeepingOptions,
+    pub backups: BackupSchedule,
 
     /// The format of the log on standard error; RUST_LOG sets its level
     #[arg(
@@ -292,24 +244,38 @@ pub struct ServeOptions {
     pub log_format: LogFormat,
 }
 
-/// Flags of `health`.
-#[derive(Debug, Clone, Args)]
-pub struct HealthOptions {
-    /// The URL to check [default: /healthz at the first address of --listen]
-    #[arg(long, env = "HALLPASS_HEALTH_URL", value_name = "URL", value_parser = url)]
-    pub url: Option<Url>,
-    /// Where the server listens
-    #[arg(
-        long,
-        env = "HALLPASS_LISTEN",
-        value_name = "ADDRESS",
-        value_delimiter = ',',
-        default_value = "127.0.0.1:8080"
-    )]
-    pub listen: Vec<ListenAddress>,
-    /// The server's certificate; if set, its TCP addresses are checked over HTTPS
-    #[arg(long, env = "HALLPASS_TLS_CERT", value_name = "FILE")]
-    pub tls_cert: Option<PathBuf>,
+impl ServeOptions {
+    /// The files of --tls-cert and --tls-key, if given.
+    pub fn tls_files(&self) -> Option<TlsFiles> {
+        let files = self.tls_cert.clone().zip(self.tls_key.clone())?;
+        Some(TlsFiles { certificate: files.0, key: files.1 })
+    }
+}
+
+/// How long something is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// This long.
+    For(Duration),
+    /// Until the operator deletes it.
+    Forever,
+}
+
+impl Retention {
+    /// In seconds; `None` means forever.
+    pub fn seconds(self) -> Option<i64> {
+        match self {
+            Retention::For(duration) => i64::try_from(duration.as_secs()).ok(),
+            Retention::Forever => None,
+        }
+    }
+}
+
+fn retention(text: &str) -> Result<Retention, String> {
+    match text {
+        "forever" => Ok(Retention::Forever),
+        _ => duration(text).map(Retention::For).map_err(|error| format!("{error}, or `forever`")),
+    }
 }
 
 impl ValueEnum for Verify {
@@ -330,11 +296,15 @@ impl ValueEnum for Verify {
     }
 }
 
-/// Formats of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Plain lines.
-    Text,
-    /// One JSON object per line.
-    Json,
+impl ValueEnum for LogFormat {
+    fn value_variants<'a>() -> &'a [LogFormat] {
+        &[LogFormat::Text, LogFormat::Json]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            LogFormat::Text => PossibleValue::new("text").help("Plain lines"),
+            LogFormat::Json => PossibleValue::new("json").help("One JSON object per line"),
+        })
+    }
 }

@@ -1,12 +1,14 @@
-//! Parsers of single values of flags and variables.
+//! Values of flags and variables, and the arguments that several commands take.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::Args;
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use url::Url;
 
 /// An item of a list, trimmed. It must not be empty.
-pub(super) fn list_item() -> impl TypedValueParser<Value = String> {
+pub fn list_item() -> impl TypedValueParser<Value = String> {
     NonEmptyStringValueParser::new().try_map(|item| match item.trim() {
         "" => Err("expected a value, not an empty item in the list"),
         item => Ok(item.to_owned()),
@@ -14,7 +16,7 @@ pub(super) fn list_item() -> impl TypedValueParser<Value = String> {
 }
 
 /// Permissions in octal, as in chmod(1).
-pub(super) fn file_mode(text: &str) -> Result<u32, String> {
+pub fn file_mode(text: &str) -> Result<u32, String> {
     match u32::from_str_radix(text, 8) {
         Ok(mode) if mode <= 0o777 => Ok(mode),
         _ => Err("expected permissions in octal, such as 0660".into()),
@@ -22,7 +24,7 @@ pub(super) fn file_mode(text: &str) -> Result<u32, String> {
 }
 
 /// A duration such as 90s, 12h or 30d: more than zero, at most ten years.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
     match humantime::parse_duration(text) {
         Ok(duration) if !duration.is_zero() && duration <= LONGEST => Ok(duration),
@@ -32,7 +34,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// True or false, or another common spelling of them.
-pub(super) fn boolean(text: &str) -> Result<bool, String> {
+pub fn boolean(text: &str) -> Result<bool, String> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
         "false" | "f" | "no" | "n" | "off" | "0" => Ok(false),
@@ -41,7 +43,7 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
 }
 
 /// An absolute URL with a host.
-pub(super) fn url(text: &str) -> Result<Url, String> {
+pub fn url(text: &str) -> Result<Url, String> {
     let text = text.trim();
     match Url::parse(text) {
         Ok(url) if url.has_host() => Ok(url),
@@ -55,4 +57,26 @@ pub(super) fn url(text: &str) -> Result<Url, String> {
 fn without_scheme(text: &str) -> &str {
     let rest = text.trim_start_matches(['/', ':']);
     if rest.is_empty() || rest.contains([' ', '@', '?']) { "auth.example.com" } else { rest }
+}
+
+/// The flag that names the database.
+#[derive(Debug, Clone, Args)]
+pub struct DatabaseOption {
+    /// The SQLite file of the server; it must exist
+    #[arg(
+        long,
+        global = true,
+        env = "HALLPASS_DATABASE",
+        value_name = "FILE",
+        default_value = "hallpass.db"
+    )]
+    pub database: PathBuf,
+}
+
+/// The argument that names a user.
+#[derive(Debug, Clone, Args)]
+pub struct WhoOption {
+    /// The user's e-mail or sub
+    #[arg(value_name = "EMAIL|SUB", value_parser = NonEmptyStringValueParser::new())]
+    pub who: String,
 }
