@@ -10,7 +10,7 @@ use crate::cli::output::table::Column;
 use crate::cli::output::time::local;
 use crate::cli::output::{json, table};
 use crate::clock;
-use crate::store::{Actor, Session, SessionSelector, Store, StoreError, User};
+use crate::store::{Actor, EventKind, Session, SessionSelector, Store, StoreError, User};
 
 const COLUMNS: [Column; 7] = [
     Column::whole("ID"),
@@ -103,30 +103,24 @@ pub fn sessions(options: &SessionsOptions) -> Result<(), String> {
             Ok(())
         }
         SessionsCommand::Revoke { id, user, yes, .. } => {
+            let end = |sessions: SessionSelector| {
+                let kind = EventKind::Revocation;
+                store.end_sessions(&sessions, kind, &Actor::operator(), now).map_err(text)
+            };
             let ended = match (id, user) {
-                (Some(id), _) => {
-                    match store
-                        .revoke(SessionSelector::Session(id.clone()), Actor::operator(), now)
-                        .map_err(text)?
-                    {
-                        0 => {
-                            return Err(format!(
-                                "there is no open session {}",
-                                table::printable(id)
-                            ));
-                        }
-                        ended => ended,
+                (Some(id), _) => match end(SessionSelector::Id(id.clone()))? {
+                    0 => {
+                        return Err(format!("there is no open session {}", table::printable(id)));
                     }
-                }
-                (None, Some(who)) => store
-                    .revoke(SessionSelector::User(subject(who)?), Actor::operator(), now)
-                    .map_err(text)?,
+                    ended => ended,
+                },
+                (None, Some(who)) => end(SessionSelector::User(subject(who)?))?,
                 (None, None) => {
                     confirm::require(*yes, "End all sessions of all users?")?;
                     let open = store.counts(now).map_err(text)?.sessions;
                     let mut progress = Progress::new("ended");
                     store
-                        .revoke_all(now, |ended| {
+                        .end_all_sessions(&Actor::operator(), now, |ended| {
                             progress.show(ended as u64, open.max(ended as u64))
                         })
                         .map_err(text)?

@@ -83,24 +83,28 @@ impl EventKind {
 /// What the event of a change by the operator says.
 pub const BY_THE_OPERATOR: &str = "by the operator";
 
-/// Who changes something about somebody.
-#[derive(Debug, Clone)]
+/// Who causes an event.
+#[derive(Debug, Clone, Default)]
 pub struct Actor {
-    /// What the event says of them.
-    pub(super) by: String,
-    /// From where.
+    /// `reason` of the event. `None` if users act for themselves.
+    pub(super) reason: Option<String>,
     pub(super) client: Client,
 }
 
 impl Actor {
-    /// The operator, by a command.
+    /// The operator, with a command.
     pub fn operator() -> Actor {
-        Actor { by: BY_THE_OPERATOR.to_owned(), client: Client::default() }
+        Actor { reason: Some(BY_THE_OPERATOR.to_owned()), client: Client::default() }
     }
 
-    /// The admin of that e-mail, by a page.
+    /// The admin with this e-mail, on a page.
     pub fn admin(email: &str, client: Client) -> Actor {
-        Actor { by: format!("by {email}"), client }
+        Actor { reason: Some(format!("by {email}")), client }
+    }
+
+    /// The user whom the event is about.
+    pub fn user(client: Client) -> Actor {
+        Actor { reason: None, client }
     }
 }
 

@@ -1,19 +1,15 @@
 //! Users on their way from one database to another.
 
 use std::ops::ControlFlow;
-use std::thread;
-use std::time::Instant;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::events::BY_THE_OPERATOR;
 use super::model::{USER_COLUMNS, UserRecord};
+use super::writer::STEP_ROWS;
 use super::{Store, StoreError};
 use crate::profile::Profile;
-
-/// Users written in one transaction: some 10 milliseconds, for which sign-ins wait.
-const IMPORT_STEP_ROWS: usize = 500;
 
 /// A user as another database knew them. What is `None` was not told, and stays as it is.
 #[derive(Debug, Clone)]
@@ -95,24 +91,20 @@ impl Store {
         if let Some(cause) = held.map_err(failed(0))? {
             return Err(ImportFailure { written: 0, cause });
         }
+        let mut steps = self.writer.steps();
         let mut written = 0;
         let mut imported = Imported::default();
         let mut users = users.into_iter();
         while users.len() > 0 {
-            let step: Vec<ImportedUser> = users.by_ref().take(IMPORT_STEP_ROWS).collect();
+            let step: Vec<ImportedUser> = users.by_ref().take(STEP_ROWS).collect();
             let count = step.len();
-            let work = move |db: &Connection| Ok((Instant::now(), write(db, &step, now)?));
-            let (begun, outcome) = self.writer.write(work).map_err(failed(written))?;
+            let outcome = steps.write(move |db| write(db, &step, now)).map_err(failed(written))?;
             let step = outcome.map_err(|cause| ImportFailure { written, cause })?;
             imported.new += step.new;
             imported.changed += step.changed;
             imported.blocked += step.blocked;
             written += count;
             progress(written);
-            if users.len() > 0 {
-                // Who waits for us looks now and then whether we are done, so we are away for as long as we were there.
-                thread::sleep(begun.elapsed());
-            }
         }
         Ok(imported)
     }

@@ -36,7 +36,7 @@ pub use integrity_check::{Inspection, Soundness};
 pub use model::{Authenticated, Client, Session, SessionKind, User, UserRecord};
 pub use open_files::instance;
 pub use refusals::RefusedBy;
-pub use sessions::{Ending, SessionSelector};
+pub use sessions::SessionSelector;
 pub use sign_in::{NewSession, Refusal, SignIn, SignedIn};
 pub use stats::{Day, Seen};
 pub use users::{UserCursor, UserSort};

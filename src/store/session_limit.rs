@@ -1,17 +1,13 @@
 //! How many sessions a person may have: beyond that, the session unused for longest ends.
 
-use std::thread;
-use std::time::Instant;
-
 use rusqlite::{Connection, params};
 
 use super::events::{self, Event, EventKind};
 use super::model::Client;
+use super::writer::STEP_ROWS;
 use super::{Store, StoreError};
 use crate::token::TokenHash;
 
-/// Sessions ended or deleted in one transaction: some 10 milliseconds, for which sign-ins wait.
-const STEP_ROWS: usize = 500;
 /// What the event of such an end says.
 const BY_THE_LIMIT: &str = "by the limit of sessions per user";
 
@@ -26,17 +22,10 @@ impl Store {
         let beyond: Vec<String> = self.searchers.read(|db| {
             db.prepare_cached(sql)?.query_map([sessions_max], |row| row.get(0))?.collect()
         })?;
+        let mut steps = self.writer.steps();
         for subject in beyond {
-            loop {
-                let (begun, subject) = (Instant::now(), subject.clone());
-                if self.writer.write(move |db| limit(db, &subject, None, sessions_max, now))?
-                    < STEP_ROWS
-                {
-                    break;
-                }
-                // Other processes look now and then whether they may write, so leave them as much time.
-                thread::sleep(begun.elapsed());
-            }
+            let limit_user = move |db: &Connection| limit(db, &subject, None, sessions_max, now);
+            while steps.write(limit_user.clone())? == STEP_ROWS {}
         }
         Ok(())
     }

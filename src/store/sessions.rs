@@ -1,37 +1,40 @@
 //! Sessions: found by the hash of their token, listed, and ended.
 
 use std::sync::LazyLock;
-use std::thread;
-use std::time::Instant;
 
-use rusqlite::types::Null;
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
-use super::events::{self, Actor, Event, EventKind};
+use super::events::{Actor, EventKind};
 use super::model::{
     Authenticated, Client, SESSION_COLUMN_COUNT, SESSION_COLUMNS, Session, USER_COLUMNS, User,
 };
+use super::writer::STEP_ROWS;
 use super::{Store, StoreError};
-use crate::profile::Profile;
 use crate::token::TokenHash;
 
 /// The most sessions of one person that are listed, and may be allowed.
 const LISTED_MAX: i64 = 1000;
-/// Sessions ended in one transaction: some 10 milliseconds, for which sign-ins wait.
-const ENDING_STEP_ROWS: usize = 500;
-
-/// Sessions looked at in one transaction when all are ended: some 10 milliseconds, for which sign-ins wait.
-const REVOCATION_STEP_ROWS: i64 = 500;
-
-/// Which of a person's sessions to end.
+/// The sessions to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
-    /// The one of that id.
-    One(String),
-    /// All but the one of that id.
-    AllBut(String),
-    /// All of them.
-    All,
+pub enum SessionSelector {
+    /// The session with this ID.
+    Id(String),
+    /// The session with this ID, if it is one of this user's.
+    IdOfUser {
+        /// `sessions.id`.
+        id: String,
+        /// `users.sub`.
+        subject: String,
+    },
+    /// All sessions of this user.
+    User(String),
+    /// All sessions of this user except the one with this ID.
+    UserExcept {
+        /// `users.sub`.
+        subject: String,
+        /// `sessions.id`.
+        id: String,
+    },
 }
 
 /// The row of that token, live or not, with its user.
@@ -50,17 +53,6 @@ pub fn find(db: &Connection, token: &TokenHash) -> rusqlite::Result<Option<Authe
             })
         })
         .optional()
-}
-
-/// Which sessions of others are ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SessionSelector {
-    /// The one of that id.
-    Session(String),
-    /// The one of that id, if it is of the user of that `sub`.
-    SessionOf(String, String),
-    /// Those of the user of that `sub`.
-    User(String),
 }
 
 impl Store {
@@ -84,34 +76,6 @@ impl Store {
                 .query_map(params![subject, now, idle_seconds, LISTED_MAX], Session::from_row)?
                 .collect()
         })
-    }
-
-    /// Ends sessions of that person and records an event of that kind for each, in steps between which others write.
-    /// Returns how many were ended, once all of them are.
-    ///
-    /// # Errors
-    /// If the store cannot answer; then some may have ended, and another call ends the rest.
-    pub fn end(
-        &self,
-        user: &User,
-        ending: Ending,
-        kind: EventKind,
-        client: Client,
-        now: i64,
-    ) -> Result<usize, StoreError> {
-        let mut ended = 0;
-        loop {
-            let begun = Instant::now();
-            let (user, ending, client) = (user.profile.clone(), ending.clone(), client.clone());
-            let count =
-                self.writer.write(move |db| end_some(db, &user, &ending, kind, &client, now))?;
-            ended += count;
-            if count < ENDING_STEP_ROWS {
-                return Ok(ended);
-            }
-            // Other processes look now and then whether they may write, so leave them as much time.
-            thread::sleep(begun.elapsed());
-        }
     }
 
     /// The sessions that have neither ended nor expired, of everybody or of that `sub`, with their users; those that
@@ -140,136 +104,119 @@ impl Store {
         })
     }
 
-    /// Ends sessions and records an event for each, in steps between which others write. Returns how many were ended,
-    /// once all of them are.
+    /// Ends sessions and records an event for each, in steps. Returns how many it ended.
     ///
     /// # Errors
-    /// If the store cannot answer; then some may have ended, and another call ends the rest.
-    pub fn revoke(
+    /// If the store cannot answer. Some sessions may have ended by then; another call ends the rest.
+    pub fn end_sessions(
         &self,
-        revoked: SessionSelector,
-        author: Actor,
+        selector: &SessionSelector,
+        kind: EventKind,
+        actor: &Actor,
         now: i64,
     ) -> Result<usize, StoreError> {
+        let mut steps = self.writer.steps();
         let mut ended = 0;
         loop {
-            let begun = Instant::now();
-            let (revoked, author) = (revoked.clone(), author.clone());
-            let count = self.writer.write(move |db| match &revoked {
-                SessionSelector::Session(id) => {
-                    end(db, "s.id = ?2 AND ?3 IS NULL", (id, &Null), &author, now)
-                }
-                SessionSelector::SessionOf(id, subject) => {
-                    end(db, "s.id = ?2 AND s.sub = ?3", (id, subject), &author, now)
-                }
-                SessionSelector::User(subject) => {
-                    let some = "s.token_sha256 IN (SELECT token_sha256 FROM sessions WHERE sub = ?2
-                        AND ended_at IS NULL AND +expires_at > ?1 ORDER BY last_seen_at, token_sha256 LIMIT ?3)";
-                    end(db, some, (subject, &REVOCATION_STEP_ROWS), &author, now)
-                }
+            let (selector, actor) = (selector.clone(), actor.clone());
+            let count = steps.write(move |db| {
+                let (subject, id) = selector.parameters();
+                end(db, &selector.condition(), (&subject, &id), kind, &actor, now)
             })?;
             ended += count;
-            if count < REVOCATION_STEP_ROWS as usize {
+            if count < STEP_ROWS {
                 return Ok(ended);
             }
-            // Other processes look now and then whether they may write, so leave them as much time.
-            thread::sleep(begun.elapsed());
         }
     }
 
-    /// Ends every session there is when it begins, and records an event for each, in steps between which others write.
-    /// What a step ended is ended at once. Returns how many were ended; `progress` is told so after every step.
+    /// Ends every session that exists when it begins and records an event for each, in steps. Calls
+    /// `progress` with the number of ended sessions after each step, and returns it.
     ///
     /// # Errors
-    /// If the store cannot answer; then some were ended, and another call ends the rest.
-    pub fn revoke_all(
+    /// If the store cannot answer. Some sessions may have ended by then; another call ends the rest.
+    pub fn end_all_sessions(
         &self,
+        actor: &Actor,
         now: i64,
         mut progress: impl FnMut(usize),
     ) -> Result<usize, StoreError> {
-        // The tokens' hashes are the order: a session that is made meanwhile does not make it longer.
+        // In the order of the tokens' hashes, so that new sessions do not make it longer.
         let (mut after, mut ended) = (Vec::new(), 0);
+        let mut steps = self.writer.steps();
         loop {
-            let from: Vec<u8> = after;
-            let (begun, last, count) = self.writer.write(move |db| {
-                let begun = Instant::now();
+            let (from, actor): (Vec<u8>, _) = (after, actor.clone());
+            let (last, count) = steps.write(move |db| {
                 let sql = "SELECT max(token_sha256) FROM
                     (SELECT token_sha256 FROM sessions WHERE token_sha256 > ?1 ORDER BY token_sha256 LIMIT ?2)";
-                let last: Option<Vec<u8>> =
-                    db.prepare_cached(sql)?.query_row(params![from, REVOCATION_STEP_ROWS], |row| row.get(0))?;
-                let Some(last) = last else { return Ok((begun, None, 0)) };
-                let which = "s.token_sha256 > ?2 AND s.token_sha256 <= ?3";
-                let count = end(db, which, (&from, &last), &Actor::operator(), now)?;
-                Ok((begun, Some(last), count))
+                let last: Option<Vec<u8>> = db
+                    .prepare_cached(sql)?
+                    .query_row(params![from, STEP_ROWS as i64], |row| row.get(0))?;
+                let Some(last) = last else { return Ok((None, 0)) };
+                let range = "s.token_sha256 > ?2 AND s.token_sha256 <= ?3";
+                let count = end(db, range, (&from, &last), EventKind::Revocation, &actor, now)?;
+                Ok((Some(last), count))
             })?;
             ended += count;
             progress(ended);
             let Some(last) = last else { return Ok(ended) };
             after = last;
-            // Who waits for us looks now and then whether we are done, so we are away for as long as we were there.
-            thread::sleep(begun.elapsed());
         }
     }
 }
 
-fn end_some(
-    db: &Connection,
-    user: &Profile,
-    ending: &Ending,
-    kind: EventKind,
-    client: &Client,
-    now: i64,
-) -> rusqlite::Result<usize> {
-    let (one, but) = match ending {
-        Ending::One(id) => (Some(id), None),
-        Ending::AllBut(id) => (None, Some(id)),
-        Ending::All => (None, None),
-    };
-    let sql = "UPDATE sessions SET ended_at = ?2 WHERE token_sha256 IN
-            (SELECT token_sha256 FROM sessions WHERE sub = ?1 AND ended_at IS NULL AND +expires_at > ?2
-                AND (?3 IS NULL OR id = ?3) AND (?4 IS NULL OR id <> ?4) LIMIT ?5)
-        RETURNING id, client_id";
-    let mut statement = db.prepare_cached(sql)?;
-    let rows = statement
-        .query_map(params![user.subject, now, one, but, ENDING_STEP_ROWS as i64], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
-    let ended: Vec<(String, String)> = rows.collect::<rusqlite::Result<_>>()?;
-    for (session_id, client_id) in &ended {
-        let event = Event {
-            kind,
-            subject: Some(user.subject.clone()),
-            email: user.email.clone(),
-            session_id: Some(session_id.clone()),
-            client: client.clone(),
-            client_id: Some(client_id.clone()),
-            verified_by: None,
-            reason: None,
-            host: None,
-        };
-        events::insert(db, &event, now)?;
+impl SessionSelector {
+    /// A condition on `s`, a row of `sessions`, that selects at most `STEP_ROWS` rows. Its
+    /// parameters are the time (1) and [`SessionSelector::parameters`] (2 and 3).
+    fn condition(&self) -> String {
+        match self {
+            SessionSelector::Id(_) => "?2 IS NULL AND s.id = ?3".to_owned(),
+            SessionSelector::IdOfUser { .. } => "s.sub = ?2 AND s.id = ?3".to_owned(),
+            SessionSelector::User(_) | SessionSelector::UserExcept { .. } => format!(
+                "s.token_sha256 IN (SELECT token_sha256 FROM sessions WHERE sub = ?2
+                    AND ended_at IS NULL AND +expires_at > ?1 AND (?3 IS NULL OR id <> ?3)
+                    ORDER BY last_seen_at, token_sha256 LIMIT {STEP_ROWS})"
+            ),
+        }
     }
-    Ok(ended.len())
+
+    /// Subject and ID.
+    fn parameters(&self) -> (Option<&str>, Option<&str>) {
+        match self {
+            SessionSelector::Id(id) => (None, Some(id)),
+            SessionSelector::User(subject) => (Some(subject), None),
+            SessionSelector::IdOfUser { id, subject }
+            | SessionSelector::UserExcept { subject, id } => (Some(subject), Some(id)),
+        }
+    }
 }
 
-/// Ends those open sessions of which the condition holds, which has parameters 2 and 3.
+/// Ends the open sessions that match the condition, which has parameters 2 and 3.
 fn end(
     db: &Connection,
-    which: &str,
+    condition: &str,
     (second, third): (&dyn ToSql, &dyn ToSql),
-    author: &Actor,
+    kind: EventKind,
+    actor: &Actor,
     now: i64,
 ) -> rusqlite::Result<usize> {
-    // The plus keeps from walking the index by expiry: the condition has a better one.
-    let open = format!("s.ended_at IS NULL AND +s.expires_at > ?1 AND {which}");
+    // The plus keeps SQLite from using the index by expiry; the condition has a better one.
+    let open = format!("s.ended_at IS NULL AND +s.expires_at > ?1 AND {condition}");
     let record = format!(
         "INSERT INTO events (at, kind, sub, email, session_id, client_id, reason, client_address, user_agent)
-         SELECT ?1, 'revocation', s.sub, u.email, s.id, s.client_id, ?4, ?5, ?6
+         SELECT ?1, ?4, s.sub, u.email, s.id, s.client_id, ?5, ?6, ?7
          FROM sessions s JOIN users u ON u.sub = s.sub WHERE {open}"
     );
-    let Client { address, user_agent } = &author.client;
-    db.prepare_cached(&record)?
-        .execute(params![now, second, third, author.by, address, user_agent])?;
-    let sql = format!("UPDATE sessions AS s SET ended_at = ?1 WHERE {open}");
-    db.prepare_cached(&sql)?.execute(params![now, second, third])
+    let Client { address, user_agent } = &actor.client;
+    db.prepare_cached(&record)?.execute(params![
+        now,
+        second,
+        third,
+        kind.as_str(),
+        actor.reason,
+        address,
+        user_agent
+    ])?;
+    let update = format!("UPDATE sessions AS s SET ended_at = ?1 WHERE {open}");
+    db.prepare_cached(&update)?.execute(params![now, second, third])
 }

@@ -3,17 +3,13 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::thread;
-use std::time::Instant;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::events::{self, Actor, Event, EventKind};
 use super::model::{USER_COLUMNS, User, UserRecord};
+use super::writer::STEP_ROWS;
 use super::{Store, StoreError};
-
-/// Rows changed in one transaction when somebody is erased: some 10 milliseconds, for which sign-ins wait.
-const ERASING_STEP_ROWS: usize = 500;
 
 /// What a list of users is sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +142,7 @@ impl Store {
         &self,
         subject: &str,
         blocked: bool,
-        author: Actor,
+        actor: Actor,
         now: i64,
     ) -> Result<bool, StoreError> {
         let subject = subject.to_owned();
@@ -157,7 +153,7 @@ impl Store {
             let mut statement = db.prepare_cached(sql)?;
             let changed = statement.query_row(params![subject, blocked.then_some(now)], |row| row.get(0)).optional()?;
             drop(statement);
-            changed.map_or(Ok(false), |email| record(db, kind, &subject, email, author, now))
+            changed.map_or(Ok(false), |email| record(db, kind, &subject, email, actor, now))
         })
     }
 
@@ -166,12 +162,7 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn release_email(
-        &self,
-        subject: &str,
-        author: Actor,
-        now: i64,
-    ) -> Result<bool, StoreError> {
+    pub fn release_email(&self, subject: &str, actor: Actor, now: i64) -> Result<bool, StoreError> {
         let subject = subject.to_owned();
         self.writer.write(move |db| {
             let sql = "UPDATE users SET pinned_email = NULL, email_authoritative = 0
@@ -179,7 +170,7 @@ impl Store {
             let mut statement = db.prepare_cached(sql)?;
             let changed = statement.query_row([&subject], |row| row.get(0)).optional()?;
             drop(statement);
-            changed.map_or(Ok(false), |email| record(db, EventKind::Release, &subject, email, author, now))
+            changed.map_or(Ok(false), |email| record(db, EventKind::Release, &subject, email, actor, now))
         })
     }
 
@@ -199,20 +190,19 @@ impl Store {
         let person = subject.to_owned();
         self.writer.write(move |db| unname(db, &person))?;
         let mut after = EventPlace::default();
+        let mut steps = self.writer.steps();
         loop {
-            let (begun, person) = (Instant::now(), subject.to_owned());
-            let (deleted, next) = self.writer.write(move |db| {
+            let person = subject.to_owned();
+            let (deleted, next) = steps.write(move |db| {
                 Ok((delete_some_sessions(db, &person)?, next_step(db, &person, after)?))
             })?;
             let person = subject.to_owned();
             if let Some(until) = next {
-                self.writer.write(move |db| empty_events(db, &person, after, until))?;
+                steps.write(move |db| empty_events(db, &person, after, until))?;
                 after = until;
-            } else if deleted < ERASING_STEP_ROWS {
+            } else if deleted < STEP_ROWS {
                 break;
             }
-            // Other processes look now and then whether they may write, so leave them as much time.
-            thread::sleep(begun.elapsed());
         }
         let subject = subject.to_owned();
         self.writer.write(move |db| {
@@ -247,7 +237,7 @@ fn next_step(
     after: EventPlace,
 ) -> rusqlite::Result<Option<EventPlace>> {
     let sql = "SELECT at, id FROM events WHERE sub = ?1 AND (at, id) > (?2, ?3) ORDER BY at, id LIMIT 1 OFFSET ?4";
-    let parameters = params![subject, after.at, after.id, ERASING_STEP_ROWS as i64 - 1];
+    let parameters = params![subject, after.at, after.id, STEP_ROWS as i64 - 1];
     db.prepare_cached(sql)?
         .query_row(parameters, |row| Ok(EventPlace { at: row.get(0)?, id: row.get(1)? }))
         .optional()
@@ -268,7 +258,7 @@ fn empty_events(
 fn delete_some_sessions(db: &Connection, subject: &str) -> rusqlite::Result<usize> {
     let sql = "DELETE FROM sessions WHERE token_sha256 IN
         (SELECT token_sha256 FROM sessions WHERE sub = ?1 LIMIT ?2)";
-    db.prepare_cached(sql)?.execute(params![subject, ERASING_STEP_ROWS as i64])
+    db.prepare_cached(sql)?.execute(params![subject, STEP_ROWS as i64])
 }
 
 /// Takes the e-mails of that person out of the events about others.
@@ -284,7 +274,7 @@ fn record(
     kind: EventKind,
     subject: &str,
     email: Option<String>,
-    author: Actor,
+    actor: Actor,
     now: i64,
 ) -> rusqlite::Result<bool> {
     let event = Event {
@@ -292,10 +282,10 @@ fn record(
         subject: Some(subject.to_owned()),
         email,
         session_id: None,
-        client: author.client,
+        client: actor.client,
         client_id: None,
         verified_by: None,
-        reason: Some(author.by),
+        reason: actor.reason,
         host: None,
     };
     events::insert(db, &event, now)?;

@@ -19,6 +19,9 @@ const BATCH_MAX: usize = 256;
 /// How long work that nobody waits for may wait for company, so that noting who was seen does not cost a sync each.
 const COMPANY_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Rows that one step of long work writes: about 10 milliseconds, for which sign-ins wait.
+pub const STEP_ROWS: usize = 500;
+
 /// Work, and whether somebody waits for its commit.
 struct Task {
     job: Job,
@@ -67,6 +70,11 @@ impl Writer {
         receiver.recv().map_err(|_| gone())?
     }
 
+    /// Begins long work.
+    pub fn steps(&self) -> Steps<'_> {
+        Steps { writer: self, pause: Duration::ZERO }
+    }
+
     /// Has the work done soon, without waiting. If the queue is full it is dropped, and the answer is false.
     pub fn write_later(
         &self,
@@ -86,6 +94,29 @@ impl Writer {
             log::warn!("not recorded: too much is waiting to be written");
         }
         accepted
+    }
+}
+
+/// Long work in steps, each its own transaction. Between two steps it pauses for as long as the last
+/// one took: other processes poll for SQLite's lock, and other threads for their turn.
+pub struct Steps<'a> {
+    writer: &'a Writer,
+    pause: Duration,
+}
+
+impl Steps<'_> {
+    /// Does the work of one step, as [`Writer::write`] does.
+    pub fn write<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        thread::sleep(self.pause);
+        let (started, result) = self.writer.write(move |db| {
+            let started = Instant::now();
+            Ok((started, work(db)?))
+        })?;
+        self.pause = started.elapsed();
+        Ok(result)
     }
 }
 

@@ -8,7 +8,7 @@ use super::error::Error;
 use super::{body, csrf, return_to, session_cookie};
 use crate::http::{Request, Response};
 use crate::json::Fields;
-use crate::store::{Authenticated, Ending, EventKind, Session, User};
+use crate::store::{Actor, Authenticated, EventKind, Session, SessionSelector, User};
 
 /// The query parameter after which the sign-in page says "You are signed out".
 pub const SIGNED_OUT: (&str, &str) = ("done", "signed-out");
@@ -56,14 +56,10 @@ pub fn list(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
 pub fn delete(app: &App, request: &Request, id: &str, now: i64) -> Result<Response, Error> {
     csrf::guard(request, &app.settings)?;
     let caller = app.authenticate(request, now)?;
-    let ended = app.store.end(
-        &caller.user,
-        Ending::One(id.to_owned()),
-        EventKind::Revocation,
-        app.client(request),
-        now,
-    )?;
-    if ended == 0 {
+    let session =
+        SessionSelector::IdOfUser { id: id.to_owned(), subject: caller.user.profile.subject };
+    let actor = Actor::user(app.client(request));
+    if app.store.end_sessions(&session, EventKind::Revocation, &actor, now)? == 0 {
         return Err(Error::NotFound);
     }
     Ok(Response::empty(204))
@@ -80,8 +76,13 @@ pub fn sign_out(app: &App, request: &Request, now: i64) -> Result<Response, Erro
     let fields = body::fields(request)?;
     let everywhere = wants_everywhere(request, &fields)?;
     for caller in app.live_sessions(request, now)? {
-        let ending = if everywhere { Ending::All } else { Ending::One(caller.session.id.clone()) };
-        app.store.end(&caller.user, ending, EventKind::SignOut, app.client(request), now)?;
+        let sessions = if everywhere {
+            SessionSelector::User(caller.user.profile.subject)
+        } else {
+            SessionSelector::Id(caller.session.id)
+        };
+        let actor = Actor::user(app.client(request));
+        app.store.end_sessions(&sessions, EventKind::SignOut, &actor, now)?;
     }
     let response = if request.wants_page() {
         let rd = fields

@@ -1,6 +1,6 @@
 //! How many sessions somebody may have, and what happens to those with very many.
 
-use hallpass::store::{Actor, SessionSelector};
+use hallpass::store::{Actor, EventKind, SessionSelector};
 use serde_json::json;
 
 use crate::test_app::{HOUR, NOW, RequestExt, TestApp, document, get, refused, request, token};
@@ -115,7 +115,9 @@ fn very_many_sessions_end_and_are_listed_and_erased() {
         }),
         ("revoke --user", |test, _| {
             let user = SessionSelector::User(SUB.into());
-            assert_eq!(test.app.store().revoke(user, Actor::operator(), NOW).unwrap(), 1201);
+            let (store, kind) = (test.app.store(), EventKind::Revocation);
+            let ended = store.end_sessions(&user, kind, &Actor::operator(), NOW).unwrap();
+            assert_eq!(ended, 1201);
         }),
         ("users delete", |test, _| {
             assert!(test.app.store().delete_user(SUB, NOW).unwrap());
@@ -123,7 +125,8 @@ fn very_many_sessions_end_and_are_listed_and_erased() {
             assert_eq!(test.count("events WHERE email IS NOT NULL"), 0);
         }),
         ("revoke --all", |test, _| {
-            assert_eq!(test.app.store().revoke_all(NOW, |_| {}).unwrap(), 1201);
+            let store = test.app.store();
+            assert_eq!(store.end_all_sessions(&Actor::operator(), NOW, |_| {}).unwrap(), 1201);
         }),
     ];
     for (name, end) in cases {

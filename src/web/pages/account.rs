@@ -7,7 +7,7 @@ use super::time::{date_time, date_time_text};
 use super::{ADMIN_PATH, Scripts, page};
 use crate::http::{Request, Response};
 use crate::profile::Profile;
-use crate::store::{Authenticated, Ending, EventKind};
+use crate::store::{Actor, Authenticated, EventKind, SessionSelector};
 use crate::web::app::App;
 use crate::web::error::Error;
 use crate::web::signin::ACCOUNT_PATH;
@@ -80,12 +80,14 @@ pub fn change_account(app: &App, request: &Request, now: i64) -> Result<Response
     csrf::guard(request, &app.settings)?;
     let caller = app.authenticate(request, now)?;
     let fields = body::fields(request)?;
-    let ending = match (body::text(&fields, "end"), body::text(&fields, "end_others")) {
-        (id, "") if !id.is_empty() => Ending::One(id.to_owned()),
-        ("", "true") => Ending::AllBut(caller.session.id.clone()),
+    let subject = caller.user.profile.subject;
+    let sessions = match (body::text(&fields, "end"), body::text(&fields, "end_others")) {
+        (id, "") if !id.is_empty() => SessionSelector::IdOfUser { id: id.to_owned(), subject },
+        ("", "true") => SessionSelector::UserExcept { subject, id: caller.session.id },
         _ => return Err(Error::InvalidRequest("expected end=ID or end_others=true")),
     };
-    app.store.end(&caller.user, ending, EventKind::Revocation, app.client(request), now)?;
+    let actor = Actor::user(app.client(request));
+    app.store.end_sessions(&sessions, EventKind::Revocation, &actor, now)?;
     Ok(Response::see_other(app.settings.url_of(ACCOUNT_PATH)))
 }
 

@@ -7,7 +7,9 @@ use percent_encoding::percent_decode_str;
 
 use super::{USERS_PATH, admin_page, for_admin, user_path};
 use crate::http::{Request, Response};
-use crate::store::{About, Actor, EventFilter, EventRow, Session, SessionSelector, UserRecord};
+use crate::store::{
+    About, Actor, EventFilter, EventKind, EventRow, Session, SessionSelector, UserRecord,
+};
 use crate::web::app::App;
 use crate::web::error::Error;
 use crate::web::pages::account::profile_header;
@@ -97,25 +99,25 @@ pub fn change_user(
             ));
         }
         let actor = Actor::admin(account_name(&caller.user.profile), app.client(request));
+        let end = |sessions: &SessionSelector, actor: &Actor| {
+            let ended = app.store.end_sessions(sessions, EventKind::Revocation, actor, now);
+            ended.map(|count| count > 0)
+        };
         let (changed, done) = match action {
             "block" => (app.store.set_blocked(&subject, true, actor, now)?, "blocked"),
             "unblock" => (app.store.set_blocked(&subject, false, actor, now)?, "unblocked"),
             "release" => (app.store.release_email(&subject, actor, now)?, "released"),
             "end" => {
-                let one = SessionSelector::SessionOf(
-                    body::text(&fields, "session").to_owned(),
-                    subject.clone().into_owned(),
-                );
-                (app.store.revoke(one, actor, now)? > 0, "ended")
+                let one = SessionSelector::IdOfUser {
+                    id: body::text(&fields, "session").to_owned(),
+                    subject: subject.clone().into_owned(),
+                };
+                (end(&one, &actor)?, "ended")
             }
-            "end_all" => (
-                app.store.revoke(
-                    SessionSelector::User(subject.clone().into_owned()),
-                    actor,
-                    now,
-                )? > 0,
-                "ended-all",
-            ),
+            "end_all" => {
+                let all = SessionSelector::User(subject.clone().into_owned());
+                (end(&all, &actor)?, "ended-all")
+            }
             _ => {
                 return Err(Error::InvalidRequest(
                     "action must be block, unblock, release, end or end_all",
