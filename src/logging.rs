@@ -70,7 +70,7 @@ pub fn start(format: LogFormat) {
 /// Metrics of the log.
 pub fn readings() -> [Reading; 1] {
     [Reading::counter(
-        "hallpass_log_lines_dropped",
+        "hallpass_log_lines_dropped_total",
         "Log lines dropped because standard error did not take them",
         queue::dropped_ever(),
     )]

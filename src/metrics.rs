@@ -1,21 +1,14 @@
 //! Metrics in the text format of Prometheus.
 
-use std::collections::{HashMap, VecDeque};
-use std::fmt;
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, text,
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
 
 use crate::clock;
 
@@ -30,16 +23,17 @@ const CALLS_KEPT: usize = 200;
 
 /// Counters for the life of the process.
 pub struct Metrics {
-    requests: Family<RequestLabels, Counter>,
-    request_seconds: Family<Label, Histogram, fn() -> Histogram>,
-    signins: Family<Label, Counter>,
-    unrecorded_refusals: Counter,
-    verified: Family<Label, Counter>,
-    calls: Family<Label, Counter>,
+    registry: Registry,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    signins: IntCounterVec,
+    unrecorded_refusals: IntCounter,
+    verified: IntCounterVec,
+    calls: IntCounterVec,
     call_seconds: Histogram,
     last_calls: Mutex<VecDeque<Call>>,
-    keys_fetches: Family<Label, Counter>,
-    backups: Family<Label, Counter>,
+    keys_fetches: IntCounterVec,
+    backups: IntCounterVec,
     last_backup: Mutex<Option<i64>>,
     started_at: i64,
 }
@@ -82,7 +76,7 @@ impl CallResult {
 /// A value that is read when the metrics are requested.
 #[derive(Debug)]
 pub struct Reading {
-    /// The metric's name; for a counter, without `_total`.
+    /// The metric's name.
     pub name: &'static str,
     /// One sentence without a full stop.
     pub help: &'static str,
@@ -104,35 +98,62 @@ impl Reading {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    route: &'static str,
-    status: u16,
-}
-
-/// The name of a label and its value.
-type Label = [(&'static str, &'static str); 1];
-
-/// One histogram for each route.
-fn request_seconds() -> Histogram {
-    Histogram::new(REQUEST_SECONDS)
-}
-
 impl Default for Metrics {
     fn default() -> Metrics {
+        let registry = Registry::new();
+        let build = Opts::new("hallpass_build_info", "The running version")
+            .const_label("version", env!("CARGO_PKG_VERSION"));
+        gauges(&registry, build, &[]).with_label_values::<&str>(&[]).set(1);
+        let counters =
+            |name, help, labels: &[_]| counters(&registry, Opts::new(name, help), labels);
+        let refusals = counters(
+            "hallpass_refusals_unrecorded_total",
+            "Refusals counted but not recorded as events",
+            &[],
+        );
         Metrics {
-            requests: Family::default(),
-            request_seconds: Family::new_with_constructor(request_seconds),
-            signins: Family::default(),
-            unrecorded_refusals: Counter::default(),
-            verified: Family::default(),
-            calls: Family::default(),
-            call_seconds: Histogram::new(CALL_SECONDS),
+            requests: counters(
+                "hallpass_http_requests_total",
+                "Requests answered",
+                &["route", "status"],
+            ),
+            request_seconds: histograms(
+                &registry,
+                "hallpass_http_request_duration_seconds",
+                "Time to an answer",
+                &REQUEST_SECONDS,
+                &["route"],
+            ),
+            signins: counters("hallpass_signins_total", "Attempts to sign in", &["outcome"]),
+            unrecorded_refusals: refusals.with_label_values::<&str>(&[]),
+            verified: counters(
+                "hallpass_signins_verified_total",
+                "Sign-ins by how the token was verified",
+                &["by"],
+            ),
+            calls: counters("hallpass_tokeninfo_calls_total", "Calls to Google", &["result"]),
+            call_seconds: histograms(
+                &registry,
+                "hallpass_tokeninfo_call_duration_seconds",
+                "Time to Google's answer",
+                &CALL_SECONDS,
+                &[],
+            )
+            .with_label_values::<&str>(&[]),
             last_calls: Mutex::default(),
-            keys_fetches: Family::default(),
-            backups: Family::default(),
+            keys_fetches: counters(
+                "hallpass_keys_fetches_total",
+                "Fetches of Google's keys",
+                &["result"],
+            ),
+            backups: counters(
+                "hallpass_backups_total",
+                "Backups made by the server on schedule",
+                &["result"],
+            ),
             last_backup: Mutex::default(),
             started_at: clock::now(),
+            registry,
         }
     }
 }
@@ -140,13 +161,13 @@ impl Default for Metrics {
 impl Metrics {
     /// Counts an answered request. `route` is one of a few names, never client input.
     pub fn count_request(&self, route: &'static str, status: u16, duration: Duration) {
-        self.requests.get_or_create(&RequestLabels { route, status }).inc();
-        self.request_seconds.get_or_create(&[("route", route)]).observe(duration.as_secs_f64());
+        self.requests.with_label_values(&[route, &status.to_string()]).inc();
+        self.request_seconds.with_label_values(&[route]).observe(duration.as_secs_f64());
     }
 
     /// Counts an attempt to sign in, by post or by an unknown bearer.
     pub fn count_signin(&self, outcome: &'static str) {
-        self.signins.get_or_create(&[("outcome", outcome)]).inc();
+        self.signins.with_label_values(&[outcome]).inc();
     }
 
     /// Counts a refusal that exceeded the budget for events.
@@ -156,17 +177,17 @@ impl Metrics {
 
     /// Counts a sign-in by how its token was verified.
     pub fn count_verified(&self, by: &'static str) {
-        self.verified.get_or_create(&[("by", by)]).inc();
+        self.verified.with_label_values(&[by]).inc();
     }
 
     /// Counts a fetch of Google's keys.
     pub fn count_keys_fetch(&self, result: &'static str) {
-        self.keys_fetches.get_or_create(&[("result", result)]).inc();
+        self.keys_fetches.with_label_values(&[result]).inc();
     }
 
     /// Counts a call to Google.
     pub fn count_call(&self, call: Call) {
-        self.calls.get_or_create(&[("result", call.result.as_str())]).inc();
+        self.calls.with_label_values(&[call.result.as_str()]).inc();
         self.call_seconds.observe(call.duration.as_secs_f64());
         let mut last = self.last_calls.lock().unwrap_or_else(PoisonError::into_inner);
         last.truncate(CALLS_KEPT - 1);
@@ -187,7 +208,7 @@ impl Metrics {
     /// Counts backups, and notes when the newest existing one was made (unix seconds).
     pub fn count_backups(&self, made: u64, failed: u64, newest: Option<i64>) {
         for (result, number) in [("ok", made), ("failed", failed)] {
-            self.backups.get_or_create(&[("result", result)]).inc_by(number);
+            self.backups.with_label_values(&[result]).inc_by(number);
         }
         *self.last_backup.lock().unwrap_or_else(PoisonError::into_inner) = newest;
     }
@@ -215,103 +236,58 @@ impl Metrics {
 
     /// All counters and readings in version 0.0.4 of Prometheus' text format.
     pub fn exposition(&self, readings: Vec<Reading>) -> String {
-        let mut registry = Registry::default();
-        let hallpass = registry.sub_registry_with_prefix("hallpass");
-        hallpass.register(
-            "build",
-            "The running version",
-            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
-        );
-        hallpass.register("http_requests", "Requests answered", self.requests.clone());
-        hallpass.register(
-            "http_request_duration_seconds",
-            "Time to an answer",
-            self.request_seconds.clone(),
-        );
-        hallpass.register("signins", "Attempts to sign in", self.signins.clone());
-        hallpass.register(
-            "refusals_unrecorded",
-            "Refusals counted but not recorded as events",
-            self.unrecorded_refusals.clone(),
-        );
-        hallpass.register(
-            "signins_verified",
-            "Sign-ins by how the token was verified",
-            self.verified.clone(),
-        );
-        hallpass.register("keys_fetches", "Fetches of Google's keys", self.keys_fetches.clone());
-        hallpass.register("tokeninfo_calls", "Calls to Google", self.calls.clone());
-        hallpass.register(
-            "tokeninfo_call_duration_seconds",
-            "Time to Google's answer",
-            self.call_seconds.clone(),
-        );
-        hallpass.register(
-            "backups",
-            "Backups made by the server on schedule",
-            self.backups.clone(),
-        );
-        registry.register_collector(Box::new(Readings(readings)));
-        let mut exposition = String::new();
-        text::encode_registry(&mut exposition, &registry).expect("a String takes every write");
-        classic(&exposition)
+        let registry = Registry::new();
+        for reading in readings {
+            reading.register(&registry);
+        }
+        let families = [self.registry.gather(), registry.gather()].concat();
+        TextEncoder.encode_to_string(&families).expect("no metric is empty")
     }
 }
 
-#[derive(Debug)]
-struct Readings(Vec<Reading>);
-
-impl Collector for Readings {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        for reading in &self.0 {
-            let kind = if reading.is_counter { MetricType::Counter } else { MetricType::Gauge };
-            let mut family = encoder.encode_descriptor(reading.name, reading.help, None, kind)?;
-            if let [(None, value)] = reading.values[..] {
-                encode(kind, value, family)?;
-                continue;
+impl Reading {
+    fn register(self, registry: &Registry) {
+        let labels: &[&str] = if let [(None, _)] = self.values[..] { &[] } else { &["reason"] };
+        let options = Opts::new(self.name, self.help);
+        if self.is_counter {
+            let counters = counters(registry, options, labels);
+            for (reason, value) in self.values {
+                counters.with_label_values(reason.as_slice()).inc_by(value);
             }
-            for (reason, value) in &reading.values {
-                encode(
-                    kind,
-                    *value,
-                    family.encode_family(&[("reason", reason.unwrap_or_default())])?,
-                )?;
+        } else {
+            let gauges = gauges(registry, options, labels);
+            for (reason, value) in self.values {
+                let value = i64::try_from(value).unwrap_or(i64::MAX);
+                gauges.with_label_values(reason.as_slice()).set(value);
             }
         }
-        Ok(())
     }
 }
 
-fn encode(kind: MetricType, value: u64, encoder: MetricEncoder) -> fmt::Result {
-    match kind {
-        MetricType::Counter => ConstCounter::new(value).encode(encoder),
-        _ => ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder),
-    }
+fn counters(registry: &Registry, options: Opts, labels: &[&str]) -> IntCounterVec {
+    registered(registry, IntCounterVec::new(options, labels))
 }
 
-/// Turns OpenMetrics into the older format, which every Prometheus reads without negotiation.
-/// OpenMetrics omits `_total` from the name of a counter's family and has a type `info`.
-fn classic(open_metrics: &str) -> String {
-    let types =
-        open_metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-    let types: HashMap<&str, &str> = types.collect();
-    let mut classic = String::with_capacity(open_metrics.len());
-    for line in open_metrics.lines() {
-        let mut words = line.splitn(4, ' ');
-        let (Some("#"), Some(keyword), Some(name), Some(rest)) =
-            (words.next(), words.next(), words.next(), words.next())
-        else {
-            classic.extend([line, "\n"]);
-            continue;
-        };
-        let (suffix, kind) = match types.get(name) {
-            Some(&"counter") => ("_total", "counter"),
-            Some(&"info") => ("_info", "gauge"),
-            Some(kind) => ("", *kind),
-            None => ("", rest),
-        };
-        let rest = if keyword == "TYPE" { kind } else { rest };
-        classic.extend(["# ", keyword, " ", name, suffix, " ", rest, "\n"]);
-    }
-    classic
+fn gauges(registry: &Registry, options: Opts, labels: &[&str]) -> IntGaugeVec {
+    registered(registry, IntGaugeVec::new(options, labels))
+}
+
+fn histograms(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    bounds: &[f64],
+    labels: &[&str],
+) -> HistogramVec {
+    let options = HistogramOpts::new(name, help).buckets(bounds.to_vec());
+    registered(registry, HistogramVec::new(options, labels))
+}
+
+fn registered<T: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: prometheus::Result<T>,
+) -> T {
+    let metric = metric.expect("its name is valid");
+    registry.register(Box::new(metric.clone())).expect("its name is unique");
+    metric
 }

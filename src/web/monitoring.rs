@@ -100,9 +100,13 @@ pub fn exposition(app: &App, now: i64) -> Result<Response, Error> {
                 "Connections that are open",
                 door.open() as u64,
             ),
-            Reading::counter("hallpass_door_accepted", "Connections accepted", door.accepted()),
+            Reading::counter(
+                "hallpass_door_accepted_total",
+                "Connections accepted",
+                door.accepted(),
+            ),
             Reading {
-                name: "hallpass_door_turned_away",
+                name: "hallpass_door_turned_away_total",
                 help: "Connections refused or closed by the door",
                 is_counter: true,
                 values: rejected,

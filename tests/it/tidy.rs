@@ -49,7 +49,7 @@ fn every_library_has_one_home() {
     );
     lives_in("spki::", &["src/google/jwks.rs", "src/http/door/certificate_der.rs"]);
     lives_in("ureq::", &["src/google/client/", "src/cli/health.rs"]);
-    lives_in("prometheus_client::", &["src/metrics.rs"]);
+    lives_in("prometheus::", &["src/metrics.rs"]);
     lives_in("rusqlite::", &["src/store/"]);
     lives_in("maud::", &["src/web/pages/"]);
     lives_in("governor::", &["src/web/rate_limit.rs"]);
