@@ -49,11 +49,37 @@ CREATE TABLE IF NOT EXISTS id_tokens (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS id_tokens_by_expiry ON id_tokens (expires_at);
 
+-- Who may sign in besides those whom the settings of the server let in. One row for each entry: a Workspace domain, an
+-- e-mail, or a sub. An e-mail gets its sub when its account first signs in; from then on only the sub counts.
+CREATE TABLE IF NOT EXISTS allowed (
+    id                  INTEGER PRIMARY KEY,
+    domain              TEXT UNIQUE,        -- lower case; compared with hd, never with an e-mail
+    email               TEXT,               -- lower case
+    sub                 TEXT,
+    created_at          INTEGER NOT NULL,
+    created_by          TEXT,               -- an admin's e-mail; NULL for the operator
+    note                TEXT,
+    CHECK ((domain IS NULL) <> (email IS NULL AND sub IS NULL)),
+    CHECK (domain = lower(domain) AND email = lower(email))
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS allowed_by_email ON allowed (email) WHERE sub IS NULL;
+CREATE UNIQUE INDEX IF NOT EXISTS allowed_by_sub_alone ON allowed (sub) WHERE email IS NULL;
+CREATE INDEX IF NOT EXISTS allowed_by_sub ON allowed (sub);
+
+-- E-mails whose accounts were blocked before their first sign-in. When Google vouches for the e-mail at a sign-in, that
+-- is refused, and a blocked user takes the place of the row.
+CREATE TABLE IF NOT EXISTS blocked_emails (
+    email               TEXT PRIMARY KEY,   -- lower case
+    created_at          INTEGER NOT NULL,
+    created_by          TEXT                -- as in allowed
+) STRICT, WITHOUT ROWID;
+
 -- What happened, newest last.
 CREATE TABLE IF NOT EXISTS events (
     id                  INTEGER PRIMARY KEY,
     at                  INTEGER NOT NULL,
-    kind                TEXT NOT NULL,      -- signin, refusal, signout, revocation; by operator or admin: block, unblock, release, delete
+    kind                TEXT NOT NULL,      -- signin, refusal, signout, revocation; by operator or admin: block, unblock,
+                                            -- release, delete, allow, disallow
     sub                 TEXT,               -- whom it is about, if known
     email               TEXT,               -- likewise; NULL once that person was deleted, like address and user agent
     session_id          TEXT,               -- sessions.id
@@ -62,11 +88,13 @@ CREATE TABLE IF NOT EXISTS events (
     user_agent          TEXT,
     reason              TEXT,               -- of a refusal: what the client was told; else by whom, if not by themselves
     verified_by         TEXT,               -- what said that the ID token is Google's: tokeninfo or keys; NULL where none was verified
-    host                TEXT                -- of a refusal by check or forward: the app's host, as the proxy named it
+    host                TEXT,               -- of a refusal by check or forward: the app's host, as the proxy named it
+    detail              TEXT                -- of allow and disallow: the domain, if it is about one
 ) STRICT;
 CREATE INDEX IF NOT EXISTS events_by_time ON events (at);
 CREATE INDEX IF NOT EXISTS events_by_sub ON events (sub, at);
 CREATE INDEX IF NOT EXISTS events_of_refusal ON events (at) WHERE kind = 'refusal';
+CREATE INDEX IF NOT EXISTS events_by_email ON events (email) WHERE sub IS NULL AND email IS NOT NULL;
 CREATE INDEX IF NOT EXISTS events_by_others ON events (reason) WHERE kind <> 'refusal' AND reason IS NOT NULL;
 
 -- How many sign-ins and refusals each day had. Refusals beyond the budget are counted here and have no event.
@@ -83,8 +111,8 @@ DROP TRIGGER IF EXISTS directory_remove;
 DROP TABLE IF EXISTS directory_search;
 DROP TABLE IF EXISTS directory;
 
--- One row: a new id after every change of a user or a session, by any statement of any program, except a last_seen_at
--- that grows. While it stays the same, whatever a server has read is still true.
+-- One row: a new id after every change of a user, a session or an entry of allowed, by any statement of any program,
+-- except a last_seen_at that grows. While it stays the same, whatever a server has read is still true.
 CREATE TABLE IF NOT EXISTS revision (
     id                  INTEGER NOT NULL    -- random
 ) STRICT;
@@ -105,6 +133,13 @@ CREATE TRIGGER IF NOT EXISTS user_replaced BEFORE INSERT ON users
     BEGIN UPDATE revision SET id = random(); END;
 CREATE TRIGGER IF NOT EXISTS session_replaced BEFORE INSERT ON sessions
     WHEN EXISTS (SELECT 1 FROM sessions WHERE token_sha256 = new.token_sha256 OR id = new.id)
+    BEGIN UPDATE revision SET id = random(); END;
+-- An insert may also let somebody in, or replace a row.
+CREATE TRIGGER IF NOT EXISTS allowed_added AFTER INSERT ON allowed
+    BEGIN UPDATE revision SET id = random(); END;
+CREATE TRIGGER IF NOT EXISTS allowed_changed AFTER UPDATE ON allowed
+    BEGIN UPDATE revision SET id = random(); END;
+CREATE TRIGGER IF NOT EXISTS allowed_removed AFTER DELETE ON allowed
     BEGIN UPDATE revision SET id = random(); END;
 
 -- A session ends with its user. Foreign keys do this as well, but other programs may leave them off.

@@ -147,6 +147,24 @@ impl Store {
     }
 }
 
+/// Copies a database that is about to be brought to that version of the schema to a file beside it, with its owner and
+/// mode. A copy that is there already stays: it may be from an attempt that failed after it. Returns where it is.
+pub fn keep_older(database: &Path, version: i32) -> Result<PathBuf, StoreError> {
+    let mut target = database.as_os_str().to_owned();
+    target.push(format!(".before-{version}"));
+    let target = PathBuf::from(target);
+    if fs::symlink_metadata(&target).is_ok() {
+        return Ok(target);
+    }
+    let cannot = |error: io::Error| cannot_write(&target, &error);
+    let original = fs::metadata(database).map_err(cannot)?;
+    let copied = copy(database, &target, |_, _| {}, &Arc::default())?;
+    give_to(&copied, &original, &target)?;
+    copied.as_file().set_permissions(original.permissions()).map_err(cannot)?;
+    put(copied, &target)?;
+    Ok(target)
+}
+
 /// Gives the file to the owner and the group of another one.
 fn give_to(copied: &NamedTempFile, other: &Metadata, to: &Path) -> Result<(), StoreError> {
     let ours = copied.as_file().metadata().map_err(|error| cannot_write(to, &error))?;

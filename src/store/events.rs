@@ -27,6 +27,10 @@ pub enum EventKind {
     Release,
     /// The operator erased somebody.
     Delete,
+    /// The operator or an admin let somebody in.
+    Allow,
+    /// One of them took an entry off the list of those who are let in.
+    Disallow,
 }
 
 /// One event. What is not known is `None`.
@@ -50,11 +54,13 @@ pub struct Event {
     pub reason: Option<String>,
     /// Of a refusal by check or forward: the app's host, as the proxy named it.
     pub host: Option<String>,
+    /// What it is about, if not a person: schema.sql says of which kinds.
+    pub detail: Option<String>,
 }
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [EventKind; 8] = [
+    pub const ALL: [EventKind; 10] = [
         EventKind::SignIn,
         EventKind::Refusal,
         EventKind::SignOut,
@@ -63,6 +69,8 @@ impl EventKind {
         EventKind::Unblock,
         EventKind::Release,
         EventKind::Delete,
+        EventKind::Allow,
+        EventKind::Disallow,
     ];
 
     /// Its name in schema.sql.
@@ -76,6 +84,8 @@ impl EventKind {
             EventKind::Unblock => "unblock",
             EventKind::Release => "release",
             EventKind::Delete => "delete",
+            EventKind::Allow => "allow",
+            EventKind::Disallow => "disallow",
         }
     }
 }
@@ -133,6 +143,8 @@ pub struct EventRow {
     pub verified_by: Option<String>,
     /// The app's host, of a refusal by check or forward.
     pub host: Option<String>,
+    /// What it is about, if not a person.
+    pub detail: Option<String>,
 }
 
 /// Which events. What is not given does not matter.
@@ -159,7 +171,7 @@ pub enum About {
 
 /// The columns that [`EventRow::from_row`] reads, in its order.
 pub const EVENT_COLUMNS: &str = "e.id, e.at, e.kind, e.sub, e.email, e.session_id, e.client_address, e.user_agent, e.client_id, e.reason, \
-     e.verified_by, e.host";
+     e.verified_by, e.host, e.detail";
 
 impl EventRow {
     /// Reads `EVENT_COLUMNS`.
@@ -176,6 +188,7 @@ impl EventRow {
             reason: row.get(9)?,
             verified_by: row.get(10)?,
             host: row.get(11)?,
+            detail: row.get(12)?,
         })
     }
 }
@@ -247,8 +260,8 @@ impl Store {
 pub fn insert(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<()> {
     let sql = "INSERT INTO events
             (at, kind, sub, email, session_id, client_address, client_id, user_agent, reason, verified_by,
-            host)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+            host, detail)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
     db.prepare_cached(sql)?.execute(params![
         at,
         event.kind.as_str(),
@@ -260,7 +273,8 @@ pub fn insert(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<()> {
         event.client.user_agent,
         event.reason,
         event.verified_by,
-        event.host
+        event.host,
+        event.detail
     ])?;
     let (signin, refusal) = (event.kind == EventKind::SignIn, event.kind == EventKind::Refusal);
     if signin || refusal {

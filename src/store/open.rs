@@ -3,19 +3,22 @@
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::read_only::Reading;
-use super::{StoreError, connection};
+use super::{StoreError, backup, connection};
 
 /// `Hall` in ASCII: marks a SQLite file as ours.
 const APPLICATION_ID: i32 = 0x4861_6c6c;
 /// What schema.sql alone cannot change in an older database: the first entry leads from version 1 to version 2.
-const MIGRATIONS: [&str; 1] = ["ALTER TABLE events ADD COLUMN host TEXT;
+const MIGRATIONS: [&str; 2] = [
+    "ALTER TABLE events ADD COLUMN host TEXT;
     DROP INDEX IF EXISTS sessions_by_sub;
-    DROP TRIGGER IF EXISTS session_changed;"];
+    DROP TRIGGER IF EXISTS session_changed;",
+    "ALTER TABLE events ADD COLUMN detail TEXT;",
+];
 const SCHEMA_VERSION: i32 = 1 + MIGRATIONS.len() as i32;
 /// A database up to this size is checked whole at start; that takes some 20 milliseconds.
 const CHECKED_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -68,6 +71,7 @@ enum Failure {
     Older,
     ReadOnly,
     Damaged,
+    NotCopied(StoreError),
     Engine(rusqlite::Error),
 }
 
@@ -95,10 +99,19 @@ fn prepare(path: &Path) -> Result<Connection, Failure> {
 
 /// One transaction, so that two processes that start at once make one database. It also proves that we can write.
 fn bring_up_to_date(connection: &mut Connection) -> Result<(), Failure> {
+    let path = connection.path().map(PathBuf::from).unwrap_or_default();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let objects: i64 =
         transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let version = if objects > 0 { version(&transaction)? } else { SCHEMA_VERSION };
+    if version < SCHEMA_VERSION {
+        // Nobody else writes meanwhile, because the transaction has begun.
+        let kept = backup::keep_older(&path, SCHEMA_VERSION).map_err(Failure::NotCopied)?;
+        log::info!(
+            "the database was made by an older version of Hallpass; a copy from before the change is {}",
+            kept.display()
+        );
+    }
     for migration in &MIGRATIONS[version as usize - 1..] {
         transaction.execute_batch(migration)?;
     }
@@ -131,6 +144,9 @@ impl Failure {
             }
             Failure::ReadOnly => "is read-only; let this user write to it and to its folder",
             Failure::Damaged => "is damaged; restore a backup of it, or give another path",
+            Failure::NotCopied(error) => &format!(
+                "is of an older version and cannot be copied before it is changed: {error}"
+            ),
             Failure::Engine(error) => &format!("cannot be opened: {}", StoreError::from(error)),
         };
         StoreError(format!("the database {} {why}", path.display()))

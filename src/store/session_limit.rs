@@ -72,6 +72,7 @@ pub fn limit(
             verified_by: None,
             reason: Some(BY_THE_LIMIT.to_owned()),
             host: None,
+            detail: None,
         };
         events::insert(db, &event, now)?;
     }

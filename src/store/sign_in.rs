@@ -131,6 +131,7 @@ impl Store {
                 verified_by: Some(sign_in.verified_by),
                 reason: refusal.map(|refusal| refusal.description().to_owned()),
                 host: None,
+                detail: None,
             };
             events::insert(db, &event, now)?;
             if let Some(refusal) = refusal {

@@ -249,7 +249,8 @@ fn empty_events(
     after: EventPlace,
     until: EventPlace,
 ) -> rusqlite::Result<()> {
-    let sql = "UPDATE events SET email = NULL, client_address = NULL, user_agent = NULL
+    let sql =
+        "UPDATE events SET email = NULL, detail = NULL, client_address = NULL, user_agent = NULL
         WHERE sub = ?1 AND (at, id) > (?2, ?3) AND (at, id) <= (?4, ?5)";
     let parameters = params![subject, after.at, after.id, until.at, until.id];
     db.prepare_cached(sql)?.execute(parameters).map(drop)
@@ -287,6 +288,7 @@ fn record(
         verified_by: None,
         reason: actor.reason,
         host: None,
+        detail: None,
     };
     events::insert(db, &event, now)?;
     Ok(true)

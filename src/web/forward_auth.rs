@@ -110,6 +110,7 @@ fn record_refusal(app: &App, request: &Request, error: &Error, now: i64) {
         verified_by: None,
         reason: Some(reason.to_owned()),
         host,
+        detail: None,
     };
     app.record_within_budget(event, RefusedBy::ForwardAuth, now);
 }

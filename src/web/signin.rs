@@ -225,6 +225,7 @@ impl App {
             verified_by: verified.map(|(_, by)| by.as_str()),
             reason: Some(failure.error.description().to_owned()),
             host: forward_auth::host(self, request),
+            detail: None,
         };
         self.record_within_budget(event, RefusedBy::SignIn, now);
     }

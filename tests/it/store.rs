@@ -26,7 +26,7 @@ fn a_new_database_is_private_and_safe() {
     let pragma =
         |name: &str| test.text(&format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}")).unwrap();
     assert_eq!(pragma("journal_mode"), "wal");
-    assert_eq!(pragma("user_version"), "2");
+    assert_eq!(pragma("user_version"), "3");
 }
 
 #[test]
@@ -46,31 +46,89 @@ fn opening_again_keeps_everything() {
     assert_eq!(users, 1);
 }
 
+const OF_VERSION_1: &str = concat!(
+    include_str!("schemas/1.sql"),
+    "INSERT INTO users (sub, email_authoritative, created_at, last_signin_at) VALUES ('1', 0, 1, 1);
+    INSERT INTO sessions VALUES (zeroblob(32), 'a', '1', 'session', 'c', NULL, 1, 1, 9, NULL, NULL, NULL);
+    INSERT INTO events (at, kind, sub) VALUES (1, 'signin', '1');
+    PRAGMA application_id = 1214344300; PRAGMA user_version = 1;"
+);
+const OF_VERSION_2: &str = include_str!("schemas/2.sql");
+
+fn made_of(path: &Path, sql: &str) -> Connection {
+    let database = Connection::open(path).unwrap();
+    database.execute_batch(sql).unwrap();
+    database
+}
+
+fn schema(path: &Path) -> Vec<String> {
+    let sql = "SELECT type || ' ' || name || ' ' || CASE type WHEN 'table' THEN '' ELSE ifnull(sql, '') END
+            FROM sqlite_schema
+        UNION ALL SELECT t.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\" || c.pk
+            FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table' ORDER BY 1";
+    let database = Connection::open(path).unwrap();
+    let mut statement = database.prepare(sql).unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// The rows of a table, as text.
+fn rows(path: &Path, table: &str, columns: &str) -> String {
+    let sql = format!("SELECT coalesce(json_group_array(json_array({columns})), '') FROM {table}");
+    Connection::open(path).unwrap().query_row(&sql, [], |row| row.get(0)).unwrap()
+}
+
 #[test]
-fn a_database_of_version_1_becomes_like_a_new_one() {
+fn an_older_database_becomes_like_a_new_one_and_keeps_its_rows() {
     let folder = tempfile::tempdir().unwrap();
-    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
-    let database = Connection::open(&old).unwrap();
-    database.execute_batch(include_str!("schemas/1.sql")).unwrap();
-    let rows = "INSERT INTO users (sub, email_authoritative, created_at, last_signin_at) VALUES ('1', 0, 1, 1);
-        INSERT INTO sessions VALUES (zeroblob(32), 'a', '1', 'session', 'c', NULL, 1, 1, 9, NULL, NULL, NULL);
-        INSERT INTO events (at, kind, sub) VALUES (1, 'signin', '1');
-        PRAGMA application_id = 1214344300; PRAGMA user_version = 1;";
-    database.execute_batch(rows).unwrap();
-    drop(Store::open(&old).unwrap());
+    let new = folder.path().join("new");
     drop(Store::open(&new).unwrap());
-    let schema = |path: &Path| -> Vec<String> {
-        let sql = "SELECT type || ' ' || name || ' ' || CASE type WHEN 'table' THEN '' ELSE ifnull(sql, '') END
-                FROM sqlite_schema
-            UNION ALL SELECT t.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\" || c.pk
-                FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table' ORDER BY 1";
-        let database = Connection::open(path).unwrap();
-        let mut statement = database.prepare(sql).unwrap();
-        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
-    };
-    assert_eq!(schema(&old), schema(&new));
-    let kept = "SELECT (SELECT count(*) FROM users) || (SELECT count(*) FROM sessions) || (SELECT count(*) FROM events)";
-    assert_eq!(database.query_row(kept, [], |row| row.get::<_, String>(0)).unwrap(), "111");
+    for (name, sql) in [("1", OF_VERSION_1), ("2", OF_VERSION_2)] {
+        let (old, before) =
+            (folder.path().join(name), folder.path().join(format!("{name}.before-3")));
+        drop(made_of(&old, sql));
+        let kept = |path: &Path| {
+            [
+                rows(path, "users", "sub, email, pinned_email, name, last_signin_at, blocked_at"),
+                rows(path, "sessions", "hex(token_sha256), id, sub, kind, expires_at, ended_at"),
+                rows(path, "events", "at, kind, sub, email, reason"),
+            ]
+        };
+        let (schema_before, rows_before) = (schema(&old), kept(&old));
+        drop(Store::open(&old).unwrap());
+        assert_eq!((schema(&old), kept(&old)), (schema(&new), rows_before.clone()), "{name}");
+        assert_eq!((schema(&before), kept(&before)), (schema_before, rows_before), "{name}");
+        // What is of this version is not copied.
+        fs::remove_file(&before).unwrap();
+        drop(Store::open(&old).unwrap());
+        assert!(!before.exists());
+    }
+    assert!(!folder.path().join("new.before-3").exists());
+}
+
+#[test]
+fn the_copy_of_an_older_database_has_its_mode_and_replaces_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, before) = (folder.path().join("db"), folder.path().join("db.before-3"));
+    drop(made_of(&old, OF_VERSION_2));
+    fs::set_permissions(&old, fs::Permissions::from_mode(0o640)).unwrap();
+    drop(Store::open(&old).unwrap());
+    assert_eq!(fs::metadata(&before).unwrap().permissions().mode() & 0o777, 0o640);
+    fs::remove_file(&old).unwrap();
+    fs::write(&before, "an earlier copy").unwrap();
+    drop(made_of(&old, OF_VERSION_2));
+    drop(Store::open(&old).unwrap());
+    assert_eq!(fs::read_to_string(&before).unwrap(), "an earlier copy");
+}
+
+#[test]
+fn an_older_database_that_cannot_be_copied_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    // With `.before-3` it is one byte longer than a name may be.
+    let old = folder.path().join("d".repeat(247));
+    drop(made_of(&old, OF_VERSION_2));
+    let before = schema(&old);
+    is_refused(&old, "cannot be copied before it is changed");
+    assert_eq!(schema(&old), before);
 }
 
 #[test]

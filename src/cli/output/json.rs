@@ -43,5 +43,6 @@ pub fn event(event: &EventRow) -> Value {
         "verified_by": event.verified_by,
         "reason": event.reason,
         "host": event.host,
+        "detail": event.detail,
     })
 }

@@ -1,0 +1,150 @@
+-- Everything Hallpass remembers. Safe to run on every start. Open it with `sqlite3` whenever you like.
+-- Every *_at column is in unix seconds. PRAGMA user_version is the version of this schema.
+
+-- One row a person. The person is the sub: e-mails change and are reassigned, the sub never is.
+CREATE TABLE IF NOT EXISTS users (
+    sub                 TEXT PRIMARY KEY,   -- Google's subject identifier
+    email               TEXT,               -- as Google last told it; NULL if it did not, like the rest of the profile
+    email_verified      INTEGER,            -- 0 or 1
+    email_authoritative INTEGER NOT NULL,   -- 1 if Google itself is the authority for the e-mail
+    pinned_email        TEXT UNIQUE,        -- lower case; the authoritative e-mail that no other sub may sign in with
+    name                TEXT,
+    given_name          TEXT,
+    family_name         TEXT,
+    picture             TEXT,               -- URL
+    hosted_domain       TEXT,               -- hd: the Workspace domain
+    locale              TEXT,
+    created_at          INTEGER NOT NULL,   -- first sign-in, or import
+    last_signin_at      INTEGER NOT NULL,   -- 0 if never: imported, and not signed in since
+    blocked_at          INTEGER             -- NULL unless the operator blocked this person
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS users_by_last_signin ON users (last_signin_at);
+CREATE INDEX IF NOT EXISTS users_by_creation ON users (created_at);
+CREATE INDEX IF NOT EXISTS users_by_email ON users (email COLLATE NOCASE);
+
+-- One row a session, and one a Google ID token that was presented as a bearer. Tokens themselves are nowhere.
+CREATE TABLE IF NOT EXISTS sessions (
+    token_sha256        BLOB PRIMARY KEY,   -- 32 bytes; of an ID token, the hash of header.payload
+    id                  TEXT NOT NULL UNIQUE, -- names the session in public; of an id_token, a hash of the whole token
+    sub                 TEXT NOT NULL REFERENCES users (sub) ON DELETE CASCADE,
+    kind                TEXT NOT NULL CHECK (kind IN ('session', 'id_token')), -- an id_token row has no idle limit
+    client_id           TEXT NOT NULL,      -- aud of the ID token behind it
+    authorized_party    TEXT,               -- azp of that token: the app that asked for it
+    created_at          INTEGER NOT NULL,
+    last_seen_at        INTEGER NOT NULL,   -- written at most once a minute
+    expires_at          INTEGER NOT NULL,   -- absolute limit; the row stays until then, ended or not
+    ended_at            INTEGER,            -- NULL unless signed out or revoked
+    client_address      TEXT,               -- at sign-in
+    user_agent          TEXT                -- at sign-in
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sessions_by_user ON sessions (sub, ended_at, last_seen_at, kind);
+CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires_at);
+CREATE INDEX IF NOT EXISTS sessions_by_last_seen ON sessions (last_seen_at) WHERE ended_at IS NULL;
+
+-- One row for each Google ID token that was presented as a bearer, until it expires. A token that has a row here and no
+-- open session has ended, even if its user was deleted.
+CREATE TABLE IF NOT EXISTS id_tokens (
+    token_sha256        BLOB PRIMARY KEY,   -- as in sessions
+    expires_at          INTEGER NOT NULL    -- the token's exp
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS id_tokens_by_expiry ON id_tokens (expires_at);
+
+-- What happened, newest last.
+CREATE TABLE IF NOT EXISTS events (
+    id                  INTEGER PRIMARY KEY,
+    at                  INTEGER NOT NULL,
+    kind                TEXT NOT NULL,      -- signin, refusal, signout, revocation; by operator or admin: block, unblock, release, delete
+    sub                 TEXT,               -- whom it is about, if known
+    email               TEXT,               -- likewise; NULL once that person was deleted, like address and user agent
+    session_id          TEXT,               -- sessions.id
+    client_address      TEXT,
+    client_id           TEXT,               -- aud of the ID token
+    user_agent          TEXT,
+    reason              TEXT,               -- of a refusal: what the client was told; else by whom, if not by themselves
+    verified_by         TEXT,               -- what said that the ID token is Google's: tokeninfo or keys; NULL where none was verified
+    host                TEXT                -- of a refusal by check or forward: the app's host, as the proxy named it
+) STRICT;
+CREATE INDEX IF NOT EXISTS events_by_time ON events (at);
+CREATE INDEX IF NOT EXISTS events_by_sub ON events (sub, at);
+CREATE INDEX IF NOT EXISTS events_of_refusal ON events (at) WHERE kind = 'refusal';
+CREATE INDEX IF NOT EXISTS events_by_others ON events (reason) WHERE kind <> 'refusal' AND reason IS NOT NULL;
+
+-- How many sign-ins and refusals each day had. Refusals beyond the budget are counted here and have no event.
+CREATE TABLE IF NOT EXISTS days (
+    day                 INTEGER PRIMARY KEY, -- days since 1970-01-01, in UTC
+    signins             INTEGER NOT NULL,
+    refusals            INTEGER NOT NULL
+) STRICT;
+
+-- Earlier versions kept an index of the words that users are searched by.
+DROP TRIGGER IF EXISTS directory_add;
+DROP TRIGGER IF EXISTS directory_change;
+DROP TRIGGER IF EXISTS directory_remove;
+DROP TABLE IF EXISTS directory_search;
+DROP TABLE IF EXISTS directory;
+
+-- One row: a new id after every change of a user or a session, by any statement of any program, except a last_seen_at
+-- that grows. While it stays the same, whatever a server has read is still true.
+CREATE TABLE IF NOT EXISTS revision (
+    id                  INTEGER NOT NULL    -- random
+) STRICT;
+INSERT INTO revision SELECT random() WHERE NOT EXISTS (SELECT 1 FROM revision);
+CREATE TRIGGER IF NOT EXISTS user_changed AFTER UPDATE ON users
+    BEGIN UPDATE revision SET id = random(); END;
+CREATE TRIGGER IF NOT EXISTS user_deleted AFTER DELETE ON users
+    BEGIN UPDATE revision SET id = random(); END;
+CREATE TRIGGER IF NOT EXISTS session_updated AFTER UPDATE OF token_sha256, id, sub, kind, client_id, created_at,
+    expires_at, ended_at, client_address, user_agent ON sessions BEGIN UPDATE revision SET id = random(); END;
+CREATE TRIGGER IF NOT EXISTS session_set_back AFTER UPDATE OF last_seen_at ON sessions
+    WHEN new.last_seen_at < old.last_seen_at BEGIN UPDATE revision SET id = random(); END;
+CREATE TRIGGER IF NOT EXISTS session_deleted AFTER DELETE ON sessions
+    BEGIN UPDATE revision SET id = random(); END;
+-- INSERT OR REPLACE deletes rows without firing delete triggers. A new user or session changes nothing that was read.
+CREATE TRIGGER IF NOT EXISTS user_replaced BEFORE INSERT ON users
+    WHEN EXISTS (SELECT 1 FROM users WHERE sub = new.sub OR pinned_email = new.pinned_email)
+    BEGIN UPDATE revision SET id = random(); END;
+CREATE TRIGGER IF NOT EXISTS session_replaced BEFORE INSERT ON sessions
+    WHEN EXISTS (SELECT 1 FROM sessions WHERE token_sha256 = new.token_sha256 OR id = new.id)
+    BEGIN UPDATE revision SET id = random(); END;
+
+-- A session ends with its user. Foreign keys do this as well, but other programs may leave them off.
+CREATE TRIGGER IF NOT EXISTS user_deleted_sessions AFTER DELETE ON users
+    BEGIN DELETE FROM sessions WHERE sub = old.sub; END;
+CREATE TRIGGER IF NOT EXISTS user_created_sessions AFTER INSERT ON users
+    BEGIN DELETE FROM sessions WHERE sub = new.sub; END;
+CREATE TRIGGER IF NOT EXISTS user_renamed_sessions AFTER UPDATE OF sub ON users WHEN old.sub <> new.sub
+    BEGIN DELETE FROM sessions WHERE sub IN (old.sub, new.sub); END;
+
+-- Google's public keys as last fetched, so that a restart while Google is away signs people in. One row at most, and
+-- none unless --verify is fallback or keys.
+CREATE TABLE IF NOT EXISTS google_keys (
+    id                  INTEGER PRIMARY KEY CHECK (id = 1),
+    url                 TEXT NOT NULL,      -- where they are from; keys of another place do not count
+    document            TEXT NOT NULL,      -- JSON: a JWK set, or PEM certificates by key ID
+    fetched_at          INTEGER NOT NULL,
+    expires_at          INTEGER NOT NULL    -- when they should have been fetched again
+) STRICT;
+
+-- A few rows, as this version writes them.
+INSERT INTO users (sub, email, email_verified, email_authoritative, pinned_email, name, given_name, family_name,
+        hosted_domain, locale, created_at, last_signin_at, blocked_at) VALUES
+    ('110169484474386276334', 'Ada@example.com', 1, 1, 'ada@example.com', 'Ada Lovelace', 'Ada', 'Lovelace',
+        'example.com', 'en', 1790000000, 1800000000, NULL),
+    ('110169484474386276335', 'ada@gmail.com', 1, 1, 'ada@gmail.com', 'Ada', NULL, NULL, NULL, NULL, 1790000001,
+        1790000001, 1795000000),
+    ('110169484474386276336', 'mira@elsewhere.net', 1, 0, NULL, 'Mira Okafor', NULL, NULL, NULL, NULL, 1790000002,
+        1790000002, NULL),
+    ('110169484474386276337', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, 1790000003, 0, NULL);
+INSERT INTO sessions VALUES
+    (x'0000000000000000000000000000000000000000000000000000000000000001', 'one', '110169484474386276334', 'session',
+        'app.apps.googleusercontent.com', NULL, 1800000000, 1800000000, 1802592000, NULL, '192.0.2.1', 'Firefox'),
+    (x'0000000000000000000000000000000000000000000000000000000000000002', 'two', '110169484474386276336', 'id_token',
+        'app.apps.googleusercontent.com', 'azp', 1800000000, 1800000000, 1800003600, 1800000060, NULL, NULL);
+INSERT INTO id_tokens VALUES (x'0000000000000000000000000000000000000000000000000000000000000002', 1800003600);
+INSERT INTO events (at, kind, sub, email, reason, host) VALUES
+    (1795000000, 'block', '110169484474386276335', 'ada@gmail.com', 'by the operator', NULL),
+    (1800000000, 'signin', '110169484474386276334', 'Ada@example.com', NULL, NULL),
+    (1800000001, 'refusal', '110169484474386276335', 'ada@gmail.com', 'this account is blocked', 'app.example.com');
+INSERT INTO days VALUES (20833, 1, 1);
+PRAGMA application_id = 1214344300;
+PRAGMA user_version = 2;
