@@ -40,6 +40,10 @@ pub trait Handler: Send + Sync + 'static {
         None
     }
 
+    /// Removes what will not be read from a request before it goes to tiny_http, which reads byte by
+    /// byte. The response stays the same.
+    fn trim(&self, _request: &mut Request) {}
+
     /// The most blocking requests at once.
     fn max_blocking(&self) -> usize {
         BLOCKING_MAX
@@ -201,6 +205,11 @@ fn answer_with_body(handler: &dyn Handler, mut received: tiny_http::Request, mut
 /// The handler's fast path, for the door.
 pub fn fast_path(handler: Arc<dyn Handler>) -> FastPath {
     Box::new(move |request| handler.fast_path(request, clock::now()))
+}
+
+/// The handler's `trim`, for the door.
+pub fn trim(handler: Arc<dyn Handler>) -> Box<dyn Fn(&mut Request) + Send> {
+    Box::new(move |request| handler.trim(request))
 }
 
 fn respond(received: tiny_http::Request, response: Response) {

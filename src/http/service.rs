@@ -62,6 +62,7 @@ impl Service {
             connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
             unlimited: limits.unlimited,
             headers: Some(&HEADERS_READ),
+            trim: server::trim(handler.clone()),
             fast_path: server::fast_path(handler.clone()),
             deadlines: Deadlines { idle: limits.keep_alive, ..Deadlines::default() },
         })?;

@@ -1,16 +1,12 @@
 //! Which credential of a request counts, and whose live session it is.
 
 use super::app::App;
+use super::cookies;
 use super::error::Error;
-use super::session_cookie;
 use super::signin_request::Presented;
 use crate::http::Request;
 use crate::store::{Authenticated, Refusal, SessionKind};
 use crate::token::{IdToken, SessionToken, TokenHash};
-
-/// At most this many session cookies are read. Browsers send several only if they were set for
-/// several paths or domains.
-const COOKIES_MAX: usize = 8;
 
 /// The credential that counts.
 enum Credential {
@@ -37,17 +33,7 @@ impl Credential {
         if let Some(token) = request.basic_credentials().find_map(SessionToken::from_basic) {
             return Credential::Session(Some(token));
         }
-        let name = session_cookie::name(&app.settings);
-        let mut tokens: Vec<SessionToken> = Vec::new();
-        for value in session_cookie::values(request, name) {
-            if tokens.len() == COOKIES_MAX {
-                break;
-            }
-            if !tokens.iter().any(|token| token.expose() == value) {
-                tokens.extend(SessionToken::parse(value));
-            }
-        }
-        Credential::Cookies(tokens)
+        Credential::Cookies(cookies::session_tokens(request, &app.settings))
     }
 
     fn is_present(&self) -> bool {

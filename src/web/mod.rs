@@ -18,6 +18,7 @@ mod sessions;
 mod monitoring;
 mod forward_auth;
 mod return_to;
+mod cookies;
 mod session_cookie;
 mod pages;
 

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::app::{App, loggable};
 use super::error::Error;
-use super::{cors, forward_auth, monitoring, pages, sessions, signin};
+use super::{cookies, cors, forward_auth, monitoring, pages, sessions, signin};
 use crate::http::{Handler, Request, Response};
 use crate::store::Authenticated;
 
@@ -281,6 +281,10 @@ impl Handler for App {
         let caller = self.authenticate_from_cache(request, now)?;
         let outcome = endpoint(self, request, caller, now);
         Some(self.finish(&arrival, outcome))
+    }
+
+    fn trim(&self, request: &mut Request) {
+        cookies::trim(request, &self.settings);
     }
 
     fn max_blocking(&self) -> usize {

@@ -1,7 +1,6 @@
 //! The session cookie. Its name and attributes follow from the public URL.
 
 use super::settings::Settings;
-use crate::http::Request;
 use crate::token::SessionToken;
 
 /// Browsers enforce the prefixes: `__Host-` forbids a Domain, `__Secure-` allows one (RFC 6265bis).
@@ -37,16 +36,4 @@ fn attributes(settings: &Settings) -> String {
         .map(|domain| format!("; Domain={domain}"))
         .unwrap_or_default();
     format!("; Path=/; HttpOnly; SameSite=Lax{secure}{domain}")
-}
-
-/// The values of all cookies of that name. Browsers send several if paths or domains differ.
-pub fn values<'a>(request: &'a Request, name: &'a str) -> impl Iterator<Item = &'a str> {
-    let pairs = request
-        .headers_named("Cookie")
-        // A head may contain a thousand, and bytes split faster than text.
-        .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
-    pairs.filter_map(move |pair| {
-        let value = pair.trim_ascii_start().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-        Some(std::str::from_utf8(value.trim_ascii_end()).ok()?.trim_matches('"'))
-    })
 }

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use super::body;
+use super::cookies::{self, G_CSRF_TOKEN};
 use super::error::Error;
-use super::{body, session_cookie};
 use crate::http::Request;
 use crate::json::Fields;
 use crate::token::IdToken;
@@ -13,7 +14,6 @@ use crate::token::IdToken;
 const TOKEN_FIELDS: [&str; 4] = ["id_token", "idToken", "idtoken", CREDENTIAL];
 /// The field of Google's redirect post.
 const CREDENTIAL: &str = "credential";
-const G_CSRF_TOKEN: &str = "g_csrf_token";
 /// The fields in which clients send a plain user ID.
 const USER_ID_FIELDS: [&str; 7] =
     ["user_id", "userId", "userid", "google_id", "googleId", "sub", "id"];
@@ -53,9 +53,7 @@ impl SignInRequest {
         let state = if redirect { single(fields, "state")? } else { None };
         if redirect {
             let expected = single(fields, G_CSRF_TOKEN)?;
-            if !session_cookie::values(request, G_CSRF_TOKEN)
-                .any(|cookie| Some(cookie) == expected.as_deref())
-            {
+            if !expected.is_some_and(|value| cookies::g_csrf_tokens(request).contains(&value)) {
                 return Err(Error::InvalidRequest(NOT_FROM_HERE));
             }
         }

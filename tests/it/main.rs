@@ -14,6 +14,7 @@ mod tokeninfo;
 mod network;
 mod verify;
 mod sessions;
+mod cookies;
 mod session_cache;
 mod session_limit;
 mod id_token_bearer;

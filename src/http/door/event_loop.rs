@@ -20,6 +20,7 @@ use super::reject::{Reason, RejectionLog};
 use super::upstream::Upstreams;
 use super::{Deadlines, Settings};
 use crate::clock::HttpDate;
+use crate::http::Request;
 
 /// The longest time between two checks of the deadlines.
 const TICK_MAX: Duration = Duration::from_millis(250);
@@ -48,6 +49,7 @@ pub(super) struct EventLoop {
     pub(super) handshakes: Handshakes,
     pub(super) upstreams: Upstreams,
     pub(super) headers: Option<&'static [&'static str]>,
+    pub(super) trim: Box<dyn Fn(&mut Request) + Send>,
     pub(super) fast_path: FastPath,
     pub(super) deadlines: Deadlines,
     tick: Duration,
@@ -93,6 +95,7 @@ impl EventLoop {
             handshakes: Handshakes::default(),
             upstreams: Upstreams::new(settings.upstream, settings.capacity.upstream_requests),
             headers: settings.headers,
+            trim: settings.trim,
             fast_path: settings.fast_path,
             deadlines,
             tick: (deadlines.shortest() / 8).clamp(Duration::from_millis(5), TICK_MAX),

@@ -43,7 +43,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::Sockets;
+use super::{Request, Sockets};
 use certificate::Certificate;
 use event_loop::EventLoop;
 
@@ -85,6 +85,8 @@ pub struct Settings {
     /// The only headers that are passed on, in any case of letters; all if `None`. tiny_http reads
     /// byte by byte, so headers that nobody reads would only cost time.
     pub headers: Option<&'static [&'static str]>,
+    /// Removes from requests what else nobody reads, before they go to tiny_http.
+    pub trim: Box<dyn Fn(&mut Request) + Send>,
     /// Answers requests without tiny_http where it can.
     pub fast_path: FastPath,
     /// How long everything may take.

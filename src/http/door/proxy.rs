@@ -141,6 +141,7 @@ impl EventLoop {
             let response = reject::redirect(&base, &connection.request.target);
             return self.send_and_close(key, &response);
         }
+        (self.trim)(&mut connection.request);
         self.upstreams.queue(key, pipelines);
         self.serve_waiting();
     }

@@ -11,7 +11,7 @@ use crate::web::app::App;
 use crate::web::error::Error;
 use crate::web::sessions::SIGNED_OUT;
 use crate::web::signin::{ACCOUNT_PATH, account_name};
-use crate::web::{return_to, session_cookie};
+use crate::web::{cookies, return_to};
 
 /// GET /auth/signin?rd=URL. Somebody who is already signed in is told so, not redirected, because
 /// that could loop.
@@ -87,9 +87,8 @@ fn demo_page(
     way_back: Option<&str>,
     now: i64,
 ) -> Response {
-    let known =
-        session_cookie::values(request, "g_csrf_token").next().filter(|token| !token.is_empty());
-    let csrf_token = known.map_or_else(random_text::<16>, str::to_owned);
+    let known = cookies::g_csrf_tokens(request).into_iter().next();
+    let csrf_token = known.unwrap_or_else(random_text::<16>);
     let (signin, me) = (app.settings.url_of("/auth/signin"), app.settings.url_of("/auth/me"));
     let is_admin =
         |email| app.settings.admins.emails.iter().any(|admin| admin.eq_ignore_ascii_case(email));

@@ -87,3 +87,18 @@ fn known_requests_are_answered_while_tiny_http_is_busy() {
     eventually(|| door.active.load(Relaxed) == 1);
     assert_eq!(status(&door.send("GET /known HTTP/1.0\r\n\r\n")), 200);
 }
+
+#[test]
+fn requests_are_trimmed_on_their_way_to_tiny_http() {
+    let door = door(|settings| {
+        settings.trim = Box::new(|request| {
+            request.headers.retain(|(name, _)| name != "Cookie");
+            request.headers.push(("Cookie".into(), "kept=1".into()));
+        });
+    });
+    let head = "HTTP/1.1\r\nHost: a\r\nCookie: kept=1; other=2\r\nConnection: close\r\n";
+    for (method, end) in [("GET", "\r\n"), ("POST", "Content-Length: 2\r\n\r\nab")] {
+        let text = door.send(format!("{method} /echo {head}{end}"));
+        assert!(text.contains("\nCookie: kept=1\n"), "{text}");
+    }
+}

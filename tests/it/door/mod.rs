@@ -59,6 +59,7 @@ fn settings() -> Settings {
         connections_per_address_max: 64,
         unlimited: Box::new(|_| false),
         headers: None,
+        trim: Box::new(|_| ()),
         fast_path: Box::new(|_| None),
         deadlines: Deadlines {
             request: LONG,
