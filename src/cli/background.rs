@@ -28,7 +28,7 @@ pub fn keep_keys_fresh(keys: Arc<Keys>, app: Weak<App>) {
             let Some(app) = app.upgrade() else { return };
             let published = keys.published();
             if published != saved {
-                published.iter().cloned().for_each(|keys| app.store().save_keys(keys));
+                published.iter().cloned().for_each(|keys| app.store().save_google_keys(keys));
                 saved = published;
             }
             drop(app);
@@ -57,7 +57,7 @@ pub fn keep_purging(app: Weak<App>) {
                     .inspect_err(|error| log::warn!("cannot purge: {error}"))
                     .unwrap_or(false);
             if !more {
-                store.forget_unseen(now);
+                store.prune_session_cache(now);
             }
             drop(app);
             thread::sleep(if more { PURGE_PAUSE } else { PURGE_INTERVAL });

@@ -148,7 +148,7 @@ pub fn events(options: &EventsOptions) -> Result<(), String> {
 
 /// A refused person is not a user, so their e-mail is looked up in the events.
 fn about(store: &Store, name: &str) -> Result<About, String> {
-    let accounts = store.accounts_named(name).map_err(|error| error.to_string())?;
+    let accounts = store.users_named(name).map_err(|error| error.to_string())?;
     match (accounts.is_empty(), name.contains('@')) {
         (false, _) => Ok(About::Subject(find_user::one_account(store, name)?.user.profile.subject)),
         (true, true) => Ok(About::Email(name.to_owned())),

@@ -135,7 +135,7 @@ fn io_error(error: csv::Error) -> io::Error {
 /// Visits every user until the first error, which it returns.
 fn each(store: &Store, mut visit: impl FnMut(&UserRecord) -> io::Result<()>) -> io::Result<()> {
     let mut outcome = Ok(());
-    let read = store.each_account(|account| {
+    let read = store.each_user(|account| {
         outcome = visit(&account);
         if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });

@@ -8,7 +8,7 @@ use crate::store::{Store, UserRecord};
 /// # Errors
 /// If there is none, or several with this e-mail; then it lists their subs.
 pub fn one_account(store: &Store, name: &str) -> Result<UserRecord, String> {
-    let mut accounts = store.accounts_named(name).map_err(|error| error.to_string())?;
+    let mut accounts = store.users_named(name).map_err(|error| error.to_string())?;
     match accounts.len() {
         0 => Err(format!("there is no user {}", printable(name))),
         1 => Ok(accounts.remove(0)),

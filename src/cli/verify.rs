@@ -16,7 +16,7 @@ use crate::google::{
     self, Claims, Expected, Failure, Identity, Policy, Question, Rejection, Verification,
     VerifiedBy, Verifier,
 };
-use crate::store::{Inspection, Refusal};
+use crate::store::{Refusal, Store};
 use crate::token::{ID_TOKEN_BYTES_MAX, IdToken, PastedToken};
 
 /// The exit code if Google or the database cannot answer.
@@ -212,12 +212,12 @@ fn admitted(policy: &Policy, claims: &Claims) -> Finding {
 
 /// The checks against the database, if there is one.
 fn remembered(path: &Path, claims: &Claims, token: &IdToken) -> Vec<Finding> {
-    let database = match Inspection::open(path) {
-        Ok(Some(database)) => database,
-        Ok(None) => {
-            let nobody = format!("there is none at {}, so nobody is blocked", path.display());
-            return vec![finding("database", Verdict::Ok, nobody)];
-        }
+    if !Store::exists(path) {
+        let nobody = format!("there is none at {}, so nobody is blocked", path.display());
+        return vec![finding("database", Verdict::Ok, nobody)];
+    }
+    let store = match Store::open_reading(path) {
+        Ok(store) => store,
         Err(error) => return vec![finding("database", Verdict::Unknown, error.to_string())],
     };
     let asked = |refusal: Refusal| {
@@ -226,7 +226,7 @@ fn remembered(path: &Path, claims: &Claims, token: &IdToken) -> Vec<Finding> {
             Refusal::TokenEnded => ("revocation", "this ID token was not ended"),
             Refusal::EmailHeld => ("pin", "no other account holds this e-mail"),
         };
-        match database.refuses(refusal, &claims.profile, &token.signed_hash()) {
+        match store.refuses(refusal, &claims.profile, &token.signed_hash()) {
             Ok(false) => finding(check, Verdict::Ok, otherwise),
             Ok(true) => finding(check, Verdict::Failure, refusal.description()),
             Err(error) => finding(check, Verdict::Unknown, error.to_string()),

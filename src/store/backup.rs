@@ -14,7 +14,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode};
 use tempfile::NamedTempFile;
 
-use super::read_only::Reading;
+use super::read_only::ReadOnlyConnection;
 use super::{Store, StoreError, connection, open};
 use crate::process::{self, CpuThrottle};
 
@@ -49,9 +49,9 @@ impl Store {
         progress: impl FnMut(i32, i32),
         stop: &Arc<AtomicBool>,
     ) -> Result<(), StoreError> {
-        open::require_there(database)?;
+        open::require_exists(database)?;
         // Only SQLite may open it, as a server does this as well: when a process closes a file, all its locks on it go.
-        drop(open::ours(database)?);
+        drop(open::for_reading(database)?);
         Store::require_apart(database, target)?;
         // To put a copy in place of a link or a device would remove it.
         let replaced = fs::symlink_metadata(target).ok();
@@ -106,7 +106,7 @@ impl Store {
                 backup.display()
             )));
         }
-        open::ours(backup)?;
+        open::for_reading(backup)?;
         let replaced = fs::symlink_metadata(target).ok();
         if replaced.as_ref().is_some_and(|there| !there.is_file()) {
             return Err(StoreError(format!(
@@ -285,7 +285,9 @@ fn fill(
     // A new file, synced once it is whole and thrown away if it is not, has nothing to keep a journal of.
     copied.pragma_update(None, "synchronous", "OFF")?;
     copied.pragma_update(None, "journal_mode", "OFF")?;
-    if !Reading::open(from)?.read(|source| copy_pages(source, &mut copied, progress, stop))? {
+    if !ReadOnlyConnection::open(from)?
+        .read(|source| copy_pages(source, &mut copied, progress, stop))?
+    {
         let why = format!("the copy of {} was stopped before it was whole", from.display());
         return Err(StoreError(why));
     }

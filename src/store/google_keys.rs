@@ -10,7 +10,7 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn keys(&self) -> Result<Option<PublishedKeys>, StoreError> {
+    pub fn google_keys(&self) -> Result<Option<PublishedKeys>, StoreError> {
         let sql = "SELECT url, document, fetched_at, expires_at FROM google_keys";
         self.readers.read(|db| {
             db.query_row(sql, [], |row| {
@@ -26,7 +26,7 @@ impl Store {
     }
 
     /// Saves keys in place of those there are, soon.
-    pub fn save_keys(&self, keys: PublishedKeys) {
+    pub fn save_google_keys(&self, keys: PublishedKeys) {
         self.writer.write_later(move |db| {
             let sql = "INSERT INTO google_keys (id, url, document, fetched_at, expires_at) VALUES (1, ?1, ?2, ?3, ?4)
                 ON CONFLICT (id) DO UPDATE SET url = ?1, document = ?2, fetched_at = ?3, expires_at = ?4";

@@ -53,7 +53,7 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn each_account(
+    pub fn each_user(
         &self,
         mut visit: impl FnMut(UserRecord) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {

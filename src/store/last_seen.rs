@@ -9,8 +9,8 @@ use super::model::Session;
 use crate::token::TokenHash;
 
 /// `last_seen_at` is written at most this often for a session, so that reading stays reading.
-pub const TOUCH_SECONDS: i64 = 60;
-/// The most that wait to be written, which takes some 50 milliseconds. Who is beyond it is noted when seen again.
+pub const LAST_SEEN_STEP_SECONDS: i64 = 60;
+/// The most that wait to be written, which takes some 50 milliseconds. Who is beyond it is queued when seen again.
 const WAITING_MAX: usize = 16 * 1024;
 
 /// Sessions that were seen and when, in unix seconds.
@@ -19,27 +19,27 @@ pub struct LastSeen(Mutex<Vec<(TokenHash, i64)>>);
 
 /// What became of a note.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Noted {
+pub enum Queued {
     /// It is the first: somebody must have the notes written.
     First,
     /// It is written with those before it.
     WithOthers,
     /// There is no room for it.
-    Not,
+    Full,
 }
 
 impl LastSeen {
-    pub fn note(&self, token: TokenHash, now: i64) -> Noted {
+    pub fn add(&self, token: TokenHash, now: i64) -> Queued {
         let mut waiting = self.lock();
         if waiting.len() >= WAITING_MAX {
-            return Noted::Not;
+            return Queued::Full;
         }
         waiting.push((token, now));
-        if waiting.len() == 1 { Noted::First } else { Noted::WithOthers }
+        if waiting.len() == 1 { Queued::First } else { Queued::WithOthers }
     }
 
     /// Drops the notes: nobody is going to write them.
-    pub fn forget(&self) {
+    pub fn clear(&self) {
         self.lock().clear();
     }
 
@@ -50,7 +50,7 @@ impl LastSeen {
         let sql = "UPDATE sessions SET last_seen_at = ?2 WHERE token_sha256 = ?1 AND last_seen_at <= ?2 - ?3";
         let mut update = db.prepare_cached(sql)?;
         seen.iter().try_for_each(|(token, at)| {
-            update.execute(params![token.as_bytes(), at, TOUCH_SECONDS]).map(drop)
+            update.execute(params![token.as_bytes(), at, LAST_SEEN_STEP_SECONDS]).map(drop)
         })
     }
 
@@ -61,19 +61,19 @@ impl LastSeen {
 
 impl Store {
     /// Notes that a session is in use, at most once a minute. Does not wait for it.
-    pub fn touch(&self, session: &Session, token: &TokenHash, now: i64) {
-        if now.saturating_sub(session.last_seen_at) < TOUCH_SECONDS {
+    pub fn update_last_seen(&self, session: &Session, token: &TokenHash, now: i64) {
+        if now.saturating_sub(session.last_seen_at) < LAST_SEEN_STEP_SECONDS {
             return;
         }
-        let noted = self.touches.note(*token, now);
-        if noted == Noted::First {
-            let touches = self.touches.clone();
-            if !self.writer.write_later(move |db| touches.write(db)) {
-                return self.touches.forget();
+        let queued = self.last_seen.add(*token, now);
+        if queued == Queued::First {
+            let last_seen = self.last_seen.clone();
+            if !self.writer.write_later(move |db| last_seen.write(db)) {
+                return self.last_seen.clear();
             }
         }
-        if noted != Noted::Not {
-            self.known.touch(token, now);
+        if queued != Queued::Full {
+            self.session_cache.set_last_seen(token, now);
         }
     }
 }

@@ -32,20 +32,20 @@ use std::sync::Arc;
 
 pub use events::{About, Actor, DAY_SECONDS, Event, EventFilter, EventKind, EventRow};
 pub use import::{ImportFailure, Imported, ImportedUser};
-pub use integrity_check::{Inspection, Soundness};
+pub use integrity_check::Integrity;
 pub use model::{Authenticated, Client, Session, SessionKind, User, UserRecord};
 pub use open_files::instance;
 pub use refusals::RefusedBy;
 pub use sessions::SessionSelector;
 pub use sign_in::{NewSession, Refusal, SignIn, SignedIn};
-pub use stats::{Day, Seen};
+pub use stats::{Day, RecentUser};
 pub use users::{UserCursor, UserSort};
 
 use last_seen::LastSeen;
 use open_files::OpenFiles;
 use readers::Readers;
 use refusals::Refusals;
-use session_cache::Known;
+use session_cache::SessionCache;
 use writer::Writer;
 
 /// A read takes some 10 microseconds, so a few connections serve any number of threads and bound the descriptors.
@@ -60,10 +60,10 @@ pub struct Store {
     /// Apart, so that no check waits for a search.
     searchers: Readers,
     files: Arc<OpenFiles>,
-    touches: Arc<LastSeen>,
+    last_seen: Arc<LastSeen>,
     refusals: Arc<Refusals>,
     /// Last, as its `WalIndex` wants.
-    known: Known,
+    session_cache: SessionCache,
 }
 
 /// How many of them there are.
@@ -87,18 +87,24 @@ impl Store {
     /// # Errors
     /// One sentence for the operator: it is damaged, newer than this program, read-only, or not Hallpass's.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
-        let connection = open::writing(path)?;
+        let connection = open::for_writing(path)?;
         let real_path = connection.path().map(Path::new).unwrap_or(path);
-        let (known, files) = (Known::new(real_path), Arc::new(OpenFiles::of(path, real_path)));
+        let (session_cache, files) =
+            (SessionCache::new(real_path), Arc::new(OpenFiles::of(path, real_path)));
         Ok(Store {
             writer: Writer::start(connection, files.clone()),
             readers: Readers::new(path.to_owned(), READERS_MAX, files.clone()),
             searchers: Readers::new(path.to_owned(), SEARCHERS_MAX, files.clone()),
             files,
-            touches: Arc::default(),
+            last_seen: Arc::default(),
             refusals: Arc::default(),
-            known,
+            session_cache,
         })
+    }
+
+    /// Whether there is a database at that path. An empty file is not one.
+    pub fn exists(path: &Path) -> bool {
+        open::exists(path)
     }
 
     /// Opens the database at that path, which must be there already.
@@ -106,7 +112,7 @@ impl Store {
     /// # Errors
     /// As [`Store::open`], or if there is none.
     pub fn open_existing(path: &Path) -> Result<Store, StoreError> {
-        open::require_there(path)?;
+        open::require_exists(path)?;
         Store::open(path)
     }
 
@@ -116,16 +122,16 @@ impl Store {
     /// # Errors
     /// One sentence for the operator: there is none, or it is damaged, of another version, or not Hallpass's.
     pub fn open_reading(path: &Path) -> Result<Store, StoreError> {
-        open::require_there(path)?;
-        open::require_current(&open::ours(path)?, path)?;
+        open::require_exists(path)?;
+        open::require_current(&open::for_reading(path)?, path)?;
         Ok(Store {
             writer: Writer::none(),
             readers: Readers::read_only(path.to_owned()),
             searchers: Readers::read_only(path.to_owned()),
             files: Arc::default(),
-            touches: Arc::default(),
+            last_seen: Arc::default(),
             refusals: Arc::default(),
-            known: Known::new(path),
+            session_cache: SessionCache::new(path),
         })
     }
 
@@ -160,7 +166,7 @@ impl Store {
         })
     }
 
-    /// Returns when everything written before, touches and refusals included, is on disk.
+    /// Returns when everything written before, last-seen times and refusals included, is on disk.
     pub fn flush(&self) {
         // The order of the queue is all that is wanted; a failed commit was told to those it concerns.
         let _ = self.writer.write(|_| Ok(()));

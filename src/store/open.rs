@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
-use super::read_only::Reading;
+use super::read_only::ReadOnlyConnection;
 use super::{StoreError, backup, connection};
 
 /// `Hall` in ASCII: marks a SQLite file as ours.
@@ -23,7 +23,7 @@ const SCHEMA_VERSION: i32 = 1 + MIGRATIONS.len() as i32;
 /// A database up to this size is checked whole at start; that takes some 20 milliseconds.
 const CHECKED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Opens for writing; makes the file and its tables where there are none.
-pub fn writing(path: &Path) -> Result<Connection, StoreError> {
+pub fn for_writing(path: &Path) -> Result<Connection, StoreError> {
     let refused = |why: &str| StoreError(format!("the database {} {why}", path.display()));
     // SQLite takes these names for something else than a file, and each connection for one of its own.
     if path == Path::new(":memory:") || path.as_os_str().as_encoded_bytes().starts_with(b"file:") {
@@ -38,26 +38,31 @@ pub fn writing(path: &Path) -> Result<Connection, StoreError> {
     prepare(path).map_err(|failure| failure.of(path))
 }
 
-/// Whether there is something at that path that may be a database.
-pub fn require_there(path: &Path) -> Result<(), StoreError> {
-    match fs::metadata(path) {
-        Ok(file) if file.len() > 0 => Ok(()),
-        _ => Err(StoreError(format!(
-            "there is no database at {}; say where it is with --database",
-            path.display()
-        ))),
+/// Whether there is a file at that path that is not empty.
+pub fn exists(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.len() > 0)
+}
+
+/// Fails unless there is a database at that path.
+pub fn require_exists(path: &Path) -> Result<(), StoreError> {
+    if exists(path) {
+        return Ok(());
     }
+    Err(StoreError(format!(
+        "there is no database at {}; say where it is with --database",
+        path.display()
+    )))
 }
 
 /// Opens for reading only, if there is a database of ours at that path, of this version or an older one.
-pub fn ours(path: &Path) -> Result<Reading, StoreError> {
-    let reading = Reading::open(path).map_err(|error| Failure::from(error).of(path))?;
+pub fn for_reading(path: &Path) -> Result<ReadOnlyConnection, StoreError> {
+    let reading = ReadOnlyConnection::open(path).map_err(|error| Failure::from(error).of(path))?;
     reading.read(|db| Ok(version(db)))?.map_err(|failure| failure.of(path))?;
     Ok(reading)
 }
 
 /// Refuses a database of an older version, whose tables a query may not find.
-pub fn require_current(reading: &Reading, path: &Path) -> Result<(), StoreError> {
+pub fn require_current(reading: &ReadOnlyConnection, path: &Path) -> Result<(), StoreError> {
     match reading.read(|db| Ok(version(db)))? {
         Ok(SCHEMA_VERSION) => Ok(()),
         Ok(_) => Err(Failure::Older.of(path)),
@@ -93,12 +98,12 @@ fn prepare(path: &Path) -> Result<Connection, Failure> {
         }
     }
     connection::set_up_writing(&connection)?;
-    bring_up_to_date(&mut connection)?;
+    migrate(&mut connection)?;
     Ok(connection)
 }
 
 /// One transaction, so that two processes that start at once make one database. It also proves that we can write.
-fn bring_up_to_date(connection: &mut Connection) -> Result<(), Failure> {
+fn migrate(connection: &mut Connection) -> Result<(), Failure> {
     let path = connection.path().map(PathBuf::from).unwrap_or_default();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let objects: i64 =
@@ -171,7 +176,7 @@ mod tests {
     #[test]
     fn an_answered_commit_is_on_disk() {
         let folder = tempfile::tempdir().expect("a folder");
-        let connection = writing(&folder.path().join("db")).expect("a database");
+        let connection = for_writing(&folder.path().join("db")).expect("a database");
         let pragma = |name| {
             connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).expect("a value")
         };

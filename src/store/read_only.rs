@@ -21,7 +21,7 @@ const INDEX_BYTES_MIN: u64 = 32 * 1024;
 const WITHOUT_LOCKS: &std::ffi::CStr = c"unix-none";
 
 /// A connection that reads.
-pub struct Reading {
+pub struct ReadOnlyConnection {
     db: Connection,
     /// The files as they were before they were read without locks.
     unlocked: Option<Files>,
@@ -37,24 +37,24 @@ struct Files {
 /// Inode, length, and time of the last change in seconds and nanoseconds.
 type Stamp = (u64, u64, i64, i64);
 
-impl Reading {
+impl ReadOnlyConnection {
     /// Opens the database at that path.
     ///
     /// # Errors
     /// If there is none, or a process uses it that this one cannot share it with.
-    pub fn open(path: &Path) -> rusqlite::Result<Reading> {
+    pub fn open(path: &Path) -> rusqlite::Result<ReadOnlyConnection> {
         let shared = connection::reading(path).and_then(|connection| {
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
             Ok(connection)
         });
         let error = match shared {
-            Ok(connection) => return Ok(Reading { db: connection, unlocked: None }),
+            Ok(connection) => return Ok(ReadOnlyConnection { db: connection, unlocked: None }),
             Err(error) => error,
         };
         match Files::unused(path) {
             Some(files) if cannot_write(&error) => {
                 let connection = files.read_without_locks()?;
-                Ok(Reading { db: connection, unlocked: Some(files) })
+                Ok(ReadOnlyConnection { db: connection, unlocked: Some(files) })
             }
             _ => Err(error),
         }
@@ -148,7 +148,7 @@ mod tests {
         let users = |db: &Connection| {
             db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, i64>(0))
         };
-        let reading = Reading::open(&path).expect("it can be read");
+        let reading = ReadOnlyConnection::open(&path).expect("it can be read");
         assert_eq!(reading.read(users).expect("users"), 0);
         for suffix in ["-shm", "-wal"] {
             fs::remove_file(beside(&path, suffix)).expect("it is there");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use rusqlite::Connection;
 
 use super::open_files::OpenFiles;
-use super::read_only::Reading;
+use super::read_only::ReadOnlyConnection;
 use super::{StoreError, connection};
 
 /// A small pool; connections are opened as they are first needed.
@@ -53,7 +53,7 @@ impl Readers {
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         let Some(pooling) = &self.pooling else {
-            return Reading::open(&self.path)?.read(query);
+            return ReadOnlyConnection::open(&self.path)?.read(query);
         };
         let connection = self.take(pooling)?;
         let result = query(&connection);

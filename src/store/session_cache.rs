@@ -23,10 +23,10 @@ const SESSIONS_MAX: usize = 1024 * 1024;
 /// What nobody asked about for so long takes no memory any more.
 const KEPT_SECONDS: i64 = 10 * 60;
 
-pub struct Known {
+pub struct SessionCache {
     sessions: Cache<TokenHash, Entry>,
-    pulse: WalIndex,
-    /// The revision, as long as the pulse is this.
+    wal_index: WalIndex,
+    /// The revision, as long as the WAL-index has this version.
     current: Mutex<Option<(WalIndexVersion, Revision)>>,
 }
 
@@ -38,21 +38,21 @@ struct Entry {
     revision: Revision,
     /// Since then, the session may have been seen by this process.
     last_seen_at: i64,
-    holder: Packed,
+    authenticated: Packed,
 }
 
-impl Known {
+impl SessionCache {
     /// Nothing yet, of the database at that path as SQLite has it, which is open already.
-    pub fn new(database: &Path) -> Known {
-        Known {
+    pub fn new(database: &Path) -> SessionCache {
+        SessionCache {
             sessions: Cache::new(SESSIONS_MAX),
-            pulse: WalIndex::new(database),
+            wal_index: WalIndex::new(database),
             current: Mutex::default(),
         }
     }
 
     /// The session was seen at that time; what is known of it stays true.
-    pub fn touch(&self, token: &TokenHash, now: i64) {
+    pub fn set_last_seen(&self, token: &TokenHash, now: i64) {
         if let Some(entry) = self.sessions.get(token) {
             self.sessions.insert(*token, Entry { last_seen_at: now, ..entry });
         }
@@ -67,16 +67,16 @@ impl Known {
         idle_seconds: i64,
     ) -> Option<Authenticated> {
         let entry = self.sessions.get(token).filter(|entry| entry.revision == revision)?;
-        let mut holder = entry.holder.open();
-        holder.session.last_seen_at = entry.last_seen_at;
-        (!holder.session.is_idle(now, idle_seconds)).then_some(holder)
+        let mut authenticated = entry.authenticated.open();
+        authenticated.session.last_seen_at = entry.last_seen_at;
+        (!authenticated.session.is_idle(now, idle_seconds)).then_some(authenticated)
     }
 
     /// The revision, unless anything was committed since it was read.
     fn revision(&self) -> Option<Revision> {
-        let beat = self.pulse.read()?;
+        let version = self.wal_index.read()?;
         let current = *self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current.filter(|(then, _)| *then == beat).map(|(_, revision)| revision)
+        current.filter(|(then, _)| *then == version).map(|(_, revision)| revision)
     }
 
     /// Asks the database, and remembers what it says. The revision is read once, however many tokens there are.
@@ -87,20 +87,21 @@ impl Known {
         now: i64,
         idle_seconds: i64,
     ) -> rusqlite::Result<Vec<Option<Authenticated>>> {
-        let beat = self.pulse.read();
-        // In this order: whatever changes later has a later beat, and a later revision.
+        let version = self.wal_index.read();
+        // In this order: whatever changes later has a later version, and a later revision.
         let revision =
             db.prepare_cached("SELECT id FROM revision")?.query_row([], |row| row.get(0))?;
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) =
-            beat.map(|beat| (beat, revision));
+            version.map(|version| (version, revision));
         let find = |token| {
-            if let Some(holder) = self.find(token, revision, now, idle_seconds) {
-                return Ok(Some(holder));
+            if let Some(authenticated) = self.find(token, revision, now, idle_seconds) {
+                return Ok(Some(authenticated));
             }
             let found = sessions::find(db, token)?;
-            if let Some(holder) = &found {
-                let (last_seen_at, holder) = (holder.session.last_seen_at, Packed::new(holder));
-                self.sessions.insert(*token, Entry { revision, last_seen_at, holder });
+            if let Some(authenticated) = &found {
+                let (last_seen_at, authenticated) =
+                    (authenticated.session.last_seen_at, Packed::new(authenticated));
+                self.sessions.insert(*token, Entry { revision, last_seen_at, authenticated });
             }
             Ok(found)
         };
@@ -121,14 +122,14 @@ impl Store {
         now: i64,
         idle_seconds: i64,
     ) -> Result<Vec<Option<Authenticated>>, StoreError> {
-        match self.known_sessions(tokens, now, idle_seconds) {
+        match self.cached_sessions(tokens, now, idle_seconds) {
             Some(found) => Ok(found.into_iter().map(Some).collect()),
-            None => self.readers.read(|db| self.known.read(db, tokens, now, idle_seconds)),
+            None => self.readers.read(|db| self.session_cache.read(db, tokens, now, idle_seconds)),
         }
     }
 
     /// The same if all of them can be told without asking the database.
-    pub fn known_sessions(
+    pub fn cached_sessions(
         &self,
         tokens: &[TokenHash],
         now: i64,
@@ -137,13 +138,16 @@ impl Store {
         if tokens.is_empty() {
             return Some(Vec::new());
         }
-        let revision = self.known.revision()?;
-        tokens.iter().map(|token| self.known.find(token, revision, now, idle_seconds)).collect()
+        let revision = self.session_cache.revision()?;
+        tokens
+            .iter()
+            .map(|token| self.session_cache.find(token, revision, now, idle_seconds))
+            .collect()
     }
 
     /// Lets go of the memory of sessions that were not seen lately, ended ones among them.
-    pub fn forget_unseen(&self, now: i64) {
-        self.known.sessions.retain(|_, entry| now - entry.last_seen_at < KEPT_SECONDS);
+    pub fn prune_session_cache(&self, now: i64) {
+        self.session_cache.sessions.retain(|_, entry| now - entry.last_seen_at < KEPT_SECONDS);
     }
 }
 
@@ -218,8 +222,8 @@ impl WalIndex {
 
     /// The header now. None if it cannot be read: then nothing is known.
     fn read(&self) -> Option<WalIndexVersion> {
-        let mut beat = [0; size_of::<WalIndexVersion>()];
-        self.0.as_ref()?.read_exact_at(&mut beat, 0).ok()?;
-        Some(beat)
+        let mut version = [0; size_of::<WalIndexVersion>()];
+        self.0.as_ref()?.read_exact_at(&mut version, 0).ok()?;
+        Some(version)
     }
 }

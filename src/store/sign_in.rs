@@ -69,7 +69,7 @@ impl Refusal {
     pub const ALL: [Refusal; 3] = [Refusal::Blocked, Refusal::TokenEnded, Refusal::EmailHeld];
 
     /// Whether it keeps out whoever comes with that ID token.
-    pub(super) fn applies(
+    fn applies(
         self,
         db: &Connection,
         profile: &Profile,
@@ -83,7 +83,7 @@ impl Refusal {
             Refusal::Blocked => {
                 exists("SELECT 1 FROM users WHERE sub = ?1 AND blocked_at IS NOT NULL", &[subject])
             }
-            Refusal::TokenEnded => has_ended(db, id_token),
+            Refusal::TokenEnded => id_token_has_ended(db, id_token),
             Refusal::EmailHeld => exists(
                 "SELECT 1 FROM users WHERE pinned_email = ?1 AND sub <> ?2",
                 &[&pinned_email(profile), subject],
@@ -106,8 +106,21 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn has_ended(&self, id_token: &TokenHash) -> Result<bool, StoreError> {
-        self.readers.read(|db| has_ended(db, id_token))
+    pub fn id_token_has_ended(&self, id_token: &TokenHash) -> Result<bool, StoreError> {
+        self.readers.read(|db| id_token_has_ended(db, id_token))
+    }
+
+    /// Whether this refusal applies to a sign-in with that profile and ID token.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn refuses(
+        &self,
+        refusal: Refusal,
+        profile: &Profile,
+        id_token: &TokenHash,
+    ) -> Result<bool, StoreError> {
+        self.readers.read(|db| refusal.applies(db, profile, id_token))
     }
 
     /// Records a user and establishes a session, or records a refusal: one transaction, on disk when this returns.
@@ -156,7 +169,7 @@ impl Store {
     }
 }
 
-fn has_ended(db: &Connection, id_token: &TokenHash) -> rusqlite::Result<bool> {
+fn id_token_has_ended(db: &Connection, id_token: &TokenHash) -> rusqlite::Result<bool> {
     let sql = "SELECT 1 FROM id_tokens WHERE token_sha256 = ?1 AND NOT EXISTS
         (SELECT 1 FROM sessions WHERE token_sha256 = ?1 AND ended_at IS NULL)";
     db.prepare_cached(sql)?.exists([id_token.as_bytes()])

@@ -22,7 +22,7 @@ pub struct Day {
 
 /// Somebody with a live session.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct RecentUser {
     /// Who.
     pub user: User,
     /// The session they used last.
@@ -69,12 +69,12 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn seen_last(
+    pub fn recent_users(
         &self,
         now: i64,
         idle_seconds: i64,
         limit: usize,
-    ) -> Result<Vec<Seen>, StoreError> {
+    ) -> Result<Vec<RecentUser>, StoreError> {
         // The plus keeps from the index of expiry, from which all would have to be sorted.
         let sql = format!(
             "SELECT {SESSION_COLUMNS}, {USER_COLUMNS} FROM sessions s JOIN users u ON u.sub = s.sub
@@ -82,7 +82,7 @@ impl Store {
              ORDER BY s.last_seen_at DESC LIMIT ?3"
         );
         self.readers.read(|db| {
-            let mut seen: Vec<Seen> = Vec::new();
+            let mut seen: Vec<RecentUser> = Vec::new();
             let mut statement = db.prepare_cached(&sql)?;
             let mut rows = statement.query(params![now, idle_seconds, SESSIONS_READ_MAX])?;
             while let Some(row) = rows.next()? {
@@ -93,7 +93,9 @@ impl Store {
                     .position(|known| known.user.profile.subject == user.profile.subject)
                 {
                     Some(place) => seen[place].others += 1,
-                    None if seen.len() < limit => seen.push(Seen { user, session, others: 0 }),
+                    None if seen.len() < limit => {
+                        seen.push(RecentUser { user, session, others: 0 })
+                    }
                     None => {}
                 }
             }

@@ -117,7 +117,7 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn accounts_named(&self, name: &str) -> Result<Vec<UserRecord>, StoreError> {
+    pub fn users_named(&self, name: &str) -> Result<Vec<UserRecord>, StoreError> {
         let select = format!("SELECT {USER_COLUMNS}, u.pinned_email FROM users u WHERE");
         let by_subject = format!("{select} u.sub = ?1");
         // With an OR in their place, SQLite would rather read every row.
@@ -153,7 +153,7 @@ impl Store {
             let mut statement = db.prepare_cached(sql)?;
             let changed = statement.query_row(params![subject, blocked.then_some(now)], |row| row.get(0)).optional()?;
             drop(statement);
-            changed.map_or(Ok(false), |email| record(db, kind, &subject, email, actor, now))
+            changed.map_or(Ok(false), |email| insert_event(db, kind, &subject, email, actor, now))
         })
     }
 
@@ -170,7 +170,7 @@ impl Store {
             let mut statement = db.prepare_cached(sql)?;
             let changed = statement.query_row([&subject], |row| row.get(0)).optional()?;
             drop(statement);
-            changed.map_or(Ok(false), |email| record(db, EventKind::Release, &subject, email, actor, now))
+            changed.map_or(Ok(false), |email| insert_event(db, EventKind::Release, &subject, email, actor, now))
         })
     }
 
@@ -187,18 +187,18 @@ impl Store {
         if !self.readers.read(exists)? {
             return Ok(false);
         }
-        let person = subject.to_owned();
-        self.writer.write(move |db| unname(db, &person))?;
-        let mut after = EventPlace::default();
+        let sub = subject.to_owned();
+        self.writer.write(move |db| redact_reasons(db, &sub))?;
+        let mut after = EventPosition::default();
         let mut steps = self.writer.steps();
         loop {
-            let person = subject.to_owned();
+            let sub = subject.to_owned();
             let (deleted, next) = steps.write(move |db| {
-                Ok((delete_some_sessions(db, &person)?, next_step(db, &person, after)?))
+                Ok((delete_some_sessions(db, &sub)?, next_step(db, &sub, after)?))
             })?;
-            let person = subject.to_owned();
+            let sub = subject.to_owned();
             if let Some(until) = next {
-                steps.write(move |db| empty_events(db, &person, after, until))?;
+                steps.write(move |db| redact_events(db, &sub, after, until))?;
                 after = until;
             } else if deleted < STEP_ROWS {
                 break;
@@ -210,23 +210,23 @@ impl Store {
                 return Ok(false);
             }
             // They may have signed in meanwhile.
-            unname(db, &subject)?;
-            empty_events(db, &subject, after, EventPlace { at: i64::MAX, id: i64::MAX })?;
-            record(db, EventKind::Delete, &subject, None, Actor::operator(), now)
+            redact_reasons(db, &subject)?;
+            redact_events(db, &subject, after, EventPosition { at: i64::MAX, id: i64::MAX })?;
+            insert_event(db, EventKind::Delete, &subject, None, Actor::operator(), now)
         })
     }
 }
 
 /// Where an event of somebody is among theirs.
 #[derive(Clone, Copy)]
-struct EventPlace {
+struct EventPosition {
     at: i64,
     id: i64,
 }
 
-impl Default for EventPlace {
-    fn default() -> EventPlace {
-        EventPlace { at: i64::MIN, id: i64::MIN }
+impl Default for EventPosition {
+    fn default() -> EventPosition {
+        EventPosition { at: i64::MIN, id: i64::MIN }
     }
 }
 
@@ -234,20 +234,20 @@ impl Default for EventPlace {
 fn next_step(
     db: &Connection,
     subject: &str,
-    after: EventPlace,
-) -> rusqlite::Result<Option<EventPlace>> {
+    after: EventPosition,
+) -> rusqlite::Result<Option<EventPosition>> {
     let sql = "SELECT at, id FROM events WHERE sub = ?1 AND (at, id) > (?2, ?3) ORDER BY at, id LIMIT 1 OFFSET ?4";
     let parameters = params![subject, after.at, after.id, STEP_ROWS as i64 - 1];
     db.prepare_cached(sql)?
-        .query_row(parameters, |row| Ok(EventPlace { at: row.get(0)?, id: row.get(1)? }))
+        .query_row(parameters, |row| Ok(EventPosition { at: row.get(0)?, id: row.get(1)? }))
         .optional()
 }
 
-fn empty_events(
+fn redact_events(
     db: &Connection,
     subject: &str,
-    after: EventPlace,
-    until: EventPlace,
+    after: EventPosition,
+    until: EventPosition,
 ) -> rusqlite::Result<()> {
     let sql =
         "UPDATE events SET email = NULL, detail = NULL, client_address = NULL, user_agent = NULL
@@ -263,14 +263,14 @@ fn delete_some_sessions(db: &Connection, subject: &str) -> rusqlite::Result<usiz
 }
 
 /// Takes the e-mails of that person out of the events about others.
-fn unname(db: &Connection, subject: &str) -> rusqlite::Result<()> {
+fn redact_reasons(db: &Connection, subject: &str) -> rusqlite::Result<()> {
     let sql = "UPDATE events SET reason = 'by a deleted account', client_address = NULL,
         user_agent = NULL WHERE kind <> 'refusal' AND reason IN
         (SELECT 'by ' || email FROM events WHERE sub = ?1 AND email IS NOT NULL)";
     db.prepare_cached(sql)?.execute([subject]).map(drop)
 }
 
-fn record(
+fn insert_event(
     db: &Connection,
     kind: EventKind,
     subject: &str,

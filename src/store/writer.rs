@@ -17,7 +17,7 @@ const QUEUE_MAX: usize = 1024;
 const BATCH_MAX: usize = 256;
 
 /// How long work that nobody waits for may wait for company, so that noting who was seen does not cost a sync each.
-const COMPANY_PATIENCE: Duration = Duration::from_secs(1);
+const BATCH_WAIT: Duration = Duration::from_secs(1);
 
 /// Rows that one step of long work writes: about 10 milliseconds, for which sign-ins wait.
 pub const STEP_ROWS: usize = 500;
@@ -44,7 +44,7 @@ impl Writer {
         let (queue, jobs) = sync_channel(QUEUE_MAX);
         let thread = thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || commit_all(&connection, &files, &jobs))
+            .spawn(move || run(&connection, &files, &jobs))
             .expect("a thread can be started before the server serves");
         Writer { queue: Some(queue), thread: Some(thread) }
     }
@@ -65,9 +65,9 @@ impl Writer {
             // The receiver waits below; it is gone only if its thread is.
             Box::new(move |committed| drop(sender.send(committed.clone().and(result))))
         });
-        let queue = self.queue.as_ref().ok_or_else(gone)?;
-        queue.send(Task { job, awaited: true }).map_err(|_| gone())?;
-        receiver.recv().map_err(|_| gone())?
+        let queue = self.queue.as_ref().ok_or_else(writer_stopped)?;
+        queue.send(Task { job, awaited: true }).map_err(|_| writer_stopped())?;
+        receiver.recv().map_err(|_| writer_stopped())?
     }
 
     /// Begins long work.
@@ -130,14 +130,14 @@ impl Drop for Writer {
     }
 }
 
-fn gone() -> StoreError {
+fn writer_stopped() -> StoreError {
     StoreError("database: nothing can be written".into())
 }
 
-fn commit_all(db: &Connection, files: &OpenFiles, jobs: &Receiver<Task>) {
+fn run(db: &Connection, files: &OpenFiles, jobs: &Receiver<Task>) {
     while let Ok(first) = jobs.recv() {
         let mut batch = vec![first];
-        let deadline = Instant::now() + COMPANY_PATIENCE;
+        let deadline = Instant::now() + BATCH_WAIT;
         while batch.iter().all(|task| !task.awaited) && batch.len() < BATCH_MAX {
             let Ok(task) = jobs.recv_timeout(deadline.saturating_duration_since(Instant::now()))
             else {
@@ -146,11 +146,11 @@ fn commit_all(db: &Connection, files: &OpenFiles, jobs: &Receiver<Task>) {
             batch.push(task);
         }
         batch.extend(jobs.try_iter().take(BATCH_MAX - batch.len()));
-        let begun = files
+        let started = files
             .require_unchanged()
             .and_then(|()| execute(db, "BEGIN IMMEDIATE").map_err(StoreError::from));
         let replies: Vec<Reply> = batch.into_iter().map(|task| (task.job)(db)).collect();
-        let committed = begun.and_then(|()| execute(db, "COMMIT").map_err(StoreError::from));
+        let committed = started.and_then(|()| execute(db, "COMMIT").map_err(StoreError::from));
         if committed.is_err() && !db.is_autocommit() {
             // Nothing more can be done if this fails as well: the next BEGIN says so.
             let _ = execute(db, "ROLLBACK");

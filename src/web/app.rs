@@ -41,7 +41,7 @@ impl App {
     /// The application as `settings` say, on an open database.
     pub fn new(settings: Settings, store: Store) -> App {
         let metrics = Arc::new(Metrics::default());
-        let saved = store.keys().unwrap_or_else(|error| {
+        let saved = store.google_keys().unwrap_or_else(|error| {
             log::warn!("cannot read the keys in the database: {error}");
             None
         });

@@ -75,7 +75,7 @@ impl App {
         if let Credential::IdToken(token) = &credential
             && found.iter().all(Option::is_none)
         {
-            if self.store.has_ended(&token.signed_hash())? {
+            if self.store.id_token_has_ended(&token.signed_hash())? {
                 return Err(Error::Unauthenticated { bad_credential: true });
             }
             self.exchange(token, request, now)?;
@@ -93,7 +93,7 @@ impl App {
     ) -> Option<Result<Authenticated, Error>> {
         let credential = Credential::of(self, request);
         let hashes = credential.hashes();
-        let found = self.store.known_sessions(&hashes, now, self.settings.session_idle)?;
+        let found = self.store.cached_sessions(&hashes, now, self.settings.session_idle)?;
         let all_proved = found.iter().all(|found| credential.proves(found));
         all_proved.then(|| self.choose(&credential, &hashes, found.into_iter().map(Some), now))
     }
@@ -113,7 +113,7 @@ impl App {
             };
             match self.permit(&caller) {
                 Ok(()) => {
-                    self.store.touch(&caller.session, token, now);
+                    self.store.update_last_seen(&caller.session, token, now);
                     return Ok(caller);
                 }
                 Err(error) => refusal = error,

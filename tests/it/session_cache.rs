@@ -178,7 +178,7 @@ fn who_was_not_seen_for_ten_minutes_is_forgotten_until_then() {
         Handler::fast_path(&test.app, &get("/auth/check").bearer(session), NOW).is_some()
     };
     assert!(is_known(&early) && is_known(&late));
-    test.app.store().forget_unseen(NOW + 600);
+    test.app.store().prune_session_cache(NOW + 600);
     assert_eq!((is_known(&early), is_known(&late)), (false, true));
     assert_eq!(check(&early, NOW + 600), 200);
 }

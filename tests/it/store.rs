@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hallpass::store::{Inspection, Soundness, Store};
+use hallpass::store::{Integrity, Store};
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -292,7 +292,7 @@ fn a_check_of_the_whole_file_ends_when_it_must() {
     let filler = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
         INSERT INTO events (at, kind, reason) SELECT i, 'refusal', hex(randomblob(100)) FROM n";
     test.other_process().execute_batch(filler).unwrap();
-    let database = Inspection::open(&test.database()).unwrap().unwrap();
-    assert_eq!(database.soundness(Duration::ZERO).unwrap(), Soundness::Unknown);
-    assert_eq!(database.soundness(Duration::from_secs(60)).unwrap(), Soundness::Sound);
+    let check = |time_max| Store::check_integrity(&test.database(), time_max).unwrap();
+    assert_eq!(check(Duration::ZERO), Integrity::TimedOut);
+    assert_eq!(check(Duration::from_secs(60)), Integrity::Intact);
 }

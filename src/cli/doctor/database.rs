@@ -9,10 +9,10 @@ use super::refused;
 use crate::cli::output::report::Finding;
 use crate::cli::scheduled_backups::{BackupSchedule, Backups};
 use crate::process::{free_bytes, is_writable};
-use crate::store::{Inspection, Soundness, StoreError};
+use crate::store::{Integrity, Store};
 
 /// A check of 10 GB takes about this long.
-const SOUNDNESS_PATIENCE: Duration = Duration::from_secs(60);
+const INTEGRITY_CHECK_TIME_MAX: Duration = Duration::from_secs(60);
 const MEBIBYTE: u64 = 1024 * 1024;
 /// A day of sign-ins, or of attempts by an attacker, may use up this much.
 const FREE_BYTES_MIN: u64 = 16 * MEBIBYTE;
@@ -38,28 +38,28 @@ pub fn database(path: &Path) -> Finding {
             "give it to the user that the server runs as, and run doctor as that user",
         );
     }
-    let sound = |database: Inspection| -> Result<Soundness, StoreError> {
-        database.soundness(SOUNDNESS_PATIENCE)
-    };
-    match Inspection::open(path).and_then(|database| database.map(sound).transpose()) {
+    if !Store::exists(path) {
+        return Finding::ok(
+            CHECK,
+            format!("there is none at {name} yet; the server will create it"),
+        );
+    }
+    match Store::check_integrity(path, INTEGRITY_CHECK_TIME_MAX) {
         Err(why) => refused(CHECK, &why.to_string()),
-        Ok(None) => {
-            Finding::ok(CHECK, format!("there is none at {name} yet; the server will create it"))
-        }
-        Ok(Some(_)) if !is_writable(path) => Finding::failure(
+        Ok(_) if !is_writable(path) => Finding::failure(
             CHECK,
             format!("{name} cannot be written by this user"),
             "give it to the user that the server runs as, and run doctor as that user",
         ),
-        Ok(Some(Soundness::Sound)) => {
+        Ok(Integrity::Intact) => {
             Finding::ok(CHECK, format!("{name} is sound ({})", mebibytes(size(path))))
         }
-        Ok(Some(Soundness::Damaged)) => Finding::failure(
+        Ok(Integrity::Damaged) => Finding::failure(
             CHECK,
             format!("{name} is damaged"),
             "stop the server and `hallpass restore` a backup",
         ),
-        Ok(Some(Soundness::Unknown)) => Finding::warning(
+        Ok(Integrity::TimedOut) => Finding::warning(
             CHECK,
             format!(
                 "{name} ({}) could not be checked completely within a minute",

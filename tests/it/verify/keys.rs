@@ -340,9 +340,9 @@ fn saved_keys_follow_the_same_rules() {
             fetched_at: NOW - age,
             expires_at: NOW - age + HOUR,
         };
-        store.save_keys(keys.clone());
+        store.save_google_keys(keys.clone());
         store.flush();
-        assert_eq!(store.keys().unwrap(), Some(keys));
+        assert_eq!(store.google_keys().unwrap(), Some(keys));
         let options = serve_options(&[
             "--client-id",
             CLIENT_ID,

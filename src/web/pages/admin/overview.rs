@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{ADMIN_PATH, admin_page, chart, counted, for_admin, google, person, user_path};
 use crate::http::{Request, Response};
-use crate::store::{EventRow, Seen};
+use crate::store::{EventRow, RecentUser};
 use crate::web::app::App;
 use crate::web::error::Error;
 use crate::web::pages::device::device;
@@ -23,7 +23,7 @@ pub fn admin(app: &App, request: &Request, now: i64) -> Result<Response, Error> 
     for_admin(app, request, now, |_| {
         let days = app.store.days(DAYS, now)?;
         let today = days.last().map_or((0, 0), |day| (day.signins, day.refusals));
-        let seen = app.store.seen_last(now, app.settings.session_idle, SHOWN_MAX as usize)?;
+        let seen = app.store.recent_users(now, app.settings.session_idle, SHOWN_MAX as usize)?;
         let refusals = app.store.last_refusals(SHOWN_MAX)?;
         let content = html! {
             h1 { "Overview" }
@@ -46,11 +46,11 @@ pub fn admin(app: &App, request: &Request, now: i64) -> Result<Response, Error> 
     })
 }
 
-fn signed_in(seen: &[Seen], now: i64) -> Markup {
+fn signed_in(seen: &[RecentUser], now: i64) -> Markup {
     html! {
         @if seen.is_empty() { p.quiet { "Nobody is signed in." } }
         ul.rows {
-            @for Seen { user, session, others } in seen {
+            @for RecentUser { user, session, others } in seen {
                 li {
                     div { (person(&user.profile)) }
                     p.small.quiet {
