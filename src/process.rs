@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,10 @@ use rustix::fs::{Access, access, statvfs};
 use rustix::process::{geteuid, nice};
 
 use crate::metrics::Reading;
+
+/// The variables of the settings file, such as RUST_LOG and HTTPS_PROXY. The environment itself
+/// cannot be changed without unsafe code.
+static FILE_VARIABLES: OnceLock<Vec<(String, String)>> = OnceLock::new();
 
 /// The lower priority: about a thirtieth of a processor that others need (sched(7)).
 const NICE: i32 = 15;
@@ -80,9 +85,14 @@ pub fn arguments() -> impl Iterator<Item = OsString> {
     env::args_os()
 }
 
-/// An environment variable that is not one of our settings. `None` if it is empty.
+/// A variable of the environment, or else of the settings file. `None` if it is empty.
 pub fn variable(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.trim().is_empty())
+    let from_file = || {
+        let (_, value) = FILE_VARIABLES.get()?.iter().rev().find(|(known, _)| known == name)?;
+        Some(value.clone())
+    };
+    let is_set = |value: &String| !value.trim().is_empty();
+    env::var(name).ok().filter(is_set).or_else(from_file).filter(is_set)
 }
 
 /// The environment variables with that prefix and their values.
@@ -92,6 +102,12 @@ pub fn variables(prefix: &str) -> Vec<(String, String)> {
         .filter(|[name, _]| name.starts_with(prefix))
         .map(|[name, value]| (name, value))
         .collect()
+}
+
+/// Adds the variables of the settings file, which the environment overrides. Only the first call
+/// counts.
+pub fn add_variables(variables: Vec<(String, String)>) {
+    FILE_VARIABLES.get_or_init(|| variables);
 }
 
 fn status_value(name: &str) -> Option<u64> {

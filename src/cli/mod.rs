@@ -15,12 +15,15 @@ mod doctor;
 mod verify;
 mod values;
 mod environment;
+mod env_file;
 mod stop;
 mod background;
 mod scheduled_backups;
 pub mod output;
 mod find_user;
 mod confirm;
+
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
@@ -42,6 +45,11 @@ pub struct Options {
     /// The command.
     #[command(subcommand)]
     pub command: Command,
+    /// Read settings from this file, which the environment overrides: lines NAME=VALUE, as systemd
+    /// reads them [default: /etc/hallpass/hallpass.env, if it is readable]
+    // `Options::from_process` reads it, before clap.
+    #[arg(long, global = true, env = "HALLPASS_ENV_FILE", value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
     /// One sentence about each variable that is not a setting.
     #[arg(skip)]
     pub warnings: Vec<String>,
@@ -99,7 +107,7 @@ impl Options {
     /// # Errors
     /// One sentence that says why it failed, and the exit code.
     pub fn run(self) -> Result<(), Stop> {
-        let Options { command, warnings } = self;
+        let Options { command, warnings, .. } = self;
         // serve and demo log these warnings, and doctor has a check for them.
         if !matches!(command, Command::Serve(_) | Command::Demo(_) | Command::Doctor(_)) {
             warnings.iter().for_each(|warning| output::table::note(&format!("warning: {warning}")));

@@ -111,7 +111,7 @@ def serves(machine):
     listen, process = start(machine)
     try:
         assert answers(listen, machine)
-        assert machine.run("hallpass", "users", "list", "--database", DATABASE, user="hallpass") == ""
+        assert machine.run("hallpass", "users", "list", user="hallpass") == ""
     finally:
         process.terminate()
     assert process.wait(START_SECONDS) == 0, process.returncode

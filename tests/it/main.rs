@@ -29,6 +29,7 @@ mod limits;
 mod refusals;
 mod store;
 mod settings;
+mod settings_file;
 mod server;
 mod door;
 mod listening;
