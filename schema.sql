@@ -22,20 +22,22 @@ CREATE INDEX IF NOT EXISTS users_by_last_signin ON users (last_signin_at);
 CREATE INDEX IF NOT EXISTS users_by_creation ON users (created_at);
 CREATE INDEX IF NOT EXISTS users_by_email ON users (email COLLATE NOCASE);
 
--- One row a session, and one a Google ID token that was presented as a bearer. Tokens themselves are nowhere.
+-- One row a session, one a token for a program, and one a Google ID token that was presented as a bearer. Tokens
+-- themselves are nowhere.
 CREATE TABLE IF NOT EXISTS sessions (
     token_sha256        BLOB PRIMARY KEY,   -- 32 bytes; of an ID token, the hash of header.payload
     id                  TEXT NOT NULL UNIQUE, -- names the session in public; of an id_token, a hash of the whole token
     sub                 TEXT NOT NULL REFERENCES users (sub) ON DELETE CASCADE,
-    kind                TEXT NOT NULL CHECK (kind IN ('session', 'id_token')), -- an id_token row has no idle limit
-    client_id           TEXT NOT NULL,      -- aud of the ID token behind it
+    kind                TEXT NOT NULL CHECK (kind IN ('session', 'id_token', 'token')), -- only a session has an idle limit
+    client_id           TEXT NOT NULL,      -- aud of the ID token behind it; empty if the operator made the token
     authorized_party    TEXT,               -- azp of that token: the app that asked for it
     created_at          INTEGER NOT NULL,
     last_seen_at        INTEGER NOT NULL,   -- written at most once a minute
     expires_at          INTEGER NOT NULL,   -- absolute limit; the row stays until then, ended or not
     ended_at            INTEGER,            -- NULL unless signed out or revoked
     client_address      TEXT,               -- at sign-in
-    user_agent          TEXT                -- at sign-in
+    user_agent          TEXT,               -- at sign-in
+    name                TEXT                -- what its owner calls a token for a program
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS sessions_by_user ON sessions (sub, ended_at, last_seen_at, kind);
 CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires_at);
@@ -78,7 +80,7 @@ CREATE TABLE IF NOT EXISTS blocked_emails (
 CREATE TABLE IF NOT EXISTS events (
     id                  INTEGER PRIMARY KEY,
     at                  INTEGER NOT NULL,
-    kind                TEXT NOT NULL,      -- signin, refusal, signout, revocation; by operator or admin: block, unblock,
+    kind                TEXT NOT NULL,      -- signin, refusal, signout, revocation, token; by operator or admin: block, unblock,
                                             -- release, delete, allow, disallow
     sub                 TEXT,               -- whom it is about, if known
     email               TEXT,               -- likewise; NULL once that person was deleted, like address and user agent
@@ -89,7 +91,7 @@ CREATE TABLE IF NOT EXISTS events (
     reason              TEXT,               -- of a refusal: what the client was told; else by whom, if not by themselves
     verified_by         TEXT,               -- what said that the ID token is Google's: tokeninfo or keys; NULL where none was verified
     host                TEXT,               -- of a refusal by check or forward: the app's host, as the proxy named it
-    detail              TEXT                -- of allow and disallow: the domain, if it is about one
+    detail              TEXT                -- of allow and disallow: the domain, if it is about one; of a token: its name
 ) STRICT;
 CREATE INDEX IF NOT EXISTS events_by_time ON events (at);
 CREATE INDEX IF NOT EXISTS events_by_sub ON events (sub, at);
@@ -122,7 +124,7 @@ CREATE TRIGGER IF NOT EXISTS user_changed AFTER UPDATE ON users
 CREATE TRIGGER IF NOT EXISTS user_deleted AFTER DELETE ON users
     BEGIN UPDATE revision SET id = random(); END;
 CREATE TRIGGER IF NOT EXISTS session_updated AFTER UPDATE OF token_sha256, id, sub, kind, client_id, created_at,
-    expires_at, ended_at, client_address, user_agent ON sessions BEGIN UPDATE revision SET id = random(); END;
+    expires_at, ended_at, client_address, user_agent, name ON sessions BEGIN UPDATE revision SET id = random(); END;
 CREATE TRIGGER IF NOT EXISTS session_set_back AFTER UPDATE OF last_seen_at ON sessions
     WHEN new.last_seen_at < old.last_seen_at BEGIN UPDATE revision SET id = random(); END;
 CREATE TRIGGER IF NOT EXISTS session_deleted AFTER DELETE ON sessions

@@ -18,6 +18,9 @@ const SESSION_BYTES: usize = 32;
 /// The length of `SESSION_BYTES` in base64url.
 const SESSION_CHARACTERS: usize = 43;
 
+/// The longest name of a token for a program.
+pub const TOKEN_NAME_CHARACTERS_MAX: usize = 100;
+
 /// Base64url that ignores the unused bits of the last character.
 const ANY_SPELLING: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
@@ -153,6 +156,25 @@ impl SessionToken {
     /// The hash to store.
     pub fn hash(&self) -> TokenHash {
         TokenHash::of(&self.0)
+    }
+}
+
+/// What somebody calls a token for a program: 1 to 100 characters, none of them a control
+/// character, without white space at either end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenName(String);
+
+impl TokenName {
+    /// Accepts any possible name.
+    pub fn parse(text: &str) -> Option<TokenName> {
+        let name = text.trim();
+        let possible = (1..=TOKEN_NAME_CHARACTERS_MAX).contains(&name.chars().count());
+        (possible && !name.contains(char::is_control)).then(|| TokenName(name.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 

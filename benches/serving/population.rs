@@ -45,7 +45,7 @@ INSERT INTO days SELECT at / 86400, sum(kind = 'signin'), sum(kind = 'refusal') 
 const SESSIONS: &str = "
 INSERT INTO sessions SELECT randomblob(32), hex(randomblob(8)), sub, 'session', 'bench.apps.googleusercontent.com', NULL,
     ?1 - 3600, ?1 - abs(random() % 60), ?1 + 2592000, NULL, '192.0.2.7',
-    'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
+    'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0', NULL
 FROM people WHERE i >= ?2 ORDER BY 1";
 
 /// Returns the tokens that requests can use; the first is the admin's.
@@ -59,7 +59,7 @@ pub fn create(database: &Path) -> Vec<String> {
     db.execute(SESSIONS, [now, KNOWN_TOKENS]).expect("the sessions can be written");
     let known =
         "INSERT INTO sessions SELECT ?1, hex(randomblob(8)), sub, 'session', 'bench.apps.googleusercontent.com',
-        NULL, ?2 - 3600, ?2, ?2 + 2592000, NULL, '192.0.2.7', 'bench' FROM people WHERE rowid = ?3 + 1";
+        NULL, ?2 - 3600, ?2, ?2 + 2592000, NULL, '192.0.2.7', 'bench', NULL FROM people WHERE rowid = ?3 + 1";
     let mut insert = db.prepare(known).expect("the columns are those of schema.sql");
     let token = |number| {
         let token = SessionToken::generate();

@@ -7,6 +7,7 @@ mod demo;
 mod health;
 mod users;
 mod sessions;
+mod tokens;
 mod events;
 mod export;
 mod import;
@@ -35,6 +36,7 @@ pub use import::ImportOptions;
 pub use serve_options::ServeOptions;
 pub use sessions::SessionsOptions;
 pub use stop::Stop;
+pub use tokens::TokensOptions;
 pub use users::UsersOptions;
 pub use verify::VerifyOptions;
 
@@ -86,6 +88,8 @@ pub enum Command {
     Users(UsersOptions),
     /// List and end sessions
     Sessions(SessionsOptions),
+    /// Create, list and end tokens for programs
+    Tokens(TokensOptions),
     /// Show sign-ins, refusals and other events, the newest last
     Events(EventsOptions),
     /// Import users and blocks from a file in the format of `users export`
@@ -120,6 +124,7 @@ impl Options {
             Command::Demo(options) => demo::demo(options, &warnings)?,
             Command::Users(options) => users::users(&options)?,
             Command::Sessions(options) => sessions::sessions(&options)?,
+            Command::Tokens(options) => tokens::tokens(&options)?,
             Command::Events(options) => events::events(&options)?,
             Command::Import(options) => import::import(&options)?,
             Command::Backup(options) => backup::backup(&options)?,

@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use url::Url;
 
 use super::scheduled_backups::BackupSchedule;
-use super::values::{boolean, duration, file_mode, list_item, url};
+use super::values::{boolean, duration, duration_or_zero, file_mode, list_item, url};
 use crate::google::Verify;
 use crate::http::door::TlsFiles;
 use crate::http::{ListenAddress, host_port};
@@ -159,6 +159,11 @@ pub struct ServeOptions {
     #[arg(long, env = "HALLPASS_SESSIONS_PER_USER", value_name = "N", default_value = "100",
         value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "Sessions")]
     pub sessions_per_user: u32,
+
+    /// The longest life of a token for programs; 0 turns them off: none is created, and none works
+    #[arg(long, env = "HALLPASS_TOKEN_LIFETIME", value_name = "DURATION", default_value = "365d",
+        value_parser = duration_or_zero, help_heading = "Sessions")]
+    pub token_lifetime: Duration,
 
     /// Share the session cookie with the subdomains of this domain, which you must own
     #[arg(long, env = "HALLPASS_COOKIE_DOMAIN", value_name = "DOMAIN", value_parser = NonEmptyStringValueParser::new(),

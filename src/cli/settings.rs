@@ -40,6 +40,7 @@ impl ServeOptions {
             session_lifetime: session_lifetime(self.session_lifetime)?,
             session_idle: session_idle(self.session_idle)?,
             sessions_per_user: self.sessions_per_user,
+            token_lifetime: self.token_lifetime.as_secs() as i64,
             events_kept: self.keep_events.seconds(),
             cookie_domain: self
                 .cookie_domain

@@ -33,6 +33,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Like [`duration`], or zero, which turns something off.
+pub fn duration_or_zero(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Ok(Duration::ZERO),
+        _ => duration(text),
+    }
+}
+
 /// True or false, or another common spelling of them.
 pub fn boolean(text: &str) -> Result<bool, String> {
     match text.trim().to_ascii_lowercase().as_str() {

@@ -31,6 +31,8 @@ pub enum EventKind {
     Allow,
     /// One of them took an entry off the list of those who are let in.
     Disallow,
+    /// A token for a program was created.
+    Token,
 }
 
 /// One event. What is not known is `None`.
@@ -60,7 +62,7 @@ pub struct Event {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [EventKind; 10] = [
+    pub const ALL: [EventKind; 11] = [
         EventKind::SignIn,
         EventKind::Refusal,
         EventKind::SignOut,
@@ -71,6 +73,7 @@ impl EventKind {
         EventKind::Delete,
         EventKind::Allow,
         EventKind::Disallow,
+        EventKind::Token,
     ];
 
     /// Its name in schema.sql.
@@ -86,6 +89,7 @@ impl EventKind {
             EventKind::Delete => "delete",
             EventKind::Allow => "allow",
             EventKind::Disallow => "disallow",
+            EventKind::Token => "token",
         }
     }
 }

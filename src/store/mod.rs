@@ -16,6 +16,7 @@ mod search;
 mod sessions;
 mod session_cache;
 mod session_limit;
+mod tokens;
 mod last_seen;
 mod events;
 mod refusals;
@@ -39,6 +40,7 @@ pub use refusals::RefusedBy;
 pub use sessions::SessionSelector;
 pub use sign_in::{NewSession, Refusal, SignIn, SignedIn};
 pub use stats::{Day, RecentUser};
+pub use tokens::{NewToken, TOKENS_PER_USER_MAX, TokenRefusal};
 pub use users::{UserCursor, UserSort};
 
 use last_seen::LastSeen;
@@ -73,7 +75,7 @@ pub struct Counts {
     pub users: u64,
     /// Those of them who were imported and have not signed in since.
     pub never_signed_in: u64,
-    /// Sessions that have not ended.
+    /// Sessions that have not ended, tokens for programs left out.
     pub sessions: u64,
 }
 
@@ -156,7 +158,7 @@ impl Store {
     /// If the store cannot answer.
     pub fn counts(&self, now: i64) -> Result<Counts, StoreError> {
         let sql = "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM users WHERE last_signin_at = 0),
-            (SELECT count(*) FROM sessions WHERE ended_at IS NULL AND expires_at > ?1)";
+            (SELECT count(*) FROM sessions WHERE ended_at IS NULL AND expires_at > ?1 AND kind <> 'token')";
         self.readers.read(|db| {
             db.query_row(sql, [now], |row| {
                 let count =

@@ -36,6 +36,19 @@ pub enum SessionKind {
     Session,
     /// A Google ID token, presented as a bearer. It lives until its own `exp`.
     IdToken,
+    /// One of ours that somebody made for a program. It has no idle limit.
+    Token,
+}
+
+impl SessionKind {
+    /// As schema.sql names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SessionKind::Session => "session",
+            SessionKind::IdToken => "id_token",
+            SessionKind::Token => "token",
+        }
+    }
 }
 
 /// Who is at the other end, as far as can be told.
@@ -55,7 +68,10 @@ pub struct Session {
     /// What its token is.
     #[serde(skip)]
     pub kind: SessionKind,
-    /// `aud` of the ID token behind it.
+    /// The name of a token for a program.
+    #[serde(skip)]
+    pub name: Option<String>,
+    /// `aud` of the ID token behind it; empty for a token that the operator made.
     #[serde(skip)]
     pub client_id: String,
     /// When it was established.
@@ -120,9 +136,9 @@ impl UserRecord {
 
 /// The columns that [`Session::from_row`] reads, in its order.
 pub const SESSION_COLUMNS: &str = "s.id, s.kind, s.created_at, s.last_seen_at, s.expires_at, s.ended_at, \
-    s.client_address, s.user_agent, s.client_id";
+    s.client_address, s.user_agent, s.client_id, s.name";
 /// How many they are.
-pub const SESSION_COLUMN_COUNT: usize = 9;
+pub const SESSION_COLUMN_COUNT: usize = 10;
 
 impl Session {
     /// Whether it still counts at that time, with that idle limit in seconds.
@@ -137,14 +153,15 @@ impl Session {
 
     /// Reads `SESSION_COLUMNS`, which begin the row.
     pub fn from_row(row: &Row) -> rusqlite::Result<Session> {
-        let kind = if row.get_ref(1)?.as_str()? == "session" {
-            SessionKind::Session
-        } else {
-            SessionKind::IdToken
+        let kind = match row.get_ref(1)?.as_str()? {
+            "session" => SessionKind::Session,
+            "token" => SessionKind::Token,
+            _ => SessionKind::IdToken,
         };
         Ok(Session {
             id: row.get(0)?,
             kind,
+            name: row.get(9)?,
             client_id: row.get(8)?,
             created_at: row.get(2)?,
             last_seen_at: row.get(3)?,

@@ -13,13 +13,43 @@ use super::{StoreError, backup, connection};
 /// `Hall` in ASCII: marks a SQLite file as ours.
 const APPLICATION_ID: i32 = 0x4861_6c6c;
 /// What schema.sql alone cannot change in an older database: the first entry leads from version 1 to version 2.
-const MIGRATIONS: [&str; 2] = [
-    "ALTER TABLE events ADD COLUMN host TEXT;
-    DROP INDEX IF EXISTS sessions_by_sub;
-    DROP TRIGGER IF EXISTS session_changed;",
-    "ALTER TABLE events ADD COLUMN detail TEXT;",
+const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        before: "ALTER TABLE events ADD COLUMN host TEXT;
+            DROP INDEX IF EXISTS sessions_by_sub;
+            DROP TRIGGER IF EXISTS session_changed;",
+        after: "",
+    },
+    // The CHECK of a column cannot be changed, so the table is made anew. Triggers on users that name it would keep it
+    // from being renamed.
+    Migration {
+        before: "ALTER TABLE events ADD COLUMN detail TEXT;
+            DROP TRIGGER IF EXISTS user_deleted_sessions;
+            DROP TRIGGER IF EXISTS user_created_sessions;
+            DROP TRIGGER IF EXISTS user_renamed_sessions;
+            DROP TRIGGER IF EXISTS session_updated;
+            DROP TRIGGER IF EXISTS session_set_back;
+            DROP TRIGGER IF EXISTS session_deleted;
+            DROP TRIGGER IF EXISTS session_replaced;
+            DROP INDEX IF EXISTS sessions_by_user;
+            DROP INDEX IF EXISTS sessions_by_expiry;
+            DROP INDEX IF EXISTS sessions_by_last_seen;
+            ALTER TABLE sessions RENAME TO sessions_2;",
+        after: "INSERT INTO sessions (token_sha256, id, sub, kind, client_id, authorized_party, created_at,
+                last_seen_at, expires_at, ended_at, client_address, user_agent)
+            SELECT token_sha256, id, sub, kind, client_id, authorized_party, created_at,
+                last_seen_at, expires_at, ended_at, client_address, user_agent FROM sessions_2;
+            DROP TABLE sessions_2;",
+    },
 ];
 const SCHEMA_VERSION: i32 = 1 + MIGRATIONS.len() as i32;
+
+/// What is done before and after schema.sql has made what is missing.
+struct Migration {
+    before: &'static str,
+    after: &'static str,
+}
+
 /// A database up to this size is checked whole at start; that takes some 20 milliseconds.
 const CHECKED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Opens for writing; makes the file and its tables where there are none.
@@ -117,10 +147,14 @@ fn migrate(connection: &mut Connection) -> Result<(), Failure> {
             kept.display()
         );
     }
-    for migration in &MIGRATIONS[version as usize - 1..] {
-        transaction.execute_batch(migration)?;
+    let migrations = &MIGRATIONS[version as usize - 1..];
+    for migration in migrations {
+        transaction.execute_batch(migration.before)?;
     }
     transaction.execute_batch(include_str!("../../schema.sql"))?;
+    for migration in migrations {
+        transaction.execute_batch(migration.after)?;
+    }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     Ok(transaction.commit()?)

@@ -184,6 +184,7 @@ struct Whole {
 struct WholeSession {
     id: String,
     kind: SessionKind,
+    name: Option<String>,
     client_id: String,
     created_at: i64,
     last_seen_at: i64,

@@ -17,8 +17,7 @@ impl Store {
     /// # Errors
     /// If the store cannot answer; then some sessions may remain beyond the limit.
     pub fn limit_sessions(&self, sessions_max: u32, now: i64) -> Result<(), StoreError> {
-        let sql =
-            "SELECT sub FROM sessions WHERE ended_at IS NULL GROUP BY sub HAVING count(*) > ?1";
+        let sql = "SELECT sub FROM sessions WHERE ended_at IS NULL AND kind <> 'token' GROUP BY sub HAVING count(*) > ?1";
         let beyond: Vec<String> = self.searchers.read(|db| {
             db.prepare_cached(sql)?.query_map([sessions_max], |row| row.get(0))?.collect()
         })?;

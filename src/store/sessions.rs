@@ -14,27 +14,31 @@ use crate::token::TokenHash;
 
 /// The most sessions of one person that are listed, and may be allowed.
 const LISTED_MAX: i64 = 1000;
-/// The sessions to end.
+/// The sessions and tokens for programs to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionSelector {
-    /// The session with this ID.
+    /// The session or token with this ID.
     Id(String),
-    /// The session with this ID, if it is one of this user's.
+    /// The session or token with this ID, if it is one of this user's.
     IdOfUser {
         /// `sessions.id`.
         id: String,
         /// `users.sub`.
         subject: String,
     },
-    /// All sessions of this user.
+    /// All sessions and tokens of this user.
     User(String),
-    /// All sessions of this user except the one with this ID.
+    /// All sessions of this user except the one with this ID. Tokens stay.
     UserExcept {
         /// `users.sub`.
         subject: String,
         /// `sessions.id`.
         id: String,
     },
+    /// The token with this ID.
+    Token(String),
+    /// All tokens of this user.
+    TokensOf(String),
 }
 
 /// The row of that token, live or not, with its user.
@@ -56,7 +60,7 @@ pub fn find(db: &Connection, token: &TokenHash) -> rusqlite::Result<Option<Authe
 }
 
 impl Store {
-    /// The live sessions of that person, the last used first.
+    /// The live sessions of that person, the last used first, without tokens for programs.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -68,7 +72,7 @@ impl Store {
     ) -> Result<Vec<Session>, StoreError> {
         let sql = format!(
             "SELECT {SESSION_COLUMNS} FROM sessions s WHERE s.sub = ?1 AND s.ended_at IS NULL AND s.expires_at > ?2 \
-             AND (s.kind = 'id_token' OR s.last_seen_at > ?2 - ?3) ORDER BY s.last_seen_at DESC LIMIT ?4"
+             AND (s.kind = 'id_token' OR (s.kind = 'session' AND s.last_seen_at > ?2 - ?3)) ORDER BY s.last_seen_at DESC LIMIT ?4"
         );
         self.readers.read(|db| {
             let mut statement = db.prepare_cached(&sql)?;
@@ -79,7 +83,7 @@ impl Store {
     }
 
     /// The sessions that have neither ended nor expired, of everybody or of that `sub`, with their users; those that
-    /// last longest first. They may have been idle for too long: only the server knows its limit.
+    /// last longest first. Tokens for programs are not among them. They may have been idle for too long: only the server knows its limit.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -93,7 +97,7 @@ impl Store {
         let whose = if subject.is_some() { "s.sub = ?2" } else { "?2 IS NULL" };
         let sql = format!(
             "SELECT {SESSION_COLUMNS}, {USER_COLUMNS} FROM sessions s JOIN users u ON u.sub = s.sub
-             WHERE s.ended_at IS NULL AND s.expires_at > ?1 AND {whose} ORDER BY s.expires_at DESC LIMIT ?3"
+             WHERE s.ended_at IS NULL AND s.expires_at > ?1 AND s.kind <> 'token' AND {whose} ORDER BY s.expires_at DESC LIMIT ?3"
         );
         self.readers.read(|db| {
             let mut statement = db.prepare_cached(&sql)?;
@@ -172,9 +176,14 @@ impl SessionSelector {
         match self {
             SessionSelector::Id(_) => "?2 IS NULL AND s.id = ?3".to_owned(),
             SessionSelector::IdOfUser { .. } => "s.sub = ?2 AND s.id = ?3".to_owned(),
+            SessionSelector::Token(_) => "?2 IS NULL AND s.id = ?3 AND s.kind = 'token'".to_owned(),
+            SessionSelector::TokensOf(_) => format!(
+                "s.token_sha256 IN (SELECT token_sha256 FROM sessions WHERE sub = ?2 AND ?3 IS NULL
+                    AND kind = 'token' AND ended_at IS NULL AND +expires_at > ?1 LIMIT {STEP_ROWS})"
+            ),
             SessionSelector::User(_) | SessionSelector::UserExcept { .. } => format!(
                 "s.token_sha256 IN (SELECT token_sha256 FROM sessions WHERE sub = ?2
-                    AND ended_at IS NULL AND +expires_at > ?1 AND (?3 IS NULL OR id <> ?3)
+                    AND ended_at IS NULL AND +expires_at > ?1 AND (?3 IS NULL OR (id <> ?3 AND kind <> 'token'))
                     ORDER BY last_seen_at, token_sha256 LIMIT {STEP_ROWS})"
             ),
         }
@@ -183,8 +192,10 @@ impl SessionSelector {
     /// Subject and ID.
     fn parameters(&self) -> (Option<&str>, Option<&str>) {
         match self {
-            SessionSelector::Id(id) => (None, Some(id)),
-            SessionSelector::User(subject) => (Some(subject), None),
+            SessionSelector::Id(id) | SessionSelector::Token(id) => (None, Some(id)),
+            SessionSelector::User(subject) | SessionSelector::TokensOf(subject) => {
+                (Some(subject), None)
+            }
             SessionSelector::IdOfUser { id, subject }
             | SessionSelector::UserExcept { subject, id } => (Some(subject), Some(id)),
         }
@@ -204,7 +215,7 @@ fn end(
     let open = format!("s.ended_at IS NULL AND +s.expires_at > ?1 AND {condition}");
     let record = format!(
         "INSERT INTO events (at, kind, sub, email, session_id, client_id, reason, client_address, user_agent)
-         SELECT ?1, ?4, s.sub, u.email, s.id, s.client_id, ?5, ?6, ?7
+         SELECT ?1, ?4, s.sub, u.email, s.id, nullif(s.client_id, ''), ?5, ?6, ?7
          FROM sessions s JOIN users u ON u.sub = s.sub WHERE {open}"
     );
     let Client { address, user_agent } = &actor.client;

@@ -239,7 +239,7 @@ fn insert_session(db: &Connection, sign_in: &SignIn, now: i64) -> rusqlite::Resu
         session.token.as_bytes(),
         session.id,
         sign_in.profile.subject,
-        if session.kind == SessionKind::Session { "session" } else { "id_token" },
+        session.kind.as_str(),
         sign_in.client_id,
         sign_in.authorized_party,
         now,

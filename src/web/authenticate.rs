@@ -61,14 +61,47 @@ impl Credential {
     }
 }
 
+/// What a caller wants to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Be named to an app: check, forward and me.
+    Identify,
+    /// Anything else.
+    Act,
+}
+
+const ONLY_IDENTIFIES: &str =
+    "a token for programs works for /auth/check, /auth/forward and /auth/me only";
+
 impl App {
     /// The caller, with a live session that the current policy permits. A new Google ID token is
     /// exchanged first.
     ///
     /// # Errors
-    /// 401 without a live session, 403 because of the policy or a block, 429 for too many new ID
-    /// tokens, 503 if the store or Google cannot answer.
+    /// 401 without a live session, 403 because of the policy, a block or a token for programs, 429
+    /// for too many new ID tokens, 503 if the store or Google cannot answer.
     pub(super) fn authenticate(&self, request: &Request, now: i64) -> Result<Authenticated, Error> {
+        self.authenticate_for(Purpose::Act, request, now)
+    }
+
+    /// The same, but a token for programs will do: to name the caller and nothing else.
+    ///
+    /// # Errors
+    /// Those of [`App::authenticate`].
+    pub(super) fn authenticate_any(
+        &self,
+        request: &Request,
+        now: i64,
+    ) -> Result<Authenticated, Error> {
+        self.authenticate_for(Purpose::Identify, request, now)
+    }
+
+    fn authenticate_for(
+        &self,
+        purpose: Purpose,
+        request: &Request,
+        now: i64,
+    ) -> Result<Authenticated, Error> {
         let credential = Credential::of(self, request);
         let hashes = credential.hashes();
         let mut found = self.sessions(&credential, now)?;
@@ -82,10 +115,10 @@ impl App {
             // Google has just confirmed this signature.
             found = self.store.sessions(&hashes, now, self.settings.session_idle)?;
         }
-        self.choose(&credential, &hashes, found, now)
+        self.choose(purpose, &credential, &hashes, found, now)
     }
 
-    /// The same from the cache alone: `None` if it would take the database or Google.
+    /// [`App::authenticate_any`] from the cache alone: `None` if it would take the database or Google.
     pub(super) fn authenticate_from_cache(
         &self,
         request: &Request,
@@ -95,12 +128,14 @@ impl App {
         let hashes = credential.hashes();
         let found = self.store.cached_sessions(&hashes, now, self.settings.session_idle)?;
         let all_proved = found.iter().all(|found| credential.proves(found));
-        all_proved.then(|| self.choose(&credential, &hashes, found.into_iter().map(Some), now))
+        let found = found.into_iter().map(Some);
+        all_proved.then(|| self.choose(Purpose::Identify, &credential, &hashes, found, now))
     }
 
     /// The first session that is live and permitted.
     fn choose(
         &self,
+        purpose: Purpose,
         credential: &Credential,
         hashes: &[TokenHash],
         found: impl IntoIterator<Item = Option<Authenticated>>,
@@ -111,7 +146,7 @@ impl App {
             let Some(caller) = caller.filter(|caller| self.is_live(caller, now)) else {
                 continue;
             };
-            match self.permit(&caller) {
+            match self.permit(&caller, purpose) {
                 Ok(()) => {
                     self.store.update_last_seen(&caller.session, token, now);
                     return Ok(caller);
@@ -124,13 +159,21 @@ impl App {
 
     /// Every live session whose token the request carries, whatever the policy says. Google is not
     /// asked.
+    ///
+    /// # Errors
+    /// 403 if there are only tokens for programs, 503 if the store cannot answer.
     pub(super) fn live_sessions(
         &self,
         request: &Request,
         now: i64,
     ) -> Result<Vec<Authenticated>, Error> {
         let found = self.sessions(&Credential::of(self, request), now)?;
-        Ok(found.into_iter().flatten().filter(|caller| self.is_live(caller, now)).collect())
+        let live = found.into_iter().flatten().filter(|caller| self.is_live(caller, now));
+        let (tokens, sessions): (Vec<_>, Vec<_>) = live.partition(is_token);
+        if sessions.is_empty() && !tokens.is_empty() {
+            return Err(Error::denied(ONLY_IDENTIFIES));
+        }
+        Ok(sessions)
     }
 
     /// Whether the request carries a new ID token, for which Google may have to be asked.
@@ -153,10 +196,11 @@ impl App {
     }
 
     fn is_live(&self, caller: &Authenticated, now: i64) -> bool {
-        caller.session.is_live(now, self.settings.session_idle)
+        let turned_off = is_token(caller) && self.settings.token_lifetime == 0;
+        !turned_off && caller.session.is_live(now, self.settings.session_idle)
     }
 
-    fn permit(&self, caller: &Authenticated) -> Result<(), Error> {
+    fn permit(&self, caller: &Authenticated, purpose: Purpose) -> Result<(), Error> {
         if caller.user.blocked_at.is_some() {
             return Err(Error::denied_in_session(caller, Refusal::Blocked.description()));
         }
@@ -165,8 +209,14 @@ impl App {
             return Err(Error::denied_in_session(caller, reason));
         }
         // Sessions of a client ID that is no longer accepted have ended; another client ID helps.
-        if !self.settings.client_ids.contains(&caller.session.client_id) {
+        // No client ID is behind a token that the operator made.
+        let client_id = &caller.session.client_id;
+        let by_operator = is_token(caller) && client_id.is_empty();
+        if !by_operator && !self.settings.client_ids.contains(client_id) {
             return Err(Error::Unauthenticated { bad_credential: true });
+        }
+        if is_token(caller) && purpose == Purpose::Act {
+            return Err(Error::denied(ONLY_IDENTIFIES));
         }
         Ok(())
     }
@@ -189,4 +239,8 @@ impl App {
             self.conclude_signin(request, outcome.map(drop), now)
         })
     }
+}
+
+fn is_token(caller: &Authenticated) -> bool {
+    caller.session.kind == SessionKind::Token
 }

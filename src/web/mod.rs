@@ -15,6 +15,7 @@ mod signin;
 mod authenticate;
 mod single_flight;
 mod sessions;
+mod tokens;
 mod monitoring;
 mod forward_auth;
 mod return_to;

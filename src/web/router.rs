@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::app::{App, loggable};
 use super::error::Error;
-use super::{cookies, cors, forward_auth, monitoring, pages, sessions, signin};
+use super::{cookies, cors, forward_auth, monitoring, pages, sessions, signin, tokens};
 use crate::http::{Handler, Request, Response};
 use crate::store::Authenticated;
 
@@ -26,7 +26,7 @@ type CallerEndpoint =
     fn(&App, &Request, Result<Authenticated, Error>, i64) -> Result<Response, Error>;
 
 /// Every path and what it answers. HEAD is answered like GET, OPTIONS alike everywhere.
-const ROUTES: [Route; 21] = [
+const ROUTES: [Route; 22] = [
     caller("/auth/check", forward_auth::check),
     caller("/auth/forward", forward_auth::forward),
     caller(ME, |_, _, caller, _| sessions::me(caller)),
@@ -37,6 +37,7 @@ const ROUTES: [Route; 21] = [
     delete("/auth/sessions/{id}", |app, request, now| {
         sessions::delete(app, request, parameter(request), now)
     }),
+    get("/auth/tokens", tokens::list).post(tokens::post),
     get("/auth/admin", pages::admin),
     // A search reads all users.
     get("/auth/admin/users", pages::admin_users).blocking(),
@@ -170,7 +171,7 @@ impl App {
         let route = arrival.route.ok_or(Error::NotFound)?;
         let endpoint = match (method, route.caller) {
             ("GET", Some(endpoint)) => {
-                return endpoint(self, request, self.authenticate(request, now), now);
+                return endpoint(self, request, self.authenticate_any(request, now), now);
             }
             ("GET", None) => route.get,
             ("POST", _) => route.post,

@@ -24,6 +24,8 @@ pub struct Settings {
     pub session_idle: i64,
     /// How many sessions a user may have.
     pub sessions_per_user: u32,
+    /// The longest life of a token for programs, in seconds; 0 turns them off.
+    pub token_lifetime: i64,
     /// How many seconds events are kept; `None` means forever.
     pub events_kept: Option<i64>,
     /// The cookie is shared with the subdomains of this domain (lower case).

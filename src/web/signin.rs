@@ -133,7 +133,7 @@ impl App {
         }
         let session_token = SessionToken::generate();
         let (hash, id, expires_at) = match kind {
-            SessionKind::Session => {
+            SessionKind::Session | SessionKind::Token => {
                 (session_token.hash(), random_name(), now + self.settings.session_lifetime)
             }
             SessionKind::IdToken => (token.signed_hash(), token.session_id(), claims.expires_at),

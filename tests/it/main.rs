@@ -19,6 +19,7 @@ mod session_cache;
 mod session_limit;
 mod id_token_bearer;
 mod basic;
+mod tokens;
 mod check;
 mod return_to;
 mod pages;

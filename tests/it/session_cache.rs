@@ -32,9 +32,9 @@ fn changes_by_another_process_count_on_the_next_request() {
         "UPDATE sessions SET token_sha256 = randomblob(32)",
         "PRAGMA foreign_keys = OFF; DELETE FROM users",
         "PRAGMA foreign_keys = OFF; UPDATE users SET sub = '1'",
-        "INSERT OR REPLACE INTO sessions SELECT token_sha256, id, sub, kind, client_id, NULL, 1, 1, 1, 1, NULL, NULL
+        "INSERT OR REPLACE INTO sessions SELECT token_sha256, id, sub, kind, client_id, NULL, 1, 1, 1, 1, NULL, NULL, NULL
             FROM sessions",
-        "INSERT OR REPLACE INTO sessions SELECT zeroblob(32), id, sub, kind, client_id, NULL, 1, 1, 1, 1, NULL, NULL
+        "INSERT OR REPLACE INTO sessions SELECT zeroblob(32), id, sub, kind, client_id, NULL, 1, 1, 1, 1, NULL, NULL, NULL
             FROM sessions",
         // A user in place of another is a new one.
         "INSERT OR REPLACE INTO users SELECT * FROM users",

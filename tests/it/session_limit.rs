@@ -19,7 +19,7 @@ fn status_at(test: &TestApp, session: &str, now: i64) -> u16 {
 fn make_sessions(test: &TestApp, count: u32, ended_at: &str) {
     let sql = format!(
         "INSERT INTO sessions SELECT randomblob(32), hex(randomblob(8)), sub, 'session', 'x', NULL, {NOW}, {NOW} - i,
-            {NOW} + 86400, {ended_at}, NULL, NULL FROM users,
+            {NOW} + 86400, {ended_at}, NULL, NULL, NULL FROM users,
             (WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) SELECT i FROM n)"
     );
     test.other_process().execute_batch(&sql).unwrap();

@@ -203,7 +203,7 @@ fn expired_rows_are_purged_in_small_steps() {
         .other_process()
         .execute_batch(
             "INSERT INTO sessions SELECT randomblob(32), hex(randomblob(8)), sub, 'session', 'x', NULL, 1, 1, 2, NULL,
-                NULL, NULL FROM users,
+                NULL, NULL, NULL FROM users,
                 (WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200) SELECT i FROM n)",
         )
         .unwrap();

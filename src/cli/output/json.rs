@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::store::{EventRow, Session, SessionKind, User, UserRecord};
+use crate::store::{EventRow, Session, User, UserRecord};
 
 /// A user, with the fields that only the operator sees.
 pub fn account(account: &UserRecord) -> Value {
@@ -19,12 +19,25 @@ pub fn session(session: &Session, user: &User) -> Value {
         "id": session.id,
         "sub": user.profile.subject,
         "email": user.profile.email,
-        "kind": if session.kind == SessionKind::Session { "session" } else { "id_token" },
+        "kind": session.kind.as_str(),
         "created_at": session.created_at,
         "last_seen_at": session.last_seen_at,
         "expires_at": session.expires_at,
         "client_address": session.client.address,
         "user_agent": session.client.user_agent,
+    })
+}
+
+/// A token for a program, and whose it is.
+pub fn token(token: &Session, user: &User) -> Value {
+    json!({
+        "id": token.id,
+        "sub": user.profile.subject,
+        "email": user.profile.email,
+        "name": token.name,
+        "created_at": token.created_at,
+        "last_seen_at": token.last_seen_at,
+        "expires_at": token.expires_at,
     })
 }
 

@@ -31,7 +31,7 @@ pub fn device(client: &Client, kind: SessionKind) -> String {
         (Some(program), Some(system), _) => format!("{program} on {system}"),
         (Some(one), None, _) | (None, Some(one), _) => one.to_owned(),
         (None, None, SessionKind::IdToken) => "A program with a Google token".to_owned(),
-        (None, None, SessionKind::Session) => "Unknown device".to_owned(),
+        (None, None, SessionKind::Session | SessionKind::Token) => "Unknown device".to_owned(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod users;
 mod sessions;
+mod tokens;
 mod events;
 mod transfer;
 mod backup;

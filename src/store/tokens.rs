@@ -1,0 +1,158 @@
+//! Tokens for programs: rows of `sessions` that somebody made and named, without an idle limit.
+
+use rusqlite::{Connection, params};
+
+use super::events::{self, Actor, Event, EventKind};
+use super::model::{
+    SESSION_COLUMN_COUNT, SESSION_COLUMNS, Session, SessionKind, USER_COLUMNS, User,
+};
+use super::{Store, StoreError};
+use crate::token::{TokenHash, TokenName};
+
+/// Live tokens of one user.
+pub const TOKENS_PER_USER_MAX: u32 = 100;
+
+/// A token to create.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// The hash of the token.
+    pub token: TokenHash,
+    /// The public name of its session.
+    pub id: String,
+    /// What its owner calls it.
+    pub name: TokenName,
+    /// When it ends at the latest.
+    pub expires_at: i64,
+    /// The session with which its owner creates it; `None` for the operator.
+    pub created_with: Option<Session>,
+}
+
+/// Why the store creates no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenRefusal {
+    /// The owner's session has just ended, or there is no such user.
+    Ended,
+    /// The user has `TOKENS_PER_USER_MAX` already.
+    TooMany,
+}
+
+impl Store {
+    /// Creates a token of that user and records an event.
+    ///
+    /// # Errors
+    /// The outer one if the store cannot answer, the inner one if it says no.
+    pub fn create_token(
+        &self,
+        user: &User,
+        new: NewToken,
+        actor: Actor,
+        now: i64,
+    ) -> Result<Result<Session, TokenRefusal>, StoreError> {
+        let user = user.clone();
+        self.writer.write(move |db| create(db, &user, new, actor, now))
+    }
+
+    /// The live tokens of that user, the newest first.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn tokens_of(&self, subject: &str, now: i64) -> Result<Vec<Session>, StoreError> {
+        let tokens = self.open_tokens(Some(subject), now, TOKENS_PER_USER_MAX)?;
+        Ok(tokens.into_iter().map(|(token, _)| token).collect())
+    }
+
+    /// The live tokens of everybody or of that `sub`, with their users, the newest first.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn open_tokens(
+        &self,
+        subject: Option<&str>,
+        now: i64,
+        limit: u32,
+    ) -> Result<Vec<(Session, User)>, StoreError> {
+        // A condition of its own for each, so that each has its index.
+        let whose = if subject.is_some() { "s.sub = ?2" } else { "?2 IS NULL" };
+        let sql = format!(
+            "SELECT {SESSION_COLUMNS}, {USER_COLUMNS} FROM sessions s JOIN users u ON u.sub = s.sub
+             WHERE s.kind = 'token' AND s.ended_at IS NULL AND s.expires_at > ?1 AND {whose}
+             ORDER BY s.created_at DESC, s.id LIMIT ?3"
+        );
+        self.readers.read(|db| {
+            let mut statement = db.prepare_cached(&sql)?;
+            let rows = statement.query_map(params![now, subject, limit], |row| {
+                Ok((Session::from_row(row)?, User::from_row(row, SESSION_COLUMN_COUNT)?))
+            })?;
+            rows.collect()
+        })
+    }
+}
+
+fn create(
+    db: &Connection,
+    user: &User,
+    new: NewToken,
+    actor: Actor,
+    now: i64,
+) -> rusqlite::Result<Result<Session, TokenRefusal>> {
+    let subject = &user.profile.subject;
+    let Actor { reason, client } = actor;
+    let (session_id, client_id) =
+        new.created_with.map(|session| (session.id, session.client_id)).unzip();
+    let client_id = client_id.unwrap_or_default();
+    // The session may have ended since the request was let in.
+    let exists = "SELECT 1 FROM users WHERE sub = ?1 AND (?2 IS NULL OR EXISTS
+        (SELECT 1 FROM sessions WHERE id = ?2 AND sub = ?1 AND ended_at IS NULL))";
+    if !db.prepare_cached(exists)?.exists(params![subject, session_id])? {
+        return Ok(Err(TokenRefusal::Ended));
+    }
+    let count = "SELECT count(*) FROM sessions
+        WHERE sub = ?1 AND kind = 'token' AND ended_at IS NULL AND expires_at > ?2";
+    let live: u32 = db.prepare_cached(count)?.query_row(params![subject, now], |row| row.get(0))?;
+    if live >= TOKENS_PER_USER_MAX {
+        return Ok(Err(TokenRefusal::TooMany));
+    }
+    // Making and ending tokens again and again leaves a bounded number of rows.
+    let forget = "DELETE FROM sessions WHERE token_sha256 IN
+        (SELECT token_sha256 FROM sessions WHERE sub = ?1 AND kind = 'token' AND ended_at IS NOT NULL
+         ORDER BY ended_at DESC LIMIT -1 OFFSET ?2)";
+    db.prepare_cached(forget)?.execute(params![subject, TOKENS_PER_USER_MAX])?;
+    let insert = "INSERT INTO sessions (token_sha256, id, sub, kind, name, client_id, created_at, last_seen_at,
+            expires_at, client_address, user_agent)
+        VALUES (?1, ?2, ?3, 'token', ?4, ?5, ?6, ?6, ?7, ?8, ?9)";
+    db.prepare_cached(insert)?.execute(params![
+        new.token.as_bytes(),
+        new.id,
+        subject,
+        new.name.as_str(),
+        client_id,
+        now,
+        new.expires_at,
+        client.address,
+        client.user_agent
+    ])?;
+    let event = Event {
+        kind: EventKind::Token,
+        subject: Some(subject.clone()),
+        email: user.profile.email.clone(),
+        session_id: Some(new.id.clone()),
+        client: client.clone(),
+        client_id: Some(client_id.clone()).filter(|id| !id.is_empty()),
+        verified_by: None,
+        reason,
+        host: None,
+        detail: Some(new.name.as_str().to_owned()),
+    };
+    events::insert(db, &event, now)?;
+    Ok(Ok(Session {
+        id: new.id,
+        kind: SessionKind::Token,
+        name: Some(new.name.as_str().to_owned()),
+        client_id,
+        created_at: now,
+        last_seen_at: now,
+        expires_at: new.expires_at,
+        ended_at: None,
+        client,
+    }))
+}
