@@ -30,7 +30,7 @@ pub struct Response {
     /// The status code.
     pub status: u16,
     /// Names and values; every value is printable ASCII.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// Empty for none.
     pub body: Vec<u8>,
 }
@@ -154,10 +154,10 @@ impl Response {
 
     /// Adds a header. The value is percent-encoded where it is not printable ASCII: tiny_http would
     /// send line breaks unchanged (CVE-2026-66753), and drop headers that are not ASCII.
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Response {
+    pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Response {
         let mut value = value.into();
         if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-            value = utf8_percent_encode(&value, CONTROLS).to_string();
+            value = utf8_percent_encode(&value, CONTROLS).to_string().into();
         }
         self.headers.push((name, value));
         self
@@ -178,9 +178,6 @@ impl Response {
 
     /// The first value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
     }
 }

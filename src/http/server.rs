@@ -218,12 +218,12 @@ fn respond(received: tiny_http::Request, response: Response) {
 }
 
 fn message_of(response: Response) -> tiny_http::Response<io::Cursor<Vec<u8>>> {
-    let server = ("Server", SERVER.to_owned());
+    let server = ("Server", SERVER.into());
     let headers = response
         .headers
         .into_iter()
         .chain([server])
-        .filter_map(|(name, value)| tiny_http::Header::from_bytes(name, value).ok())
+        .filter_map(|(name, value)| tiny_http::Header::from_bytes(name, value.into_owned()).ok())
         .collect();
     let length = response.body.len();
     let status = tiny_http::StatusCode(response.status);

@@ -36,7 +36,7 @@ pub fn share(response: Response, request: &Request, settings: &Settings) -> Resp
     match request.header("Origin") {
         Some(origin) if settings.allowed_origins.iter().any(|allowed| allowed == origin) => {
             response
-                .with("Access-Control-Allow-Origin", origin)
+                .with("Access-Control-Allow-Origin", origin.to_owned())
                 .with("Access-Control-Allow-Credentials", "true")
                 .with("Access-Control-Expose-Headers", "Retry-After, X-Request-Id")
         }
