@@ -19,6 +19,7 @@ pub mod clock;
 pub mod logging;
 pub mod metrics;
 pub mod process;
+pub mod http_client;
 pub mod google;
 pub mod store;
 pub mod http;

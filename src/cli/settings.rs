@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use url::{Host, Url};
 
 use super::serve_options::ServeOptions;
-use crate::google::{AllowList, Authorities, Policy, TokeninfoSettings, VerifierSettings};
+use crate::google::{AllowList, Policy, TokeninfoSettings, VerifierSettings};
+use crate::http_client::Authorities;
 use crate::process;
 use crate::web::{Logo, Settings, SigninLimit, TrustedProxies, is_within};
 

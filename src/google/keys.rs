@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::client::{Authorities, Client};
-use super::freshness::fresh_seconds;
 use super::jwks::{KeySet, RsaKey};
+use crate::http_client::{Authorities, Client, fresh_seconds};
 use crate::metrics::{Metrics, Reading};
 use crate::published_keys::PublishedKeys;
 

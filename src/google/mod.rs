@@ -2,8 +2,6 @@
 
 mod verifier;
 mod tokeninfo;
-mod client;
-mod freshness;
 mod call_limiter;
 mod rejected_tokens;
 mod keys;
@@ -13,7 +11,6 @@ mod identity;
 mod policy;
 pub mod demo;
 
-pub use client::{Authorities, proxy_for, proxy_variables};
 pub use identity::{
     CLOCK_SKEW_SECONDS_MAX, Claims, Expected, ISSUERS, Identity, Rejection, RuleVerdict,
 };

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use url::Url;
 
 use super::call_limiter::CallLimiter;
-use super::client::{Authorities, Client};
 use super::rejected_tokens::RejectedTokens;
 use super::verifier::Failure;
 use crate::clock;
+use crate::http_client::{Authorities, Client};
 use crate::metrics::{Call, CallResult, Metrics, Reading};
 use crate::token::IdToken;
 

@@ -10,8 +10,9 @@ use crate::cli::output::report::Finding;
 use crate::clock;
 use crate::google::{
     CLOCK_SKEW_SECONDS_MAX, Exchange, Failure, FetchedKeys, Tokeninfo, VerifierSettings, Verify,
-    fetch_keys, proxy_for, proxy_variables,
+    fetch_keys,
 };
+use crate::http_client::{proxy_for, proxy_variables};
 use crate::metrics::Metrics;
 use crate::token::IdToken;
 

@@ -2,7 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
-use super::client::Answer;
+use super::Answer;
 
 /// Seconds for which a response received at `now` stays fresh. If it does not say, `heuristic`
 /// minus its age (4.2.2).

@@ -1,9 +1,9 @@
-//! Sends GET requests to one of Google's endpoints, within a deadline and a size limit. Errors
-//! contain no URL.
+//! Sends requests to one endpoint, within a deadline and a size limit. Errors contain no URL.
 
-mod connector;
-mod proxy;
 mod authorities;
+mod connector;
+mod freshness;
+mod proxy;
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -20,10 +20,11 @@ use ureq::unversioned::transport::{
 use url::Url;
 
 pub use authorities::Authorities;
+pub use freshness::fresh_seconds;
 pub use proxy::{proxy_for, proxy_variables};
 
-use super::freshness::{delta_seconds, http_date};
 use connector::SideBySide;
+use freshness::{delta_seconds, http_date};
 
 /// The longest wait that a response may ask for.
 const RETRY_AFTER_SECONDS_MAX: u64 = 60 * 60;

@@ -1,4 +1,4 @@
-//! Certificate authorities that the operator trusts for Google's hosts.
+//! Certificate authorities that the operator trusts.
 
 use std::fs;
 use std::path::Path;
