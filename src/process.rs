@@ -6,8 +6,6 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::OnceLock;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, access, statvfs};
 use rustix::process::{geteuid, nice};
@@ -20,8 +18,6 @@ static FILE_VARIABLES: OnceLock<Vec<(String, String)>> = OnceLock::new();
 
 /// The lower priority: about a thirtieth of a processor that others need (sched(7)).
 const NICE: i32 = 15;
-/// The longest pause.
-const REST_MAX: Duration = Duration::from_millis(100);
 
 /// Memory, threads and descriptors under their usual Prometheus names. Values that cannot be read
 /// are omitted.
@@ -120,38 +116,4 @@ fn status_value(name: &str) -> Option<u64> {
 pub fn lower_priority() {
     // The work is done even if this fails.
     let _ = nice(NICE);
-}
-
-/// Slows long work down while others need the processor, so that it leaves four fifths of the time
-/// to them.
-pub struct CpuThrottle {
-    since: Instant,
-    waited: Option<Duration>,
-}
-
-impl Default for CpuThrottle {
-    fn default() -> CpuThrottle {
-        CpuThrottle { since: Instant::now(), waited: waited() }
-    }
-}
-
-impl CpuThrottle {
-    /// Pauses for four times as long as the thread has worked since the last call, if it had to
-    /// wait for a processor for more than a tenth of that time.
-    pub fn pause_if_contended(&mut self) {
-        let worked = self.since.elapsed();
-        if waited()
-            .zip(self.waited)
-            .is_some_and(|(now, then)| now.saturating_sub(then) > worked / 10)
-        {
-            thread::sleep((4 * worked).min(REST_MAX));
-        }
-        *self = CpuThrottle::default();
-    }
-}
-
-/// How long this thread has waited for a processor in total.
-fn waited() -> Option<Duration> {
-    let statistics = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    statistics.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
 }

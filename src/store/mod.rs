@@ -24,12 +24,14 @@ mod purge;
 mod stats;
 mod google_keys;
 mod import;
+mod copy;
 mod backup;
 mod integrity_check;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub use events::{About, Actor, DAY_SECONDS, Event, EventFilter, EventKind, EventRow};
 pub use import::{ImportFailure, Imported, ImportedUser};
@@ -135,6 +137,17 @@ impl Store {
             refusals: Arc::default(),
             session_cache: SessionCache::new(path),
         })
+    }
+
+    /// Checks the database at `path` for at most `time_max`. It is neither created nor changed.
+    ///
+    /// # Errors
+    /// One sentence for the operator: the database is newer than this program or not Hallpass's.
+    pub fn check_integrity(path: &Path, time_max: Duration) -> Result<Integrity, StoreError> {
+        let started = Instant::now();
+        let mut database = open::for_reading(path)?;
+        database.interrupt_when(move || started.elapsed() >= time_max)?;
+        database.read(integrity_check::quick_check)
     }
 
     /// A name for this database on this running machine, the same for every process that uses it.

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
+use super::integrity_check::{Integrity, quick_check};
 use super::read_only::ReadOnlyConnection;
-use super::{StoreError, backup, connection};
+use super::{StoreError, connection, copy};
 
 /// `Hall` in ASCII: marks a SQLite file as ours.
 const APPLICATION_ID: i32 = 0x4861_6c6c;
@@ -119,12 +120,10 @@ fn prepare(path: &Path) -> Result<Connection, Failure> {
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if objects > 0 {
         version(&connection)?;
-        if fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_BYTES_MAX) {
-            let verdict: String =
-                connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-            if verdict != "ok" {
-                return Err(Failure::Damaged);
-            }
+        if fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_BYTES_MAX)
+            && quick_check(&connection)? == Integrity::Damaged
+        {
+            return Err(Failure::Damaged);
         }
     }
     connection::set_up_writing(&connection)?;
@@ -141,7 +140,7 @@ fn migrate(connection: &mut Connection) -> Result<(), Failure> {
     let version = if objects > 0 { version(&transaction)? } else { SCHEMA_VERSION };
     if version < SCHEMA_VERSION {
         // Nobody else writes meanwhile, because the transaction has begun.
-        let kept = backup::keep_older(&path, SCHEMA_VERSION).map_err(Failure::NotCopied)?;
+        let kept = copy::before_migration(&path, SCHEMA_VERSION).map_err(Failure::NotCopied)?;
         log::info!(
             "the database was made by an older version of Hallpass; a copy from before the change is {}",
             kept.display()

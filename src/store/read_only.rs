@@ -1,8 +1,10 @@
-//! A database that is only read, also where nothing can be written: on a full disk, or on a read-only mount.
+//! A connection that only reads, even where nothing can be written: on a full disk or a read-only
+//! mount.
 //!
-//! In WAL mode SQLite reads through an index that all processes share, the `-shm` file ("WAL-mode File Format", section 2).
-//! If that file is missing and cannot be made, no process has the database open. Then it is read without locks, and what
-//! was read counts only if no process has written to it meanwhile.
+//! In WAL mode SQLite reads through an index that all processes share, the `-shm` file ("WAL-mode
+//! File Format", section 2). If that file does not exist and cannot be created, no process has the
+//! database open. Then it is read without locks, and a result counts only if no process has written
+//! to the database meanwhile.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -15,33 +17,32 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{StoreError, connection};
 
-/// The size of the `-shm` file as soon as a process uses it; that of one block of the index.
+/// The `-shm` file of a database in use has at least one block of the index.
 const INDEX_BYTES_MIN: u64 = 32 * 1024;
-/// SQLite's access to files without locks.
+/// SQLite's file access without locks.
 const WITHOUT_LOCKS: &std::ffi::CStr = c"unix-none";
 
-/// A connection that reads.
+/// How often a query looks whether it should stop: every few milliseconds.
+const INSTRUCTIONS_PER_LOOK: i32 = 100_000;
+
 pub struct ReadOnlyConnection {
     db: Connection,
-    /// The files as they were before they were read without locks.
+    /// The files before they were read without locks.
     unlocked: Option<Files>,
 }
 
-/// A database and its log, as far as every write to them changes it.
+/// A database and its log. Every write changes one of the stamps.
 #[derive(Debug, PartialEq, Eq)]
 struct Files {
     path: PathBuf,
     stamps: [Option<Stamp>; 2],
 }
 
-/// Inode, length, and time of the last change in seconds and nanoseconds.
+/// Inode, length, and modification time in seconds and nanoseconds.
 type Stamp = (u64, u64, i64, i64);
 
 impl ReadOnlyConnection {
-    /// Opens the database at that path.
-    ///
-    /// # Errors
-    /// If there is none, or a process uses it that this one cannot share it with.
+    /// Opens an existing database.
     pub fn open(path: &Path) -> rusqlite::Result<ReadOnlyConnection> {
         let shared = connection::reading(path).and_then(|connection| {
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
@@ -60,10 +61,15 @@ impl ReadOnlyConnection {
         }
     }
 
-    /// Runs a query.
-    ///
-    /// # Errors
-    /// If it fails, or if a process has written to the database that was read without locks.
+    /// Interrupts a query once `should_stop` returns true.
+    pub fn interrupt_when(
+        &mut self,
+        should_stop: impl FnMut() -> bool + Send + 'static,
+    ) -> rusqlite::Result<()> {
+        self.db.progress_handler(INSTRUCTIONS_PER_LOOK, Some(should_stop))
+    }
+
+    /// Runs a query. Fails if the database is read without locks and a process has written to it.
     pub fn read<T>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -79,7 +85,7 @@ impl ReadOnlyConnection {
 }
 
 impl Files {
-    /// Those of a database that no process has open.
+    /// The files of a database that no process has open.
     fn unused(path: &Path) -> Option<Files> {
         let path = fs::canonicalize(path).ok()?;
         let stamp = |path: &Path| {
@@ -96,13 +102,13 @@ impl Files {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let is_log_empty = self.stamps[1].is_none_or(|(_, length, ..)| length == 0);
         let connection = if is_log_empty {
-            // Otherwise SQLite would make the log.
+            // Otherwise SQLite would create the log.
             let path = percent_encode(self.path.as_os_str().as_bytes(), NON_ALPHANUMERIC);
             let flags = flags | OpenFlags::SQLITE_OPEN_URI;
             Connection::open_with_flags(format!("file:{path}?immutable=1"), flags)?
         } else {
             let connection = Connection::open_with_flags_and_vfs(&self.path, flags, WITHOUT_LOCKS)?;
-            // As nobody shares it, the index is in memory.
+            // This keeps the index in memory.
             connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             connection
@@ -139,7 +145,7 @@ mod tests {
     use crate::store::Store;
 
     #[test]
-    fn a_database_that_is_opened_meanwhile_does_not_count() {
+    fn a_result_does_not_count_if_a_process_opened_the_database_meanwhile() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, index) = (folder.path().join("db?&% x"), folder.path().join("db?&% x-shm"));
         drop(Store::open(&path).expect("a database"));

@@ -59,7 +59,7 @@ pub fn database(path: &Path) -> Finding {
             format!("{name} is damaged"),
             "stop the server and `hallpass restore` a backup",
         ),
-        Ok(Integrity::TimedOut) => Finding::warning(
+        Ok(Integrity::Interrupted) => Finding::warning(
             CHECK,
             format!(
                 "{name} ({}) could not be checked completely within a minute",
