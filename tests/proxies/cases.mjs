@@ -7,6 +7,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
+import * as clients from './clients.mjs';
 import { CLIENT_ID, Stack, idToken, send, stream, until, upgrade } from './stack.mjs';
 
 const account = (sub, local, hd, name) => ({ sub, email: `${local}@${hd}`, email_verified: true, hd, name });
@@ -523,6 +524,54 @@ export function cases(start, extra = () => {}) {
         await run([...signedIn, 'push', '--quiet', 'origin', 'HEAD:main'], work);
         const [local, remote] = await Promise.all([run(['rev-parse', 'HEAD'], work), run(['rev-parse', 'main'], bare)]);
         assert.equal(remote.stdout, local.stdout);
+      });
+
+      /** What real programs need to reach a proxy as Ada: her token, and one that has ended. */
+      async function programs(at) {
+        const session = await signIn(ADA);
+        const [{ token }, ended] = [await clients.tokenOf({ port, layout, session }),
+          await clients.tokenOf({ port, layout, session })];
+        const end = await get(layout.auth, `/auth/sessions/${ended.id}`, [cookieOf(session)], { method: 'DELETE' });
+        assert.equal(end.status, 204);
+        const tunnelPort = await clients.tunnel(stack, at.port);
+        return { stack, layout, tunnelPort, token, other: ended.token, authority: at.authority };
+      }
+
+      it('lets curl in with a token as the password', async () => {
+        await clients.curl(await programs(proxy));
+      });
+
+      it('lets WebDAV clients in with a token as the password', async () => {
+        const dav = await clients.davServer(stack);
+        const open = await start(stack, name,
+          { hallpass: hallpass.port, app: dav.port, change: clients.withChallenge });
+        const at = { ...await programs(open), files: dav.files };
+        await clients.webdav(at);
+        await clients.cadaver(at);
+        await open.stop();
+        await dav.stop();
+      });
+
+      it('lets git in with a token as the password', async () => {
+        const repository = path.join(app.git, 'repo.git');
+        fs.rmSync(repository, { recursive: true, force: true });
+        await promisify(execFile)('git', ['init', '--quiet', '--bare', '--initial-branch=main', repository]);
+        await promisify(execFile)('git', ['-C', repository, 'config', 'http.receivepack', 'true']);
+        const open = await start(stack, name,
+          { hallpass: hallpass.port, app: app.port, change: clients.withChallenge });
+        await clients.git({ ...await programs(open), repository });
+        await open.stop();
+      });
+
+      it('lets a calendar client in with a token as the password', async () => {
+        const server = await clients.radicale(stack);
+        const open = await start(stack, name, {
+          hallpass: hallpass.port, app: server.port,
+          change: (text, file) => clients.withChallenge(withRemoteUser(text, file), file),
+        });
+        await clients.calendar({ ...await programs(open), server, user: ADA.email });
+        await open.stop();
+        await server.stop();
       });
 
       it('passes a WebSocket after the check, and refuses one without a session', async () => {

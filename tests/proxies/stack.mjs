@@ -235,7 +235,7 @@ export class Stack {
       http { access_log off; ${temporary} ${more} include hallpass.conf; include site.conf; }`);
     const args = ['-p', folder, '-c', `${folder}/nginx.conf`, '-e', 'stderr'];
     const program = await this.program(process.env.NGINX_BIN ?? 'nginx', args, () => connects(port));
-    return { port, plain, folder, stop: program.stop, output: () => program.output };
+    return { port, plain, folder, authority: cert, stop: program.stop, output: () => program.output };
   }
 
   /** Caddy with deploy/caddy and its own certificates. `change` may alter the file's text. */
@@ -255,7 +255,8 @@ export class Stack {
       .then((all) => all.every(Boolean));
     const args = ['run', '--config', file, '--adapter', 'caddyfile'];
     const program = await this.program(process.env.CADDY_BIN ?? 'caddy', args, certified, home);
-    return { port, plain, stop: program.stop };
+    const authority = path.join(this.folder, 'caddy/pki/authorities/local/root.crt');
+    return { port, plain, authority, stop: program.stop };
   }
 }
 
