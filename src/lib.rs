@@ -11,6 +11,7 @@
 #![warn(clippy::unwrap_used)]
 
 pub mod profile;
+pub mod entry;
 pub mod published_keys;
 pub mod token;
 pub mod json;

@@ -63,8 +63,9 @@ pub enum Command {
     /// Run the server
     ///
     /// Two settings are required: your Google client IDs (--client-id) and whom to let in
-    /// (--allow-domain, --allow-email or --allow-anyone). You can set an environment variable
-    /// instead of any flag.
+    /// (--admin-email, --allow-domain, --allow-email or --allow-anyone). Admins let in more people
+    /// on their pages, and the operator does with `hallpass allow`. You can set an environment
+    /// variable instead of any flag.
     Serve(ServeOptions),
     /// Check that a running server is alive, for example in Docker's HEALTHCHECK
     Health(HealthOptions),

@@ -12,10 +12,11 @@ use super::background::{keep_keys_fresh, keep_purging};
 use super::doctor;
 use super::scheduled_backups::Backups;
 use super::serve_options::{DESCRIPTORS_BESIDE_CONNECTIONS, ServeOptions};
+use super::settings::NOBODY;
 use crate::google::{Policy, Verify};
 use crate::http::{self, Handler, Limits, Request, Response, Service, Sockets, bind_tcp};
 use crate::logging;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::web::{App, Settings};
 
 /// Few scrapers connect.
@@ -34,14 +35,23 @@ pub fn serve(options: &ServeOptions, warnings: &[String]) -> Result<(), String> 
     let signals = catch_signals()?;
     let (mut sockets, port) = http::open(&options.listen, options.socket_mode)?;
     let settings = options.settings(port)?;
+    // Before a database is created.
+    if settings.policy.is_empty() && !Store::exists(&options.database) {
+        return Err(NOBODY.into());
+    }
     let metrics = bind_others(options, &settings, &mut sockets)?;
     Backups::require_folder(&options.backups)?;
     if let Some(files) = options.tls_files() {
         files.load()?;
     }
-    let store = Store::open(&options.database).map_err(|error| error.to_string())?;
+    let text = |error: StoreError| error.to_string();
+    let store = Store::open(&options.database).map_err(text)?;
+    let entries = store.allowed().map_err(text)?.len();
+    if settings.policy.is_empty() && entries == 0 {
+        return Err(NOBODY.into());
+    }
     sockets.bind_unix()?;
-    announce(&settings, &sockets, &options.database);
+    announce(&settings, &sockets, &options.database, entries);
     doctor::warn(options, &settings.public_url, warnings);
     run(sockets, metrics, options, App::new(settings, store), signals)
 }
@@ -144,7 +154,7 @@ fn serve_metrics(socket: TcpListener, app: Arc<App>) -> Result<Service, String> 
         .map_err(|error| format!("cannot serve metrics: {error}"))
 }
 
-fn announce(settings: &Settings, sockets: &Sockets, database: &Path) {
+fn announce(settings: &Settings, sockets: &Sockets, database: &Path, entries: usize) {
     let tcp = sockets
         .tcp
         .iter()
@@ -175,6 +185,8 @@ fn announce(settings: &Settings, sockets: &Sockets, database: &Path) {
                 .iter()
                 .map(|domain| format!("accounts of {domain}"))
                 .chain(list.emails.clone())
+                .chain(list.subjects.clone())
+                .chain((entries > 0).then(|| format!("{entries} on the list in the database")))
                 .collect();
             log::info!("may sign in: {}", names.join(", "));
         }

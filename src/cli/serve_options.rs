@@ -34,8 +34,8 @@ pub struct ServeOptions {
         help_heading = "Whom to let in")]
     pub allow_domain: Vec<String>,
 
-    /// Let in this account: a gmail.com address, or a verified one of a Workspace account
-    #[arg(long, env = "HALLPASS_ALLOW_EMAIL", value_name = "EMAIL", value_delimiter = ',', value_parser = list_item(),
+    /// Let in this account: a gmail.com address, a verified one of a Workspace account, or a `sub`
+    #[arg(long, env = "HALLPASS_ALLOW_EMAIL", value_name = "EMAIL|SUB", value_delimiter = ',', value_parser = list_item(),
         help_heading = "Whom to let in")]
     pub allow_email: Vec<String>,
 
@@ -44,9 +44,9 @@ pub struct ServeOptions {
         help_heading = "Whom to let in")]
     pub allow_anyone: bool,
 
-    /// Show this account the admin pages, /auth/admin. As for --allow-email, Google must be
-    /// authoritative for the address
-    #[arg(long, env = "HALLPASS_ADMIN_EMAIL", value_name = "EMAIL", value_delimiter = ',', value_parser = list_item(),
+    /// Let in this account and show it the admin pages, /auth/admin. As for --allow-email, Google
+    /// must be authoritative for the address
+    #[arg(long, env = "HALLPASS_ADMIN_EMAIL", value_name = "EMAIL|SUB", value_delimiter = ',', value_parser = list_item(),
         help_heading = "Whom to let in")]
     pub admin_email: Vec<String>,
 

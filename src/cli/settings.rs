@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use url::{Host, Url};
 
 use super::serve_options::ServeOptions;
+use crate::entry::{Entry, domain_of_pattern, is_domain};
 use crate::google::{AllowList, Policy, TokeninfoSettings, VerifierSettings};
 use crate::http_client::Authorities;
 use crate::process;
@@ -34,10 +35,7 @@ impl ServeOptions {
         Ok(Settings {
             client_ids: self.client_id.clone(),
             policy: policy(self)?,
-            admins: AllowList {
-                emails: emails("--admin-email", &self.admin_email)?,
-                domains: Vec::new(),
-            },
+            admins: admins(self)?,
             session_lifetime: session_lifetime(self.session_lifetime)?,
             session_idle: session_idle(self.session_idle)?,
             sessions_per_user: self.sessions_per_user,
@@ -86,25 +84,18 @@ fn unquoted(text: &str) -> &str {
     text.trim_matches(['"', '\'', ' '])
 }
 
+/// Whom the settings let in. Nobody, if they name nobody: the database's list may.
 pub fn policy(options: &ServeOptions) -> Result<Policy, String> {
-    let list = AllowList {
-        emails: emails("--allow-email", &options.allow_email)?,
-        domains: options.allow_domain.clone(),
-    };
+    let mut list = accounts("--allow-email", &options.allow_email)?;
+    list.domains = options.allow_domain.clone();
     if options.allow_anyone {
-        if list != AllowList::default() {
+        if !list.is_empty() {
             return Err(
                 "give either --allow-anyone or a list (--allow-domain, --allow-email), not both"
                     .into(),
             );
         }
         return Ok(Policy::Anyone);
-    }
-    if list == AllowList::default() {
-        return Err(
-            "say whom to let in: give --allow-domain DOMAIN, --allow-email EMAIL or --allow-anyone"
-                .into(),
-        );
     }
     if let Some(domain) = list.domains.iter().find(|domain| !is_domain(domain)) {
         let hint =
@@ -113,27 +104,40 @@ pub fn policy(options: &ServeOptions) -> Result<Policy, String> {
             "--allow-domain takes a domain such as example.com, not {domain:?}{hint}"
         ));
     }
+    list.add_accounts(admins(options)?);
     Ok(Policy::Listed(list))
 }
 
-fn emails(flag: &str, list: &[String]) -> Result<Vec<String>, String> {
-    let is_email = |email: &str| {
-        email
-            .split_once('@')
-            .is_some_and(|(l, d)| !l.is_empty() && !l.contains('*') && is_domain(d))
-    };
-    let Some(email) = list.iter().find(|email| !is_email(email)) else {
-        return Ok(list.to_vec());
-    };
-    let domain = email.strip_prefix('*').unwrap_or(email).strip_prefix('@').unwrap_or_default();
-    if is_domain(domain) && flag == "--allow-email" {
-        return Err(format!(
-            "--allow-email takes single addresses, not {email:?}; to let in all accounts of a Workspace \
-             domain, use --allow-domain {domain}"
-        ));
-    }
-    Err(format!("{flag} takes an address such as ada@example.com, not {email:?}"))
+fn admins(options: &ServeOptions) -> Result<AllowList, String> {
+    accounts("--admin-email", &options.admin_email)
 }
+
+/// The e-mails and subs of a flag.
+fn accounts(flag: &str, items: &[String]) -> Result<AllowList, String> {
+    let mut list = AllowList::default();
+    for item in items {
+        match Entry::account(item) {
+            Some(Entry::Subject(subject)) => list.subjects.push(subject),
+            Some(_) => list.emails.push(item.clone()),
+            None => return Err(not_an_account(flag, item)),
+        }
+    }
+    Ok(list)
+}
+
+fn not_an_account(flag: &str, item: &str) -> String {
+    match domain_of_pattern(item) {
+        Some(domain) if flag == "--allow-email" => format!(
+            "--allow-email takes single addresses, not {item:?}; to let in all accounts of a Workspace \
+             domain, use --allow-domain {domain}"
+        ),
+        _ => format!("{flag} takes an address such as ada@example.com or a sub, not {item:?}"),
+    }
+}
+
+/// Says that a server with such settings would let nobody in.
+pub const NOBODY: &str = "say whom to let in: give --admin-email EMAIL, --allow-domain DOMAIN, --allow-email EMAIL or \
+                          --allow-anyone, or run `hallpass allow add`";
 
 pub fn public_url(options: &ServeOptions, port: Option<u16>) -> Result<Url, String> {
     let Some(url) = &options.public_url else {
@@ -283,11 +287,4 @@ fn is_origin(url: &Url) -> bool {
         && url.path() == "/"
         && url.query().is_none()
         && url.fragment().is_none()
-}
-
-fn is_domain(text: &str) -> bool {
-    let label = |label: &str| {
-        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
-    text.split('.').all(label)
 }

@@ -13,11 +13,12 @@ use crate::cli::output::report::{Finding, Report, Verdict};
 use crate::cli::output::time::{local, span};
 use crate::clock;
 use crate::google::{
-    self, Claims, Expected, Failure, Identity, Policy, Question, Rejection, Verification,
-    VerifiedBy, Verifier,
+    self, AllowList, Claims, Expected, Failure, Identity, Policy, Question, Rejection,
+    SERVICE_ACCOUNT, Verification, VerifiedBy, Verifier,
 };
-use crate::store::{Refusal, Store};
+use crate::store::{Refusal, Store, StoreError};
 use crate::token::{ID_TOKEN_BYTES_MAX, IdToken, PastedToken};
+use crate::web::allow_list;
 
 /// The exit code if Google or the database cannot answer.
 const CANNOT_SAY: u8 = 3;
@@ -55,6 +56,11 @@ pub fn verify(options: &VerifyOptions) -> Result<(), Stop> {
         ));
     }
     let policy = settings::policy(&options.serve).map_err(Stop::usage)?;
+    let path = &options.serve.database;
+    let database = Store::exists(path).then(|| Store::open_reading(path)).transpose();
+    if policy.is_empty() && matches!(database, Ok(None)) {
+        return Err(Stop::usage(settings::NOBODY.into()));
+    }
     let verifier = settings::verifier(&options.serve).map_err(Stop::usage)?;
     let pasted = match options.token.as_slice() {
         [] => from_stdin().map_err(Stop::usage)?,
@@ -101,8 +107,8 @@ pub fn verify(options: &VerifyOptions) -> Result<(), Stop> {
         report.add(explained(&rule, is_vouched, claims.as_ref(), now))?;
     }
     if let Some(claims) = &claims {
-        report.add(admitted(&policy, claims))?;
-        for finding in remembered(&options.serve.database, claims, &token) {
+        report.add(admitted(&policy, claims, &database))?;
+        for finding in remembered(path, claims, &token, database) {
             report.add(finding)?;
         }
     }
@@ -200,24 +206,45 @@ fn described(claims: &Claims) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn admitted(policy: &Policy, claims: &Claims) -> Finding {
-    match (policy.admit(claims), policy) {
-        (Err(reason), _) => finding("policy", Verdict::Failure, reason),
-        (Ok(()), Policy::Anyone) => finding("policy", Verdict::Ok, "anyone may sign in"),
-        (Ok(()), Policy::Listed(_)) => {
-            finding("policy", Verdict::Ok, "this account is on the list")
+fn admitted(policy: &Policy, claims: &Claims, database: &Database) -> Finding {
+    let admits = |text: String| finding("policy", Verdict::Ok, text);
+    let refuses = |reason: &str| finding("policy", Verdict::Failure, reason);
+    if claims.is_service_account() {
+        return refuses(SERVICE_ACCOUNT);
+    }
+    if policy.permits(&claims.profile) {
+        return admits(match policy {
+            Policy::Anyone => "anyone may sign in".into(),
+            Policy::Listed(_) => "the settings let this account in".into(),
+        });
+    }
+    let list = match database {
+        Ok(Some(database)) => database
+            .entry_for(&claims.profile)
+            .and_then(|entry| Ok((entry, allow_list(database.allowed()?)))),
+        Ok(None) => Ok((None, AllowList::default())),
+        Err(error) => Err(error.clone()),
+    };
+    match list {
+        Ok((Some(entry), _)) => {
+            admits(format!("the list in the database lets this account in: {}", entry.name()))
         }
+        Ok((None, list)) => refuses(policy.refusal(&claims.profile, &list)),
+        Err(error) => finding("policy", Verdict::Unknown, error.to_string()),
     }
 }
 
+/// `None` if there is none yet.
+type Database = Result<Option<Store>, StoreError>;
+
 /// The checks against the database, if there is one.
-fn remembered(path: &Path, claims: &Claims, token: &IdToken) -> Vec<Finding> {
-    if !Store::exists(path) {
-        let nobody = format!("there is none at {}, so nobody is blocked", path.display());
-        return vec![finding("database", Verdict::Ok, nobody)];
-    }
-    let store = match Store::open_reading(path) {
-        Ok(store) => store,
+fn remembered(path: &Path, claims: &Claims, token: &IdToken, database: Database) -> Vec<Finding> {
+    let store = match database {
+        Ok(Some(store)) => store,
+        Ok(None) => {
+            let nobody = format!("there is none at {}, so nobody is blocked", path.display());
+            return vec![finding("database", Verdict::Ok, nobody)];
+        }
         Err(error) => return vec![finding("database", Verdict::Unknown, error.to_string())],
     };
     let asked = |refusal: Refusal| {
@@ -225,6 +252,7 @@ fn remembered(path: &Path, claims: &Claims, token: &IdToken) -> Vec<Finding> {
             Refusal::Blocked => ("block", "this account is not blocked"),
             Refusal::TokenEnded => ("revocation", "this ID token was not ended"),
             Refusal::EmailHeld => ("pin", "no other account holds this e-mail"),
+            Refusal::NotAllowed(_) => ("policy", "the list lets this account in"),
         };
         match store.refuses(refusal, &claims.profile, &token.signed_hash()) {
             Ok(false) => finding(check, Verdict::Ok, otherwise),

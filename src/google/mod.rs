@@ -16,7 +16,7 @@ pub use identity::{
 };
 pub use jwks::KeySet;
 pub use keys::{FetchedKeys, Keys, fetch_keys};
-pub use policy::{AllowList, Policy};
+pub use policy::{AllowList, Policy, SERVICE_ACCOUNT, is_for_want_of_an_entry};
 pub use tokeninfo::{Exchange, Tokeninfo, TokeninfoSettings};
 pub use verifier::{
     Decision, Failure, Question, Verification, VerifiedBy, Verifier, VerifierSettings, Verify,

@@ -102,23 +102,25 @@ pub const BY_THE_OPERATOR: &str = "by the operator";
 pub struct Actor {
     /// `reason` of the event. `None` if users act for themselves.
     pub(super) reason: Option<String>,
+    /// The e-mail of an admin.
+    pub(super) admin: Option<String>,
     pub(super) client: Client,
 }
 
 impl Actor {
     /// The operator, with a command.
     pub fn operator() -> Actor {
-        Actor { reason: Some(BY_THE_OPERATOR.to_owned()), client: Client::default() }
+        Actor { reason: Some(BY_THE_OPERATOR.to_owned()), ..Actor::default() }
     }
 
     /// The admin with this e-mail, on a page.
     pub fn admin(email: &str, client: Client) -> Actor {
-        Actor { reason: Some(format!("by {email}")), client }
+        Actor { reason: Some(format!("by {email}")), admin: Some(email.to_owned()), client }
     }
 
     /// The user whom the event is about.
     pub fn user(client: Client) -> Actor {
-        Actor { reason: None, client }
+        Actor { client, ..Actor::default() }
     }
 }
 

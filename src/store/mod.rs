@@ -11,6 +11,8 @@ mod writer;
 mod readers;
 mod read_only;
 mod sign_in;
+mod allowed;
+mod blocked_emails;
 mod users;
 mod search;
 mod sessions;
@@ -33,6 +35,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use allowed::AllowedEntry;
+pub use blocked_emails::BlockedEmail;
 pub use events::{About, Actor, DAY_SECONDS, Event, EventFilter, EventKind, EventRow};
 pub use import::{ImportFailure, Imported, ImportedUser};
 pub use integrity_check::Integrity;

@@ -95,6 +95,8 @@ pub struct Authenticated {
     pub session: Session,
     /// Whose it is.
     pub user: User,
+    /// Whether the list in the database lets them in.
+    pub is_allowed: bool,
 }
 
 /// The columns that [`User::from_row`] reads, in its order.
@@ -124,8 +126,8 @@ impl User {
     }
 }
 
-/// Where `pinned_email` stands after `USER_COLUMNS`.
-const USER_COLUMN_COUNT: usize = 13;
+/// How many they are.
+pub const USER_COLUMN_COUNT: usize = 13;
 
 impl UserRecord {
     /// Reads `USER_COLUMNS` and `pinned_email`.

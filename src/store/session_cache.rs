@@ -1,6 +1,6 @@
 //! Sessions as they were last read, so that few checks ask the database.
 //!
-//! It is exact: every change of a user or a session by any process gives the database a new revision (schema.sql), and
+//! It is exact: every change of a user, a session or the list of those who are let in, by any process, gives the database a new revision (schema.sql), and
 //! what was read under another one is read again. The revision is asked for whenever anything was committed.
 
 use std::ffi::OsString;
@@ -157,15 +157,15 @@ struct Packed(Arc<[u8]>);
 
 impl Packed {
     fn new(authenticated: &Authenticated) -> Packed {
-        let Authenticated { session, user } = authenticated.clone();
-        let bytes = postcard::to_allocvec(&Whole { session, user });
+        let Authenticated { session, user, is_allowed } = authenticated.clone();
+        let bytes = postcard::to_allocvec(&Whole { session, user, is_allowed });
         Packed(bytes.expect("a Vec takes every write").into())
     }
 
     fn open(&self) -> Authenticated {
-        let Whole { session, user } =
+        let Whole { session, user, is_allowed } =
             postcard::from_bytes(&self.0).expect("what was packed can be opened");
-        Authenticated { session, user }
+        Authenticated { session, user, is_allowed }
     }
 }
 
@@ -176,6 +176,7 @@ struct Whole {
     session: Session,
     #[serde(with = "WholeUser")]
     user: User,
+    is_allowed: bool,
 }
 
 /// Every field of a [`Session`], while its own form is the one of the contract.

@@ -4,9 +4,11 @@ use std::sync::LazyLock;
 
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
+use super::allowed::IS_ALLOWED;
 use super::events::{Actor, EventKind};
 use super::model::{
-    Authenticated, Client, SESSION_COLUMN_COUNT, SESSION_COLUMNS, Session, USER_COLUMNS, User,
+    Authenticated, Client, SESSION_COLUMN_COUNT, SESSION_COLUMNS, Session, USER_COLUMN_COUNT,
+    USER_COLUMNS, User,
 };
 use super::writer::STEP_ROWS;
 use super::{Store, StoreError};
@@ -45,7 +47,7 @@ pub enum SessionSelector {
 pub fn find(db: &Connection, token: &TokenHash) -> rusqlite::Result<Option<Authenticated>> {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
-            "SELECT {SESSION_COLUMNS}, {USER_COLUMNS} FROM sessions s JOIN users u ON u.sub = s.sub \
+            "SELECT {SESSION_COLUMNS}, {USER_COLUMNS}, {IS_ALLOWED} FROM sessions s JOIN users u ON u.sub = s.sub \
              WHERE s.token_sha256 = ?1"
         )
     });
@@ -54,6 +56,7 @@ pub fn find(db: &Connection, token: &TokenHash) -> rusqlite::Result<Option<Authe
             Ok(Authenticated {
                 session: Session::from_row(row)?,
                 user: User::from_row(row, SESSION_COLUMN_COUNT)?,
+                is_allowed: row.get(SESSION_COLUMN_COUNT + USER_COLUMN_COUNT)?,
             })
         })
         .optional()

@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::events::{self, Event, EventKind};
 use super::model::{Authenticated, Client, Session, SessionKind, User};
-use super::{Store, StoreError, session_limit, sessions};
+use super::{Store, StoreError, allowed, blocked_emails, session_limit, sessions};
 use crate::profile::Profile;
 use crate::token::TokenHash;
 
@@ -27,6 +27,8 @@ pub struct SignIn {
     pub session: NewSession,
     /// How many sessions they may have.
     pub sessions_max: u32,
+    /// Why they are refused unless the list in the database lets them in; `None` if the settings do.
+    pub unless_allowed: Option<&'static str>,
 }
 
 /// A session to establish.
@@ -62,10 +64,12 @@ pub enum Refusal {
     EmailHeld,
     /// This very ID token was signed out or revoked.
     TokenEnded,
+    /// Neither the settings nor the list in the database let them in, for that reason.
+    NotAllowed(&'static str),
 }
 
 impl Refusal {
-    /// Every one, in the order in which they are asked.
+    /// Those that do not depend on the settings, in the order in which they are asked.
     pub const ALL: [Refusal; 3] = [Refusal::Blocked, Refusal::TokenEnded, Refusal::EmailHeld];
 
     /// Whether it keeps out whoever comes with that ID token.
@@ -80,9 +84,11 @@ impl Refusal {
         };
         let subject = &profile.subject;
         match self {
-            Refusal::Blocked => {
-                exists("SELECT 1 FROM users WHERE sub = ?1 AND blocked_at IS NOT NULL", &[subject])
-            }
+            Refusal::Blocked => Ok(exists(
+                "SELECT 1 FROM users WHERE sub = ?1 AND blocked_at IS NOT NULL",
+                &[subject],
+            )? || blocked_emails::is_blocked(db, profile)?),
+            Refusal::NotAllowed(_) => Ok(allowed::entry_for(db, profile)?.is_none()),
             Refusal::TokenEnded => id_token_has_ended(db, id_token),
             Refusal::EmailHeld => exists(
                 "SELECT 1 FROM users WHERE pinned_email = ?1 AND sub <> ?2",
@@ -97,6 +103,7 @@ impl Refusal {
             Refusal::Blocked => "this account is blocked",
             Refusal::EmailHeld => "another account signed in with this e-mail first and holds it",
             Refusal::TokenEnded => "this ID token was signed out or revoked",
+            Refusal::NotAllowed(reason) => reason,
         }
     }
 }
@@ -148,8 +155,12 @@ impl Store {
             };
             events::insert(db, &event, now)?;
             if let Some(refusal) = refusal {
+                if refusal == Refusal::Blocked {
+                    blocked_emails::block_user(db, &sign_in.profile, now)?;
+                }
                 return Ok(Err(refusal));
             }
+            allowed::bind(db, &sign_in.profile)?;
             let new_user = upsert_user(db, &sign_in.profile, now)?;
             insert_session(db, &sign_in, now)?;
             if !new_user {
@@ -162,8 +173,9 @@ impl Store {
                     now,
                 )?;
             }
-            let Authenticated { session, user } = sessions::find(db, &sign_in.session.token)?
-                .ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+            let Authenticated { session, user, .. } =
+                sessions::find(db, &sign_in.session.token)?
+                    .ok_or(rusqlite::Error::QueryReturnedNoRows)?;
             Ok(Ok(SignedIn { user, session, new_user }))
         })
     }
@@ -176,7 +188,7 @@ fn id_token_has_ended(db: &Connection, id_token: &TokenHash) -> rusqlite::Result
 }
 
 fn refusal(db: &Connection, sign_in: &SignIn) -> rusqlite::Result<Option<Refusal>> {
-    for refusal in Refusal::ALL {
+    for refusal in Refusal::ALL.into_iter().chain(sign_in.unless_allowed.map(Refusal::NotAllowed)) {
         if refusal.applies(db, &sign_in.profile, &sign_in.id_token)? {
             return Ok(Some(refusal));
         }
@@ -185,7 +197,7 @@ fn refusal(db: &Connection, sign_in: &SignIn) -> rusqlite::Result<Option<Refusal
 }
 
 /// Only an e-mail that Google is authoritative for is worth holding.
-fn pinned_email(profile: &Profile) -> Option<String> {
+pub fn pinned_email(profile: &Profile) -> Option<String> {
     profile.authoritative_email().map(str::to_ascii_lowercase)
 }
 

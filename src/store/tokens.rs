@@ -96,7 +96,7 @@ fn create(
     now: i64,
 ) -> rusqlite::Result<Result<Session, TokenRefusal>> {
     let subject = &user.profile.subject;
-    let Actor { reason, client } = actor;
+    let Actor { reason, client, .. } = actor;
     let (session_id, client_id) =
         new.created_with.map(|session| (session.id, session.client_id)).unzip();
     let client_id = client_id.unwrap_or_default();

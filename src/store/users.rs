@@ -134,6 +134,29 @@ impl Store {
         })
     }
 
+    /// Blocks somebody who is not a user yet: as with an import, the user has never signed in. Returns whether that changed
+    /// anything.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn block_stranger(
+        &self,
+        subject: &str,
+        actor: Actor,
+        now: i64,
+    ) -> Result<bool, StoreError> {
+        let subject = subject.to_owned();
+        self.writer.write(move |db| {
+            let sql = "INSERT INTO users (sub, email_authoritative, created_at, last_signin_at, blocked_at)
+                VALUES (?1, 0, ?2, 0, ?2) ON CONFLICT DO NOTHING";
+            let is_new = db.prepare_cached(sql)?.execute(params![subject, now])? > 0;
+            if is_new {
+                insert_event(db, EventKind::Block, &subject, None, actor, now)?;
+            }
+            Ok(is_new)
+        })
+    }
+
     /// Blocks that user, or lifts the block. Returns whether that changed anything.
     ///
     /// # Errors
@@ -262,8 +285,25 @@ fn delete_some_sessions(db: &Connection, subject: &str) -> rusqlite::Result<usiz
     db.prepare_cached(sql)?.execute(params![subject, STEP_ROWS as i64])
 }
 
-/// Takes the e-mails of that person out of the events about others.
+/// Takes the e-mails of that person out of the list of those who are let in, out of the events from before their first
+/// sign-in, and out of those about others.
 fn redact_reasons(db: &Connection, subject: &str) -> rusqlite::Result<()> {
+    let entries = "DELETE FROM allowed WHERE sub = ?1
+        OR (sub IS NULL AND email IN (SELECT pinned_email FROM users WHERE sub = ?1))";
+    db.prepare_cached(entries)?.execute([subject])?;
+    let theirs = "(SELECT email FROM users WHERE sub = ?1 UNION SELECT pinned_email FROM users WHERE sub = ?1
+        UNION SELECT email FROM events WHERE sub = ?1)";
+    for table in ["allowed", "blocked_emails"] {
+        let sql = format!(
+            "UPDATE {table} SET created_by = 'a deleted account' WHERE created_by IN {theirs}"
+        );
+        db.prepare_cached(&sql)?.execute([subject])?;
+    }
+    let before = format!(
+        "UPDATE events SET email = NULL, client_address = NULL, user_agent = NULL
+         WHERE sub IS NULL AND email IN (SELECT lower(email) FROM {theirs})"
+    );
+    db.prepare_cached(&before)?.execute([subject])?;
     let sql = "UPDATE events SET reason = 'by a deleted account', client_address = NULL,
         user_agent = NULL WHERE kind <> 'refusal' AND reason IN
         (SELECT 'by ' || email FROM events WHERE sub = ?1 AND email IS NOT NULL)";

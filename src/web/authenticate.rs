@@ -4,6 +4,7 @@ use super::app::App;
 use super::cookies;
 use super::error::Error;
 use super::signin_request::Presented;
+use crate::google::AllowList;
 use crate::http::Request;
 use crate::store::{Authenticated, Refusal, SessionKind};
 use crate::token::{IdToken, SessionToken, TokenHash};
@@ -204,8 +205,9 @@ impl App {
         if caller.user.blocked_at.is_some() {
             return Err(Error::denied_in_session(caller, Refusal::Blocked.description()));
         }
-        if !self.settings.policy.permits(&caller.user.profile) {
-            let reason = self.settings.policy.refusal(&caller.user.profile);
+        if !caller.is_allowed && !self.settings.policy.permits(&caller.user.profile) {
+            // Answered from the cache, so without a look at the list.
+            let reason = self.settings.policy.refusal(&caller.user.profile, &AllowList::default());
             return Err(Error::denied_in_session(caller, reason));
         }
         // Sessions of a client ID that is no longer accepted have ended; another client ID helps.

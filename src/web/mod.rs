@@ -26,3 +26,4 @@ mod pages;
 pub use app::App;
 pub use router::INSTANCE_HEADER;
 pub use settings::{Logo, Settings, SigninLimit, TrustedProxies, is_within};
+pub use signin::allow_list;

@@ -24,7 +24,7 @@ struct Me<'a> {
 /// # Errors
 /// The caller's.
 pub fn me(caller: Result<Authenticated, Error>) -> Result<Response, Error> {
-    let Authenticated { session, user } = &caller?;
+    let Authenticated { session, user, .. } = &caller?;
     Ok(Response::json(200, &Me { user, session }))
 }
 

@@ -6,11 +6,14 @@ use super::app::App;
 use super::error::Error;
 use super::signin_request::{Presented, SignInRequest, is_redirect_post};
 use super::{body, csrf, forward_auth, return_to, session_cookie};
-use crate::google::{Expected, Failure, Identity, Question, VerifiedBy};
+use crate::google::{
+    AllowList, Claims, Expected, Failure, Identity, Question, SERVICE_ACCOUNT, VerifiedBy,
+};
 use crate::http::{Request, Response};
 use crate::profile::Profile;
 use crate::store::{
-    Event, EventKind, NewSession, Refusal, RefusedBy, SessionKind, SignIn, SignedIn, User,
+    AllowedEntry, Event, EventKind, NewSession, Refusal, RefusedBy, SessionKind, SignIn, SignedIn,
+    StoreError, User,
 };
 use crate::token::{SessionToken, random_name};
 
@@ -126,11 +129,14 @@ impl App {
         let verified = self.verify(presented, request, now)?;
         let (identity, verified_by) = &verified;
         let claims = identity.claims();
-        if let Err(reason) = self.settings.policy.admit(claims) {
-            let error = Error::denied_to(&claims.profile, reason);
-            let verified = Some(Box::new(verified));
-            return Err(SignInFailure { error, verified, unrecorded: true });
-        }
+        let unless_allowed = match self.admit(claims).map_err(Error::from)? {
+            Ok(unless_allowed) => unless_allowed,
+            Err(reason) => {
+                let error = Error::denied_to(&claims.profile, reason);
+                let verified = Some(Box::new(verified));
+                return Err(SignInFailure { error, verified, unrecorded: true });
+            }
+        };
         let session_token = SessionToken::generate();
         let (hash, id, expires_at) = match kind {
             SessionKind::Session | SessionKind::Token => {
@@ -147,6 +153,7 @@ impl App {
             client: self.client(request),
             session: NewSession { token: hash, kind, id, expires_at },
             sessions_max: self.settings.sessions_per_user,
+            unless_allowed,
         };
         match self.store.sign_in(sign_in, now).map_err(Error::from)? {
             Ok(signed_in) => {
@@ -161,6 +168,25 @@ impl App {
                 }))
             }
         }
+    }
+
+    /// Whether the settings or the list in the database let this person in. The inner values are
+    /// why the settings alone would not, and why neither does.
+    fn admit(
+        &self,
+        claims: &Claims,
+    ) -> Result<Result<Option<&'static str>, &'static str>, StoreError> {
+        let (policy, profile) = (&self.settings.policy, &claims.profile);
+        if claims.is_service_account() {
+            return Ok(Err(SERVICE_ACCOUNT));
+        }
+        if policy.permits(profile) {
+            return Ok(Ok(None));
+        }
+        if self.store.entry_for(profile)?.is_some() {
+            return Ok(Ok(Some(policy.refusal(profile, &AllowList::default()))));
+        }
+        Ok(Err(policy.refusal(profile, &allow_list(self.store.allowed()?))))
     }
 
     fn verify(
@@ -236,6 +262,17 @@ impl App {
             self.metrics.count_unrecorded_refusal();
         }
     }
+}
+
+/// The list in the database, as the policy compares it.
+pub fn allow_list(entries: Vec<AllowedEntry>) -> AllowList {
+    let mut list = AllowList::default();
+    for entry in entries {
+        list.domains.extend(entry.domain);
+        list.emails.extend(entry.email);
+        list.subjects.extend(entry.subject);
+    }
+    list
 }
 
 /// What pages call an account.

@@ -24,6 +24,7 @@ mod check;
 mod return_to;
 mod pages;
 mod admin;
+mod allowed;
 mod search;
 mod signals;
 mod limits;

@@ -1,28 +1,21 @@
 //! Do the settings agree with each other and with Google's rules?
 
+use std::path::Path;
+
 use url::{Host, Url};
 
 use super::refused;
 use crate::cli::output::report::Finding;
 use crate::cli::serve_options::ServeOptions;
 use crate::cli::settings;
+use crate::entry::{Entry, NeverMatches, is_gmail};
 use crate::google::{AllowList, Policy};
 use crate::http::ListenAddress;
 use crate::logging;
+use crate::store::{AllowedEntry, Store};
 
 /// All of Google's client IDs end with this.
 const CLIENT_ID_SUFFIX: &str = ".apps.googleusercontent.com";
-/// Mail providers for whose addresses Google is never authoritative.
-const OTHERS_MAIL: [&str; 8] = [
-    "outlook.com",
-    "hotmail.com",
-    "live.com",
-    "yahoo.com",
-    "icloud.com",
-    "proton.me",
-    "gmx.de",
-    "web.de",
-];
 
 /// Do the client IDs look like Google's?
 pub fn client_ids(serve: &ServeOptions) -> Finding {
@@ -70,50 +63,43 @@ pub fn who(serve: &ServeOptions) -> Finding {
             "anyone with a Google account",
             "if you do not want this, replace --allow-anyone with --allow-domain or --allow-email",
         ),
-        Ok(Policy::Listed(list)) => listed(serve, &list),
+        Ok(Policy::Listed(list)) => listed(&list, &entries(&serve.database)),
     }
 }
 
-fn listed(serve: &ServeOptions, list: &AllowList) -> Finding {
+/// The list in the database; empty if it cannot be read, which another check tells.
+fn entries(database: &Path) -> Vec<AllowedEntry> {
+    Store::open_reading(database).and_then(|store| store.allowed()).unwrap_or_default()
+}
+
+fn listed(list: &AllowList, entries: &[AllowedEntry]) -> Finding {
     const CHECK: &str = "who-may-sign-in";
-    let is_mail = |domain: &&String| {
-        let is_googles = ["gmail.com", "googlemail.com"].contains(&domain.as_str());
-        is_googles || OTHERS_MAIL.iter().any(|other| domain.eq_ignore_ascii_case(other))
-    };
-    if let Some(domain) = list.domains.iter().find(is_mail) {
-        return Finding::failure(
-            CHECK,
-            format!(
-                "--allow-domain {domain} lets in nobody: only Workspace accounts have a domain"
-            ),
-            "name the accounts with --allow-email",
-        );
+    if list.is_empty() && entries.is_empty() {
+        return refused(CHECK, settings::NOBODY);
     }
-    if let Some(domain) = list.domains.iter().find(|domain| !domain.contains('.')) {
-        return Finding::warning(
-            CHECK,
-            format!("--allow-domain {domain} lets in nobody: no Workspace domain is a single word"),
-            format!("write the whole domain, such as {domain}.com"),
-        );
-    }
-    for email in &list.emails {
-        if let Some((why, advice)) = never_matches(email) {
-            return Finding::warning(CHECK, format!("{email} lets in nobody: {why}"), advice);
+    let lets_in_nobody =
+        |name: &str, never: &NeverMatches| format!("{name} lets in nobody: {}", never.why);
+    for domain in &list.domains {
+        if let Some(never) = Entry::Domain(domain.to_ascii_lowercase()).never_matches() {
+            let detail = lets_in_nobody(&format!("--allow-domain {domain}"), &never);
+            return if domain.contains('.') {
+                Finding::failure(CHECK, detail, never.advice)
+            } else {
+                Finding::warning(CHECK, detail, never.advice)
+            };
         }
     }
-    let is_let_in = |admin: &&String| {
-        let domain = admin.rsplit_once('@').map(|(_, domain)| domain).unwrap_or_default();
-        let has = |list: &[String], text: &str| list.iter().any(|it| it.eq_ignore_ascii_case(text));
-        has(&list.emails, admin) || has(&list.domains, domain)
-    };
-    if let Some(admin) = serve.admin_email.iter().find(|admin| !is_let_in(admin)) {
-        return Finding::warning(
-            CHECK,
-            format!(
-                "the admin {admin} is not let in: neither --allow-email nor --allow-domain names them"
-            ),
-            format!("add --allow-email {admin}"),
-        );
+    for email in &list.emails {
+        if let Some(never) = Entry::Email(email.clone()).never_matches() {
+            return Finding::warning(CHECK, lets_in_nobody(email, &never), never.advice);
+        }
+    }
+    for entry in entries {
+        if let Some(never) = never_matches(entry) {
+            let name = format!("the entry {} in the database", entry.name());
+            let advice = format!("{}; remove it with `hallpass allow remove`", never.advice);
+            return Finding::warning(CHECK, lets_in_nobody(&name, &never), advice);
+        }
     }
     let domains = list.domains.iter().map(|domain| format!("accounts of {domain}"));
     let emails = list.emails.iter().map(|email| match email.rsplit_once('@') {
@@ -123,40 +109,36 @@ fn listed(serve: &ServeOptions, list: &AllowList) -> Finding {
         Some((_, domain)) if !is_gmail(domain) => format!("{email} (as a Workspace account)"),
         _ => email.clone(),
     });
-    Finding::ok(CHECK, domains.chain(emails).collect::<Vec<_>>().join(", "))
+    let database = match entries.len() {
+        0 => None,
+        1 => Some("1 entry in the database".to_owned()),
+        count => Some(format!("{count} entries in the database")),
+    };
+    let all = domains.chain(emails).chain(list.subjects.iter().cloned()).chain(database);
+    Finding::ok(CHECK, all.collect::<Vec<_>>().join(", "))
 }
 
-/// Why no account can match this e-mail, and what to do.
-fn never_matches(email: &str) -> Option<(&'static str, String)> {
-    let (local, domain) = email.rsplit_once('@')?;
-    if domain.eq_ignore_ascii_case("googlemail.com") {
-        return Some((
-            "Google is the authority for gmail.com addresses only",
-            format!("write it as Google does, such as {local}@gmail.com"),
-        ));
+/// Other programs may have written anything into the list.
+fn never_matches(entry: &AllowedEntry) -> Option<NeverMatches> {
+    const SHAPE: NeverMatches =
+        NeverMatches { why: "it is neither a domain nor an e-mail", advice: String::new() };
+    match entry {
+        AllowedEntry { subject: Some(_), .. } => None,
+        AllowedEntry { domain: Some(domain), .. } => match Entry::domain(domain) {
+            Some(domain) => domain.never_matches(),
+            None => {
+                Some(NeverMatches { advice: "write a domain such as example.com".into(), ..SHAPE })
+            }
+        },
+        AllowedEntry { email: Some(email), .. } => match Entry::account(email) {
+            Some(email) => email.never_matches(),
+            None => Some(NeverMatches {
+                advice: "write an e-mail such as ada@example.com".into(),
+                ..SHAPE
+            }),
+        },
+        _ => None,
     }
-    if is_gmail(domain) && local.contains('+') {
-        return Some((
-            "Google sends addresses without the plus sign and what follows it",
-            format!("write {}@gmail.com", local.split('+').next().unwrap_or_default()),
-        ));
-    }
-    if !domain.contains('.') {
-        return Some((
-            "its domain is incomplete",
-            format!("write the whole address, such as {email}.com"),
-        ));
-    }
-    OTHERS_MAIL.iter().any(|other| domain.eq_ignore_ascii_case(other)).then(|| {
-        (
-            "Google is the authority for gmail.com addresses and Workspace accounts only",
-            "name an address at gmail.com, or one of a Workspace account".to_owned(),
-        )
-    })
-}
-
-fn is_gmail(domain: &str) -> bool {
-    domain.eq_ignore_ascii_case("gmail.com")
 }
 
 /// Do browsers and Google accept the public URL?

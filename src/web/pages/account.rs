@@ -24,7 +24,7 @@ pub fn account(app: &App, request: &Request, now: i64) -> Result<Response, Error
         }
         caller => caller?,
     };
-    let Authenticated { session: current, user } = &caller;
+    let Authenticated { session: current, user, .. } = &caller;
     let mut sessions =
         app.store.sessions_of(&user.profile.subject, now, app.settings.session_idle)?;
     sessions.sort_by_key(|session| session.id != current.id);

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use url::Url;
 
 use super::{Scripts, page};
-use crate::google::demo::{DemoGoogle, PEOPLE};
+use crate::google::demo::{DemoGoogle, PEOPLE, Person};
 use crate::http::{Request, Response};
 use crate::token::random_text;
 use crate::web::app::App;
@@ -44,8 +44,11 @@ pub fn signin(app: &App, request: &Request, now: i64) -> Result<Response, Error>
     match &app.demo {
         Some(demo) => Ok(demo_page(app, demo, request, &content, way_back.as_deref(), now)),
         None => {
-            let content =
-                html! { (content) (google_button(app, way_back.as_deref(), other_account)) };
+            // A hint, so without one if the store cannot answer.
+            let domains = app.store.allowed_domains_alone().ok().flatten();
+            let domain = app.settings.policy.hosted_domain_hint(domains.as_deref());
+            let button = google_button(app, way_back.as_deref(), other_account, domain);
+            let content = html! { (content) (button) };
             Ok(page(app, 200, "Sign in", Scripts::Google, &content))
         }
     }
@@ -53,11 +56,16 @@ pub fn signin(app: &App, request: &Request, now: i64) -> Result<Response, Error>
 
 /// Google's script renders the button, which posts to `login_uri`. That URL must be registered with
 /// Google exactly as written here. Our script must change `data-state` before Google's reads it.
-fn google_button(app: &App, way_back: Option<&str>, other_account: bool) -> Markup {
+fn google_button(
+    app: &App,
+    way_back: Option<&str>,
+    other_account: bool,
+    hosted_domain: Option<&str>,
+) -> Markup {
     html! {
         div #g_id_onload data-client_id=(app.settings.client_ids[0])
             data-login_uri=(app.settings.url_of("/auth/signin")) data-ux_mode="redirect" data-auto_prompt="false"
-            data-hd=[app.settings.policy.hosted_domain_hint()] {}
+            data-hd=[hosted_domain] {}
         div.google {
             div.g_id_signin data-type="standard" data-size="large" data-theme="outline" data-text="signin_with"
                 data-shape="rectangular" data-logo_alignment="left" data-state=[way_back] {}
@@ -90,8 +98,11 @@ fn demo_page(
     let known = cookies::g_csrf_tokens(request).into_iter().next();
     let csrf_token = known.unwrap_or_else(random_text::<16>);
     let (signin, me) = (app.settings.url_of("/auth/signin"), app.settings.url_of("/auth/me"));
-    let is_admin =
-        |email| app.settings.admins.emails.iter().any(|admin| admin.eq_ignore_ascii_case(email));
+    let is_admin = |person: &Person| {
+        let admins = &app.settings.admins;
+        admins.emails.iter().any(|admin| admin.eq_ignore_ascii_case(person.email))
+            || admins.subjects.iter().any(|admin| admin == person.subject)
+    };
     let token = demo.issue(&PEOPLE[0], now);
     let content = html! {
         (content)
@@ -105,7 +116,7 @@ fn demo_page(
                     button {
                         span {
                             bdi { (person.given_name) " " (person.family_name) }
-                            @if is_admin(person.email) { " " span.badge { "admin" } }
+                            @if is_admin(person) { " " span.badge { "admin" } }
                         }
                         bdi.quiet { (person.email) }
                     }

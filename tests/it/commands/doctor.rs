@@ -9,6 +9,8 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use hallpass::clock;
+use hallpass::entry::Entry;
+use hallpass::store::{Actor, Store};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use rcgen::{CertificateParams, KeyPair};
@@ -227,13 +229,23 @@ fn who_may_sign_in() {
     email("bob@gmail", "warning", "write the whole address, such as bob@gmail.com");
     email("bob@outlook.com", "warning", "for gmail.com addresses and Workspace accounts only");
     says(&["--allow-domain", "example"], "warning", "such as example.com");
-    let admin = |admin: &str, verdict, text| {
-        let list = ["--allow-domain", "example.com", "--allow-email", "Bob@gmail.com"];
-        says(&[&list[..], &["--admin-email", admin]].concat(), verdict, text);
-    };
-    admin("bob@gmail.com", "ok", "");
-    admin("ada@Example.com", "ok", "");
-    admin("eve@gmail.com", "warning", "the admin eve@gmail.com is not let in");
+    says(&["--allow-domain", "co.uk"], "failure", "it is a public suffix");
+    says(&["--admin-email", "ada@gmail.com"], "ok", "ada@gmail.com");
+    says(&["--admin-email", "4711"], "ok", "4711");
+    says(&["--admin-email", "eve@outlook.com"], "warning", "eve@outlook.com lets in nobody");
+    let list = ["--allow-email", "Bob@gmail.com", "--admin-email", "bob@gmail.com"];
+    assert_eq!(who(&list), ("ok".to_owned(), "Bob@gmail.com; ".to_owned()));
+
+    let database = Store::open(&doctor.path("hallpass.db")).unwrap();
+    let add = |entry| database.allow(entry, None, Actor::operator(), 1).unwrap().0.id;
+    let first = add(Entry::domain("example.com").unwrap());
+    says(&[], "ok", "1 entry in the database");
+    let odd = add(Entry::account("eve@outlook.com").unwrap());
+    says(&[], "warning", "the entry eve@outlook.com in the database lets in nobody");
+    for id in [first, odd] {
+        database.disallow(id, Actor::operator(), 1).unwrap();
+    }
+    says(&[], "failure", "say whom to let in");
 }
 
 #[test]

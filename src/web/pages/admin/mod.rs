@@ -42,7 +42,7 @@ fn for_admin(
     now: i64,
     answer: impl FnOnce(&Authenticated) -> Result<Response, Error>,
 ) -> Result<Response, Error> {
-    if app.settings.admins.emails.is_empty() {
+    if app.settings.admins.is_empty() {
         return Err(Error::NotFound);
     }
     match app.authenticate(request, now) {

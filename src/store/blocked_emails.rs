@@ -1,0 +1,144 @@
+//! People who are blocked before their first sign-in, so that there is no user to block yet.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::events::{self, Actor, Event, EventKind};
+use super::sign_in::pinned_email;
+use super::{Store, StoreError};
+use crate::profile::Profile;
+
+/// An e-mail whose account may not sign in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockedEmail {
+    /// In lower case.
+    pub email: String,
+    /// When it was blocked, in unix seconds.
+    pub created_at: i64,
+}
+
+impl Store {
+    /// Blocks the account of that e-mail, which no user has. Returns whether that changed anything.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn block_email(&self, email: &str, actor: Actor, now: i64) -> Result<bool, StoreError> {
+        let email = email.to_ascii_lowercase();
+        self.writer.write(move |db| {
+            let sql =
+                "INSERT INTO blocked_emails (email, created_at, created_by) VALUES (?1, ?2, ?3)
+                ON CONFLICT DO NOTHING";
+            let is_new = db.prepare_cached(sql)?.execute(params![email, now, actor.admin])? > 0;
+            if is_new {
+                record(db, EventKind::Block, email, actor, now)?;
+            }
+            Ok(is_new)
+        })
+    }
+
+    /// Lifts such a block. Returns whether that changed anything.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn unblock_email(&self, email: &str, actor: Actor, now: i64) -> Result<bool, StoreError> {
+        let email = email.to_ascii_lowercase();
+        self.writer.write(move |db| {
+            let was_there = remove(db, &email)?;
+            if was_there {
+                record(db, EventKind::Unblock, email, actor, now)?;
+            }
+            Ok(was_there)
+        })
+    }
+
+    /// The first of those e-mails that contain every word of `search`, the latest first.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn blocked_emails(
+        &self,
+        search: &str,
+        limit: u32,
+    ) -> Result<Vec<BlockedEmail>, StoreError> {
+        let sql = "SELECT email, created_at FROM blocked_emails WHERE contains_words(?1, email)
+            ORDER BY created_at DESC, email LIMIT ?2";
+        self.readers
+            .read(|db| db.prepare_cached(sql)?.query_map(params![search, limit], read)?.collect())
+    }
+
+    /// The block of that e-mail.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn blocked_email(&self, email: &str) -> Result<Option<BlockedEmail>, StoreError> {
+        let sql = "SELECT email, created_at FROM blocked_emails WHERE email = lower(?1)";
+        self.readers.read(|db| db.prepare_cached(sql)?.query_row([email], read).optional())
+    }
+}
+
+fn read(row: &Row) -> rusqlite::Result<BlockedEmail> {
+    Ok(BlockedEmail { email: row.get(0)?, created_at: row.get(1)? })
+}
+
+/// Whether whoever comes with this profile's e-mail is blocked, even if Google is not authoritative for it.
+pub fn is_blocked(db: &Connection, profile: &Profile) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM blocked_emails WHERE email = lower(?1)";
+    db.prepare_cached(sql)?.exists([&profile.email])
+}
+
+/// At a refused sign-in: if Google vouches for the e-mail, a blocked user takes the place of its block.
+pub fn block_user(db: &Connection, profile: &Profile, now: i64) -> rusqlite::Result<()> {
+    let Some(email) = pinned_email(profile) else {
+        return Ok(());
+    };
+    if !remove(db, &email)? {
+        return Ok(());
+    }
+    // As with an import, nobody has signed in yet. An e-mail that another user holds stays theirs.
+    let sql = "INSERT INTO users (sub, email, email_verified, email_authoritative, pinned_email, name, given_name,
+            family_name, picture, hosted_domain, locale, created_at, last_signin_at, blocked_at)
+        VALUES (?1, ?2, ?3, 1, (SELECT ?4 WHERE NOT EXISTS (SELECT 1 FROM users WHERE pinned_email = ?4)),
+            ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, ?11)
+        ON CONFLICT (sub) DO UPDATE SET blocked_at = coalesce(blocked_at, ?11)";
+    db.prepare_cached(sql)?
+        .execute(params![
+            profile.subject,
+            profile.email,
+            profile.email_verified,
+            email,
+            profile.name,
+            profile.given_name,
+            profile.family_name,
+            profile.picture,
+            profile.hosted_domain,
+            profile.locale,
+            now
+        ])
+        .map(drop)
+}
+
+fn remove(db: &Connection, email: &str) -> rusqlite::Result<bool> {
+    let sql = "DELETE FROM blocked_emails WHERE email = ?1";
+    Ok(db.prepare_cached(sql)?.execute([email])? > 0)
+}
+
+fn record(
+    db: &Connection,
+    kind: EventKind,
+    email: String,
+    actor: Actor,
+    now: i64,
+) -> rusqlite::Result<()> {
+    let event = Event {
+        kind,
+        subject: None,
+        email: Some(email),
+        session_id: None,
+        client: actor.client,
+        client_id: None,
+        verified_by: None,
+        reason: actor.reason,
+        host: None,
+        detail: None,
+    };
+    events::insert(db, &event, now)
+}
