@@ -1,4 +1,4 @@
-//! Connections to a database that is there already, and their settings.
+//! Connections to an existing database, and their settings.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,14 +8,13 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::search;
 
-/// How long a write waits for another process's.
+/// How long a write waits for one by another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// What a reader keeps of the file in memory at most.
 const READER_CACHE_KIB: i32 = 8 * 1024;
-/// The write-ahead log is cut back to this after a burst.
+/// The size of the write-ahead log after a burst.
 const WAL_BYTES_KEPT: u32 = 64 * 1024 * 1024;
 
-/// Opens without settings, as the writer needs it until the file is known to be ours.
+/// Opens without settings, which may write. The file may not be ours.
 pub fn open(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -23,14 +22,13 @@ pub fn open(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Opens for reading only, beside the writer.
+/// Opens for reading only.
 pub fn reading(path: &Path) -> rusqlite::Result<Connection> {
     let connection = open(path)?;
     set_up_reading(&connection)?;
     Ok(connection)
 }
 
-/// What every connection that reads has.
 pub fn set_up_reading(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "query_only", true)?;
     connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
@@ -38,19 +36,18 @@ pub fn set_up_reading(connection: &Connection) -> rusqlite::Result<()> {
     keep_plans(connection)
 }
 
-/// What the connection that writes has.
 pub fn set_up_writing(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // Who is deleted is not to be found in the file either, where SQLite would leave them until the place is needed.
+    // Deleted users are also overwritten on disk.
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     keep_plans(connection)
 }
 
-/// Every query here has one good plan. Without this, SQLite would compile a statement anew for other parameters, which
-/// takes longer than to run it.
+/// Keeps SQLite from compiling a statement again for other parameters, which takes longer than running
+/// it. Every query here has one good plan.
 fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }

@@ -1,4 +1,4 @@
-//! Google's public keys, between two processes.
+//! Google's public keys, kept for the next start.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -6,7 +6,7 @@ use super::{Store, StoreError};
 use crate::published_keys::PublishedKeys;
 
 impl Store {
-    /// The keys that were saved last.
+    /// The saved keys.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -25,7 +25,7 @@ impl Store {
         })
     }
 
-    /// Saves keys in place of those there are, soon.
+    /// Replaces the saved keys soon, without waiting.
     pub fn save_google_keys(&self, keys: PublishedKeys) {
         self.writer.write_later(move |db| {
             let sql = "INSERT INTO google_keys (id, url, document, fetched_at, expires_at) VALUES (1, ?1, ?2, ?3, ?4)

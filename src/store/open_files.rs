@@ -1,5 +1,5 @@
-//! Whether the files that SQLite has open are still those at their paths. Otherwise people would sign in to a file that
-//! nobody can open any more, and changes by other programs would go unnoticed.
+//! Whether the files that SQLite has open are still the ones at their paths. Otherwise sign-ins would
+//! go to a deleted file, and changes by other programs would go unnoticed.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,7 +10,7 @@ use super::StoreError;
 use crate::process;
 use crate::token::fingerprint;
 
-/// The database and the files beside it, as they were when they were opened.
+/// The database and the files next to it when they were opened.
 #[derive(Default)]
 pub struct OpenFiles(Vec<(PathBuf, FileId)>);
 
@@ -18,7 +18,7 @@ pub struct OpenFiles(Vec<(PathBuf, FileId)>);
 type FileId = (u64, u64);
 
 impl OpenFiles {
-    /// Those of the database at `path`, which SQLite has open as `real_path`, without symbolic links.
+    /// The files of the database at `path`. `real_path` is the same path without symbolic links.
     pub fn of(path: &Path, real_path: &Path) -> OpenFiles {
         let beside = |suffix| {
             let mut beside = OsString::from(real_path);
@@ -29,7 +29,7 @@ impl OpenFiles {
         OpenFiles(files.into_iter().filter_map(|file| id(&file).map(|id| (file, id))).collect())
     }
 
-    /// Succeeds as long as each file is in its place.
+    /// Fails if a file was removed or replaced.
     pub fn require_unchanged(&self) -> Result<(), StoreError> {
         for (path, opened) in &self.0 {
             let changed = match id(path) {
@@ -50,8 +50,8 @@ fn id(path: &Path) -> Option<FileId> {
     fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
-/// A name for the database at that path on this running machine, the same for every process: a server that has it is
-/// this machine's, and uses this very file. `None` if there is no file.
+/// Identifies the database at that path until the machine restarts, the same in every process. A
+/// server with this ID runs on this machine and uses this very file. `None` if there is no file.
 pub fn instance(path: &Path) -> Option<String> {
     let file = fs::metadata(path).ok()?;
     Some(fingerprint(format!("{} {} {}", process::boot_id(), file.dev(), file.ino())))

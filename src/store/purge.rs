@@ -1,22 +1,22 @@
-//! Rows that are no longer needed.
+//! Deletes rows that are no longer needed.
 
 use rusqlite::params;
 
 use super::{Store, StoreError};
 
-/// The most events that are kept, whatever their age: some 2 GB.
+/// About 2 GB. Older events are deleted whatever their age.
 const EVENTS_MAX: i64 = 5_000_000;
-/// Rows deleted in one transaction by [`Store::purge`].
+/// Rows of each table deleted in one transaction.
 const PURGE_STEP_ROWS: u32 = 500;
 
 impl Store {
-    /// Deletes some rows that time has made worthless: expired sessions and ID tokens, events older than that many
-    /// seconds if they are not kept forever, and the first ones if there are too many. Returns whether there are more.
+    /// Deletes a step of expired sessions and ID tokens, of events older than `events_kept` seconds
+    /// (`None`: any age) and of events beyond the maximum. Returns whether there are more.
     ///
     /// # Errors
     /// If the store cannot answer.
     pub fn purge(&self, now: i64, events_kept: Option<i64>) -> Result<bool, StoreError> {
-        // No time is later than NULL.
+        // A comparison with NULL matches no row.
         let oldest = events_kept.map(|seconds| now - seconds);
         self.writer.write(move |db| {
             let expired_tokens = "DELETE FROM id_tokens WHERE token_sha256 IN
@@ -26,7 +26,7 @@ impl Store {
             let old =
                 "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE at <= ?1 LIMIT ?2)";
             let sessions = db.prepare_cached(expired)?.execute(params![now, PURGE_STEP_ROWS])?;
-            // Their ids grow one by one, so there are never more events than the ids span.
+            // IDs are consecutive, so there are at most as many events as the IDs span.
             let excess = "DELETE FROM events WHERE id IN
                 (SELECT id FROM events WHERE id <= (SELECT max(id) FROM events) - ?1 ORDER BY id LIMIT ?2)";
             let events = db.prepare_cached(old)?.execute(params![oldest, PURGE_STEP_ROWS])?

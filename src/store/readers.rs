@@ -1,4 +1,4 @@
-//! Connections that read.
+//! A pool of connections that read.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -9,10 +9,10 @@ use super::open_files::OpenFiles;
 use super::read_only::ReadOnlyConnection;
 use super::{StoreError, connection};
 
-/// A small pool; connections are opened as they are first needed.
+/// Connections are opened when they are first needed.
 pub struct Readers {
     path: PathBuf,
-    /// `None` if each query has a connection of its own, which works where nothing can be written.
+    /// `None` if each query opens its own connection, which works even where nothing can be written.
     pooling: Option<Pooling>,
     pool: Mutex<Pool>,
     returned: Condvar,
@@ -30,24 +30,22 @@ struct Pool {
 }
 
 impl Readers {
-    /// A pool of at most so many connections to the database at that path.
     pub fn new(path: PathBuf, connections_max: usize, files: Arc<OpenFiles>) -> Readers {
         let (pool, returned) = Default::default();
         Readers { path, pooling: Some(Pooling { connections_max, files }), pool, returned }
     }
 
-    /// For few queries, from wherever the database lies.
+    /// For few queries, even on a full disk or a read-only mount.
     pub fn read_only(path: PathBuf) -> Readers {
         let (pool, returned) = Default::default();
         Readers { path, pooling: None, pool, returned }
     }
 
-    /// Where the database is.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Runs a query, or several that need not see the same commit.
+    /// Runs queries. They need not all see the same commit.
     pub fn read<T>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -70,7 +68,7 @@ impl Readers {
         if let Some(connection) = pool.idle.pop() {
             return Ok(connection);
         }
-        // All connections must have the same file open.
+        // Every connection must have the same file open.
         pooling.files.require_unchanged()?;
         let connection = connection::reading(&self.path)?;
         pool.open += 1;

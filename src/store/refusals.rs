@@ -1,5 +1,5 @@
-//! Refusals that anybody can cause: recorded within a budget and counted beyond it, so that a flood does not fill the
-//! disk.
+//! Refusals that anybody can cause. They are recorded within a budget and only counted beyond it, so
+//! that a flood does not fill the disk.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,30 +9,31 @@ use rusqlite::Connection;
 use super::Store;
 use super::events::{self, DAY_SECONDS, Event};
 
-/// How many refusals may be recorded at once; one is regained each second.
-const BURST_SECONDS: i64 = 60;
+/// Refusals that may be recorded at once. Each second allows one more.
+const BURST: i64 = 60;
 
-/// What refused somebody.
+/// Where somebody was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusedBy {
-    /// A sign-in, by whatever way the ID token came.
+    /// At a sign-in, or with an ID token as the bearer.
     SignIn,
-    /// Check or forward, for the live session of a known user.
+    /// At check or forward, with a live session.
     ForwardAuth,
 }
 
-/// A token bucket in unix seconds.
+/// A token bucket.
 #[derive(Default)]
-pub struct Budget {
-    /// When the bucket is full again.
+struct Budget {
+    /// When the bucket is full again, in unix seconds.
     full_at: i64,
 }
 
 impl Budget {
-    /// Takes one token, if there is one at that time. A clock that was set back does not empty the bucket for longer.
+    /// Takes a token if there is one. A clock that was set back empties the bucket for a minute at
+    /// most.
     fn take(&mut self, now: i64) -> bool {
-        let full_at = self.full_at.clamp(now, now + BURST_SECONDS) + 1;
-        let has_token = full_at <= now + BURST_SECONDS;
+        let full_at = self.full_at.clamp(now, now + BURST) + 1;
+        let has_token = full_at <= now + BURST;
         self.full_at = if has_token { full_at } else { full_at - 1 };
         has_token
     }
@@ -41,27 +42,27 @@ impl Budget {
 /// The budgets of all clients together, and the refusals beyond them.
 #[derive(Default)]
 pub struct Refusals {
-    /// For sign-ins that name nobody.
-    nameless: Mutex<Budget>,
-    /// For check and forward, which have no rate limit.
+    /// For sign-ins without a known `sub`.
+    unidentified: Mutex<Budget>,
+    /// Check and forward have no rate limit.
     forward_auth: Mutex<Budget>,
-    uncounted: Mutex<Uncounted>,
+    unrecorded: Mutex<Unrecorded>,
 }
 
-/// Refusals that the table of days lacks.
+/// Refusals to add to the table `days`.
 #[derive(Default)]
-struct Uncounted {
+struct Unrecorded {
     by_day: BTreeMap<i64, u64>,
-    /// Whether somebody is going to write them.
+    /// Whether a write is scheduled.
     scheduled: bool,
 }
 
 impl Refusals {
     fn write(&self, db: &Connection) -> rusqlite::Result<()> {
         let by_day = {
-            let mut uncounted = lock(&self.uncounted);
-            uncounted.scheduled = false;
-            std::mem::take(&mut uncounted.by_day)
+            let mut unrecorded = lock(&self.unrecorded);
+            unrecorded.scheduled = false;
+            std::mem::take(&mut unrecorded.by_day)
         };
         by_day
             .into_iter()
@@ -70,12 +71,12 @@ impl Refusals {
 }
 
 impl Store {
-    /// Records a refusal soon, without waiting. Sign-ins that name nobody, and forward auth, have a budget each; returns
-    /// false if the refusal is beyond it, and only counted.
+    /// Records a refusal soon, without waiting. Sign-ins without a `sub` and forward auth have a
+    /// budget each. Beyond it the refusal is only counted, and this returns false.
     pub fn record_refusal(&self, refusal: Event, by: RefusedBy, at: i64) -> bool {
         let budget = match by {
             RefusedBy::ForwardAuth => Some(&self.refusals.forward_auth),
-            RefusedBy::SignIn if refusal.subject.is_none() => Some(&self.refusals.nameless),
+            RefusedBy::SignIn if refusal.subject.is_none() => Some(&self.refusals.unidentified),
             RefusedBy::SignIn => None,
         };
         if budget.is_none_or(|budget| lock(budget).take(at)) {
@@ -87,11 +88,11 @@ impl Store {
     }
 
     fn count_refusal(&self, at: i64) {
-        let mut uncounted = lock(&self.refusals.uncounted);
-        *uncounted.by_day.entry(at.div_euclid(DAY_SECONDS)).or_default() += 1;
-        if !uncounted.scheduled {
+        let mut unrecorded = lock(&self.refusals.unrecorded);
+        *unrecorded.by_day.entry(at.div_euclid(DAY_SECONDS)).or_default() += 1;
+        if !unrecorded.scheduled {
             let refusals = Arc::clone(&self.refusals);
-            uncounted.scheduled = self.writer.write_later(move |db| refusals.write(db));
+            unrecorded.scheduled = self.writer.write_later(move |db| refusals.write(db));
         }
     }
 }
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn sixty_at_once_and_one_a_second() {
+    fn records_sixty_at_once_and_one_a_second() {
         let mut budget = Budget::default();
         check(&mut budget, NOW, 100, 60);
         check(&mut budget, NOW + 1, 100, 1);
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_wrong_empties_it_for_a_minute_at_most() {
+    fn a_wrong_clock_empties_the_budget_for_a_minute_at_most() {
         let mut budget = Budget::default();
         check(&mut budget, NOW + 1_000_000, 100, 60);
         check(&mut budget, NOW, 100, 0);

@@ -6,11 +6,12 @@ use rusqlite::Connection;
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::FromSqlError;
 
-/// Defines `contains_words(search, text, ...)`: whether each word of `search` occurs in one of the texts, ignoring case.
-/// A word ends at white space. A NULL contains nothing.
+/// Defines `contains_words(search, text, ...)`: whether each word of `search` occurs in at least one of
+/// the texts, ignoring case. Words are separated by white space. A NULL contains nothing.
 pub fn define(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
-    // One buffer for all rows: a search among a million users would otherwise spend half of its time allocating.
+    // One buffer for all rows. A search among a million users would otherwise spend half of its time
+    // allocating memory.
     let buffer = RefCell::new(String::new());
     connection.create_scalar_function("contains_words", -1, flags, move |context| {
         contains_words(context, &mut buffer.borrow_mut())
@@ -18,7 +19,7 @@ pub fn define(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn contains_words(context: &mut Context, texts: &mut String) -> rusqlite::Result<bool> {
-    // Lower-cased once a statement, and kept for all its rows.
+    // Converted once for all rows of a statement.
     let words = context.get_or_create_aux(0, |search| {
         let words = search.as_str()?.split_whitespace().map(str::to_lowercase).collect();
         Ok::<Vec<String>, FromSqlError>(words)
@@ -27,7 +28,7 @@ fn contains_words(context: &mut Context, texts: &mut String) -> rusqlite::Result
     for index in 1..context.len() {
         if let Some(text) = context.get_raw(index).as_str_or_null()? {
             texts.push_str(text);
-            // No word contains it, so none is found across two texts.
+            // No word contains a line feed, so none is found across two texts.
             texts.push('\n');
         }
     }

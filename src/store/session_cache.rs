@@ -1,7 +1,8 @@
-//! Sessions as they were last read, so that few checks ask the database.
+//! The session cache, so that few checks read the database.
 //!
-//! It is exact: every change of a user, a session or the list of those who are let in, by any process, gives the database a new revision (schema.sql), and
-//! what was read under another one is read again. The revision is asked for whenever anything was committed.
+//! It is exact. Every change of a user, a session or the list of who may enter, by any process, gives
+//! the database a new revision (schema.sql), and an entry counts only under the revision at which it
+//! was read. The revision is read again after any commit, which the WAL-index tells.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -18,47 +19,48 @@ use super::{Store, StoreError, sessions};
 use crate::profile::Profile;
 use crate::token::TokenHash;
 
-/// At 0.5 kB each with the profiles that Google sends, some 500 MB; none of it is taken before it is needed.
+/// About 500 MB, at 0.5 kB for a session with a profile as Google sends it. Memory is allocated only
+/// as it is needed.
 const SESSIONS_MAX: usize = 1024 * 1024;
-/// What nobody asked about for so long takes no memory any more.
-const KEPT_SECONDS: i64 = 10 * 60;
+/// Entries that were not used for this long are removed.
+const UNUSED_SECONDS_MAX: i64 = 10 * 60;
 
 pub struct SessionCache {
     sessions: Cache<TokenHash, Entry>,
     wal_index: WalIndex,
-    /// The revision, as long as the WAL-index has this version.
-    current: Mutex<Option<(WalIndexVersion, Revision)>>,
+    /// The revision of the database while the WAL-index has this version.
+    revision: Mutex<Option<(WalIndexVersion, Revision)>>,
 }
 
 type Revision = i64;
 
 #[derive(Clone)]
 struct Entry {
-    /// Under which it was read.
+    /// The revision at which it was read.
     revision: Revision,
-    /// Since then, the session may have been seen by this process.
+    /// May be later than in `authenticated`.
     last_seen_at: i64,
     authenticated: Packed,
 }
 
 impl SessionCache {
-    /// Nothing yet, of the database at that path as SQLite has it, which is open already.
+    /// An empty cache for an open database, at its path without symbolic links.
     pub fn new(database: &Path) -> SessionCache {
         SessionCache {
             sessions: Cache::new(SESSIONS_MAX),
             wal_index: WalIndex::new(database),
-            current: Mutex::default(),
+            revision: Mutex::default(),
         }
     }
 
-    /// The session was seen at that time; what is known of it stays true.
     pub fn set_last_seen(&self, token: &TokenHash, now: i64) {
         if let Some(entry) = self.sessions.get(token) {
             self.sessions.insert(*token, Entry { last_seen_at: now, ..entry });
         }
     }
 
-    /// Another process may have seen it since; that only makes it live longer, so what is idle must be read again.
+    /// The session, unless it is idle: then it must be read again, because another process may have
+    /// seen it since.
     fn find(
         &self,
         token: &TokenHash,
@@ -72,14 +74,14 @@ impl SessionCache {
         (!authenticated.session.is_idle(now, idle_seconds)).then_some(authenticated)
     }
 
-    /// The revision, unless anything was committed since it was read.
+    /// The revision, if nothing was committed since it was read.
     fn revision(&self) -> Option<Revision> {
         let version = self.wal_index.read()?;
-        let current = *self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current.filter(|(then, _)| *then == version).map(|(_, revision)| revision)
+        let (read_at, revision) = (*self.revision.lock().unwrap_or_else(PoisonError::into_inner))?;
+        (read_at == version).then_some(revision)
     }
 
-    /// Asks the database, and remembers what it says. The revision is read once, however many tokens there are.
+    /// Reads what the cache lacks, and keeps it.
     fn read(
         &self,
         db: &Connection,
@@ -88,10 +90,10 @@ impl SessionCache {
         idle_seconds: i64,
     ) -> rusqlite::Result<Vec<Option<Authenticated>>> {
         let version = self.wal_index.read();
-        // In this order: whatever changes later has a later version, and a later revision.
+        // In this order: a later change has a later version of the index and a later revision.
         let revision =
             db.prepare_cached("SELECT id FROM revision")?.query_row([], |row| row.get(0))?;
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) =
+        *self.revision.lock().unwrap_or_else(PoisonError::into_inner) =
             version.map(|version| (version, revision));
         let find = |token| {
             if let Some(authenticated) = self.find(token, revision, now, idle_seconds) {
@@ -110,9 +112,9 @@ impl SessionCache {
 }
 
 impl Store {
-    /// The session of each of those tokens, live or not, with its user, as it stands in the database now. Its
-    /// `last_seen_at` may be older than what the database has by then, if another process has seen the session, unless
-    /// that makes it idle.
+    /// The session of each token, live or not, with its user, as they are in the database now. Only
+    /// `last_seen_at` may be out of date, if another process has seen the session; that never makes a
+    /// live session idle.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -128,7 +130,7 @@ impl Store {
         }
     }
 
-    /// The same if all of them can be told without asking the database.
+    /// The same from the cache alone. `None` if any session would have to be read.
     pub fn cached_sessions(
         &self,
         tokens: &[TokenHash],
@@ -145,13 +147,16 @@ impl Store {
             .collect()
     }
 
-    /// Lets go of the memory of sessions that were not seen lately, ended ones among them.
+    /// Frees the memory of sessions that were not used lately.
     pub fn prune_session_cache(&self, now: i64) {
-        self.session_cache.sessions.retain(|_, entry| now - entry.last_seen_at < KEPT_SECONDS);
+        self.session_cache
+            .sessions
+            .retain(|_, entry| now - entry.last_seen_at < UNUSED_SECONDS_MAX);
     }
 }
 
-/// An [`Authenticated`] in one piece of memory: a third of what the values take, which have many short texts.
+/// An [`Authenticated`] in one piece of memory. It takes a third of the space: the values have many
+/// short strings.
 #[derive(Clone)]
 struct Packed(Arc<[u8]>);
 
@@ -179,7 +184,7 @@ struct Whole {
     is_allowed: bool,
 }
 
-/// Every field of a [`Session`], while its own form is the one of the contract.
+/// Every field of a [`Session`]. Its own serialization leaves fields out.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Session")]
 struct WholeSession {
@@ -194,7 +199,7 @@ struct WholeSession {
     client: Client,
 }
 
-/// Every field of a [`User`], likewise.
+/// Every field of a [`User`].
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "User")]
 struct WholeUser {
@@ -204,25 +209,25 @@ struct WholeUser {
     blocked_at: Option<i64>,
 }
 
-/// What the header says; another one after every commit.
+/// The header of SQLite's WAL-index. Every commit by any process changes it.
+///
+/// Source: "WAL-mode File Format", section 2.1. The header has 48 bytes, and its `iChange` grows with
+/// each transaction.
 type WalIndexVersion = [u8; 48];
 
-/// Whether anybody has committed anything: told by the header of SQLite's WAL-index, which every commit by any process
-/// writes. To read it takes a tenth of what a query takes.
-///
-/// Source: "WAL-mode File Format", section 2.1; the header is 48 bytes, and its `iChange` grows with each transaction.
+/// Tells whether any process has committed since, in a tenth of the time of a query.
 struct WalIndex(Option<File>);
 
 impl WalIndex {
-    /// For the database at that path, without symbolic links, which is open already. Drop it after every connection: when
-    /// a process closes a file, it loses all its locks on it, SQLite's included.
+    /// The index of an open database, at its path without symbolic links. Drop it after the
+    /// connections: a process that closes a file loses all its locks on it, SQLite's included.
     fn new(database: &Path) -> WalIndex {
         let mut index = OsString::from(database);
         index.push("-shm");
         WalIndex(File::open(index).ok())
     }
 
-    /// The header now. None if it cannot be read: then nothing is known.
+    /// `None` if the header cannot be read.
     fn read(&self) -> Option<WalIndexVersion> {
         let mut version = [0; size_of::<WalIndexVersion>()];
         self.0.as_ref()?.read_exact_at(&mut version, 0).ok()?;

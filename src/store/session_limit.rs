@@ -1,4 +1,4 @@
-//! How many sessions a person may have: beyond that, the session unused for longest ends.
+//! The limit of sessions per user. Beyond it, the session that has been unused longest ends.
 
 use rusqlite::{Connection, params};
 
@@ -8,11 +8,11 @@ use super::writer::STEP_ROWS;
 use super::{Store, StoreError};
 use crate::token::TokenHash;
 
-/// What the event of such an end says.
+/// `reason` of the event.
 const BY_THE_LIMIT: &str = "by the limit of sessions per user";
 
 impl Store {
-    /// Ends what is beyond the limit now: it may be lower than it was, or newer than the sessions.
+    /// Applies the limit to all users: it may be lower than before.
     ///
     /// # Errors
     /// If the store cannot answer; then some sessions may remain beyond the limit.
@@ -30,10 +30,10 @@ impl Store {
     }
 }
 
-/// Ends the open sessions of a person that were unused for longest, beyond the limit and within one step, but never the
-/// one that is `kept`. Also deletes their sessions that ended first, so that signing in and out again and again leaves a
-/// bounded number of rows. Tokens for programs are not sessions. Returns how many rows it changed, `STEP_ROWS` if there
-/// may be more.
+/// Ends a user's open sessions beyond the limit, those unused longest first, but never `kept`. Also
+/// deletes the oldest ended sessions beyond the limit, so that repeated sign-ins leave a bounded number
+/// of rows. Tokens for programs do not count. Returns the number of changed rows; `STEP_ROWS` means
+/// that there may be more.
 pub fn limit(
     db: &Connection,
     subject: &str,
@@ -41,7 +41,7 @@ pub fn limit(
     sessions_max: u32,
     now: i64,
 ) -> rusqlite::Result<usize> {
-    // Few people come near the limit, and to ask takes less than a statement that finds nothing to write.
+    // Few users reach the limit, and this takes less time than a write that changes nothing.
     let counts = "SELECT (SELECT count(*) FROM sessions WHERE sub = ?1) > ?2 AND (
             (SELECT count(*) FROM sessions WHERE sub = ?1 AND ended_at IS NULL AND kind IN ('session', 'id_token')) > ?2
             OR (SELECT count(*) FROM sessions WHERE sub = ?1 AND ended_at IS NOT NULL) > ?2)";

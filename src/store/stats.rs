@@ -1,4 +1,5 @@
-//! What an admin sees at a glance. Each is read from an index of its own, however much there is.
+//! The figures of the admin overview. Each query has its own index, so its time does not grow with the
+//! tables.
 
 use rusqlite::{Row, params};
 
@@ -6,33 +7,33 @@ use super::events::{DAY_SECONDS, EVENT_COLUMNS, EventRow};
 use super::model::{SESSION_COLUMN_COUNT, SESSION_COLUMNS, Session, USER_COLUMNS, User};
 use super::{Store, StoreError};
 
-/// Sessions looked at to find the people seen last: some have several.
+/// Sessions read to find the users seen last, who may have several each.
 const SESSIONS_READ_MAX: u32 = 200;
 
-/// What happened on a day of UTC's.
+/// A day in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Day {
-    /// When it began, in unix seconds.
+    /// Its first second, in unix seconds.
     pub begins_at: i64,
-    /// Sign-ins.
+    /// New sessions.
     pub signins: u64,
-    /// Refusals.
+    /// Including those that were only counted.
     pub refusals: u64,
 }
 
-/// Somebody with a live session.
+/// A user with a live session.
 #[derive(Debug, Clone)]
 pub struct RecentUser {
-    /// Who.
+    /// The session's user.
     pub user: User,
-    /// The session they used last.
+    /// The session used last.
     pub session: Session,
-    /// How many more of the sessions looked at are theirs.
+    /// Further live sessions, among the ones read.
     pub others: usize,
 }
 
 impl Store {
-    /// The latest time, in unix seconds, at which something happened or a session was seen; `None` in a new database.
+    /// The time of the last event or check, in unix seconds. `None` in a new database.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -42,7 +43,7 @@ impl Store {
         self.readers.read(|db| db.prepare_cached(sql)?.query_row([], |row| row.get(0)))
     }
 
-    /// The last so many days, that of `now` (unix seconds) as the last.
+    /// The last `count` days, up to and including the day of `now`.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -65,7 +66,7 @@ impl Store {
         })
     }
 
-    /// The people whose live sessions were used last, the latest first. The idle limit is in seconds.
+    /// The users whose live sessions were used last, the latest first.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -75,7 +76,7 @@ impl Store {
         idle_seconds: i64,
         limit: usize,
     ) -> Result<Vec<RecentUser>, StoreError> {
-        // The plus keeps from the index of expiry, from which all would have to be sorted.
+        // The plus keeps SQLite from using the index by expiry, which would sort every session.
         let sql = format!(
             "SELECT {SESSION_COLUMNS}, {USER_COLUMNS} FROM sessions s JOIN users u ON u.sub = s.sub
              WHERE s.ended_at IS NULL AND +s.expires_at > ?1 AND (s.kind = 'id_token' OR s.last_seen_at > ?1 - ?2)
@@ -103,7 +104,7 @@ impl Store {
         })
     }
 
-    /// The last refusals, the latest first, each with whether there is a user of that `sub`.
+    /// The last refusals, the latest first, each with whether its `sub` is a user.
     ///
     /// # Errors
     /// If the store cannot answer.

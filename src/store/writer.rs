@@ -1,5 +1,5 @@
-//! The one thread that writes. Whatever waits in its queue shares one transaction, so that many sign-ins cost one
-//! sync of the disk, and each is answered only when that sync is done.
+//! The one thread that writes. Everything in its queue shares one transaction, so many sign-ins cost
+//! one sync of the disk. Each is answered when that sync is done.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -11,35 +11,34 @@ use rusqlite::Connection;
 use super::StoreError;
 use super::open_files::OpenFiles;
 
-/// Work that may wait in the queue. Those who need an answer wait for room; the rest is dropped when it is full.
+/// When the queue is full, callers of `write` wait, and work for `write_later` is dropped.
 const QUEUE_MAX: usize = 1024;
-/// Work that shares one commit.
+/// Tasks in one commit.
 const BATCH_MAX: usize = 256;
-
-/// How long work that nobody waits for may wait for company, so that noting who was seen does not cost a sync each.
+/// Work that nobody waits for is collected for this long, so that it does not cost a sync each time.
 const BATCH_WAIT: Duration = Duration::from_secs(1);
 
-/// Rows that one step of long work writes: about 10 milliseconds, for which sign-ins wait.
+/// Rows in one step of long work. Sign-ins wait for a step about 10 milliseconds.
 pub const STEP_ROWS: usize = 500;
 
-/// Work, and whether somebody waits for its commit.
 struct Task {
     job: Job,
+    /// Whether a caller waits for the commit.
     awaited: bool,
 }
 
-/// Does its work inside a transaction; what it returns is called with the outcome of the commit.
+/// Works inside a transaction. The reply is called with the outcome of the commit.
 type Job = Box<dyn FnOnce(&Connection) -> Reply + Send>;
 type Reply = Box<dyn FnOnce(&Result<(), StoreError>)>;
 
-/// A handle to the writing thread; dropping it finishes what is queued.
+/// A handle to the writing thread. Dropping it finishes the queue first.
 pub struct Writer {
     queue: Option<SyncSender<Task>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
-    /// Starts the thread, which owns the connection from here on.
+    /// Starts the thread, which takes over the connection.
     pub fn start(connection: Connection, files: Arc<OpenFiles>) -> Writer {
         let (queue, jobs) = sync_channel(QUEUE_MAX);
         let thread = thread::Builder::new()
@@ -49,12 +48,12 @@ impl Writer {
         Writer { queue: Some(queue), thread: Some(thread) }
     }
 
-    /// Writes nothing: all work fails.
+    /// A writer for a read-only store. All work fails.
     pub fn none() -> Writer {
         Writer { queue: None, thread: None }
     }
 
-    /// Does the work and returns its result once it is on disk. If the work fails, none of it happened.
+    /// Does the work and returns its result once it is on disk. Failed work changes nothing.
     pub fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -62,7 +61,7 @@ impl Writer {
         let (sender, receiver) = sync_channel(1);
         let job: Job = Box::new(move |db| {
             let result = atomically(db, work);
-            // The receiver waits below; it is gone only if its thread is.
+            // The receiver waits below, so sending cannot fail.
             Box::new(move |committed| drop(sender.send(committed.clone().and(result))))
         });
         let queue = self.queue.as_ref().ok_or_else(writer_stopped)?;
@@ -70,12 +69,11 @@ impl Writer {
         receiver.recv().map_err(|_| writer_stopped())?
     }
 
-    /// Begins long work.
     pub fn steps(&self) -> Steps<'_> {
         Steps { writer: self, pause: Duration::ZERO }
     }
 
-    /// Has the work done soon, without waiting. If the queue is full it is dropped, and the answer is false.
+    /// Does the work soon, without waiting. Drops it and returns false if the queue is full.
     pub fn write_later(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
@@ -97,8 +95,8 @@ impl Writer {
     }
 }
 
-/// Long work in steps, each its own transaction. Between two steps it pauses for as long as the last
-/// one took: other processes poll for SQLite's lock, and other threads for their turn.
+/// Long work in steps, each in its own transaction. Between two steps it pauses for as long as the
+/// last one took, because other processes poll for SQLite's lock.
 pub struct Steps<'a> {
     writer: &'a Writer,
     pause: Duration,
@@ -124,7 +122,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         drop(self.queue.take());
         if let Some(thread) = self.thread.take() {
-            // It ends when the queue is empty; a panic of it was already shown.
+            // A panic of the thread was already reported.
             let _ = thread.join();
         }
     }
@@ -152,15 +150,16 @@ fn run(db: &Connection, files: &OpenFiles, jobs: &Receiver<Task>) {
         let replies: Vec<Reply> = batch.into_iter().map(|task| (task.job)(db)).collect();
         let committed = started.and_then(|()| execute(db, "COMMIT").map_err(StoreError::from));
         if committed.is_err() && !db.is_autocommit() {
-            // Nothing more can be done if this fails as well: the next BEGIN says so.
+            // If this fails too, the next BEGIN reports it.
             let _ = execute(db, "ROLLBACK");
         }
         replies.into_iter().for_each(|reply| reply(&committed));
     }
 }
 
-/// Runs one job in a savepoint of the shared transaction, so that its failure undoes its own work alone. Without a
-/// transaction (it could not begin, or a full disk rolled it back) nothing is done; the failed COMMIT tells everybody.
+/// Runs one job in a savepoint of the shared transaction, so that a failure undoes this job alone.
+/// Without a transaction (it could not begin, or a full disk rolled it back) nothing is done, and the
+/// failed COMMIT informs every caller.
 fn atomically<T>(
     db: &Connection,
     work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -179,7 +178,6 @@ fn atomically<T>(
     Ok(result?)
 }
 
-/// Runs a statement that stays prepared.
 fn execute(db: &Connection, sql: &str) -> rusqlite::Result<()> {
     db.prepare_cached(sql)?.execute([]).map(drop)
 }
