@@ -13,7 +13,7 @@ use crate::entry::{Entry, domain_of_pattern, is_domain};
 use crate::google::{AllowList, Policy, TokeninfoSettings, VerifierSettings};
 use crate::http_client::Authorities;
 use crate::process;
-use crate::web::{Logo, Settings, SigninLimit, TrustedProxies, is_within};
+use crate::web::{Logo, RateLimit, Settings, TrustedProxies, is_within};
 
 /// The logo is kept in memory.
 const LOGO_BYTES_MAX: usize = 256 * 1024;
@@ -53,7 +53,7 @@ impl ServeOptions {
                 .collect::<Result<_, _>>()?,
             trusted_proxies: trusted_proxies(&self.trusted_proxy)?,
             verifier: verifier(self)?,
-            signin_limit: SigninLimit {
+            signin_limit: RateLimit {
                 burst: self.signin_burst,
                 per_second: self.signin_per_second,
             },
@@ -203,6 +203,7 @@ pub fn verifier(options: &ServeOptions) -> Result<VerifierSettings, String> {
             concurrency: options.tokeninfo_concurrency.into(),
         },
         keys_url: googles_url("--keys-url", &options.keys_url)?,
+        security_events: options.google_events,
     })
 }
 

@@ -33,6 +33,8 @@ pub enum EventKind {
     Disallow,
     /// A token for a program was created.
     Token,
+    /// Google reported something about an account.
+    Google,
 }
 
 /// An event to record. `None` means unknown, or not for this kind.
@@ -80,7 +82,7 @@ impl Event {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [EventKind; 11] = [
+    pub const ALL: [EventKind; 12] = [
         EventKind::SignIn,
         EventKind::Refusal,
         EventKind::SignOut,
@@ -92,6 +94,7 @@ impl EventKind {
         EventKind::Allow,
         EventKind::Disallow,
         EventKind::Token,
+        EventKind::Google,
     ];
 
     /// Its name in schema.sql.
@@ -108,12 +111,16 @@ impl EventKind {
             EventKind::Allow => "allow",
             EventKind::Disallow => "disallow",
             EventKind::Token => "token",
+            EventKind::Google => "google",
         }
     }
 }
 
 /// `reason` of a change by the operator.
 pub const BY_THE_OPERATOR: &str = "by the operator";
+
+/// `reason` of the end of a session after a security event of Google's.
+const BY_GOOGLE: &str = "by Google";
 
 /// Who caused an event.
 #[derive(Debug, Clone, Default)]
@@ -134,6 +141,11 @@ impl Actor {
     /// The admin with this e-mail, on a page.
     pub fn admin(email: &str, client: Client) -> Actor {
         Actor { reason: Some(format!("by {email}")), admin: Some(email.to_owned()), client }
+    }
+
+    /// Google, with a security event.
+    pub(super) fn google() -> Actor {
+        Actor { reason: Some(BY_GOOGLE.to_owned()), ..Actor::default() }
     }
 
     /// The user whom the event is about.

@@ -18,6 +18,9 @@ pub struct User {
     /// When the operator blocked them.
     #[serde(skip)]
     pub blocked_at: Option<i64>,
+    /// When Google disabled their account because somebody else had taken it over.
+    #[serde(skip)]
+    pub google_disabled_at: Option<i64>,
 }
 
 /// A user with what only the operator sees.
@@ -101,7 +104,8 @@ pub struct Authenticated {
 
 /// The columns that [`User::from_row`] reads, in its order.
 pub const USER_COLUMNS: &str = "u.sub, u.email, u.email_verified, u.email_authoritative, u.name, u.given_name, \
-    u.family_name, u.picture, u.hosted_domain, u.locale, u.created_at, nullif(u.last_signin_at, 0), u.blocked_at";
+    u.family_name, u.picture, u.hosted_domain, u.locale, u.created_at, nullif(u.last_signin_at, 0), u.blocked_at, \
+    u.google_disabled_at";
 
 impl User {
     /// Reads `USER_COLUMNS`, which begin at that column of the row.
@@ -122,12 +126,13 @@ impl User {
             created_at: row.get(first + 10)?,
             last_signin_at: row.get(first + 11)?,
             blocked_at: row.get(first + 12)?,
+            google_disabled_at: row.get(first + 13)?,
         })
     }
 }
 
 /// How many they are.
-pub const USER_COLUMN_COUNT: usize = 13;
+pub const USER_COLUMN_COUNT: usize = 14;
 
 impl UserRecord {
     /// Reads `USER_COLUMNS` and `pinned_email`.

@@ -210,6 +210,19 @@ impl SessionSelector {
     }
 }
 
+/// Ends open sessions of that user, at most `STEP_ROWS`, and records an event for each. Returns how
+/// many it ended.
+pub fn end_some_of(
+    db: &Connection,
+    subject: &str,
+    actor: &Actor,
+    now: i64,
+) -> rusqlite::Result<usize> {
+    let selector = SessionSelector::User(subject.to_owned());
+    let (subject, id) = selector.parameters();
+    end(db, &selector.condition(), (&subject, &id), EventKind::Revocation, actor, now)
+}
+
 /// Ends the open sessions that match the condition, which has parameters 2 and 3.
 fn end(
     db: &Connection,

@@ -61,6 +61,8 @@ pub struct SignedIn {
 pub enum Refusal {
     /// The operator or an admin blocked the user.
     Blocked,
+    /// Google reported that the account was hijacked, and has not enabled it again.
+    DisabledByGoogle,
     /// The e-mail is pinned to another `sub`, which signed in with it first.
     EmailHeld,
     /// This ID token was signed out or revoked.
@@ -71,7 +73,8 @@ pub enum Refusal {
 
 impl Refusal {
     /// The refusals that do not depend on the settings, in the order in which they are checked.
-    pub const ALL: [Refusal; 3] = [Refusal::Blocked, Refusal::TokenEnded, Refusal::EmailHeld];
+    pub const ALL: [Refusal; 4] =
+        [Refusal::Blocked, Refusal::DisabledByGoogle, Refusal::TokenEnded, Refusal::EmailHeld];
 
     /// Whether it applies to a sign-in with this profile and ID token.
     fn applies(
@@ -90,6 +93,10 @@ impl Refusal {
                 &[subject],
             )? || blocked_emails::is_blocked(db, profile)?),
             Refusal::NotAllowed(_) => Ok(allowed::entry_for(db, profile)?.is_none()),
+            Refusal::DisabledByGoogle => exists(
+                "SELECT 1 FROM users WHERE sub = ?1 AND google_disabled_at IS NOT NULL",
+                &[subject],
+            ),
             Refusal::TokenEnded => id_token_has_ended(db, id_token),
             Refusal::EmailHeld => exists(
                 "SELECT 1 FROM users WHERE pinned_email = ?1 AND sub <> ?2",
@@ -102,6 +109,7 @@ impl Refusal {
     pub fn description(self) -> &'static str {
         match self {
             Refusal::Blocked => "this account is blocked",
+            Refusal::DisabledByGoogle => "Google reported that this account was disabled",
             Refusal::EmailHeld => "another account signed in with this e-mail first and holds it",
             Refusal::TokenEnded => "this ID token was signed out or revoked",
             Refusal::NotAllowed(reason) => reason,

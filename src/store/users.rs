@@ -152,7 +152,8 @@ impl Store {
         })
     }
 
-    /// Blocks or unblocks a user. Returns whether that changed anything.
+    /// Blocks a user, or lifts the operator's block and Google's. Returns whether that changed
+    /// anything.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -165,11 +166,17 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let subject = subject.to_owned();
         self.writer.write(move |db| {
-            let sql = "UPDATE users SET blocked_at = ?2 WHERE sub = ?1 AND (blocked_at IS NULL) = (?2 IS NOT NULL)
+            let block = "UPDATE users SET blocked_at = ?2 WHERE sub = ?1 AND blocked_at IS NULL
                 RETURNING email";
-            let kind = if blocked { EventKind::Block } else { EventKind::Unblock };
+            let unblock = "UPDATE users SET blocked_at = ?2, google_disabled_at = NULL
+                WHERE sub = ?1 AND (blocked_at IS NOT NULL OR google_disabled_at IS NOT NULL)
+                RETURNING email";
+            let (sql, kind) =
+                if blocked { (block, EventKind::Block) } else { (unblock, EventKind::Unblock) };
             let mut statement = db.prepare_cached(sql)?;
-            let changed = statement.query_row(params![subject, blocked.then_some(now)], |row| row.get(0)).optional()?;
+            let changed = statement
+                .query_row(params![subject, blocked.then_some(now)], |row| row.get(0))
+                .optional()?;
             drop(statement);
             changed.map_or(Ok(false), |email| insert_event(db, kind, &subject, email, actor, now))
         })
