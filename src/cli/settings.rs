@@ -136,8 +136,7 @@ fn not_an_account(flag: &str, item: &str) -> String {
 }
 
 /// Says that a server with such settings would let nobody in.
-pub const NOBODY: &str = "say whom to let in: give --admin-email EMAIL, --allow-domain DOMAIN, --allow-email EMAIL or \
-                          --allow-anyone, or run `hallpass allow add`";
+pub const NOBODY: &str = "say whom to let in: give --admin-email EMAIL, --allow-domain DOMAIN, --allow-email EMAIL or --allow-anyone";
 
 pub fn public_url(options: &ServeOptions, port: Option<u16>) -> Result<Url, String> {
     let Some(url) = &options.public_url else {
