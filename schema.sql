@@ -17,12 +17,19 @@ CREATE TABLE IF NOT EXISTS users (
     created_at          INTEGER NOT NULL,   -- first sign-in, or import
     last_signin_at      INTEGER NOT NULL,   -- 0 if never: imported, and not signed in since
     blocked_at          INTEGER,            -- NULL unless the operator blocked this person
-    google_disabled_at  INTEGER             -- when Google disabled the account because somebody else had taken it over;
-                                            -- NULL if it did not, or enabled it again, or the operator unblocked it
+    username            TEXT                -- unique; made at the first sign-in, NULL before
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS users_by_last_signin ON users (last_signin_at);
 CREATE INDEX IF NOT EXISTS users_by_creation ON users (created_at);
 CREATE INDEX IF NOT EXISTS users_by_email ON users (email COLLATE NOCASE);
+CREATE UNIQUE INDEX IF NOT EXISTS users_by_username ON users (username);
+
+-- Every user name ever given, so that nobody gets another person's, even if that one was renamed or deleted. Only a
+-- hash, because the names are made of e-mails.
+CREATE TABLE IF NOT EXISTS usernames (
+    username_sha256     BLOB PRIMARY KEY,   -- 32 bytes
+    sub                 TEXT NOT NULL       -- whose it is or was; they may be gone
+) STRICT, WITHOUT ROWID;
 
 -- One row a session, one a token for a program, and one a Google ID token that was presented as a bearer. Tokens
 -- themselves are nowhere.
@@ -83,25 +90,22 @@ CREATE TABLE IF NOT EXISTS events (
     id                  INTEGER PRIMARY KEY,
     at                  INTEGER NOT NULL,
     kind                TEXT NOT NULL,      -- signin, refusal, signout, revocation, token; by operator or admin: block, unblock,
-                                            -- release, delete, allow, disallow; by Google: google
+                                            -- release, delete, rename, allow, disallow
     sub                 TEXT,               -- whom it is about, if known
     email               TEXT,               -- likewise; NULL once that person was deleted, like address and user agent
     session_id          TEXT,               -- sessions.id
     client_address      TEXT,
     client_id           TEXT,               -- aud of the ID token
     user_agent          TEXT,
-    reason              TEXT,               -- of a refusal: what the client was told; of google: Google's name for what happened;
-                                            -- else by whom, if not by themselves
+    reason              TEXT,               -- of a refusal: what the client was told; else by whom, if not by themselves
     verified_by         TEXT,               -- what said that the ID token is Google's: tokeninfo or keys; NULL where none was verified
     host                TEXT,               -- of a refusal by check or forward: the app's host, as the proxy named it
-    detail              TEXT                -- of allow and disallow: the domain, if it is about one; of a token: its name; of
-                                            -- google: why an account was disabled, or the state of a verification
+    detail              TEXT                -- of allow and disallow: the domain, if it is about one; of a token: its name; of rename: the new name
 ) STRICT;
 CREATE INDEX IF NOT EXISTS events_by_time ON events (at);
 CREATE INDEX IF NOT EXISTS events_by_sub ON events (sub, at);
 CREATE INDEX IF NOT EXISTS events_of_refusal ON events (at) WHERE kind = 'refusal';
 CREATE INDEX IF NOT EXISTS events_by_email ON events (email) WHERE sub IS NULL AND email IS NOT NULL;
-CREATE INDEX IF NOT EXISTS events_of_google ON events (at) WHERE kind = 'google';
 CREATE INDEX IF NOT EXISTS events_by_others ON events (reason) WHERE kind <> 'refusal' AND reason IS NOT NULL;
 
 -- How many sign-ins and refusals each day had. Refusals beyond the budget are counted here and have no event.
@@ -136,7 +140,7 @@ CREATE TRIGGER IF NOT EXISTS session_deleted AFTER DELETE ON sessions
     BEGIN UPDATE revision SET id = random(); END;
 -- INSERT OR REPLACE deletes rows without firing delete triggers. A new user or session changes nothing that was read.
 CREATE TRIGGER IF NOT EXISTS user_replaced BEFORE INSERT ON users
-    WHEN EXISTS (SELECT 1 FROM users WHERE sub = new.sub OR pinned_email = new.pinned_email)
+    WHEN EXISTS (SELECT 1 FROM users WHERE sub = new.sub OR pinned_email = new.pinned_email OR username = new.username)
     BEGIN UPDATE revision SET id = random(); END;
 CREATE TRIGGER IF NOT EXISTS session_replaced BEFORE INSERT ON sessions
     WHEN EXISTS (SELECT 1 FROM sessions WHERE token_sha256 = new.token_sha256 OR id = new.id)
@@ -158,7 +162,7 @@ CREATE TRIGGER IF NOT EXISTS user_renamed_sessions AFTER UPDATE OF sub ON users 
     BEGIN DELETE FROM sessions WHERE sub IN (old.sub, new.sub); END;
 
 -- Google's public keys as last fetched, so that a restart while Google is away signs people in. One row at most, and
--- none unless --verify is fallback or keys, or --google-events is on.
+-- none unless --verify is fallback or keys.
 CREATE TABLE IF NOT EXISTS google_keys (
     id                  INTEGER PRIMARY KEY CHECK (id = 1),
     url                 TEXT NOT NULL,      -- where they are from; keys of another place do not count
@@ -166,10 +170,3 @@ CREATE TABLE IF NOT EXISTS google_keys (
     fetched_at          INTEGER NOT NULL,
     expires_at          INTEGER NOT NULL    -- when they should have been fetched again
 ) STRICT;
-
--- The security events of Google that were applied, for 30 days: it may deliver one several times.
-CREATE TABLE IF NOT EXISTS google_events (
-    jti                 TEXT PRIMARY KEY,   -- names the event
-    at                  INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS google_events_by_time ON google_events (at);

@@ -184,8 +184,7 @@ pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
     fn of(token: &str) -> TokenHash {
-        let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
-        TokenHash(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+        TokenHash(sha256(token))
     }
 
     /// The 32 bytes.
@@ -196,8 +195,13 @@ impl TokenHash {
 
 /// A short name that does not reveal the text: 96 bits of its SHA-256 in base64url.
 pub fn fingerprint(text: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(&sha256(text)[..12])
+}
+
+/// The SHA-256 of the text.
+pub fn sha256(text: impl AsRef<[u8]>) -> [u8; 32] {
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_ref());
-    URL_SAFE_NO_PAD.encode(&digest.as_ref()[..12])
+    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 /// `BYTES` random bytes from the operating system, in base64url.

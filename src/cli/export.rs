@@ -15,8 +15,9 @@ use crate::clock;
 use crate::store::{Store, UserRecord};
 
 /// The columns of CSV, and the names in JSON.
-pub const COLUMNS: [&str; 14] = [
+pub const COLUMNS: [&str; 15] = [
     "sub",
+    "username",
     "email",
     "email_verified",
     "email_authoritative",

@@ -14,7 +14,7 @@ use crate::cli::output::table;
 use crate::clock;
 use crate::json::Fields;
 use crate::profile::Profile;
-use crate::store::{Imported, ImportedUser, Store};
+use crate::store::{Imported, ImportedUser, Store, Username};
 
 /// Google: `sub` has at most 255 ASCII characters.
 const SUBJECT_BYTES_MAX: usize = 255;
@@ -42,6 +42,7 @@ struct Checked {
     users: Vec<ImportedUser>,
     subjects: HashSet<String>,
     pinned: HashSet<String>,
+    usernames: HashSet<Username>,
 }
 
 /// One user of the file: names and values.
@@ -114,7 +115,8 @@ fn csv(text: &str) -> Result<Vec<ImportedUser>, String> {
         let entry =
             Entry(names.iter().map(String::as_str).zip(record.iter().map(text_of_cell)).collect());
         let line = record.position().map_or(0, csv::Position::line);
-        checked.add(&entry).map_err(|why| format!("line {line}: {why}"))?;
+        let place = format!("line {line}");
+        checked.add(&entry, &place).map_err(|why| format!("{place}: {why}"))?;
     }
     Ok(checked.users)
 }
@@ -140,7 +142,7 @@ fn json(text: &str) -> Result<Vec<ImportedUser>, String> {
             };
             entry.0.push((name, text));
         }
-        checked.add(&entry).map_err(|why| format!("{place}: {why}"))?;
+        checked.add(&entry, &place).map_err(|why| format!("{place}: {why}"))?;
     }
     Ok(checked.users)
 }
@@ -160,8 +162,8 @@ fn require_columns<'a>(names: impl Iterator<Item = &'a str>, place: &str) -> Res
 }
 
 impl Checked {
-    fn add(&mut self, entry: &Entry) -> Result<(), String> {
-        let user = entry.user()?;
+    fn add(&mut self, entry: &Entry, place: &str) -> Result<(), String> {
+        let user = entry.user(place)?;
         if !self.subjects.insert(user.profile.subject.clone()) {
             return Err(format!("the sub {} occurs twice", user.profile.subject));
         }
@@ -170,13 +172,18 @@ impl Checked {
         {
             return Err(format!("another user in the file holds {email} too"));
         }
+        if let Some(name) = &user.username
+            && !self.usernames.insert(name.clone())
+        {
+            return Err(format!("another user in the file has the user name {}", name.as_str()));
+        }
         self.users.push(user);
         Ok(())
     }
 }
 
 impl Entry<'_> {
-    fn user(&self) -> Result<ImportedUser, String> {
+    fn user(&self, place: &str) -> Result<ImportedUser, String> {
         let subject = self.text("sub").ok_or("sub is empty")?;
         require_subject(&subject)?;
         let (email, pinned_email) = (self.email("email")?, self.email("pinned_email")?);
@@ -193,6 +200,8 @@ impl Entry<'_> {
         }
         let email_authoritative = self.flag("email_authoritative")?;
         Ok(ImportedUser {
+            place: place.to_owned(),
+            username: self.username()?,
             profile: Profile {
                 subject,
                 email,
@@ -216,6 +225,12 @@ impl Entry<'_> {
     fn text(&self, name: &str) -> Option<String> {
         let value = self.0.iter().find(|(field, _)| *field == name).map(|(_, value)| value.clone());
         value.filter(|text| !text.is_empty())
+    }
+
+    fn username(&self) -> Result<Option<Username>, String> {
+        self.text("username")
+            .map(|text| Username::parse(&text).ok_or(format!("username is not possible: {text}")))
+            .transpose()
     }
 
     fn email(&self, name: &str) -> Result<Option<String>, String> {

@@ -17,6 +17,7 @@ use crate::google::Verify;
 use crate::http::door::TlsFiles;
 use crate::http::{ListenAddress, host_port};
 use crate::logging::LogFormat;
+use crate::web::RemoteUser;
 
 /// File descriptors needed besides one per connection: for requests to tiny_http, the database and
 /// calls to Google.
@@ -126,6 +127,11 @@ pub struct ServeOptions {
         default_value = "127.0.0.0/8,::1,unix", help_heading = "Serving")]
     pub trusted_proxy: Vec<String>,
 
+    /// What Remote-User and X-Forwarded-User carry
+    #[arg(long, env = "HALLPASS_REMOTE_USER", value_name = "WHAT", value_enum,
+        default_value_t = RemoteUser::Email, help_heading = "Serving")]
+    pub remote_user: RemoteUser,
+
     /// Other web origins that may call with credentials (CORS), for example https://app.example.com
     #[arg(long, env = "HALLPASS_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',',
         value_parser = list_item(), help_heading = "Serving")]
@@ -186,8 +192,8 @@ pub struct ServeOptions {
         help_heading = "Asking Google")]
     pub verify: Verify,
 
-    /// Where to fetch Google's public keys, for --verify fallback and keys and for
-    /// --google-events: a JWK set, or certificates by key ID
+    /// Where to fetch Google's public keys, for --verify fallback and keys: a JWK set, or
+    /// certificates by key ID
     #[arg(
         long,
         env = "HALLPASS_KEYS_URL",
@@ -197,12 +203,6 @@ pub struct ServeOptions {
         help_heading = "Asking Google"
     )]
     pub keys_url: Url,
-
-    /// Accept Google's security events at /auth/google/events: end sessions when Google reports
-    /// that an account was hijacked, disabled or signed out
-    #[arg(long, env = "HALLPASS_GOOGLE_EVENTS", value_parser = boolean,
-        help_heading = "Asking Google")]
-    pub google_events: bool,
 
     /// Trust only the certificate authorities in this file (PEM) for calls to Google, for example
     /// behind a proxy that decrypts TLS
@@ -286,6 +286,22 @@ fn retention(text: &str) -> Result<Retention, String> {
     match text {
         "forever" => Ok(Retention::Forever),
         _ => duration(text).map(Retention::For).map_err(|error| format!("{error}, or `forever`")),
+    }
+}
+
+impl ValueEnum for RemoteUser {
+    fn value_variants<'a>() -> &'a [RemoteUser] {
+        &[RemoteUser::Email, RemoteUser::Username, RemoteUser::Sub]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            RemoteUser::Email => {
+                PossibleValue::new("email").help("The e-mail, if Google is authoritative for it")
+            }
+            RemoteUser::Username => PossibleValue::new("username").help("The user name"),
+            RemoteUser::Sub => PossibleValue::new("sub").help("Google's sub, which never changes"),
+        })
     }
 }
 

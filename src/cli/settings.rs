@@ -13,7 +13,7 @@ use crate::entry::{Entry, domain_of_pattern, is_domain};
 use crate::google::{AllowList, Policy, TokeninfoSettings, VerifierSettings};
 use crate::http_client::Authorities;
 use crate::process;
-use crate::web::{Logo, RateLimit, Settings, TrustedProxies, is_within};
+use crate::web::{Logo, Settings, SigninLimit, TrustedProxies, is_within};
 
 /// The logo is kept in memory.
 const LOGO_BYTES_MAX: usize = 256 * 1024;
@@ -52,8 +52,9 @@ impl ServeOptions {
                 .map(|o| origin(o))
                 .collect::<Result<_, _>>()?,
             trusted_proxies: trusted_proxies(&self.trusted_proxy)?,
+            remote_user: self.remote_user,
             verifier: verifier(self)?,
-            signin_limit: RateLimit {
+            signin_limit: SigninLimit {
                 burst: self.signin_burst,
                 per_second: self.signin_per_second,
             },
@@ -136,7 +137,8 @@ fn not_an_account(flag: &str, item: &str) -> String {
 }
 
 /// Says that a server with such settings would let nobody in.
-pub const NOBODY: &str = "say whom to let in: give --admin-email EMAIL, --allow-domain DOMAIN, --allow-email EMAIL or --allow-anyone";
+pub const NOBODY: &str = "say whom to let in: give --admin-email EMAIL, --allow-domain DOMAIN, --allow-email EMAIL or \
+                          --allow-anyone, or run `hallpass allow add`";
 
 pub fn public_url(options: &ServeOptions, port: Option<u16>) -> Result<Url, String> {
     let Some(url) = &options.public_url else {
@@ -202,7 +204,6 @@ pub fn verifier(options: &ServeOptions) -> Result<VerifierSettings, String> {
             concurrency: options.tokeninfo_concurrency.into(),
         },
         keys_url: googles_url("--keys-url", &options.keys_url)?,
-        security_events: options.google_events,
     })
 }
 

@@ -1,11 +1,11 @@
-//! Events: a record for the operator of what happened.
+//! What happened: an append-only record for the operator.
 
 use rusqlite::{Connection, Row, params};
 
 use super::model::Client;
 use super::{Store, StoreError};
 
-/// A day in UTC.
+/// Days are UTC's.
 pub const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 /// What kind of thing happened.
@@ -31,53 +31,35 @@ pub enum EventKind {
     Allow,
     /// One of them took an entry off the list of those who are let in.
     Disallow,
+    /// The operator or an admin changed somebody's user name.
+    Rename,
     /// A token for a program was created.
     Token,
-    /// Google reported something about an account.
-    Google,
 }
 
-/// An event to record. `None` means unknown, or not for this kind.
+/// One event. What is not known is `None`.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// The kind decides which of the other fields are set (schema.sql).
+    /// What kind.
     pub kind: EventKind,
-    /// `sub` of the user whom it is about.
+    /// Whom it is about.
     pub subject: Option<String>,
-    /// That user's e-mail.
+    /// Their e-mail.
     pub email: Option<String>,
-    /// `sessions.id`.
+    /// Which session.
     pub session_id: Option<String>,
-    /// The client that sent the request.
+    /// Who asked for it.
     pub client: Client,
     /// `aud` of the ID token.
     pub client_id: Option<String>,
-    /// `tokeninfo` or `keys`: how the ID token was verified.
+    /// What said that the ID token is Google's, as schema.sql names it.
     pub verified_by: Option<&'static str>,
-    /// For a refusal, the text for the client. Otherwise who did it, if somebody else.
+    /// What the client was told, for a refusal; by whom, for a change by somebody else.
     pub reason: Option<String>,
-    /// For a refusal by check or forward, the app's host, as the proxy names it.
+    /// Of a refusal by check or forward: the app's host, as the proxy named it.
     pub host: Option<String>,
-    /// A domain or a name, depending on the kind.
+    /// What it is about, if not a person: schema.sql says of which kinds.
     pub detail: Option<String>,
-}
-
-impl Event {
-    /// An event of which nothing else is known.
-    pub fn new(kind: EventKind) -> Event {
-        Event {
-            kind,
-            subject: None,
-            email: None,
-            session_id: None,
-            client: Client::default(),
-            client_id: None,
-            verified_by: None,
-            reason: None,
-            host: None,
-            detail: None,
-        }
-    }
 }
 
 impl EventKind {
@@ -93,8 +75,8 @@ impl EventKind {
         EventKind::Delete,
         EventKind::Allow,
         EventKind::Disallow,
+        EventKind::Rename,
         EventKind::Token,
-        EventKind::Google,
     ];
 
     /// Its name in schema.sql.
@@ -110,19 +92,16 @@ impl EventKind {
             EventKind::Delete => "delete",
             EventKind::Allow => "allow",
             EventKind::Disallow => "disallow",
+            EventKind::Rename => "rename",
             EventKind::Token => "token",
-            EventKind::Google => "google",
         }
     }
 }
 
-/// `reason` of a change by the operator.
+/// What the event of a change by the operator says.
 pub const BY_THE_OPERATOR: &str = "by the operator";
 
-/// `reason` of the end of a session after a security event of Google's.
-const BY_GOOGLE: &str = "by Google";
-
-/// Who caused an event.
+/// Who causes an event.
 #[derive(Debug, Clone, Default)]
 pub struct Actor {
     /// `reason` of the event. `None` if users act for themselves.
@@ -143,69 +122,64 @@ impl Actor {
         Actor { reason: Some(format!("by {email}")), admin: Some(email.to_owned()), client }
     }
 
-    /// Google, with a security event.
-    pub(super) fn google() -> Actor {
-        Actor { reason: Some(BY_GOOGLE.to_owned()), ..Actor::default() }
-    }
-
     /// The user whom the event is about.
     pub fn user(client: Client) -> Actor {
         Actor { client, ..Actor::default() }
     }
 }
 
-/// A row of `events`, with the fields of [`Event`].
+/// An event as it was recorded.
 #[derive(Debug, Clone)]
 pub struct EventRow {
-    /// Later events have higher IDs.
+    /// Ever growing.
     pub id: i64,
-    /// In unix seconds.
+    /// When, in unix seconds.
     pub at: i64,
-    /// [`EventKind::as_str`].
+    /// What kind, as schema.sql names it.
     pub kind: String,
-    /// `sub` of the user whom it is about.
+    /// Whom it is about.
     pub subject: Option<String>,
-    /// That user's e-mail.
+    /// Their e-mail.
     pub email: Option<String>,
-    /// `sessions.id`.
+    /// Which session.
     pub session_id: Option<String>,
-    /// The client that sent the request.
+    /// Who asked for it.
     pub client: Client,
     /// `aud` of the ID token.
     pub client_id: Option<String>,
-    /// The text for the client, or who did it.
+    /// Why, or by whom.
     pub reason: Option<String>,
-    /// `tokeninfo` or `keys`.
+    /// What said that the ID token is Google's.
     pub verified_by: Option<String>,
-    /// The app's host.
+    /// The app's host, of a refusal by check or forward.
     pub host: Option<String>,
-    /// A domain or a name, depending on the kind.
+    /// What it is about, if not a person.
     pub detail: Option<String>,
 }
 
-/// Selects events. `None` matches every event.
+/// Which events. What is not given does not matter.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
-    /// Events of this kind.
+    /// Those of that kind.
     pub kind: Option<EventKind>,
-    /// Events about this person.
+    /// Those about that person.
     pub about: Option<About>,
-    /// The earliest time, in unix seconds.
+    /// Those from that time on, in unix seconds.
     pub since: Option<i64>,
-    /// The latest time, in unix seconds.
+    /// Those up to that time, in unix seconds.
     pub until: Option<i64>,
 }
 
-/// The person whom events are about.
+/// A person that events are about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum About {
-    /// The user with this `sub`.
+    /// The one of that `sub`.
     Subject(String),
-    /// Anybody who came with this e-mail, for an e-mail that no user has.
+    /// Whoever came with that e-mail, though nobody who has signed in has it.
     Email(String),
 }
 
-/// The columns of [`EventRow::from_row`].
+/// The columns that [`EventRow::from_row`] reads, in its order.
 pub const EVENT_COLUMNS: &str = "e.id, e.at, e.kind, e.sub, e.email, e.session_id, e.client_address, e.user_agent, e.client_id, e.reason, \
      e.verified_by, e.host, e.detail";
 
@@ -230,12 +204,12 @@ impl EventRow {
 }
 
 impl Store {
-    /// Records an event soon, without waiting. Drops it if the store cannot keep up.
+    /// Records an event soon. It never holds up an answer, and is dropped if the store cannot keep up.
     pub fn record(&self, event: Event, at: i64) {
         self.writer.write_later(move |db| insert(db, &event, at));
     }
 
-    /// The last matching events, the newest last.
+    /// The last events of that kind and person, the newest last.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -249,7 +223,7 @@ impl Store {
         Ok(events)
     }
 
-    /// The first matching events after the one with this ID, the newest last.
+    /// Events that were recorded after the one of that id, in their order.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -269,7 +243,7 @@ impl Store {
         limit: u32,
         order: &str,
     ) -> Result<Vec<EventRow>, StoreError> {
-        // A separate condition for each case, so that each uses its index.
+        // A condition of its own for each, so that each has its index.
         let (about, name) = match &filter.about {
             None => ("?5 IS NULL", None),
             Some(About::Subject(subject)) => ("e.sub = ?5", Some(subject)),
@@ -292,7 +266,7 @@ impl Store {
     }
 }
 
-/// Appends an event and counts it in the table `days`.
+/// Appends an event that happened at that time (unix seconds), and counts it to its day.
 pub fn insert(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<()> {
     let sql = "INSERT INTO events
             (at, kind, sub, email, session_id, client_address, client_id, user_agent, reason, verified_by,
@@ -319,7 +293,7 @@ pub fn insert(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Adds to the counts of a day.
+/// Adds to the sign-ins and refusals of a day.
 pub fn count(db: &Connection, day: i64, signins: i64, refusals: i64) -> rusqlite::Result<()> {
     let sql = "INSERT INTO days (day, signins, refusals) VALUES (?1, ?2, ?3)
         ON CONFLICT (day) DO UPDATE SET signins = signins + ?2, refusals = refusals + ?3";

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::events::BY_THE_OPERATOR;
 use super::model::{USER_COLUMNS, UserRecord};
+use super::username::{self, Username};
 use super::writer::STEP_ROWS;
 use super::{Store, StoreError};
 use crate::profile::Profile;
@@ -14,10 +15,14 @@ use crate::profile::Profile;
 /// A user as another database knew them. What is `None` was not told, and stays as it is.
 #[derive(Debug, Clone)]
 pub struct ImportedUser {
+    /// Where the user is in the file, for messages: "line 3".
+    pub place: String,
     /// Who. Its `email_authoritative` does not count.
     pub profile: Profile,
     /// Whether Google is the authority for the e-mail.
     pub email_authoritative: Option<bool>,
+    /// Their user name.
+    pub username: Option<Username>,
     /// The e-mail they hold, in lower case.
     pub pinned_email: Option<String>,
     /// Their first sign-in.
@@ -71,11 +76,11 @@ impl Store {
     }
 
     /// Writes all of them, in steps between which others write, after making sure that nobody else holds an e-mail of
-    /// theirs. Records an event for everyone this blocks. Where somebody signed in later than an import says, their
+    /// theirs or ever had a user name of theirs. Records an event for everyone this blocks. Where somebody signed in later than an import says, their
     /// profile stays. `progress` is told how many are written.
     ///
     /// # Errors
-    /// If somebody else holds an e-mail, or the store cannot answer: mostly before anything is written. To do it again
+    /// If somebody else holds an e-mail or a user name, or the store cannot answer: mostly before anything is written. To do it again
     /// is harmless, and completes it.
     pub fn import(
         &self,
@@ -85,10 +90,10 @@ impl Store {
     ) -> Result<Imported, ImportFailure> {
         let failed =
             |written| move |error: StoreError| ImportFailure { written, cause: error.to_string() };
-        let held = self
+        let conflict = self
             .readers
-            .read(|db| users.iter().find_map(|user| held(db, user).transpose()).transpose());
-        if let Some(cause) = held.map_err(failed(0))? {
+            .read(|db| users.iter().find_map(|user| conflict(db, user).transpose()).transpose());
+        if let Some(cause) = conflict.map_err(failed(0))? {
             return Err(ImportFailure { written: 0, cause });
         }
         let mut steps = self.writer.steps();
@@ -110,16 +115,24 @@ impl Store {
     }
 }
 
-/// Says who holds the e-mail that a user of the import would hold, if it is somebody else.
-fn held(db: &Connection, user: &ImportedUser) -> rusqlite::Result<Option<String>> {
-    let Some(email) = &user.pinned_email else {
-        return Ok(None);
-    };
-    let mut statement =
-        db.prepare_cached("SELECT sub FROM users WHERE pinned_email = ?1 AND sub <> ?2")?;
-    let holder: Option<String> =
-        statement.query_row([email, &user.profile.subject], |row| row.get(0)).optional()?;
-    Ok(holder.map(|holder| format!("{email} is held by the user {holder}")))
+/// Says who holds the e-mail or the user name that a user of the import would get, if it is somebody else.
+fn conflict(db: &Connection, user: &ImportedUser) -> rusqlite::Result<Option<String>> {
+    let (place, subject) = (&user.place, &user.profile.subject);
+    if let Some(email) = &user.pinned_email {
+        let mut statement =
+            db.prepare_cached("SELECT sub FROM users WHERE pinned_email = ?1 AND sub <> ?2")?;
+        let holder: Option<String> =
+            statement.query_row([email, subject], |row| row.get(0)).optional()?;
+        if let Some(holder) = holder {
+            return Ok(Some(format!("{place}: {email} is held by the user {holder}")));
+        }
+    }
+    let Some(name) = &user.username else { return Ok(None) };
+    let holder = username::holder(db, name, subject)?;
+    Ok(holder.map(|holder| {
+        let name = name.as_str();
+        format!("{place}: the user name {name} belongs or belonged to the user {holder}")
+    }))
 }
 
 /// Writes users, or nobody and says why: somebody may have signed in since it was checked.
@@ -128,8 +141,8 @@ fn write(
     users: &[ImportedUser],
     now: i64,
 ) -> rusqlite::Result<Result<Imported, String>> {
-    if let Some(held) = users.iter().find_map(|user| held(db, user).transpose()) {
-        return held.map(Err);
+    if let Some(conflict) = users.iter().find_map(|user| conflict(db, user).transpose()) {
+        return conflict.map(Err);
     }
     let mut imported = Imported::default();
     let mut block = db.prepare_cached(
@@ -161,7 +174,7 @@ fn write(
             imported.blocked +=
                 block.execute(params![now, profile.subject, profile.email, BY_THE_OPERATOR])?;
         }
-        upsert.execute(params![
+        let profile_written = upsert.execute(params![
             profile.subject,
             profile.email,
             profile.email_verified,
@@ -177,6 +190,9 @@ fn write(
             user.last_signin_at,
             now
         ])?;
+        if let Some(name) = user.username.as_ref().filter(|_| profile_written > 0) {
+            username::assign(db, &profile.subject, name)?;
+        }
         always.execute(params![profile.subject, user.created_at, user.blocked_at])?;
         match before {
             None => imported.new += 1,

@@ -1,26 +1,24 @@
 //! Users and sessions as rows of the database, without queries.
 
 use rusqlite::Row;
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::profile::Profile;
 
-/// Somebody who has signed in, in JSON as the contract shows them. Times are unix seconds.
-#[derive(Debug, Clone, Serialize)]
+/// Somebody who has signed in. Times are unix seconds.
+#[derive(Debug, Clone)]
 pub struct User {
     /// Who they are, as of their last sign-in.
-    #[serde(flatten)]
     pub profile: Profile,
+    /// A unique name, made at the first sign-in; `None` before.
+    pub username: Option<String>,
     /// Their first sign-in.
     pub created_at: i64,
     /// Their last one; `None` if they were imported and have not signed in since.
     pub last_signin_at: Option<i64>,
     /// When the operator blocked them.
-    #[serde(skip)]
     pub blocked_at: Option<i64>,
-    /// When Google disabled their account because somebody else had taken it over.
-    #[serde(skip)]
-    pub google_disabled_at: Option<i64>,
 }
 
 /// A user with what only the operator sees.
@@ -104,8 +102,40 @@ pub struct Authenticated {
 
 /// The columns that [`User::from_row`] reads, in its order.
 pub const USER_COLUMNS: &str = "u.sub, u.email, u.email_verified, u.email_authoritative, u.name, u.given_name, \
-    u.family_name, u.picture, u.hosted_domain, u.locale, u.created_at, nullif(u.last_signin_at, 0), u.blocked_at, \
-    u.google_disabled_at";
+    u.family_name, u.picture, u.hosted_domain, u.locale, u.created_at, nullif(u.last_signin_at, 0), u.blocked_at, u.username";
+
+/// In JSON as the contract shows them.
+impl Serialize for User {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Profile {
+            subject,
+            email,
+            email_verified,
+            email_authoritative,
+            name,
+            given_name,
+            family_name,
+            picture,
+            hosted_domain,
+            locale,
+        } = &self.profile;
+        let mut document = serializer.serialize_struct("User", 13)?;
+        document.serialize_field("sub", subject)?;
+        document.serialize_field("username", &self.username)?;
+        document.serialize_field("email", email)?;
+        document.serialize_field("email_verified", email_verified)?;
+        document.serialize_field("email_authoritative", email_authoritative)?;
+        document.serialize_field("name", name)?;
+        document.serialize_field("given_name", given_name)?;
+        document.serialize_field("family_name", family_name)?;
+        document.serialize_field("picture", picture)?;
+        document.serialize_field("hd", hosted_domain)?;
+        document.serialize_field("locale", locale)?;
+        document.serialize_field("created_at", &self.created_at)?;
+        document.serialize_field("last_signin_at", &self.last_signin_at)?;
+        document.end()
+    }
+}
 
 impl User {
     /// Reads `USER_COLUMNS`, which begin at that column of the row.
@@ -126,7 +156,7 @@ impl User {
             created_at: row.get(first + 10)?,
             last_signin_at: row.get(first + 11)?,
             blocked_at: row.get(first + 12)?,
-            google_disabled_at: row.get(first + 13)?,
+            username: row.get(first + 13)?,
         })
     }
 }

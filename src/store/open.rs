@@ -9,7 +9,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::integrity_check::{Integrity, quick_check};
 use super::read_only::ReadOnlyConnection;
-use super::{StoreError, connection, copy};
+use super::{StoreError, connection, copy, username};
 
 /// `Hall` in ASCII: marks a SQLite file as ours.
 const APPLICATION_ID: i32 = 0x4861_6c6c;
@@ -19,13 +19,14 @@ const MIGRATIONS: [Migration; 2] = [
         before: "ALTER TABLE events ADD COLUMN host TEXT;
             DROP INDEX IF EXISTS sessions_by_sub;
             DROP TRIGGER IF EXISTS session_changed;",
-        after: "",
+        after: |_| Ok(()),
     },
     // The CHECK of a column cannot be changed, so the table is made anew. Triggers on users that name it would keep it
     // from being renamed.
     Migration {
         before: "ALTER TABLE events ADD COLUMN detail TEXT;
-            ALTER TABLE users ADD COLUMN google_disabled_at INTEGER;
+            ALTER TABLE users ADD COLUMN username TEXT;
+            DROP TRIGGER IF EXISTS user_replaced;
             DROP TRIGGER IF EXISTS user_deleted_sessions;
             DROP TRIGGER IF EXISTS user_created_sessions;
             DROP TRIGGER IF EXISTS user_renamed_sessions;
@@ -37,11 +38,16 @@ const MIGRATIONS: [Migration; 2] = [
             DROP INDEX IF EXISTS sessions_by_expiry;
             DROP INDEX IF EXISTS sessions_by_last_seen;
             ALTER TABLE sessions RENAME TO sessions_2;",
-        after: "INSERT INTO sessions (token_sha256, id, sub, kind, client_id, authorized_party, created_at,
+        after: |db| {
+            db.execute_batch(
+                "INSERT INTO sessions (token_sha256, id, sub, kind, client_id, authorized_party, created_at,
                 last_seen_at, expires_at, ended_at, client_address, user_agent)
             SELECT token_sha256, id, sub, kind, client_id, authorized_party, created_at,
                 last_seen_at, expires_at, ended_at, client_address, user_agent FROM sessions_2;
             DROP TABLE sessions_2;",
+            )?;
+            username::give_all(db)
+        },
     },
 ];
 const SCHEMA_VERSION: i32 = 1 + MIGRATIONS.len() as i32;
@@ -49,7 +55,7 @@ const SCHEMA_VERSION: i32 = 1 + MIGRATIONS.len() as i32;
 /// What is done before and after schema.sql has made what is missing.
 struct Migration {
     before: &'static str,
-    after: &'static str,
+    after: fn(&Connection) -> rusqlite::Result<()>,
 }
 
 /// A database up to this size is checked whole at start; that takes some 20 milliseconds.
@@ -153,7 +159,7 @@ fn migrate(connection: &mut Connection) -> Result<(), Failure> {
     }
     transaction.execute_batch(include_str!("../../schema.sql"))?;
     for migration in migrations {
-        transaction.execute_batch(migration.after)?;
+        (migration.after)(&transaction)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;

@@ -204,10 +204,10 @@ struct WholeSession {
 #[serde(remote = "User")]
 struct WholeUser {
     profile: Profile,
+    username: Option<String>,
     created_at: i64,
     last_signin_at: Option<i64>,
     blocked_at: Option<i64>,
-    google_disabled_at: Option<i64>,
 }
 
 /// The header of SQLite's WAL-index. Every commit by any process changes it.

@@ -1,34 +1,34 @@
-//! Sign-in, in one transaction.
+//! The one transaction that signs somebody in.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::events::{self, Event, EventKind};
 use super::model::{Authenticated, Client, Session, SessionKind, User};
+use super::username::{self, Username};
 use super::{Store, StoreError, allowed, blocked_emails, session_limit, sessions};
 use crate::profile::Profile;
 use crate::token::TokenHash;
 
-/// A sign-in that Google has verified.
+/// Somebody Google vouches for, about to be recorded.
 #[derive(Debug, Clone)]
 pub struct SignIn {
-    /// The user's profile.
+    /// Who.
     pub profile: Profile,
-    /// `aud` of the ID token.
+    /// `aud` of their ID token.
     pub client_id: String,
-    /// `azp` of the ID token.
+    /// `azp` of it.
     pub authorized_party: Option<String>,
-    /// `tokeninfo` or `keys`: how the ID token was verified.
+    /// What said that the token is Google's, as schema.sql names it.
     pub verified_by: &'static str,
-    /// The ID token, which may have been revoked as a bearer.
+    /// The ID token itself, which may have been revoked as a bearer.
     pub id_token: TokenHash,
-    /// The client that sent the request.
+    /// From where.
     pub client: Client,
-    /// The session to establish.
+    /// The session they shall have.
     pub session: NewSession,
-    /// The limit of sessions per user.
+    /// How many sessions they may have.
     pub sessions_max: u32,
-    /// The reason for a refusal unless the list in the database lets the user in. `None` if the
-    /// settings do.
+    /// Why they are refused unless the list in the database lets them in; `None` if the settings do.
     pub unless_allowed: Option<&'static str>,
 }
 
@@ -37,46 +37,43 @@ pub struct SignIn {
 pub struct NewSession {
     /// The hash of its token; for [`SessionKind::IdToken`] that of the ID token.
     pub token: TokenHash,
-    /// The kind of its token.
+    /// What its token is.
     pub kind: SessionKind,
-    /// `sessions.id`.
+    /// Its public name.
     pub id: String,
-    /// The absolute limit, in unix seconds.
+    /// When it ends at the latest.
     pub expires_at: i64,
 }
 
-/// A recorded sign-in.
+/// What came of a sign-in that was recorded.
 #[derive(Debug, Clone)]
 pub struct SignedIn {
     /// The user as recorded.
     pub user: User,
     /// The session as recorded.
     pub session: Session,
-    /// Whether this was the user's first sign-in.
+    /// Whether this was their first sign-in.
     pub new_user: bool,
 }
 
-/// Why the store refuses a sign-in.
+/// Why the store lets somebody not in. The refusal is recorded as an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// The operator or an admin blocked the user.
+    /// The operator blocked them.
     Blocked,
-    /// Google reported that the account was hijacked, and has not enabled it again.
-    DisabledByGoogle,
-    /// The e-mail is pinned to another `sub`, which signed in with it first.
+    /// Another `sub` signed in with this e-mail first and holds it.
     EmailHeld,
-    /// This ID token was signed out or revoked.
+    /// This very ID token was signed out or revoked.
     TokenEnded,
-    /// Neither the settings nor the list in the database let the user in, for this reason.
+    /// Neither the settings nor the list in the database let them in, for that reason.
     NotAllowed(&'static str),
 }
 
 impl Refusal {
-    /// The refusals that do not depend on the settings, in the order in which they are checked.
-    pub const ALL: [Refusal; 4] =
-        [Refusal::Blocked, Refusal::DisabledByGoogle, Refusal::TokenEnded, Refusal::EmailHeld];
+    /// Those that do not depend on the settings, in the order in which they are asked.
+    pub const ALL: [Refusal; 3] = [Refusal::Blocked, Refusal::TokenEnded, Refusal::EmailHeld];
 
-    /// Whether it applies to a sign-in with this profile and ID token.
+    /// Whether it keeps out whoever comes with that ID token.
     fn applies(
         self,
         db: &Connection,
@@ -93,23 +90,18 @@ impl Refusal {
                 &[subject],
             )? || blocked_emails::is_blocked(db, profile)?),
             Refusal::NotAllowed(_) => Ok(allowed::entry_for(db, profile)?.is_none()),
-            Refusal::DisabledByGoogle => exists(
-                "SELECT 1 FROM users WHERE sub = ?1 AND google_disabled_at IS NOT NULL",
-                &[subject],
-            ),
             Refusal::TokenEnded => id_token_has_ended(db, id_token),
             Refusal::EmailHeld => exists(
                 "SELECT 1 FROM users WHERE pinned_email = ?1 AND sub <> ?2",
-                &[&profile.pinned_email(), subject],
+                &[&pinned_email(profile), subject],
             ),
         }
     }
 
-    /// The text for the client and the event.
+    /// What the client is told, and what the event says.
     pub fn description(self) -> &'static str {
         match self {
             Refusal::Blocked => "this account is blocked",
-            Refusal::DisabledByGoogle => "Google reported that this account was disabled",
             Refusal::EmailHeld => "another account signed in with this e-mail first and holds it",
             Refusal::TokenEnded => "this ID token was signed out or revoked",
             Refusal::NotAllowed(reason) => reason,
@@ -118,7 +110,7 @@ impl Refusal {
 }
 
 impl Store {
-    /// Whether this ID token was presented as a bearer and ended before its `exp`.
+    /// Whether an ID token with that hash was presented as a bearer, and has ended before its time.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -126,7 +118,7 @@ impl Store {
         self.readers.read(|db| id_token_has_ended(db, id_token))
     }
 
-    /// Whether the refusal applies to a sign-in with this profile and ID token.
+    /// Whether this refusal applies to a sign-in with that profile and ID token.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -139,11 +131,10 @@ impl Store {
         self.readers.read(|db| refusal.applies(db, profile, id_token))
     }
 
-    /// Records a user and establishes a session, or records a refusal. It is on disk when this
-    /// returns.
+    /// Records a user and establishes a session, or records a refusal: one transaction, on disk when this returns.
     ///
     /// # Errors
-    /// The outer one if the store cannot answer, the inner one for a refusal.
+    /// The outer one if the store cannot answer, the inner one if it says no.
     pub fn sign_in(
         &self,
         sign_in: SignIn,
@@ -151,8 +142,8 @@ impl Store {
     ) -> Result<Result<SignedIn, Refusal>, StoreError> {
         self.writer.write(move |db| {
             let refusal = refusal(db, &sign_in)?;
-            let kind = if refusal.is_none() { EventKind::SignIn } else { EventKind::Refusal };
             let event = Event {
+                kind: if refusal.is_none() { EventKind::SignIn } else { EventKind::Refusal },
                 subject: Some(sign_in.profile.subject.clone()),
                 email: sign_in.profile.email.clone(),
                 session_id: refusal.is_none().then(|| sign_in.session.id.clone()),
@@ -160,7 +151,8 @@ impl Store {
                 client_id: Some(sign_in.client_id.clone()),
                 verified_by: Some(sign_in.verified_by),
                 reason: refusal.map(|refusal| refusal.description().to_owned()),
-                ..Event::new(kind)
+                host: None,
+                detail: None,
             };
             events::insert(db, &event, now)?;
             if let Some(refusal) = refusal {
@@ -205,42 +197,52 @@ fn refusal(db: &Connection, sign_in: &SignIn) -> rusqlite::Result<Option<Refusal
     Ok(None)
 }
 
-/// Writes the profile and returns whether this is the user's first sign-in. Without an authoritative
-/// e-mail, the pinned one stays.
+/// Only an e-mail that Google is authoritative for is worth holding.
+pub fn pinned_email(profile: &Profile) -> Option<String> {
+    profile.authoritative_email().map(str::to_ascii_lowercase)
+}
+
+/// Writes the profile as it is now; returns whether this is the user's first sign-in. A sign-in without an authoritative e-mail releases
+/// none.
 fn upsert_user(db: &Connection, profile: &Profile, now: i64) -> rusqlite::Result<bool> {
     let update = "UPDATE users SET email = ?2, email_verified = ?3, email_authoritative = ?4,
             pinned_email = coalesce(?5, pinned_email), name = ?6, given_name = ?7, family_name = ?8, picture = ?9,
-            hosted_domain = ?10, locale = ?11, last_signin_at = ?12
+            hosted_domain = ?10, locale = ?11, last_signin_at = ?12, username = coalesce(username, ?13)
         WHERE sub = ?1";
     let insert = "INSERT INTO users (sub, email, email_verified, email_authoritative, pinned_email, name, given_name,
-            family_name, picture, hosted_domain, locale, created_at, last_signin_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)";
-    let write = |sql| {
-        db.prepare_cached(sql)?.execute(params![
-            profile.subject,
-            profile.email,
-            profile.email_verified,
-            profile.email_authoritative,
-            profile.pinned_email(),
-            profile.name,
-            profile.given_name,
-            profile.family_name,
-            profile.picture,
-            profile.hosted_domain,
-            profile.locale,
-            now
-        ])
+            family_name, picture, hosted_domain, locale, created_at, last_signin_at, username)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13)";
+    let known = "SELECT last_signin_at > 0, username IS NOT NULL FROM users WHERE sub = ?1";
+    let known: Option<(bool, bool)> = db
+        .prepare_cached(known)?
+        .query_row([&profile.subject], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (has_signed_in, has_username) = known.unwrap_or_default();
+    let username = if has_username {
+        None
+    } else {
+        let email = profile.authoritative_email();
+        Some(username::reserve_for(db, &profile.subject, email)?)
     };
-    let imported = "SELECT 1 FROM users WHERE sub = ?1 AND last_signin_at = 0";
-    let is_imported = db.prepare_cached(imported)?.exists([&profile.subject])?;
-    let is_new = write(update)? == 0;
-    if is_new {
-        write(insert)?;
-    }
-    Ok(is_new || is_imported)
+    db.prepare_cached(if known.is_some() { update } else { insert })?.execute(params![
+        profile.subject,
+        profile.email,
+        profile.email_verified,
+        profile.email_authoritative,
+        pinned_email(profile),
+        profile.name,
+        profile.given_name,
+        profile.family_name,
+        profile.picture,
+        profile.hosted_domain,
+        profile.locale,
+        now,
+        username.as_ref().map(Username::as_str)
+    ])?;
+    Ok(!has_signed_in)
 }
 
-/// If another process exchanged the same ID token at the same moment, its row stays.
+/// An ID token that another process exchanged at the same moment has its row already, and keeps it.
 fn insert_session(db: &Connection, sign_in: &SignIn, now: i64) -> rusqlite::Result<()> {
     let session = &sign_in.session;
     if session.kind == SessionKind::IdToken {

@@ -1,4 +1,5 @@
-//! Users: found, listed, searched, blocked and deleted. Each change records an event.
+//! Users as the operator and admins look them up, list, search, block and erase them. Each change is one transaction,
+//! with its event.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,16 +11,16 @@ use super::model::{USER_COLUMNS, User, UserRecord};
 use super::writer::STEP_ROWS;
 use super::{Store, StoreError};
 
-/// The order of a list of users.
+/// What a list of users is sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserSort {
-    /// By name. Users without one are last.
+    /// The name; those without one last.
     Name,
-    /// By e-mail. Users without one are last.
+    /// The e-mail; those without one last.
     Email,
-    /// The latest sign-in first. Uses an index.
+    /// The last sign-in, the latest first. An index makes its first page cheap.
     LastSignIn,
-    /// The newest user first. Uses an index.
+    /// The first sign-in, the latest first.
     Created,
 }
 
@@ -34,7 +35,7 @@ impl UserSort {
     }
 }
 
-/// A position in the list by [`UserSort::Created`]. Written as `CREATED_AT.SUB`.
+/// A place in the list of users by [`UserSort::Created`]: after this user. Written as `CREATED_AT.SUB`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserCursor {
     created_at: i64,
@@ -42,7 +43,7 @@ pub struct UserCursor {
 }
 
 impl UserCursor {
-    /// The position after this user.
+    /// The place after that user.
     pub fn after(user: &User) -> UserCursor {
         UserCursor { created_at: user.created_at, subject: user.profile.subject.clone() }
     }
@@ -64,8 +65,8 @@ impl fmt::Display for UserCursor {
 }
 
 impl Store {
-    /// The first users in that order, of those whose name, e-mail or `sub` contains every word of `search`, ignoring
-    /// case. `after` continues a list by [`UserSort::Created`]. A search reads every user: 0.5 s among a million.
+    /// The first users in that order, of those whose name, e-mail, user name or `sub` contains every word of `search`,
+    /// ignoring case. `after` continues a list by [`UserSort::Created`]. A search reads every user: 0.5 s among a million.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -78,13 +79,12 @@ impl Store {
     ) -> Result<Vec<UserRecord>, StoreError> {
         let order = sort.order();
         let is_search = !search.trim().is_empty();
-        // A condition that is always true would keep SQLite from using an index.
+        // A condition that is not needed would keep SQLite from using an index.
         let after_condition =
             if after.is_some() { "(u.created_at, u.sub) < (?2, ?3)" } else { "?2 IS ?3" };
-        // A search reads every row, which is fastest in the table's order. The plus keeps SQLite from
-        // using an index.
+        // The plus keeps it from using one: a search reads every row, and that is fastest as they lie.
         let (search_condition, plus) = if is_search {
-            ("contains_words(?4, u.name, u.email, u.sub)", "+")
+            ("contains_words(?4, u.name, u.email, u.sub, u.username)", "+")
         } else {
             ("?4 IS ?4", "")
         };
@@ -102,7 +102,7 @@ impl Store {
         if is_search { self.searchers.read(query) } else { self.readers.read(query) }
     }
 
-    /// The user with this `sub`.
+    /// The user of that `sub`.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -113,14 +113,14 @@ impl Store {
         })
     }
 
-    /// The user with this `sub`, or else every user with this e-mail, current or pinned.
+    /// The user of that `sub`, else every one who has or holds that e-mail.
     ///
     /// # Errors
     /// If the store cannot answer.
     pub fn users_named(&self, name: &str) -> Result<Vec<UserRecord>, StoreError> {
         let select = format!("SELECT {USER_COLUMNS}, u.pinned_email FROM users u WHERE");
         let by_subject = format!("{select} u.sub = ?1");
-        // With OR instead of UNION, SQLite would read every row.
+        // With an OR in their place, SQLite would rather read every row.
         let by_email = format!(
             "{select} u.sub IN (SELECT sub FROM users WHERE email = ?1 COLLATE NOCASE
                 UNION SELECT sub FROM users WHERE pinned_email = lower(?1)) ORDER BY u.sub"
@@ -134,12 +134,17 @@ impl Store {
         })
     }
 
-    /// Blocks a `sub` that is not a user yet. Like an imported user, it has never signed in. Returns
-    /// whether that changed anything.
+    /// Blocks somebody who is not a user yet: as with an import, the user has never signed in. Returns whether that changed
+    /// anything.
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn block_unknown(&self, subject: &str, actor: Actor, now: i64) -> Result<bool, StoreError> {
+    pub fn block_stranger(
+        &self,
+        subject: &str,
+        actor: Actor,
+        now: i64,
+    ) -> Result<bool, StoreError> {
         let subject = subject.to_owned();
         self.writer.write(move |db| {
             let sql = "INSERT INTO users (sub, email_authoritative, created_at, last_signin_at, blocked_at)
@@ -152,8 +157,7 @@ impl Store {
         })
     }
 
-    /// Blocks a user, or lifts the operator's block and Google's. Returns whether that changed
-    /// anything.
+    /// Blocks that user, or lifts the block. Returns whether that changed anything.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -166,24 +170,18 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let subject = subject.to_owned();
         self.writer.write(move |db| {
-            let block = "UPDATE users SET blocked_at = ?2 WHERE sub = ?1 AND blocked_at IS NULL
+            let sql = "UPDATE users SET blocked_at = ?2 WHERE sub = ?1 AND (blocked_at IS NULL) = (?2 IS NOT NULL)
                 RETURNING email";
-            let unblock = "UPDATE users SET blocked_at = ?2, google_disabled_at = NULL
-                WHERE sub = ?1 AND (blocked_at IS NOT NULL OR google_disabled_at IS NOT NULL)
-                RETURNING email";
-            let (sql, kind) =
-                if blocked { (block, EventKind::Block) } else { (unblock, EventKind::Unblock) };
+            let kind = if blocked { EventKind::Block } else { EventKind::Unblock };
             let mut statement = db.prepare_cached(sql)?;
-            let changed = statement
-                .query_row(params![subject, blocked.then_some(now)], |row| row.get(0))
-                .optional()?;
+            let changed = statement.query_row(params![subject, blocked.then_some(now)], |row| row.get(0)).optional()?;
             drop(statement);
             changed.map_or(Ok(false), |email| insert_event(db, kind, &subject, email, actor, now))
         })
     }
 
-    /// Releases a user's pinned e-mail. It is not authoritative again until the user signs in. Returns
-    /// whether that changed anything.
+    /// Lets go of the e-mail that user holds; from now on they may not decide anything by it either, until they sign in
+    /// again. Returns whether that changed anything.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -199,13 +197,12 @@ impl Store {
         })
     }
 
-    /// Deletes a user with all sessions, mostly in steps. Returns whether there was such a user.
-    ///
-    /// Events about the user stay with the `sub`, but without e-mail, address and browser. Events of
-    /// changes that the user made as an admin stay as "by a deleted account".
+    /// Erases that user and their sessions. Their events stay, so that they are still counted, with the `sub` and
+    /// without what tells more of a person: e-mail, address and browser. What they did to others as an admin stays as
+    /// well, by a deleted account. Most of it is done in steps between which others write. Returns whether there was one.
     ///
     /// # Errors
-    /// If the store cannot answer. The user may then still exist; another call completes it.
+    /// If the store cannot answer; then the user is still there, and another call erases them.
     pub fn delete_user(&self, subject: &str, now: i64) -> Result<bool, StoreError> {
         let exists = |db: &Connection| {
             db.prepare_cached("SELECT 1 FROM users WHERE sub = ?1")?.exists([subject])
@@ -235,7 +232,7 @@ impl Store {
             if db.prepare_cached("DELETE FROM users WHERE sub = ?1")?.execute([&subject])? == 0 {
                 return Ok(false);
             }
-            // The user may have signed in meanwhile.
+            // They may have signed in meanwhile.
             redact_reasons(db, &subject)?;
             redact_events(db, &subject, after, EventPosition { at: i64::MAX, id: i64::MAX })?;
             insert_event(db, EventKind::Delete, &subject, None, Actor::operator(), now)
@@ -243,7 +240,7 @@ impl Store {
     }
 }
 
-/// A position in the events about a user.
+/// Where an event of somebody is among theirs.
 #[derive(Clone, Copy)]
 struct EventPosition {
     at: i64,
@@ -256,7 +253,7 @@ impl Default for EventPosition {
     }
 }
 
-/// The last event of the step that begins after this position. `None` if less than a step is left.
+/// The last event of the step that begins after that one; `None` if fewer than a step's are left.
 fn next_step(
     db: &Connection,
     subject: &str,
@@ -288,8 +285,8 @@ fn delete_some_sessions(db: &Connection, subject: &str) -> rusqlite::Result<usiz
     db.prepare_cached(sql)?.execute(params![subject, STEP_ROWS as i64])
 }
 
-/// Removes the user's entries from the list of who may enter, and the user's e-mails from entries and
-/// events of others and from events before the first sign-in.
+/// Takes the e-mails of that person out of the list of those who are let in, out of the events from before their first
+/// sign-in, and out of those about others.
 fn redact_reasons(db: &Connection, subject: &str) -> rusqlite::Result<()> {
     let entries = "DELETE FROM allowed WHERE sub = ?1
         OR (sub IS NULL AND email IN (SELECT pinned_email FROM users WHERE sub = ?1))";
@@ -322,11 +319,16 @@ fn insert_event(
     now: i64,
 ) -> rusqlite::Result<bool> {
     let event = Event {
+        kind,
         subject: Some(subject.to_owned()),
         email,
+        session_id: None,
         client: actor.client,
+        client_id: None,
+        verified_by: None,
         reason: actor.reason,
-        ..Event::new(kind)
+        host: None,
+        detail: None,
     };
     events::insert(db, &event, now)?;
     Ok(true)

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use super::client_address::ClientAddress;
-use super::google_events;
-use super::rate_limit::RateLimiter;
+use super::rate_limit::SigninLimiter;
 use super::request_id::RequestIds;
 use super::settings::Settings;
 use super::single_flight::SingleFlight;
@@ -26,8 +25,7 @@ pub struct App {
     pub(super) settings: Settings,
     pub(super) store: Store,
     pub(super) verifier: Verifier,
-    pub(super) signin_limiter: RateLimiter,
-    pub(super) events_limiter: RateLimiter,
+    pub(super) signin_limiter: SigninLimiter,
     pub(super) exchanges: SingleFlight,
     pub(super) metrics: Arc<Metrics>,
     /// Tells `hallpass doctor` that a response comes from a server on the database it examines.
@@ -53,8 +51,7 @@ impl App {
             door: OnceLock::new(),
             instance: store.instance(),
             request_ids: RequestIds::default(),
-            signin_limiter: RateLimiter::new(settings.signin_limit),
-            events_limiter: RateLimiter::new(google_events::LIMIT),
+            signin_limiter: SigninLimiter::new(settings.signin_limit),
             exchanges: SingleFlight::default(),
             demo: None,
             settings,

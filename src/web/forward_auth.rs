@@ -6,11 +6,12 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::app::{App, loggable};
 use super::error::{Denied, Error};
+use super::settings::RemoteUser;
 use super::{pages, return_to};
 use crate::google::AllowList;
 use crate::http::{Request, Response};
 use crate::profile::Profile;
-use crate::store::{Authenticated, Event, EventKind, RefusedBy};
+use crate::store::{Authenticated, Event, EventKind, RefusedBy, User};
 
 /// The bytes that identity headers percent-encode: control characters, everything beyond ASCII, and
 /// the percent sign itself, so apps can decode the value.
@@ -74,10 +75,14 @@ fn pass(
     caller: Result<Authenticated, Error>,
     now: i64,
 ) -> Result<Response, Error> {
-    permit(request, caller).inspect_err(|error| record_refusal(app, request, error, now))
+    permit(app, request, caller).inspect_err(|error| record_refusal(app, request, error, now))
 }
 
-fn permit(request: &Request, caller: Result<Authenticated, Error>) -> Result<Response, Error> {
+fn permit(
+    app: &App,
+    request: &Request,
+    caller: Result<Authenticated, Error>,
+) -> Result<Response, Error> {
     let caller = caller.map_err(|error| match error {
         // Proxies understand 2xx, 401 and 403. The limit says nothing about the token.
         Error::TooManyRequests { retry_after } => {
@@ -89,7 +94,7 @@ fn permit(request: &Request, caller: Result<Authenticated, Error>) -> Result<Res
     if !list.permits(&caller.user.profile) {
         return Err(Error::denied_in_session(&caller, list.reason()));
     }
-    Ok(identify(Response::empty(200), &caller.user.profile))
+    Ok(identify(Response::empty(200), &caller.user, app.settings.remote_user))
 }
 
 /// Records the refusal of a live session by an app's allow-list, or at an app that the proxy names.
@@ -101,14 +106,16 @@ fn record_refusal(app: &App, request: &Request, error: &Error, now: i64) {
         return;
     }
     let event = Event {
+        kind: EventKind::Refusal,
         subject: Some(profile.subject.clone()),
         email: profile.email.clone(),
         session_id: Some(session.id.clone()),
         client: app.client(request),
         client_id: Some(session.client_id.clone()),
+        verified_by: None,
         reason: Some(reason.to_owned()),
         host,
-        ..Event::new(EventKind::Refusal)
+        detail: None,
     };
     app.record_within_budget(event, RefusedBy::ForwardAuth, now);
 }
@@ -185,20 +192,29 @@ impl AppList {
 }
 
 /// Adds every identity header, always: an absent one would let the client's own copy through.
-fn identify(response: Response, profile: &Profile) -> Response {
+fn identify(response: Response, user: &User, remote_user: RemoteUser) -> Response {
+    let profile = &user.profile;
     let header = |value: Option<&str>| match value {
         Some(value) => Cow::from(percent_encode(value.as_bytes(), ENCODED)).into_owned(),
         None => String::new(),
     };
-    let (email, name) = (header(profile.authoritative_email()), header(profile.name.as_deref()));
+    let subject = header(Some(&profile.subject));
+    let email = header(profile.authoritative_email());
+    let username = header(user.username.as_deref());
+    let remote_user = match remote_user {
+        RemoteUser::Email => &email,
+        RemoteUser::Username => &username,
+        RemoteUser::Sub => &subject,
+    }
+    .clone();
     response
-        .with("X-Auth-Request-User", header(Some(&profile.subject)))
+        .with("X-Auth-Request-User", subject)
         .with("X-Auth-Request-Email", email.clone())
-        .with("X-Auth-Request-Preferred-Username", name.clone())
-        .with("Remote-User", email.clone())
-        .with("Remote-Email", email.clone())
-        .with("Remote-Name", name)
-        .with("X-Forwarded-User", email)
+        .with("X-Auth-Request-Preferred-Username", username)
+        .with("Remote-User", remote_user.clone())
+        .with("Remote-Email", email)
+        .with("Remote-Name", header(profile.name.as_deref()))
+        .with("X-Forwarded-User", remote_user)
 }
 
 /// Whether the proxy asks about a browser's navigation. Nothing else is redirected: a program would

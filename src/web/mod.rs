@@ -16,7 +16,6 @@ mod authenticate;
 mod single_flight;
 mod sessions;
 mod tokens;
-mod google_events;
 mod monitoring;
 mod forward_auth;
 mod return_to;
@@ -26,5 +25,5 @@ mod pages;
 
 pub use app::App;
 pub use router::INSTANCE_HEADER;
-pub use settings::{Logo, RateLimit, Settings, TrustedProxies, is_within};
+pub use settings::{Logo, RemoteUser, Settings, SigninLimit, TrustedProxies, is_within};
 pub use signin::allow_list;

@@ -34,16 +34,29 @@ pub struct Settings {
     pub allowed_origins: Vec<String>,
     /// The peers whose X-Forwarded-* headers count.
     pub trusted_proxies: TrustedProxies,
+    /// What Remote-User and X-Forwarded-User carry.
+    pub remote_user: RemoteUser,
     /// How tokens are verified.
     pub verifier: VerifierSettings,
     /// The limit of sign-in attempts per client address.
-    pub signin_limit: RateLimit,
+    pub signin_limit: SigninLimit,
     /// Whether the metrics are served on another address, and so not here.
     pub metrics_elsewhere: bool,
     /// The site's name on the pages.
     pub site_name: String,
     /// The site's logo on the pages.
     pub site_logo: Option<Logo>,
+}
+
+/// What names the user in Remote-User and X-Forwarded-User.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RemoteUser {
+    /// The e-mail, if Google is authoritative for it.
+    Email,
+    /// The user name.
+    Username,
+    /// Google's `sub`.
+    Sub,
 }
 
 /// A picture file.
@@ -57,7 +70,7 @@ pub struct Logo {
 
 /// A token bucket for each client address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateLimit {
+pub struct SigninLimit {
     /// Attempts in a row; 0 means no limit.
     pub burst: u32,
     /// Attempts regained per second.

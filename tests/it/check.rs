@@ -44,16 +44,18 @@ fn every_identity_header_is_always_present() {
         }
     }
     let (sub, email) = ("110169484474386276334", "testuser@gmail.com");
-    check(json!({}), [sub, email, "Test User", email, email, "Test User", email]);
-    check(json!({"email": null, "name": null}), [sub, "", "", "", "", "", ""]);
+    let username = "testuser_gmail.com";
+    check(json!({}), [sub, email, username, email, email, "Test User", email]);
+    let own = &format!("g{sub}");
+    check(json!({"email": null, "name": null}), [sub, "", own, "", "", "", ""]);
     // An e-mail that is not authoritative is left out.
     check(
         json!({"email": "a@example.com", "name": "Zoë 李"}),
-        [sub, "", "Zo%C3%AB %E6%9D%8E", "", "", "Zo%C3%AB %E6%9D%8E", ""],
+        [sub, "", own, "", "", "Zo%C3%AB %E6%9D%8E", ""],
     );
     check(
         json!({"email": null, "name": "a\r\nX: y%"}),
-        [sub, "", "a%0D%0AX: y%25", "", "", "a%0D%0AX: y%25", ""],
+        [sub, "", own, "", "", "a%0D%0AX: y%25", ""],
     );
 }
 

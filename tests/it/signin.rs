@@ -142,7 +142,8 @@ fn the_response_has_every_field_and_null_for_absent_claims() {
     assert_eq!(
         answer["user"],
         json!({
-            "sub": "110169484474386276334", "email": "testuser@gmail.com", "email_verified": true,
+            "sub": "110169484474386276334", "username": "testuser_gmail.com",
+            "email": "testuser@gmail.com", "email_verified": true,
             "email_authoritative": true, "name": "Test User", "given_name": null, "family_name": "User",
             "picture": "https://lh3.googleusercontent.com/a/x", "hd": null, "locale": "en",
             "created_at": NOW, "last_signin_at": NOW,

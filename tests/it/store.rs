@@ -1,4 +1,4 @@
-//! The database file: opening, migration, locking, purging and damage.
+//! The database: what it keeps, what it refuses, and what it does when it cannot write.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +19,7 @@ fn is_refused(path: &Path, reason: &str) {
 }
 
 #[test]
-fn a_new_database_is_private_and_uses_wal() {
+fn a_new_database_is_private_and_safe() {
     let test = TestApp::open();
     test.session();
     assert_eq!(fs::metadata(test.database()).unwrap().permissions().mode() & 0o777, 0o600);
@@ -30,7 +30,7 @@ fn a_new_database_is_private_and_uses_wal() {
 }
 
 #[test]
-fn reopening_keeps_all_rows() {
+fn opening_again_keeps_everything() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("db");
     drop(Store::open(&path).unwrap());
@@ -55,7 +55,7 @@ const OF_VERSION_1: &str = concat!(
 );
 const OF_VERSION_2: &str = include_str!("schemas/2.sql");
 
-fn create_from(path: &Path, sql: &str) -> Connection {
+fn made_of(path: &Path, sql: &str) -> Connection {
     let database = Connection::open(path).unwrap();
     database.execute_batch(sql).unwrap();
     database
@@ -71,20 +71,21 @@ fn schema(path: &Path) -> Vec<String> {
     statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
+/// The rows of a table, as text.
 fn rows(path: &Path, table: &str, columns: &str) -> String {
     let sql = format!("SELECT coalesce(json_group_array(json_array({columns})), '') FROM {table}");
     Connection::open(path).unwrap().query_row(&sql, [], |row| row.get(0)).unwrap()
 }
 
 #[test]
-fn a_migrated_database_has_the_new_schema_and_its_old_rows() {
+fn an_older_database_becomes_like_a_new_one_and_keeps_its_rows() {
     let folder = tempfile::tempdir().unwrap();
     let new = folder.path().join("new");
     drop(Store::open(&new).unwrap());
     for (name, sql) in [("1", OF_VERSION_1), ("2", OF_VERSION_2)] {
         let (old, before) =
             (folder.path().join(name), folder.path().join(format!("{name}.before-3")));
-        drop(create_from(&old, sql));
+        drop(made_of(&old, sql));
         let kept = |path: &Path| {
             [
                 rows(path, "users", "sub, email, pinned_email, name, last_signin_at, blocked_at"),
@@ -96,7 +97,7 @@ fn a_migrated_database_has_the_new_schema_and_its_old_rows() {
         drop(Store::open(&old).unwrap());
         assert_eq!((schema(&old), kept(&old)), (schema(&new), rows_before.clone()), "{name}");
         assert_eq!((schema(&before), kept(&before)), (schema_before, rows_before), "{name}");
-        // A database of the current version is not copied.
+        // What is of this version is not copied.
         fs::remove_file(&before).unwrap();
         drop(Store::open(&old).unwrap());
         assert!(!before.exists());
@@ -105,26 +106,26 @@ fn a_migrated_database_has_the_new_schema_and_its_old_rows() {
 }
 
 #[test]
-fn a_migration_copies_the_mode_and_replaces_no_earlier_copy() {
+fn the_copy_of_an_older_database_has_its_mode_and_replaces_none() {
     let folder = tempfile::tempdir().unwrap();
     let (old, before) = (folder.path().join("db"), folder.path().join("db.before-3"));
-    drop(create_from(&old, OF_VERSION_2));
+    drop(made_of(&old, OF_VERSION_2));
     fs::set_permissions(&old, fs::Permissions::from_mode(0o640)).unwrap();
     drop(Store::open(&old).unwrap());
     assert_eq!(fs::metadata(&before).unwrap().permissions().mode() & 0o777, 0o640);
     fs::remove_file(&old).unwrap();
     fs::write(&before, "an earlier copy").unwrap();
-    drop(create_from(&old, OF_VERSION_2));
+    drop(made_of(&old, OF_VERSION_2));
     drop(Store::open(&old).unwrap());
     assert_eq!(fs::read_to_string(&before).unwrap(), "an earlier copy");
 }
 
 #[test]
-fn a_database_is_not_migrated_if_the_copy_fails() {
+fn an_older_database_that_cannot_be_copied_stays_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
-    // With `.before-3` the name is one byte too long.
+    // With `.before-3` it is one byte longer than a name may be.
     let old = folder.path().join("d".repeat(247));
-    drop(create_from(&old, OF_VERSION_2));
+    drop(made_of(&old, OF_VERSION_2));
     let before = schema(&old);
     is_refused(&old, "cannot be copied before it is changed");
     assert_eq!(schema(&old), before);
@@ -135,7 +136,11 @@ fn foreign_newer_damaged_and_missing_databases_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
 
-    fs::write(path("text"), "a text file, long enough to hold the header of a database").unwrap();
+    fs::write(
+        path("text"),
+        "no database at all, but a text of some length that begins with no magic",
+    )
+    .unwrap();
     is_refused(&path("text"), "is not Hallpass's");
 
     Connection::open(path("other"))
@@ -163,7 +168,7 @@ fn foreign_newer_damaged_and_missing_databases_are_refused() {
 }
 
 #[test]
-fn readers_do_not_wait_for_writers() {
+fn a_reader_waits_for_no_writer() {
     let test = TestApp::open();
     let session = test.session();
     let other = test.other_process();
@@ -175,7 +180,7 @@ fn readers_do_not_wait_for_writers() {
 }
 
 #[test]
-fn a_write_waits_for_another_process_and_then_fails() {
+fn a_writer_waits_for_another_process_and_then_gives_up() {
     let test = TestApp::open();
     let session = test.session();
     let other = test.other_process();
@@ -191,7 +196,7 @@ fn a_write_waits_for_another_process_and_then_fails() {
 }
 
 #[test]
-fn expired_rows_are_purged_in_steps() {
+fn expired_rows_are_purged_in_small_steps() {
     let test = TestApp::open();
     test.session();
     test
@@ -212,11 +217,11 @@ fn expired_rows_are_purged_in_steps() {
     purge(NOW + 400 * DAY - 1, Some(400 * DAY));
     assert_eq!(test.count("events"), 1);
     purge(NOW + 400 * DAY, Some(400 * DAY));
-    assert_eq!((test.count("events"), test.count("users")), (0, 1), "users stay");
+    assert_eq!((test.count("events"), test.count("users")), (0, 1), "people stay");
 }
 
 #[test]
-fn events_beyond_the_maximum_are_purged_whatever_their_age() {
+fn the_first_of_too_many_events_are_purged_whatever_their_age() {
     let test = TestApp::open();
     let other = test.other_process();
     let purge = || while test.app.store().purge(NOW, None).unwrap() {};
@@ -224,7 +229,7 @@ fn events_beyond_the_maximum_are_purged_whatever_their_age() {
         .execute_batch("INSERT INTO events (id, at, kind) VALUES (1, 9, 'signin'), (2, 9, 'signin'), (5000001, 9, 'x')")
         .unwrap();
     purge();
-    assert_eq!(test.count("events"), 2, "the first one exceeds the maximum of five million");
+    assert_eq!(test.count("events"), 2, "the first one is beyond five million");
     other
         .execute_batch(
             "INSERT INTO events (id, at, kind) WITH RECURSIVE n (i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
@@ -236,7 +241,7 @@ fn events_beyond_the_maximum_are_purged_whatever_their_age() {
 }
 
 #[test]
-fn sign_ins_and_readyz_fail_while_a_database_file_is_removed_or_replaced() {
+fn a_file_removed_or_replaced_under_the_server_fails_sign_ins_and_readyz() {
     for (file, replace, told) in [
         ("hallpass.db", false, "hallpass.db was removed"),
         ("hallpass.db", true, "hallpass.db was replaced"),
@@ -256,13 +261,13 @@ fn sign_ins_and_readyz_fail_while_a_database_file_is_removed_or_replaced() {
         let error = test.app.store().ping().unwrap_err().to_string();
         assert!(error.contains(told), "{error}");
         fs::rename(&away, &file).unwrap();
-        assert_eq!(test.send(get("/readyz")).status, 200, "the file is back");
+        assert_eq!(test.send(get("/readyz")).status, 200, "it is in its place again");
         assert_eq!(test.send(post_token(&token(json!({})))).status, 200);
     }
 }
 
 #[test]
-fn concurrent_sign_ins_are_all_recorded() {
+fn sign_ins_at_once_are_all_recorded() {
     let test = TestApp::open();
     thread::scope(|scope| {
         for client in 0..16 {
@@ -282,7 +287,7 @@ fn concurrent_sign_ins_are_all_recorded() {
 }
 
 #[test]
-fn an_integrity_check_stops_at_its_time_limit() {
+fn a_check_of_the_whole_file_ends_when_it_must() {
     let test = TestApp::open();
     let filler = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
         INSERT INTO events (at, kind, reason) SELECT i, 'refusal', hex(randomblob(100)) FROM n";

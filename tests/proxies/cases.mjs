@@ -49,8 +49,9 @@ function identityOf(person) {
     .map((byte) => (byte < 0x20 || byte > 0x7e || byte === 0x25
       ? `%${byte.toString(16).toUpperCase().padStart(2, '0')}` : String.fromCharCode(byte))).join('');
   const [email, name] = [person.email ?? '', encode(person.name ?? '')];
+  const username = email.replace('@', '_') || `g${person.sub}`;
   return {
-    'x-auth-request-user': person.sub, 'x-auth-request-email': email, 'x-auth-request-preferred-username': name,
+    'x-auth-request-user': person.sub, 'x-auth-request-email': email, 'x-auth-request-preferred-username': username,
     'remote-user': email, 'remote-email': email, 'remote-name': name, 'x-forwarded-user': email,
   };
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{ada, bob};
 use crate::program::{Program, hallpass, token};
 
-const HEADER: &str = "sub,email,email_verified,email_authoritative,pinned_email,name,given_name,family_name,picture,hd,\
+const HEADER: &str = "sub,username,email,email_verified,email_authoritative,pinned_email,name,given_name,family_name,picture,hd,\
     locale,created_at,last_signin_at,blocked_at";
 
 impl Program {
@@ -122,7 +122,17 @@ fn a_file_with_any_error_is_not_imported() {
         ("sub,created_at,last_signin_at\n5,2,1\n", "line 2: created_at is after last_signin_at"),
         ("sub,pinned_email\n5,A@x.example\n", "not in lower case"),
         ("sub,pinned_email\n5,a@x.example\n6,a@x.example\n", "line 3: another user in the file"),
-        ("sub,pinned_email\n5,\n6,ada@gmail.com\n", "ada@gmail.com is held by the user 1"),
+        ("sub,pinned_email\n5,\n6,ada@gmail.com\n", "line 3: ada@gmail.com is held by the user 1"),
+        ("sub,username\n5,\n6,Ada\n", "line 3: username is not possible: Ada"),
+        ("sub,username\n5,eve\n6,eve\n", "line 3: another user in the file has the user name eve"),
+        (
+            "sub,username\n5,\n6,ada_gmail.com\n",
+            "line 3: the user name ada_gmail.com belongs or belonged to the user 1",
+        ),
+        (
+            "[{\"sub\":\"5\"},{\"sub\":\"6\",\"username\":\"ada_gmail.com\"}]",
+            "user 2: the user name ada_gmail.com belongs or belonged to the user 1",
+        ),
         ("[{\"sub\":\"5\"},{\"name\":\"x\"}]", "user 2 has no sub"),
         (
             "[{\"sub\":\"5\"},{\"sub\":\"6\",\"name\":[]}]",

@@ -105,11 +105,12 @@ fn a_list_can_be_searched_sorted_and_limited() {
     assert_eq!(listed(&["--sort", "email"]), "123");
     assert_eq!(listed(&["--sort", "name", "--limit", "2"]), "12");
     assert_eq!(listed(&["--search", "BOB@"]), "2");
-    for wildcard in ["%", "_", "!", "a!"] {
+    for wildcard in ["%", "_d", "!", "a!"] {
         assert_eq!(listed(&["--search", wildcard]), "", "no wildcards");
     }
     let plain = program.printed(&["users", "list", "--limit", "1"]);
-    let expected = "ada@gmail.com\tAda\t1\t2001-09-09 10:46:40\t1970-01-01 09:00:01\t\n";
+    let expected =
+        "ada@gmail.com\tAda\tada_gmail.com\t1\t2001-09-09 10:46:40\t1970-01-01 09:00:01\t\n";
     assert_eq!(plain, expected, "tabs, and the time of TZ");
 }
 
@@ -204,5 +205,35 @@ fn a_truncated_list_says_so() {
     let shown = error(&program.command(&["users", "show", "1"]));
     for command in ["`hallpass sessions list --user 1`", "`hallpass events --user 1`"] {
         assert!(shown.contains(command), "{shown}");
+    }
+}
+
+#[test]
+fn a_user_gets_another_name() {
+    let program = Program::serve(&[]);
+    let session = program.session_of(ada());
+    program.session_of(bob());
+    let name = || {
+        program.documents(&["users", "list", "--search", "ada@", "--json"])[0]["username"].clone()
+    };
+    assert_eq!(name(), "ada_gmail.com");
+    let renamed = program.printed(&["users", "rename", "ada@gmail.com", "ada"]);
+    assert_eq!(renamed, "ada is now the name of ada@gmail.com (1)\n");
+    assert_eq!(name(), "ada");
+    let answer = program.get("/auth/check", &format!("Authorization: Bearer {session}\r\n"));
+    assert!(answer.contains("X-Auth-Request-Preferred-Username: ada\r\n"), "{answer}");
+    let again = program.printed(&["users", "rename", "1", "ada"]);
+    assert_eq!(again, "ada was already the name of ada@gmail.com (1)\n");
+    for taken in ["ada", "ada_gmail.com"] {
+        program.fails(&["users", "rename", "2", taken], "belongs or belonged to another user");
+    }
+    program.fails(&["users", "rename", "nobody", "x"], "there is no user");
+    assert!(program.printed(&["users", "show", "1"]).contains("user name\tada\n"));
+    assert_eq!(program.documents(&["users", "list", "--search", "bob_gmail", "--json"]).len(), 1);
+    let events = program.documents(&["events", "--kind", "rename", "--json"]);
+    assert_eq!((events.len(), &events[0]["detail"]), (1, &"ada".into()));
+    for wrong in ["Ada", ".ada", "a b", ""] {
+        let output = program.command(&["users", "rename", "1", wrong]);
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
     }
 }

@@ -1,0 +1,225 @@
+//! User names: unique, and never given to a second person.
+
+use std::iter;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::events::{self, Actor, Event, EventKind};
+use super::{Store, StoreError};
+use crate::token::sha256;
+
+/// The longest user name. All characters are ASCII.
+const USERNAME_BYTES_MAX: usize = 64;
+/// After this many tries to make an e-mail's name unique, the name is made of the `sub`.
+const TRIES_MAX: usize = 100;
+
+/// A user name: `[a-z0-9][a-z0-9._-]{0,63}`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Username(String);
+
+impl Username {
+    /// Accepts any possible user name.
+    pub fn parse(text: &str) -> Option<Username> {
+        let possible = text.len() <= USERNAME_BYTES_MAX
+            && text.starts_with(is_alphanumeric)
+            && text.chars().all(is_possible);
+        possible.then(|| Username(text.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The user name that fits an account best: that of its authoritative e-mail, else of its `sub`.
+    fn best_for(subject: &str, authoritative_email: Option<&str>) -> Username {
+        let of_email = authoritative_email.map(|email| email.replace('@', "_"));
+        let text = of_email.unwrap_or_else(|| format!("g{subject}")).to_ascii_lowercase();
+        let name: String = text
+            .chars()
+            .map(|c| if is_possible(c) { c } else { '-' })
+            .skip_while(|c| !is_alphanumeric(*c))
+            .take(USERNAME_BYTES_MAX)
+            .collect();
+        // An e-mail has a letter or a digit in its domain.
+        if name.is_empty() { Username("g".to_owned()) } else { Username(name) }
+    }
+
+    /// This name, then the same with `-2`, `-3` and so on, none of them too long.
+    fn variants(&self) -> impl Iterator<Item = Username> + use<> {
+        let first = self.clone();
+        let more = (2_u64..).map({
+            let name = self.0.clone();
+            move |number| {
+                let suffix = format!("-{number}");
+                let kept = name.len().min(USERNAME_BYTES_MAX - suffix.len());
+                Username(format!("{}{suffix}", &name[..kept]))
+            }
+        });
+        iter::once(first).chain(more)
+    }
+}
+
+fn is_alphanumeric(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit()
+}
+
+fn is_possible(c: char) -> bool {
+    is_alphanumeric(c) || matches!(c, '.' | '_' | '-')
+}
+
+/// What came of a change of a user name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renaming {
+    /// The user has the name now.
+    Renamed,
+    /// The user had it already, or there is no such user.
+    Unchanged,
+    /// It belongs or belonged to somebody else.
+    Taken,
+}
+
+impl Store {
+    /// Changes the name of that user and records an event.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn rename_user(
+        &self,
+        subject: &str,
+        name: &Username,
+        actor: Actor,
+        now: i64,
+    ) -> Result<Renaming, StoreError> {
+        let (subject, name) = (subject.to_owned(), name.clone());
+        self.writer.write(move |db| {
+            if holder(db, &name, &subject)?.is_some() {
+                return Ok(Renaming::Taken);
+            }
+            let other = "SELECT email FROM users WHERE sub = ?1 AND username IS NOT ?2";
+            let email: Option<Option<String>> = db
+                .prepare_cached(other)?
+                .query_row(params![subject, name.as_str()], |row| row.get(0))
+                .optional()?;
+            let Some(email) = email else { return Ok(Renaming::Unchanged) };
+            assign(db, &subject, &name)?;
+            let event = Event {
+                kind: EventKind::Rename,
+                subject: Some(subject),
+                email,
+                session_id: None,
+                client: actor.client,
+                client_id: None,
+                verified_by: None,
+                reason: actor.reason,
+                host: None,
+                detail: Some(name.0),
+            };
+            events::insert(db, &event, now)?;
+            Ok(Renaming::Renamed)
+        })
+    }
+}
+
+/// Chooses a name for a user who has none, and keeps it for them.
+pub fn reserve_for(
+    db: &Connection,
+    subject: &str,
+    authoritative_email: Option<&str>,
+) -> rusqlite::Result<Username> {
+    let best = Username::best_for(subject, authoritative_email);
+    let of_subject = Username::best_for(subject, None);
+    let mut names = best.variants().take(TRIES_MAX).chain(of_subject.variants());
+    let name = loop {
+        let name = names.next().expect("there are variants without end");
+        if holder(db, &name, subject)?.is_none() {
+            break name;
+        }
+    };
+    reserve(db, subject, &name)?;
+    Ok(name)
+}
+
+/// Gives a name to every user who has signed in and has none, the oldest first.
+pub fn give_all(db: &Connection) -> rusqlite::Result<()> {
+    let nameless = "SELECT sub, CASE WHEN email_authoritative THEN email END FROM users
+        WHERE username IS NULL AND last_signin_at > 0 ORDER BY created_at, sub";
+    let users: Vec<(String, Option<String>)> = db
+        .prepare(nameless)?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (subject, email) in users {
+        let name = reserve_for(db, &subject, email.as_deref())?;
+        assign(db, &subject, &name)?;
+    }
+    Ok(())
+}
+
+/// The `sub` to which that name belongs or belonged, if it is another one.
+pub fn holder(db: &Connection, name: &Username, subject: &str) -> rusqlite::Result<Option<String>> {
+    let sql = "SELECT sub FROM usernames WHERE username_sha256 = ?1 AND sub <> ?3
+        UNION ALL SELECT sub FROM users WHERE username = ?2 AND sub <> ?3";
+    let parameters = params![sha256(name.as_str()), name.as_str(), subject];
+    db.prepare_cached(sql)?.query_row(parameters, |row| row.get(0)).optional()
+}
+
+/// Gives that name, which nobody else ever had, to that user.
+pub fn assign(db: &Connection, subject: &str, name: &Username) -> rusqlite::Result<()> {
+    reserve(db, subject, name)?;
+    db.prepare_cached("UPDATE users SET username = ?2 WHERE sub = ?1")?
+        .execute([subject, name.as_str()])
+        .map(drop)
+}
+
+fn reserve(db: &Connection, subject: &str, name: &Username) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO usernames (username_sha256, sub) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    db.prepare_cached(sql)?.execute(params![sha256(name.as_str()), subject]).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn best(subject: &str, email: Option<&str>, expected: &str) {
+        let name = Username::best_for(subject, email);
+        assert_eq!(name.as_str(), expected);
+        assert!(Username::parse(expected).is_some());
+    }
+
+    #[test]
+    fn the_best_name_is_that_of_the_email() {
+        best("1", Some("ada@example.com"), "ada_example.com");
+        best("1", Some("Ada.L+x@Example.COM"), "ada.l-x_example.com");
+        best("1", Some("zoë@example.com"), "zo-_example.com");
+        best("1", Some("_ada@example.com"), "ada_example.com");
+        best("1", Some("李@example.com"), "example.com");
+        best("1", Some("李@李"), "g");
+        best("1", Some(&format!("{}@example.com", "a".repeat(70))), &"a".repeat(64));
+        best("110169484474386276334", None, "g110169484474386276334");
+        best("A/b", None, "ga-b");
+        best(&"1".repeat(255), None, &format!("g{}", "1".repeat(63)));
+    }
+
+    #[test]
+    fn variants_are_possible_names() {
+        let names = |name: &str| -> Vec<String> {
+            let first = Username::parse(name).expect("a name");
+            first.variants().take(10).map(|name| name.0).collect()
+        };
+        assert_eq!(names("ada")[..3], ["ada", "ada-2", "ada-3"]);
+        let long = names(&"a".repeat(64));
+        assert_eq!(long[1], format!("{}-2", "a".repeat(62)));
+        assert_eq!(long[9], format!("{}-10", "a".repeat(61)));
+    }
+
+    #[test]
+    fn possible_names() {
+        for name in ["a", "0", "a.b_c-d", "0-", &"a".repeat(64)] {
+            assert!(Username::parse(name).is_some(), "{name}");
+        }
+        for name in ["", ".a", "_a", "-a", "A", "a b", "é", "a@b", "a/b", "a\n", &"a".repeat(65)] {
+            assert!(Username::parse(name).is_none(), "{name}");
+        }
+    }
+}
