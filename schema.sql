@@ -17,7 +17,9 @@ CREATE TABLE IF NOT EXISTS users (
     created_at          INTEGER NOT NULL,   -- first sign-in, or import
     last_signin_at      INTEGER NOT NULL,   -- 0 if never: imported, and not signed in since
     blocked_at          INTEGER,            -- NULL unless the operator blocked this person
-    username            TEXT                -- unique; made at the first sign-in, NULL before
+    username            TEXT,               -- unique; made at the first sign-in, NULL before
+    google_disabled_at  INTEGER             -- when Google disabled the account because somebody else had taken it over;
+                                            -- NULL if it did not, or enabled it again, or the operator unblocked it
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS users_by_last_signin ON users (last_signin_at);
 CREATE INDEX IF NOT EXISTS users_by_creation ON users (created_at);
@@ -90,22 +92,26 @@ CREATE TABLE IF NOT EXISTS events (
     id                  INTEGER PRIMARY KEY,
     at                  INTEGER NOT NULL,
     kind                TEXT NOT NULL,      -- signin, refusal, signout, revocation, token; by operator or admin: block, unblock,
-                                            -- release, delete, rename, allow, disallow
+                                            -- release, delete, rename, allow, disallow; by Google: google
     sub                 TEXT,               -- whom it is about, if known
     email               TEXT,               -- likewise; NULL once that person was deleted, like address and user agent
     session_id          TEXT,               -- sessions.id
     client_address      TEXT,
     client_id           TEXT,               -- aud of the ID token
     user_agent          TEXT,
-    reason              TEXT,               -- of a refusal: what the client was told; else by whom, if not by themselves
+    reason              TEXT,               -- of a refusal: what the client was told; of google: Google's name for what happened;
+                                            -- else by whom, if not by themselves
     verified_by         TEXT,               -- what said that the ID token is Google's: tokeninfo or keys; NULL where none was verified
     host                TEXT,               -- of a refusal by check or forward: the app's host, as the proxy named it
-    detail              TEXT                -- of allow and disallow: the domain, if it is about one; of a token: its name; of rename: the new name
+    detail              TEXT                -- of allow and disallow: the domain, if it is about one; of a token: its name; of
+                                            -- rename: the new name; of google: why an account was disabled, or the state of
+                                            -- a verification
 ) STRICT;
 CREATE INDEX IF NOT EXISTS events_by_time ON events (at);
 CREATE INDEX IF NOT EXISTS events_by_sub ON events (sub, at);
 CREATE INDEX IF NOT EXISTS events_of_refusal ON events (at) WHERE kind = 'refusal';
 CREATE INDEX IF NOT EXISTS events_by_email ON events (email) WHERE sub IS NULL AND email IS NOT NULL;
+CREATE INDEX IF NOT EXISTS events_of_google ON events (at) WHERE kind = 'google';
 CREATE INDEX IF NOT EXISTS events_by_others ON events (reason) WHERE kind <> 'refusal' AND reason IS NOT NULL;
 
 -- How many sign-ins and refusals each day had. Refusals beyond the budget are counted here and have no event.
@@ -162,7 +168,7 @@ CREATE TRIGGER IF NOT EXISTS user_renamed_sessions AFTER UPDATE OF sub ON users 
     BEGIN DELETE FROM sessions WHERE sub IN (old.sub, new.sub); END;
 
 -- Google's public keys as last fetched, so that a restart while Google is away signs people in. One row at most, and
--- none unless --verify is fallback or keys.
+-- none unless --verify is fallback or keys, or --google-events is on.
 CREATE TABLE IF NOT EXISTS google_keys (
     id                  INTEGER PRIMARY KEY CHECK (id = 1),
     url                 TEXT NOT NULL,      -- where they are from; keys of another place do not count
@@ -170,3 +176,10 @@ CREATE TABLE IF NOT EXISTS google_keys (
     fetched_at          INTEGER NOT NULL,
     expires_at          INTEGER NOT NULL    -- when they should have been fetched again
 ) STRICT;
+
+-- The security events of Google that were applied, for 30 days: it may deliver one several times.
+CREATE TABLE IF NOT EXISTS google_events (
+    jti                 TEXT PRIMARY KEY,   -- names the event
+    at                  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS google_events_by_time ON google_events (at);

@@ -4,7 +4,11 @@
 //! a security hole. So whatever reads foreign objects (claims, token headers, JSON bodies) looks at
 //! every field.
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use std::collections::HashSet;
+
+use serde::de::{
+    Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::Value;
 
 /// The fields of a JSON object in the order in which they were sent.
@@ -44,6 +48,62 @@ impl Fields {
         let mut names: Vec<&str> = self.iter().map(|(name, _)| name).collect();
         names.sort_unstable();
         names.windows(2).any(|pair| pair[0] == pair[1])
+    }
+}
+
+/// Parses a document in which no object repeats a name, at any depth.
+///
+/// # Errors
+/// If it is not JSON, repeats a name, or does not have the shape of `T`.
+pub fn parse_unambiguous<T: DeserializeOwned>(document: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice::<Unambiguous>(document)?;
+    serde_json::from_slice(document)
+}
+
+/// Any value in which no object repeats a name.
+struct Unambiguous;
+
+impl<'de> Deserialize<'de> for Unambiguous {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Unambiguous, D::Error> {
+        struct AnyValue;
+        impl<'de> Visitor<'de> for AnyValue {
+            type Value = Unambiguous;
+            fn expecting(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+                formatter.write_str("JSON without repeated names")
+            }
+            fn visit_unit<E>(self) -> Result<Unambiguous, E> {
+                Ok(Unambiguous)
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Unambiguous, E> {
+                Ok(Unambiguous)
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<Unambiguous, E> {
+                Ok(Unambiguous)
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<Unambiguous, E> {
+                Ok(Unambiguous)
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<Unambiguous, E> {
+                Ok(Unambiguous)
+            }
+            fn visit_str<E>(self, _: &str) -> Result<Unambiguous, E> {
+                Ok(Unambiguous)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Unambiguous, A::Error> {
+                while list.next_element::<Unambiguous>()?.is_some() {}
+                Ok(Unambiguous)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Unambiguous, A::Error> {
+                let mut names = HashSet::new();
+                while let Some((name, Unambiguous)) = map.next_entry::<String, _>()? {
+                    if !names.insert(name) {
+                        return Err(A::Error::custom("a name is repeated"));
+                    }
+                }
+                Ok(Unambiguous)
+            }
+        }
+        deserializer.deserialize_any(AnyValue)
     }
 }
 

@@ -21,6 +21,10 @@ const CALL_SECONDS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2
 /// How many calls to Google are remembered individually: a few KiB.
 const CALLS_KEPT: usize = 200;
 
+/// All of them are shown from the start, so that a rate can be taken of a first event.
+const GOOGLE_EVENT_OUTCOMES: [&str; 6] =
+    ["applied", "repeated", "unknown", "invalid", "limited", "unavailable"];
+
 /// Counters for the life of the process.
 pub struct Metrics {
     registry: Registry,
@@ -28,6 +32,7 @@ pub struct Metrics {
     request_seconds: HistogramVec,
     signins: IntCounterVec,
     unrecorded_refusals: IntCounter,
+    google_events: IntCounterVec,
     verified: IntCounterVec,
     calls: IntCounterVec,
     call_seconds: Histogram,
@@ -111,6 +116,14 @@ impl Default for Metrics {
             "Refusals counted but not recorded as events",
             &[],
         );
+        let google_events = counters(
+            "hallpass_google_events_total",
+            "Security events received from Google",
+            &["outcome"],
+        );
+        for outcome in GOOGLE_EVENT_OUTCOMES {
+            google_events.with_label_values(&[outcome]);
+        }
         Metrics {
             requests: counters(
                 "hallpass_http_requests_total",
@@ -126,6 +139,7 @@ impl Default for Metrics {
             ),
             signins: counters("hallpass_signins_total", "Attempts to sign in", &["outcome"]),
             unrecorded_refusals: refusals.with_label_values::<&str>(&[]),
+            google_events,
             verified: counters(
                 "hallpass_signins_verified_total",
                 "Sign-ins by how the token was verified",
@@ -173,6 +187,11 @@ impl Metrics {
     /// Counts a refusal that exceeded the budget for events.
     pub fn count_unrecorded_refusal(&self) {
         self.unrecorded_refusals.inc();
+    }
+
+    /// Counts a security event, or what came in the place of one.
+    pub fn count_google_event(&self, outcome: &'static str) {
+        self.google_events.with_label_values(&[outcome]).inc();
     }
 
     /// Counts a sign-in by how its token was verified.

@@ -36,6 +36,11 @@ impl Profile {
         self.email.as_deref().filter(|_| self.email_authoritative)
     }
 
+    /// The e-mail to pin to this subject: the authoritative one, in lower case.
+    pub fn pinned_email(&self) -> Option<String> {
+        self.authoritative_email().map(str::to_ascii_lowercase)
+    }
+
     /// The name to show on a page: the name, else the e-mail, else the subject.
     pub fn display_name(&self) -> &str {
         self.name.as_deref().or(self.email.as_deref()).unwrap_or(&self.subject)

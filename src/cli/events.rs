@@ -165,17 +165,22 @@ pub fn table(events: &[EventRow]) -> Result<(), String> {
 }
 
 fn cells(event: &EventRow) -> Vec<String> {
+    let person = event.email.as_ref().or(event.subject.as_ref());
+    // If it is about nobody, it is about a domain.
+    let detail = event.detail.as_deref().unwrap_or_default();
     vec![
         local(event.at),
         event.kind.clone(),
-        event.email.as_ref().or(event.subject.as_ref()).cloned().unwrap_or_default(),
+        person.map_or(detail, String::as_str).to_owned(),
         event.client.address.clone().unwrap_or_default(),
         event.session_id.clone().unwrap_or_default(),
-        reason(event),
+        reason(event, if person.is_some() { detail } else { "" }),
     ]
 }
 
-fn reason(event: &EventRow) -> String {
-    let reason = event.reason.as_deref().unwrap_or_default();
-    event.host.as_ref().map_or_else(|| reason.to_owned(), |host| format!("{host}: {reason}"))
+fn reason(event: &EventRow, detail: &str) -> String {
+    let host = event.host.as_ref().map(|host| format!("{host}:"));
+    let parts = [host.as_deref(), Some(detail), event.reason.as_deref()];
+    let parts: Vec<&str> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
+    parts.join(" ")
 }

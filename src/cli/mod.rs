@@ -6,6 +6,7 @@ mod settings;
 mod demo;
 mod health;
 mod users;
+mod allow;
 mod sessions;
 mod tokens;
 mod events;
@@ -28,6 +29,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+pub use allow::AllowOptions;
 pub use backup::{BackupOptions, RestoreOptions};
 pub use doctor::DoctorOptions;
 pub use events::EventsOptions;
@@ -87,6 +89,8 @@ pub enum Command {
     Demo(ServeOptions),
     /// List, show, block, release, export and delete users
     Users(UsersOptions),
+    /// Let people in without a restart: the list that counts together with the server's settings
+    Allow(AllowOptions),
     /// List and end sessions
     Sessions(SessionsOptions),
     /// Create, list and end tokens for programs
@@ -124,6 +128,7 @@ impl Options {
             Command::Verify(options) => verify::verify(&options)?,
             Command::Demo(options) => demo::demo(options, &warnings)?,
             Command::Users(options) => users::users(&options)?,
+            Command::Allow(options) => allow::allow(&options)?,
             Command::Sessions(options) => sessions::sessions(&options)?,
             Command::Tokens(options) => tokens::tokens(&options)?,
             Command::Events(options) => events::events(&options)?,

@@ -48,7 +48,7 @@ pub fn serve(options: &ServeOptions, warnings: &[String]) -> Result<(), String> 
     let store = Store::open(&options.database).map_err(text)?;
     let entries = store.allowed().map_err(text)?.len();
     if settings.policy.is_empty() && entries == 0 {
-        return Err(NOBODY.into());
+        return Err(format!("{NOBODY}, or run `hallpass allow add`"));
     }
     sockets.bind_unix()?;
     announce(&settings, &sockets, &options.database, entries);

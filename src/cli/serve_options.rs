@@ -192,8 +192,8 @@ pub struct ServeOptions {
         help_heading = "Asking Google")]
     pub verify: Verify,
 
-    /// Where to fetch Google's public keys, for --verify fallback and keys: a JWK set, or
-    /// certificates by key ID
+    /// Where to fetch Google's public keys, for --verify fallback and keys and for
+    /// --google-events: a JWK set, or certificates by key ID
     #[arg(
         long,
         env = "HALLPASS_KEYS_URL",
@@ -203,6 +203,12 @@ pub struct ServeOptions {
         help_heading = "Asking Google"
     )]
     pub keys_url: Url,
+
+    /// Accept Google's security events at /auth/google/events: end sessions when Google reports
+    /// that an account was hijacked, disabled or signed out
+    #[arg(long, env = "HALLPASS_GOOGLE_EVENTS", value_parser = boolean,
+        help_heading = "Asking Google")]
+    pub google_events: bool,
 
     /// Trust only the certificate authorities in this file (PEM) for calls to Google, for example
     /// behind a proxy that decrypts TLS

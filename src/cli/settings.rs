@@ -13,7 +13,7 @@ use crate::entry::{Entry, domain_of_pattern, is_domain};
 use crate::google::{AllowList, Policy, TokeninfoSettings, VerifierSettings};
 use crate::http_client::Authorities;
 use crate::process;
-use crate::web::{Logo, Settings, SigninLimit, TrustedProxies, is_within};
+use crate::web::{Logo, RateLimit, Settings, TrustedProxies, is_within};
 
 /// The logo is kept in memory.
 const LOGO_BYTES_MAX: usize = 256 * 1024;
@@ -54,7 +54,7 @@ impl ServeOptions {
             trusted_proxies: trusted_proxies(&self.trusted_proxy)?,
             remote_user: self.remote_user,
             verifier: verifier(self)?,
-            signin_limit: SigninLimit {
+            signin_limit: RateLimit {
                 burst: self.signin_burst,
                 per_second: self.signin_per_second,
             },
@@ -137,8 +137,7 @@ fn not_an_account(flag: &str, item: &str) -> String {
 }
 
 /// Says that a server with such settings would let nobody in.
-pub const NOBODY: &str = "say whom to let in: give --admin-email EMAIL, --allow-domain DOMAIN, --allow-email EMAIL or \
-                          --allow-anyone, or run `hallpass allow add`";
+pub const NOBODY: &str = "say whom to let in: give --admin-email EMAIL, --allow-domain DOMAIN, --allow-email EMAIL or --allow-anyone";
 
 pub fn public_url(options: &ServeOptions, port: Option<u16>) -> Result<Url, String> {
     let Some(url) = &options.public_url else {
@@ -204,6 +203,7 @@ pub fn verifier(options: &ServeOptions) -> Result<VerifierSettings, String> {
             concurrency: options.tokeninfo_concurrency.into(),
         },
         keys_url: googles_url("--keys-url", &options.keys_url)?,
+        security_events: options.google_events,
     })
 }
 

@@ -14,9 +14,10 @@ use crate::cli::output::table::Column;
 use crate::cli::output::time::local;
 use crate::cli::output::{json, table};
 use crate::clock;
+use crate::entry::Entry;
 use crate::store::{
-    About, Actor, EventFilter, EventRow, Renaming, Session, Store, StoreError, User, UserRecord,
-    UserSort, Username,
+    About, Actor, BlockedEmail, EventFilter, EventRow, Renaming, Session, Store, StoreError, User,
+    UserRecord, UserSort, Username,
 };
 
 /// The most sessions and events that `users show` prints.
@@ -71,6 +72,8 @@ pub enum UsersCommand {
         json: bool,
     },
     /// Block a user: from the next request on, neither sign-in nor their sessions work
+    ///
+    /// Also somebody who has never signed in: by their e-mail, or by the sub that a refusal shows.
     Block(WhoOption),
     /// Unblock a user; their sessions that have not ended work again
     Unblock(WhoOption),
@@ -103,8 +106,9 @@ pub enum UsersCommand {
     },
     /// Delete a user, their sessions, and their e-mail, addresses and browsers in events
     ///
-    /// A deleted user may sign in again, as a new user. To keep somebody out, block them. Older
-    /// backups still contain them.
+    /// This also removes the entries of `allow` that name them. If a setting or the entry of a
+    /// domain lets them in, they may sign in again, as a new user. To keep somebody out, block
+    /// them. Older backups still contain them.
     Delete {
         /// The user.
         #[command(flatten)]
@@ -161,27 +165,53 @@ pub fn users(options: &UsersOptions) -> Result<(), String> {
             if has_more {
                 users.pop();
             }
-            list(&users, *json)?;
-            if has_more {
+            let blocked = store.blocked_emails(search, table::rows_wanted(*limit)).map_err(text)?;
+            list(&users, &blocked, *json)?;
+            if has_more || table::has_more(*limit, &blocked) {
                 table::note("there are more users; list them with --limit N");
             }
             Ok(())
         }
-        UsersCommand::Show { who, json } => {
-            show(&store, &one_account(&store, &who.who)?, *json, now)
-        }
-        UsersCommand::Block(who) => {
-            let account = one_account(&store, &who.who)?;
-            let changed =
-                store.set_blocked(subject(&account), true, Actor::operator(), now).map_err(text)?;
-            say(if changed { "blocked" } else { "was blocked already:" }, &account)
-        }
+        UsersCommand::Show { who, json } => match store.blocked_email(&who.who).map_err(text)? {
+            Some(blocked) if store.users_named(&who.who).map_err(text)?.is_empty() => {
+                show_blocked(&store, &blocked, *json)
+            }
+            _ => show(&store, &one_account(&store, &who.who)?, *json, now),
+        },
+        UsersCommand::Block(who) => match known_or_named(&store, &who.who)? {
+            Who::User(account) => {
+                let changed = store.set_blocked(subject(&account), true, Actor::operator(), now);
+                let what = if changed.map_err(text)? { "blocked" } else { "was blocked already:" };
+                say(what, &account)
+            }
+            Who::Stranger(entry) => {
+                let changed = match &entry {
+                    Entry::Subject(subject) => store.block_unknown(subject, Actor::operator(), now),
+                    other => store.block_email(other.as_str(), Actor::operator(), now),
+                };
+                let what = if changed.map_err(text)? { "blocked" } else { "was blocked already:" };
+                say_of_stranger(what, &entry)
+            }
+        },
         UsersCommand::Unblock(who) => {
-            let account = one_account(&store, &who.who)?;
-            let changed = store
-                .set_blocked(subject(&account), false, Actor::operator(), now)
-                .map_err(text)?;
-            say(if changed { "unblocked" } else { "was not blocked:" }, &account)
+            let who = known_or_named(&store, &who.who)?;
+            // A user may have an address that was blocked for others.
+            let email = match &who {
+                Who::User(account) => account.user.profile.email.as_deref().unwrap_or_default(),
+                Who::Stranger(entry) => entry.as_str(),
+            };
+            let unblocked = store.unblock_email(email, Actor::operator(), now).map_err(text)?;
+            match &who {
+                Who::User(account) => {
+                    let changed =
+                        store.set_blocked(subject(account), false, Actor::operator(), now);
+                    let changed = changed.map_err(text)? || unblocked;
+                    say(if changed { "unblocked" } else { "was not blocked:" }, account)
+                }
+                Who::Stranger(entry) => {
+                    say_of_stranger(if unblocked { "unblocked" } else { "was not blocked:" }, entry)
+                }
+            }
         }
         UsersCommand::Release(who) => {
             let account = one_account(&store, &who.who)?;
@@ -238,10 +268,39 @@ fn say(what: &str, account: &UserRecord) -> Result<(), String> {
     table::lines([format!("{what} {}", called(account))].into_iter())
 }
 
-fn list(accounts: &[UserRecord], json: bool) -> Result<(), String> {
-    if json {
-        return table::documents(accounts.iter().map(json::account));
+/// Whom a command is about.
+enum Who {
+    User(Box<UserRecord>),
+    /// Nobody has signed in as this account.
+    Stranger(Entry),
+}
+
+fn known_or_named(store: &Store, name: &str) -> Result<Who, String> {
+    match one_account(store, name) {
+        Ok(account) => Ok(Who::User(Box::new(account))),
+        Err(why) => match Entry::account(name) {
+            Some(entry) if store.users_named(name).is_ok_and(|users| users.is_empty()) => {
+                Ok(Who::Stranger(entry))
+            }
+            _ => Err(why),
+        },
     }
+}
+
+fn say_of_stranger(what: &str, entry: &Entry) -> Result<(), String> {
+    let name = table::printable(entry.as_str());
+    table::lines([format!("{what} {name}, who has never signed in")].into_iter())
+}
+
+fn list(accounts: &[UserRecord], blocked: &[BlockedEmail], json: bool) -> Result<(), String> {
+    if json {
+        let blocked = blocked.iter().map(json::blocked_email);
+        return table::documents(accounts.iter().map(json::account).chain(blocked));
+    }
+    let blocked = blocked.iter().map(|blocked| {
+        let (nothing, never) = (String::new, || "never".to_owned());
+        vec![blocked.email.clone(), nothing(), nothing(), never(), never(), "blocked".to_owned()]
+    });
     let rows = accounts.iter().map(|account| {
         let user = &account.user;
         vec![
@@ -254,7 +313,30 @@ fn list(accounts: &[UserRecord], json: bool) -> Result<(), String> {
             if user.blocked_at.is_some() { "blocked".into() } else { String::new() },
         ]
     });
-    table::table(&COLUMNS, rows)
+    table::table(&COLUMNS, rows.chain(blocked))
+}
+
+/// Somebody who was blocked before their first sign-in.
+fn show_blocked(store: &Store, blocked: &BlockedEmail, json: bool) -> Result<(), String> {
+    let about = Some(About::Email(blocked.email.clone()));
+    let filter = EventFilter { about, ..EventFilter::default() };
+    let last = store.last_events(&filter, SHOWN_MAX).map_err(|error| error.to_string())?;
+    if json {
+        let document = json!({
+            "user": json::blocked_email(blocked),
+            "sessions": [],
+            "events": last.iter().map(json::event).collect::<Vec<_>>(),
+        });
+        return table::documents([document].into_iter());
+    }
+    let since = format!("since {}, before their first sign-in", local(blocked.created_at));
+    let rows = [("e-mail", blocked.email.clone()), ("blocked", since)];
+    table::table(
+        &[Column::whole("USER"), Column::text("")],
+        rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]),
+    )?;
+    table::lines(["".into(), format!("Last events: {}", last.len())].into_iter())?;
+    events::table(&last)
 }
 
 fn show(store: &Store, account: &UserRecord, json: bool, now: i64) -> Result<(), String> {

@@ -250,6 +250,9 @@ fn remembered(path: &Path, claims: &Claims, token: &IdToken, database: Database)
     let asked = |refusal: Refusal| {
         let (check, otherwise) = match refusal {
             Refusal::Blocked => ("block", "this account is not blocked"),
+            Refusal::DisabledByGoogle => {
+                ("google-events", "Google has not reported that this account was disabled")
+            }
             Refusal::TokenEnded => ("revocation", "this ID token was not ended"),
             Refusal::EmailHeld => ("pin", "no other account holds this e-mail"),
             Refusal::NotAllowed(_) => ("policy", "the list lets this account in"),

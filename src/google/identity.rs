@@ -71,8 +71,9 @@ pub struct Expected<'a> {
 type Rule = fn(&RawClaims, &Expected) -> Result<(), Rejection>;
 
 /// All rules, in the order in which they are applied.
-const RULES: [(&str, Rule); 9] = [
+const RULES: [(&str, Rule); 10] = [
     ("claims", complete),
+    ("events", no_event),
     ("iss", issuer),
     ("aud", audience),
     ("exp", expiry),
@@ -133,6 +134,13 @@ fn complete(claims: &RawClaims, _: &Expected) -> Result<(), Rejection> {
     let required = ["iss", "aud", "sub", "iat", "exp"];
     let present = required.iter().all(|name| claims.value(name).is_some());
     if present { Ok(()) } else { Err(ABSENT) }
+}
+
+/// RFC 8417, section 2.2: what has `events` is a security event token. Google signs those with the
+/// same keys.
+fn no_event(claims: &RawClaims, _: &Expected) -> Result<(), Rejection> {
+    let is_event = claims.fields.first("events").is_some();
+    if is_event { Err(Invalid("this is a security event, not an ID token")) } else { Ok(()) }
 }
 
 fn issuer(claims: &RawClaims, _: &Expected) -> Result<(), Rejection> {

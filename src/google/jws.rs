@@ -1,4 +1,4 @@
-//! Reads an ID token as a JWS in compact form (RFC 7515, section 7.1).
+//! Reads a token that Google signed as a JWS in compact form (RFC 7515, section 7.1).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::jwks::RsaKey;
 use crate::json::Fields;
-use crate::token::IdToken;
 
 /// The parts of a token. The payload is accessible only through a key that has signed it.
 pub struct Jws<'a> {
@@ -17,15 +16,16 @@ pub struct Jws<'a> {
 }
 
 impl<'a> Jws<'a> {
-    /// Parses a token that names its key and is signed with RS256.
+    /// Parses a token that names its key, is signed with RS256, and has one of those types in its
+    /// header (`typ`) or none.
     ///
     /// Keys that the token carries or points to (`jwk`, `jku`, `x5c`, `x5u`) are ignored: RFC 8725
     /// says why neither they nor `alg` may be the sender's choice.
     ///
     /// # Errors
     /// One sentence for the client that says what is wrong with the token.
-    pub fn parse(token: &'a IdToken) -> Result<Jws<'a>, &'static str> {
-        let (signed, signature) = token.expose().rsplit_once('.').ok_or(NOT_A_JWS)?;
+    pub fn parse(token: &'a str, types: &[&str]) -> Result<Jws<'a>, &'static str> {
+        let (signed, signature) = token.rsplit_once('.').ok_or(NOT_A_JWS)?;
         let (header, payload) = signed.split_once('.').ok_or(NOT_A_JWS)?;
         // No padding and no stray bits are accepted, and so no dot in any of the three.
         let decode = |segment| URL_SAFE_NO_PAD.decode(segment).map_err(|_| NOT_A_JWS);
@@ -40,9 +40,9 @@ impl<'a> Jws<'a> {
         if header.first("crit").is_some() {
             return Err("the token's header has crit, which Google's tokens never have");
         }
-        // Google signs other things with the same keys, such as security event tokens.
-        if header.first("typ").is_some_and(|typ| typ != "JWT") {
-            return Err("the token's typ is not JWT");
+        // Google signs ID tokens and security event tokens with the same keys.
+        if header.first("typ").is_some_and(|typ| !types.iter().any(|known| typ == known)) {
+            return Err("the token's typ is not that of such a token");
         }
         let kid = text("kid")
             .ok_or("the token does not name the key it is signed with (kid)")?

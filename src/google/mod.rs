@@ -8,6 +8,7 @@ mod keys;
 mod jwks;
 mod jws;
 mod identity;
+mod security_event;
 mod policy;
 pub mod demo;
 
@@ -17,6 +18,7 @@ pub use identity::{
 pub use jwks::KeySet;
 pub use keys::{FetchedKeys, Keys, fetch_keys};
 pub use policy::{AllowList, Policy, SERVICE_ACCOUNT, is_for_want_of_an_entry};
+pub use security_event::{AccountEvent, EventFailure, EventType, SecurityEvent};
 pub use tokeninfo::{Exchange, Tokeninfo, TokeninfoSettings};
 pub use verifier::{
     Decision, Failure, Question, Verification, VerifiedBy, Verifier, VerifierSettings, Verify,

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use url::Url;
 
+use super::call_limiter::CallLimiter;
 use super::identity::{Expected, Identity, Rejection};
 use super::jws::Jws;
 use super::keys::{KeyError, Keys};
+use super::security_event::{EventFailure, SecurityEvent};
 use super::tokeninfo::{Tokeninfo, TokeninfoSettings};
 use crate::metrics::{Metrics, Reading};
 use crate::published_keys::PublishedKeys;
@@ -18,6 +20,12 @@ use crate::token::IdToken;
 /// How long tokeninfo must answer before the log says that it is back. Otherwise an endpoint that
 /// fails now and then would fill the log.
 const RECOVERED_SECONDS: i64 = 60;
+
+/// The types (`typ`) that the header of an ID token may name.
+const ID_TOKEN_TYPES: [&str; 1] = ["JWT"];
+/// Security events that are verified at once. One that needs no new keys takes a fraction of a
+/// millisecond.
+const EVENTS_AT_ONCE_MAX: usize = 8;
 
 /// How tokens are verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +47,8 @@ pub struct VerifierSettings {
     pub tokeninfo: TokeninfoSettings,
     /// Where Google publishes its keys.
     pub keys_url: Url,
+    /// Whether the keys also verify security events, and so are needed in any case.
+    pub security_events: bool,
 }
 
 /// What vouches for a token.
@@ -114,6 +124,8 @@ pub struct Verification {
 pub struct Verifier {
     tokeninfo: Tokeninfo,
     keys: KeyMode,
+    /// Bounds the security events that wait for keys.
+    events: CallLimiter,
     timeout: Duration,
     /// When the keys last verified a token in place of tokeninfo. `None` once tokeninfo is back.
     replaced_at: Mutex<Option<i64>>,
@@ -121,6 +133,8 @@ pub struct Verifier {
 
 enum KeyMode {
     Unused,
+    /// They verify security events, but no ID token.
+    Events(Arc<Keys>),
     Fallback(Arc<Keys>),
     Only(Arc<Keys>),
 }
@@ -140,10 +154,12 @@ impl Verifier {
         Verifier {
             tokeninfo: Tokeninfo::new(&settings.tokeninfo, metrics.clone()),
             keys: match settings.verify {
+                Verify::Tokeninfo if settings.security_events => KeyMode::Events(keys()),
                 Verify::Tokeninfo => KeyMode::Unused,
                 Verify::Fallback => KeyMode::Fallback(keys()),
                 Verify::Keys => KeyMode::Only(keys()),
             },
+            events: CallLimiter::new(EVENTS_AT_ONCE_MAX, 0),
             timeout,
             replaced_at: Mutex::default(),
         }
@@ -184,7 +200,9 @@ impl Verifier {
         let deadline = start + self.timeout;
         let decided = |decisive| Decision { failed: None, decisive };
         match &self.keys {
-            KeyMode::Unused => decided(by_tokeninfo(&self.tokeninfo, question, deadline)),
+            KeyMode::Unused | KeyMode::Events(_) => {
+                decided(by_tokeninfo(&self.tokeninfo, question, deadline))
+            }
             KeyMode::Only(keys) => decided(by_keys(keys, question, deadline)),
             KeyMode::Fallback(keys) => {
                 let first = by_tokeninfo(&self.tokeninfo, question, start + self.timeout / 2);
@@ -199,11 +217,34 @@ impl Verifier {
         }
     }
 
+    /// Verifies a security event by Google's keys. Takes no longer than the timeout. `client` is as
+    /// in [`Question`]: when many events wait for keys, more of the same network are refused.
+    ///
+    /// # Errors
+    /// [`EventFailure`].
+    pub fn verify_event(
+        &self,
+        token: &str,
+        audiences: &[String],
+        client: Option<IpAddr>,
+        now: i64,
+    ) -> Result<SecurityEvent, EventFailure> {
+        let start = Instant::now();
+        let keys = self.keys().ok_or_else(|| EventFailure::unavailable("no keys are fetched"))?;
+        let _permit = self
+            .events
+            .enter(client, start)
+            .ok_or_else(|| EventFailure::unavailable("too many security events are waiting"))?;
+        SecurityEvent::verify(token, audiences, now, |kid| {
+            keys.find(kid, now, start + self.timeout)
+        })
+    }
+
     /// The keys, if they are used.
     pub fn keys(&self) -> Option<&Arc<Keys>> {
         match &self.keys {
             KeyMode::Unused => None,
-            KeyMode::Fallback(keys) | KeyMode::Only(keys) => Some(keys),
+            KeyMode::Events(keys) | KeyMode::Fallback(keys) | KeyMode::Only(keys) => Some(keys),
         }
     }
 
@@ -267,7 +308,7 @@ fn by_tokeninfo(tokeninfo: &Tokeninfo, question: &Question, deadline: Instant) -
 fn by_keys(keys: &Keys, question: &Question, deadline: Instant) -> Verification {
     let start = Instant::now();
     let by = VerifiedBy::Keys;
-    let jws = Jws::parse(question.token);
+    let jws = Jws::parse(question.token.expose(), &ID_TOKEN_TYPES);
     let kid = jws.as_ref().ok().map(|jws| jws.kid().to_owned());
     let payload = jws.map_err(Failure::Refused).and_then(|jws| {
         let key = keys.find(jws.kid(), question.expected.now, deadline)?;

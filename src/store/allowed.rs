@@ -84,21 +84,24 @@ impl Store {
         self.readers.read(|db| entry_for(db, profile))
     }
 
-    /// The entries that name this account or domain: a `sub` also those whose e-mail belongs to it, an e-mail without an
-    /// entry those of the user who holds it.
+    /// The entries that name this account or domain. An e-mail means the user who holds it, else the entry that waits
+    /// for its account, else those of accounts that came with it once.
     ///
     /// # Errors
     /// If the store cannot answer.
     pub fn entries_named(&self, entry: &Entry) -> Result<Vec<AllowedEntry>, StoreError> {
-        self.readers.read(|db| {
-            let of_holder = "a.sub IN (SELECT sub FROM users WHERE pinned_email = ?1)";
-            match entry {
-                Entry::Domain(domain) => select(db, "a.domain = ?1", domain),
-                Entry::Subject(subject) => select(db, "a.sub = ?1", subject),
-                Entry::Email(email) => match select(db, "a.email = ?1", email)? {
-                    none if none.is_empty() => select(db, of_holder, email),
-                    found => Ok(found),
-                },
+        self.readers.read(|db| match entry {
+            Entry::Domain(domain) => select(db, "a.domain = ?1", domain),
+            Entry::Subject(subject) => select(db, "a.sub = ?1", subject),
+            Entry::Email(email) => {
+                let of_holder = "a.sub IN (SELECT sub FROM users WHERE pinned_email = ?1)";
+                for condition in [of_holder, "a.email = ?1 AND a.sub IS NULL"] {
+                    let found = select(db, condition, email)?;
+                    if !found.is_empty() {
+                        return Ok(found);
+                    }
+                }
+                select(db, "a.email = ?1", email)
             }
         })
     }
@@ -194,7 +197,7 @@ pub fn entry_for(db: &Connection, profile: &Profile) -> rusqlite::Result<Option<
          WHERE a.sub = ?1 OR a.domain = ?2 OR (a.email = ?3 AND a.sub IS NULL) LIMIT 1"
     );
     let domain = profile.hosted_domain.as_deref().map(str::to_ascii_lowercase);
-    let email = profile.authoritative_email().map(str::to_ascii_lowercase);
+    let email = profile.pinned_email();
     db.prepare_cached(&sql)?
         .query_row(params![profile.subject, domain, email], AllowedEntry::from_row)
         .optional()
@@ -202,10 +205,10 @@ pub fn entry_for(db: &Connection, profile: &Profile) -> rusqlite::Result<Option<
 
 /// From their first sign-in on, an entry for their e-mail belongs to this person.
 pub fn bind(db: &Connection, profile: &Profile) -> rusqlite::Result<()> {
-    let Some(email) = profile.authoritative_email() else {
-        return Ok(());
-    };
-    give_to(db, &email.to_ascii_lowercase(), &profile.subject)
+    match profile.pinned_email() {
+        Some(email) => give_to(db, &email, &profile.subject),
+        None => Ok(()),
+    }
 }
 
 fn give_to(db: &Connection, email: &str, subject: &str) -> rusqlite::Result<()> {
@@ -249,16 +252,12 @@ fn record(
     now: i64,
 ) -> rusqlite::Result<()> {
     let event = Event {
-        kind,
         subject: entry.subject.clone(),
         email: entry.email.clone().or_else(|| entry.account_email.clone()),
-        session_id: None,
         client: actor.client,
-        client_id: None,
-        verified_by: None,
         reason: actor.reason,
-        host: None,
         detail: entry.domain.clone(),
+        ..Event::new(kind)
     };
     events::insert(db, &event, now)
 }

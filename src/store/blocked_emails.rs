@@ -1,9 +1,8 @@
-//! People who are blocked before their first sign-in, so that there is no user to block yet.
+//! E-mails that are blocked before their account has signed in, while there is no user to block.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::events::{self, Actor, Event, EventKind};
-use super::sign_in::pinned_email;
 use super::{Store, StoreError};
 use crate::profile::Profile;
 
@@ -12,12 +11,12 @@ use crate::profile::Profile;
 pub struct BlockedEmail {
     /// In lower case.
     pub email: String,
-    /// When it was blocked, in unix seconds.
+    /// In unix seconds.
     pub created_at: i64,
 }
 
 impl Store {
-    /// Blocks the account of that e-mail, which no user has. Returns whether that changed anything.
+    /// Blocks an e-mail that no user has. Returns whether that changed anything.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -50,7 +49,7 @@ impl Store {
         })
     }
 
-    /// The first of those e-mails that contain every word of `search`, the latest first.
+    /// The blocked e-mails that contain every word of `search`, the latest first.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -65,7 +64,7 @@ impl Store {
             .read(|db| db.prepare_cached(sql)?.query_map(params![search, limit], read)?.collect())
     }
 
-    /// The block of that e-mail.
+    /// The block of this e-mail, if there is one.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -79,21 +78,22 @@ fn read(row: &Row) -> rusqlite::Result<BlockedEmail> {
     Ok(BlockedEmail { email: row.get(0)?, created_at: row.get(1)? })
 }
 
-/// Whether whoever comes with this profile's e-mail is blocked, even if Google is not authoritative for it.
+/// Whether the profile's e-mail is blocked, even if Google is not authoritative for it.
 pub fn is_blocked(db: &Connection, profile: &Profile) -> rusqlite::Result<bool> {
     let sql = "SELECT 1 FROM blocked_emails WHERE email = lower(?1)";
     db.prepare_cached(sql)?.exists([&profile.email])
 }
 
-/// At a refused sign-in: if Google vouches for the e-mail, a blocked user takes the place of its block.
+/// After a refused sign-in: if Google is authoritative for the e-mail, replaces its block with a
+/// blocked user.
 pub fn block_user(db: &Connection, profile: &Profile, now: i64) -> rusqlite::Result<()> {
-    let Some(email) = pinned_email(profile) else {
+    let Some(email) = profile.pinned_email() else {
         return Ok(());
     };
     if !remove(db, &email)? {
         return Ok(());
     }
-    // As with an import, nobody has signed in yet. An e-mail that another user holds stays theirs.
+    // Like an imported user, this one has never signed in. An e-mail pinned to another user stays there.
     let sql = "INSERT INTO users (sub, email, email_verified, email_authoritative, pinned_email, name, given_name,
             family_name, picture, hosted_domain, locale, created_at, last_signin_at, blocked_at)
         VALUES (?1, ?2, ?3, 1, (SELECT ?4 WHERE NOT EXISTS (SELECT 1 FROM users WHERE pinned_email = ?4)),
@@ -129,16 +129,10 @@ fn record(
     now: i64,
 ) -> rusqlite::Result<()> {
     let event = Event {
-        kind,
-        subject: None,
         email: Some(email),
-        session_id: None,
         client: actor.client,
-        client_id: None,
-        verified_by: None,
         reason: actor.reason,
-        host: None,
-        detail: None,
+        ..Event::new(kind)
     };
     events::insert(db, &event, now)
 }

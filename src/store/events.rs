@@ -1,11 +1,11 @@
-//! What happened: an append-only record for the operator.
+//! Events: a record for the operator of what happened.
 
 use rusqlite::{Connection, Row, params};
 
 use super::model::Client;
 use super::{Store, StoreError};
 
-/// Days are UTC's.
+/// A day in UTC.
 pub const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 /// What kind of thing happened.
@@ -35,36 +35,56 @@ pub enum EventKind {
     Rename,
     /// A token for a program was created.
     Token,
+    /// Google reported something about an account.
+    Google,
 }
 
-/// One event. What is not known is `None`.
+/// An event to record. `None` means unknown, or not for this kind.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// What kind.
+    /// The kind decides which of the other fields are set (schema.sql).
     pub kind: EventKind,
-    /// Whom it is about.
+    /// `sub` of the user whom it is about.
     pub subject: Option<String>,
-    /// Their e-mail.
+    /// That user's e-mail.
     pub email: Option<String>,
-    /// Which session.
+    /// `sessions.id`.
     pub session_id: Option<String>,
-    /// Who asked for it.
+    /// The client that sent the request.
     pub client: Client,
     /// `aud` of the ID token.
     pub client_id: Option<String>,
-    /// What said that the ID token is Google's, as schema.sql names it.
+    /// `tokeninfo` or `keys`: how the ID token was verified.
     pub verified_by: Option<&'static str>,
-    /// What the client was told, for a refusal; by whom, for a change by somebody else.
+    /// For a refusal, the text for the client. Otherwise who did it, if somebody else.
     pub reason: Option<String>,
-    /// Of a refusal by check or forward: the app's host, as the proxy named it.
+    /// For a refusal by check or forward, the app's host, as the proxy names it.
     pub host: Option<String>,
-    /// What it is about, if not a person: schema.sql says of which kinds.
+    /// A domain or a name, depending on the kind.
     pub detail: Option<String>,
+}
+
+impl Event {
+    /// An event of which nothing else is known.
+    pub fn new(kind: EventKind) -> Event {
+        Event {
+            kind,
+            subject: None,
+            email: None,
+            session_id: None,
+            client: Client::default(),
+            client_id: None,
+            verified_by: None,
+            reason: None,
+            host: None,
+            detail: None,
+        }
+    }
 }
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [EventKind; 12] = [
+    pub const ALL: [EventKind; 13] = [
         EventKind::SignIn,
         EventKind::Refusal,
         EventKind::SignOut,
@@ -77,6 +97,7 @@ impl EventKind {
         EventKind::Disallow,
         EventKind::Rename,
         EventKind::Token,
+        EventKind::Google,
     ];
 
     /// Its name in schema.sql.
@@ -94,14 +115,18 @@ impl EventKind {
             EventKind::Disallow => "disallow",
             EventKind::Rename => "rename",
             EventKind::Token => "token",
+            EventKind::Google => "google",
         }
     }
 }
 
-/// What the event of a change by the operator says.
+/// `reason` of a change by the operator.
 pub const BY_THE_OPERATOR: &str = "by the operator";
 
-/// Who causes an event.
+/// `reason` of the end of a session after a security event of Google's.
+const BY_GOOGLE: &str = "by Google";
+
+/// Who caused an event.
 #[derive(Debug, Clone, Default)]
 pub struct Actor {
     /// `reason` of the event. `None` if users act for themselves.
@@ -122,64 +147,69 @@ impl Actor {
         Actor { reason: Some(format!("by {email}")), admin: Some(email.to_owned()), client }
     }
 
+    /// Google, with a security event.
+    pub(super) fn google() -> Actor {
+        Actor { reason: Some(BY_GOOGLE.to_owned()), ..Actor::default() }
+    }
+
     /// The user whom the event is about.
     pub fn user(client: Client) -> Actor {
         Actor { client, ..Actor::default() }
     }
 }
 
-/// An event as it was recorded.
+/// A row of `events`, with the fields of [`Event`].
 #[derive(Debug, Clone)]
 pub struct EventRow {
-    /// Ever growing.
+    /// Later events have higher IDs.
     pub id: i64,
-    /// When, in unix seconds.
+    /// In unix seconds.
     pub at: i64,
-    /// What kind, as schema.sql names it.
+    /// [`EventKind::as_str`].
     pub kind: String,
-    /// Whom it is about.
+    /// `sub` of the user whom it is about.
     pub subject: Option<String>,
-    /// Their e-mail.
+    /// That user's e-mail.
     pub email: Option<String>,
-    /// Which session.
+    /// `sessions.id`.
     pub session_id: Option<String>,
-    /// Who asked for it.
+    /// The client that sent the request.
     pub client: Client,
     /// `aud` of the ID token.
     pub client_id: Option<String>,
-    /// Why, or by whom.
+    /// The text for the client, or who did it.
     pub reason: Option<String>,
-    /// What said that the ID token is Google's.
+    /// `tokeninfo` or `keys`.
     pub verified_by: Option<String>,
-    /// The app's host, of a refusal by check or forward.
+    /// The app's host.
     pub host: Option<String>,
-    /// What it is about, if not a person.
+    /// A domain or a name, depending on the kind.
     pub detail: Option<String>,
 }
 
-/// Which events. What is not given does not matter.
+/// Selects events. `None` matches every event.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
-    /// Those of that kind.
+    /// Events of this kind.
     pub kind: Option<EventKind>,
-    /// Those about that person.
+    /// Events about this person.
     pub about: Option<About>,
-    /// Those from that time on, in unix seconds.
+    /// The earliest time, in unix seconds.
     pub since: Option<i64>,
-    /// Those up to that time, in unix seconds.
+    /// The latest time, in unix seconds.
     pub until: Option<i64>,
 }
 
-/// A person that events are about.
+/// The person whom events are about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum About {
-    /// The one of that `sub`.
+    /// The user with this `sub`.
     Subject(String),
-    /// Whoever came with that e-mail, though nobody who has signed in has it.
+    /// Anybody who came with this e-mail, for an e-mail that no user has.
     Email(String),
 }
 
-/// The columns that [`EventRow::from_row`] reads, in its order.
+/// The columns of [`EventRow::from_row`].
 pub const EVENT_COLUMNS: &str = "e.id, e.at, e.kind, e.sub, e.email, e.session_id, e.client_address, e.user_agent, e.client_id, e.reason, \
      e.verified_by, e.host, e.detail";
 
@@ -204,12 +234,12 @@ impl EventRow {
 }
 
 impl Store {
-    /// Records an event soon. It never holds up an answer, and is dropped if the store cannot keep up.
+    /// Records an event soon, without waiting. Drops it if the store cannot keep up.
     pub fn record(&self, event: Event, at: i64) {
         self.writer.write_later(move |db| insert(db, &event, at));
     }
 
-    /// The last events of that kind and person, the newest last.
+    /// The last matching events, the newest last.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -223,7 +253,7 @@ impl Store {
         Ok(events)
     }
 
-    /// Events that were recorded after the one of that id, in their order.
+    /// The first matching events after the one with this ID, the newest last.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -243,7 +273,7 @@ impl Store {
         limit: u32,
         order: &str,
     ) -> Result<Vec<EventRow>, StoreError> {
-        // A condition of its own for each, so that each has its index.
+        // A separate condition for each case, so that each uses its index.
         let (about, name) = match &filter.about {
             None => ("?5 IS NULL", None),
             Some(About::Subject(subject)) => ("e.sub = ?5", Some(subject)),
@@ -266,7 +296,7 @@ impl Store {
     }
 }
 
-/// Appends an event that happened at that time (unix seconds), and counts it to its day.
+/// Appends an event and counts it in the table `days`.
 pub fn insert(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<()> {
     let sql = "INSERT INTO events
             (at, kind, sub, email, session_id, client_address, client_id, user_agent, reason, verified_by,
@@ -293,7 +323,7 @@ pub fn insert(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Adds to the sign-ins and refusals of a day.
+/// Adds to the counts of a day.
 pub fn count(db: &Connection, day: i64, signins: i64, refusals: i64) -> rusqlite::Result<()> {
     let sql = "INSERT INTO days (day, signins, refusals) VALUES (?1, ?2, ?3)
         ON CONFLICT (day) DO UPDATE SET signins = signins + ?2, refusals = refusals + ?3";

@@ -1,7 +1,7 @@
-//! What we remember: users, sessions, events, Google's keys. All SQL is here.
+//! The database: users, sessions, events and Google's keys. All SQL is in this folder.
 //!
-//! One thread writes and commits for everybody who waits; a few connections read. In WAL mode a reader sees the last
-//! commit and waits for no one, and a commit by any process on the file is seen by the next read.
+//! One thread writes, and one commit serves every caller that waits. A few connections read. In WAL
+//! mode a reader never waits, and each read sees the last commit of any process.
 
 mod model;
 mod connection;
@@ -26,6 +26,7 @@ mod refusals;
 mod purge;
 mod stats;
 mod google_keys;
+mod google_events;
 mod import;
 mod copy;
 mod backup;
@@ -39,6 +40,7 @@ use std::time::{Duration, Instant};
 pub use allowed::AllowedEntry;
 pub use blocked_emails::BlockedEmail;
 pub use events::{About, Actor, DAY_SECONDS, Event, EventFilter, EventKind, EventRow};
+pub use google_events::{GoogleEffect, GoogleEvent, GoogleEventOutcome, GoogleReport};
 pub use import::{ImportFailure, Imported, ImportedUser};
 pub use integrity_check::Integrity;
 pub use model::{Authenticated, Client, Session, SessionKind, User, UserRecord};
@@ -58,7 +60,7 @@ use refusals::Refusals;
 use session_cache::SessionCache;
 use writer::Writer;
 
-/// A read takes some 10 microseconds, so a few connections serve any number of threads and bound the descriptors.
+/// A read takes about 10 microseconds, so a few connections serve all threads.
 const READERS_MAX: usize = 8;
 /// A search may take half a second.
 const SEARCHERS_MAX: usize = 1;
@@ -67,35 +69,36 @@ const SEARCHERS_MAX: usize = 1;
 pub struct Store {
     writer: Writer,
     readers: Readers,
-    /// Apart, so that no check waits for a search.
+    /// Separate, so that no check waits for a search.
     searchers: Readers,
     files: Arc<OpenFiles>,
     last_seen: Arc<LastSeen>,
     refusals: Arc<Refusals>,
-    /// Last, as its `WalIndex` wants.
+    /// Its `WalIndex` must be dropped last.
     session_cache: SessionCache,
 }
 
-/// How many of them there are.
+/// Numbers of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
-    /// Users, whether they have signed in or not.
+    /// All users, including those who have never signed in.
     pub users: u64,
-    /// Those of them who were imported and have not signed in since.
+    /// Users who were imported or blocked before they signed in.
     pub never_signed_in: u64,
-    /// Sessions that have not ended, tokens for programs left out.
+    /// Open sessions, without tokens for programs.
     pub sessions: u64,
 }
 
-/// The database cannot answer. The text is for the log; no value from a row is in it.
+/// The database cannot answer. The text is for the log and contains no value from a row.
 #[derive(Debug, Clone)]
 pub struct StoreError(String);
 
 impl Store {
-    /// Opens the database at that path, or makes a new one there, readable by its owner only.
+    /// Opens the database at `path`, or creates one that only its owner can read.
     ///
     /// # Errors
-    /// One sentence for the operator: it is damaged, newer than this program, read-only, or not Hallpass's.
+    /// One sentence for the operator: the database is damaged, read-only, newer than this program or
+    /// not Hallpass's.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         let connection = open::for_writing(path)?;
         let real_path = connection.path().map(Path::new).unwrap_or(path);
@@ -112,25 +115,26 @@ impl Store {
         })
     }
 
-    /// Whether there is a database at that path. An empty file is not one.
+    /// Whether there is a file at `path` that is not empty.
     pub fn exists(path: &Path) -> bool {
         open::exists(path)
     }
 
-    /// Opens the database at that path, which must be there already.
+    /// Opens an existing database.
     ///
     /// # Errors
-    /// As [`Store::open`], or if there is none.
+    /// As [`Store::open`], or if there is no database.
     pub fn open_existing(path: &Path) -> Result<Store, StoreError> {
         open::require_exists(path)?;
         Store::open(path)
     }
 
-    /// Opens the database at that path to read it and nothing else, which needs neither a lock that a writer holds nor a
-    /// disk that can be written. Whatever would change it fails.
+    /// Opens an existing database for reading. This works beside a writer, on a full disk and on a
+    /// read-only mount. Every write fails.
     ///
     /// # Errors
-    /// One sentence for the operator: there is none, or it is damaged, of another version, or not Hallpass's.
+    /// One sentence for the operator: there is no database, or it is damaged, of another version or not
+    /// Hallpass's.
     pub fn open_reading(path: &Path) -> Result<Store, StoreError> {
         open::require_exists(path)?;
         open::require_current(&open::for_reading(path)?, path)?;
@@ -156,22 +160,22 @@ impl Store {
         database.read(integrity_check::quick_check)
     }
 
-    /// A name for this database on this running machine, the same for every process that uses it.
+    /// Identifies this database until the machine restarts, the same in every process.
     pub fn instance(&self) -> String {
         instance(self.readers.path()).unwrap_or_default()
     }
 
-    /// Whether the database is in its place and can be read.
+    /// Reads from the database.
     ///
     /// # Errors
-    /// If it is not, or cannot.
+    /// If it cannot be read, or its file was removed or replaced.
     pub fn ping(&self) -> Result<(), StoreError> {
         self.files.require_unchanged()?;
         self.readers
             .read(|db| db.query_row("SELECT count(*) FROM users WHERE sub = ''", [], |_| Ok(())))
     }
 
-    /// Counts users and sessions. Takes milliseconds for every 10,000 rows.
+    /// Counts users and sessions, which takes milliseconds for every 10,000 rows.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -187,9 +191,9 @@ impl Store {
         })
     }
 
-    /// Returns when everything written before, last-seen times and refusals included, is on disk.
+    /// Returns when all earlier writes are on disk.
     pub fn flush(&self) {
-        // The order of the queue is all that is wanted; a failed commit was told to those it concerns.
+        // A failed commit was reported to the callers of those writes.
         let _ = self.writer.write(|_| Ok(()));
     }
 }
@@ -204,7 +208,7 @@ impl std::error::Error for StoreError {}
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> StoreError {
-        // With a statement in it, the text would be as long as the statement; the engine's own words suffice.
+        // Not the driver's text, which may contain the whole statement.
         match error {
             rusqlite::Error::SqliteFailure(code, message) => {
                 StoreError(format!("database: {}", message.unwrap_or_else(|| code.to_string())))

@@ -19,6 +19,8 @@ pub struct User {
     pub last_signin_at: Option<i64>,
     /// When the operator blocked them.
     pub blocked_at: Option<i64>,
+    /// When Google disabled their account because somebody else had taken it over.
+    pub google_disabled_at: Option<i64>,
 }
 
 /// A user with what only the operator sees.
@@ -102,7 +104,8 @@ pub struct Authenticated {
 
 /// The columns that [`User::from_row`] reads, in its order.
 pub const USER_COLUMNS: &str = "u.sub, u.email, u.email_verified, u.email_authoritative, u.name, u.given_name, \
-    u.family_name, u.picture, u.hosted_domain, u.locale, u.created_at, nullif(u.last_signin_at, 0), u.blocked_at, u.username";
+    u.family_name, u.picture, u.hosted_domain, u.locale, u.created_at, nullif(u.last_signin_at, 0), u.blocked_at, \
+    u.username, u.google_disabled_at";
 
 /// In JSON as the contract shows them.
 impl Serialize for User {
@@ -157,12 +160,13 @@ impl User {
             last_signin_at: row.get(first + 11)?,
             blocked_at: row.get(first + 12)?,
             username: row.get(first + 13)?,
+            google_disabled_at: row.get(first + 14)?,
         })
     }
 }
 
 /// How many they are.
-pub const USER_COLUMN_COUNT: usize = 14;
+pub const USER_COLUMN_COUNT: usize = 15;
 
 impl UserRecord {
     /// Reads `USER_COLUMNS` and `pinned_email`.

@@ -25,6 +25,7 @@ const MIGRATIONS: [Migration; 2] = [
     // from being renamed.
     Migration {
         before: "ALTER TABLE events ADD COLUMN detail TEXT;
+            ALTER TABLE users ADD COLUMN google_disabled_at INTEGER;
             ALTER TABLE users ADD COLUMN username TEXT;
             DROP TRIGGER IF EXISTS user_replaced;
             DROP TRIGGER IF EXISTS user_deleted_sessions;

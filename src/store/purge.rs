@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, google_events};
 
 /// About 2 GB. Older events are deleted whatever their age.
 const EVENTS_MAX: i64 = 5_000_000;
@@ -10,8 +10,9 @@ const EVENTS_MAX: i64 = 5_000_000;
 const PURGE_STEP_ROWS: u32 = 500;
 
 impl Store {
-    /// Deletes a step of expired sessions and ID tokens, of events older than `events_kept` seconds
-    /// (`None`: any age) and of events beyond the maximum. Returns whether there are more.
+    /// Deletes a step of expired sessions and ID tokens, of the IDs of old security events, of events
+    /// older than `events_kept` seconds (`None`: any age) and of events beyond the maximum. Returns
+    /// whether there are more.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -31,9 +32,13 @@ impl Store {
                 (SELECT id FROM events WHERE id <= (SELECT max(id) FROM events) - ?1 ORDER BY id LIMIT ?2)";
             let events = db.prepare_cached(old)?.execute(params![oldest, PURGE_STEP_ROWS])?
                 + db.prepare_cached(excess)?.execute(params![EVENTS_MAX, PURGE_STEP_ROWS])?;
+            let ids = "DELETE FROM google_events WHERE jti IN
+                (SELECT jti FROM google_events WHERE at <= ?1 LIMIT ?2)";
+            let oldest_id = now - google_events::IDS_KEPT_SECONDS;
+            let ids = db.prepare_cached(ids)?.execute(params![oldest_id, PURGE_STEP_ROWS])?;
             let tokens =
                 db.prepare_cached(expired_tokens)?.execute(params![now, PURGE_STEP_ROWS])?;
-            Ok(sessions.max(events).max(tokens) >= PURGE_STEP_ROWS as usize)
+            Ok(sessions.max(events).max(tokens).max(ids) >= PURGE_STEP_ROWS as usize)
         })
     }
 }

@@ -208,6 +208,7 @@ struct WholeUser {
     created_at: i64,
     last_signin_at: Option<i64>,
     blocked_at: Option<i64>,
+    google_disabled_at: Option<i64>,
 }
 
 /// The header of SQLite's WAL-index. Every commit by any process changes it.

@@ -3,7 +3,6 @@
 use rusqlite::{Connection, params};
 
 use super::events::{self, Event, EventKind};
-use super::model::Client;
 use super::writer::STEP_ROWS;
 use super::{Store, StoreError};
 use crate::token::TokenHash;
@@ -62,16 +61,11 @@ pub fn limit(
     let ended: Vec<(String, String)> = rows.collect::<rusqlite::Result<_>>()?;
     for (session_id, client_id) in &ended {
         let event = Event {
-            kind: EventKind::Revocation,
             subject: Some(subject.to_owned()),
-            email: None,
             session_id: Some(session_id.clone()),
-            client: Client::default(),
             client_id: Some(client_id.clone()),
-            verified_by: None,
             reason: Some(BY_THE_LIMIT.to_owned()),
-            host: None,
-            detail: None,
+            ..Event::new(EventKind::Revocation)
         };
         events::insert(db, &event, now)?;
     }

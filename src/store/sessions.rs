@@ -14,8 +14,9 @@ use super::writer::STEP_ROWS;
 use super::{Store, StoreError};
 use crate::token::TokenHash;
 
-/// The most sessions of one person that are listed, and may be allowed.
+/// Also the highest limit of sessions per user.
 const LISTED_MAX: i64 = 1000;
+
 /// The sessions and tokens for programs to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionSelector {
@@ -43,7 +44,7 @@ pub enum SessionSelector {
     TokensOf(String),
 }
 
-/// The row of that token, live or not, with its user.
+/// The session with this token, live or not, and its user.
 pub fn find(db: &Connection, token: &TokenHash) -> rusqlite::Result<Option<Authenticated>> {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
@@ -63,7 +64,7 @@ pub fn find(db: &Connection, token: &TokenHash) -> rusqlite::Result<Option<Authe
 }
 
 impl Store {
-    /// The live sessions of that person, the last used first, without tokens for programs.
+    /// A user's live sessions, the last used first, without tokens for programs.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -74,8 +75,10 @@ impl Store {
         idle_seconds: i64,
     ) -> Result<Vec<Session>, StoreError> {
         let sql = format!(
-            "SELECT {SESSION_COLUMNS} FROM sessions s WHERE s.sub = ?1 AND s.ended_at IS NULL AND s.expires_at > ?2 \
-             AND (s.kind = 'id_token' OR (s.kind = 'session' AND s.last_seen_at > ?2 - ?3)) ORDER BY s.last_seen_at DESC LIMIT ?4"
+            "SELECT {SESSION_COLUMNS} FROM sessions s
+             WHERE s.sub = ?1 AND s.ended_at IS NULL AND s.expires_at > ?2
+             AND (s.kind = 'id_token' OR (s.kind = 'session' AND s.last_seen_at > ?2 - ?3))
+             ORDER BY s.last_seen_at DESC LIMIT ?4"
         );
         self.readers.read(|db| {
             let mut statement = db.prepare_cached(&sql)?;
@@ -85,8 +88,9 @@ impl Store {
         })
     }
 
-    /// The sessions that have neither ended nor expired, of everybody or of that `sub`, with their users; those that
-    /// last longest first. Tokens for programs are not among them. They may have been idle for too long: only the server knows its limit.
+    /// The open sessions of one user or of all, with their users, those that expire last first. Tokens
+    /// for programs are left out. An open session has neither ended nor expired, but may have been idle
+    /// for too long: only the server knows that limit.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -96,11 +100,12 @@ impl Store {
         now: i64,
         limit: u32,
     ) -> Result<Vec<(Session, User)>, StoreError> {
-        // A condition of its own for each, so that each has its index.
+        // A separate condition for each case, so that each uses its index.
         let whose = if subject.is_some() { "s.sub = ?2" } else { "?2 IS NULL" };
         let sql = format!(
             "SELECT {SESSION_COLUMNS}, {USER_COLUMNS} FROM sessions s JOIN users u ON u.sub = s.sub
-             WHERE s.ended_at IS NULL AND s.expires_at > ?1 AND s.kind <> 'token' AND {whose} ORDER BY s.expires_at DESC LIMIT ?3"
+             WHERE s.ended_at IS NULL AND s.expires_at > ?1 AND s.kind <> 'token' AND {whose}
+             ORDER BY s.expires_at DESC LIMIT ?3"
         );
         self.readers.read(|db| {
             let mut statement = db.prepare_cached(&sql)?;
@@ -148,7 +153,7 @@ impl Store {
         now: i64,
         mut progress: impl FnMut(usize),
     ) -> Result<usize, StoreError> {
-        // In the order of the tokens' hashes, so that new sessions do not make it longer.
+        // In the order of the tokens' hashes, so that it ends even while users sign in.
         let (mut after, mut ended) = (Vec::new(), 0);
         let mut steps = self.writer.steps();
         loop {
@@ -203,6 +208,19 @@ impl SessionSelector {
             | SessionSelector::UserExcept { subject, id } => (Some(subject), Some(id)),
         }
     }
+}
+
+/// Ends open sessions of that user, at most `STEP_ROWS`, and records an event for each. Returns how
+/// many it ended.
+pub fn end_some_of(
+    db: &Connection,
+    subject: &str,
+    actor: &Actor,
+    now: i64,
+) -> rusqlite::Result<usize> {
+    let selector = SessionSelector::User(subject.to_owned());
+    let (subject, id) = selector.parameters();
+    end(db, &selector.condition(), (&subject, &id), EventKind::Revocation, actor, now)
 }
 
 /// Ends the open sessions that match the condition, which has parameters 2 and 3.

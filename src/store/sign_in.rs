@@ -1,4 +1,4 @@
-//! The one transaction that signs somebody in.
+//! Sign-in, in one transaction.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -9,26 +9,27 @@ use super::{Store, StoreError, allowed, blocked_emails, session_limit, sessions}
 use crate::profile::Profile;
 use crate::token::TokenHash;
 
-/// Somebody Google vouches for, about to be recorded.
+/// A sign-in that Google has verified.
 #[derive(Debug, Clone)]
 pub struct SignIn {
-    /// Who.
+    /// The user's profile.
     pub profile: Profile,
-    /// `aud` of their ID token.
+    /// `aud` of the ID token.
     pub client_id: String,
-    /// `azp` of it.
+    /// `azp` of the ID token.
     pub authorized_party: Option<String>,
-    /// What said that the token is Google's, as schema.sql names it.
+    /// `tokeninfo` or `keys`: how the ID token was verified.
     pub verified_by: &'static str,
-    /// The ID token itself, which may have been revoked as a bearer.
+    /// The ID token, which may have been revoked as a bearer.
     pub id_token: TokenHash,
-    /// From where.
+    /// The client that sent the request.
     pub client: Client,
-    /// The session they shall have.
+    /// The session to establish.
     pub session: NewSession,
-    /// How many sessions they may have.
+    /// The limit of sessions per user.
     pub sessions_max: u32,
-    /// Why they are refused unless the list in the database lets them in; `None` if the settings do.
+    /// The reason for a refusal unless the list in the database lets the user in. `None` if the
+    /// settings do.
     pub unless_allowed: Option<&'static str>,
 }
 
@@ -37,43 +38,46 @@ pub struct SignIn {
 pub struct NewSession {
     /// The hash of its token; for [`SessionKind::IdToken`] that of the ID token.
     pub token: TokenHash,
-    /// What its token is.
+    /// The kind of its token.
     pub kind: SessionKind,
-    /// Its public name.
+    /// `sessions.id`.
     pub id: String,
-    /// When it ends at the latest.
+    /// The absolute limit, in unix seconds.
     pub expires_at: i64,
 }
 
-/// What came of a sign-in that was recorded.
+/// A recorded sign-in.
 #[derive(Debug, Clone)]
 pub struct SignedIn {
     /// The user as recorded.
     pub user: User,
     /// The session as recorded.
     pub session: Session,
-    /// Whether this was their first sign-in.
+    /// Whether this was the user's first sign-in.
     pub new_user: bool,
 }
 
-/// Why the store lets somebody not in. The refusal is recorded as an event.
+/// Why the store refuses a sign-in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// The operator blocked them.
+    /// The operator or an admin blocked the user.
     Blocked,
-    /// Another `sub` signed in with this e-mail first and holds it.
+    /// Google reported that the account was hijacked, and has not enabled it again.
+    DisabledByGoogle,
+    /// The e-mail is pinned to another `sub`, which signed in with it first.
     EmailHeld,
-    /// This very ID token was signed out or revoked.
+    /// This ID token was signed out or revoked.
     TokenEnded,
-    /// Neither the settings nor the list in the database let them in, for that reason.
+    /// Neither the settings nor the list in the database let the user in, for this reason.
     NotAllowed(&'static str),
 }
 
 impl Refusal {
-    /// Those that do not depend on the settings, in the order in which they are asked.
-    pub const ALL: [Refusal; 3] = [Refusal::Blocked, Refusal::TokenEnded, Refusal::EmailHeld];
+    /// The refusals that do not depend on the settings, in the order in which they are checked.
+    pub const ALL: [Refusal; 4] =
+        [Refusal::Blocked, Refusal::DisabledByGoogle, Refusal::TokenEnded, Refusal::EmailHeld];
 
-    /// Whether it keeps out whoever comes with that ID token.
+    /// Whether it applies to a sign-in with this profile and ID token.
     fn applies(
         self,
         db: &Connection,
@@ -90,18 +94,23 @@ impl Refusal {
                 &[subject],
             )? || blocked_emails::is_blocked(db, profile)?),
             Refusal::NotAllowed(_) => Ok(allowed::entry_for(db, profile)?.is_none()),
+            Refusal::DisabledByGoogle => exists(
+                "SELECT 1 FROM users WHERE sub = ?1 AND google_disabled_at IS NOT NULL",
+                &[subject],
+            ),
             Refusal::TokenEnded => id_token_has_ended(db, id_token),
             Refusal::EmailHeld => exists(
                 "SELECT 1 FROM users WHERE pinned_email = ?1 AND sub <> ?2",
-                &[&pinned_email(profile), subject],
+                &[&profile.pinned_email(), subject],
             ),
         }
     }
 
-    /// What the client is told, and what the event says.
+    /// The text for the client and the event.
     pub fn description(self) -> &'static str {
         match self {
             Refusal::Blocked => "this account is blocked",
+            Refusal::DisabledByGoogle => "Google reported that this account was disabled",
             Refusal::EmailHeld => "another account signed in with this e-mail first and holds it",
             Refusal::TokenEnded => "this ID token was signed out or revoked",
             Refusal::NotAllowed(reason) => reason,
@@ -110,7 +119,7 @@ impl Refusal {
 }
 
 impl Store {
-    /// Whether an ID token with that hash was presented as a bearer, and has ended before its time.
+    /// Whether this ID token was presented as a bearer and ended before its `exp`.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -118,7 +127,7 @@ impl Store {
         self.readers.read(|db| id_token_has_ended(db, id_token))
     }
 
-    /// Whether this refusal applies to a sign-in with that profile and ID token.
+    /// Whether the refusal applies to a sign-in with this profile and ID token.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -131,10 +140,11 @@ impl Store {
         self.readers.read(|db| refusal.applies(db, profile, id_token))
     }
 
-    /// Records a user and establishes a session, or records a refusal: one transaction, on disk when this returns.
+    /// Records a user and establishes a session, or records a refusal. It is on disk when this
+    /// returns.
     ///
     /// # Errors
-    /// The outer one if the store cannot answer, the inner one if it says no.
+    /// The outer one if the store cannot answer, the inner one for a refusal.
     pub fn sign_in(
         &self,
         sign_in: SignIn,
@@ -142,8 +152,8 @@ impl Store {
     ) -> Result<Result<SignedIn, Refusal>, StoreError> {
         self.writer.write(move |db| {
             let refusal = refusal(db, &sign_in)?;
+            let kind = if refusal.is_none() { EventKind::SignIn } else { EventKind::Refusal };
             let event = Event {
-                kind: if refusal.is_none() { EventKind::SignIn } else { EventKind::Refusal },
                 subject: Some(sign_in.profile.subject.clone()),
                 email: sign_in.profile.email.clone(),
                 session_id: refusal.is_none().then(|| sign_in.session.id.clone()),
@@ -151,8 +161,7 @@ impl Store {
                 client_id: Some(sign_in.client_id.clone()),
                 verified_by: Some(sign_in.verified_by),
                 reason: refusal.map(|refusal| refusal.description().to_owned()),
-                host: None,
-                detail: None,
+                ..Event::new(kind)
             };
             events::insert(db, &event, now)?;
             if let Some(refusal) = refusal {
@@ -197,13 +206,8 @@ fn refusal(db: &Connection, sign_in: &SignIn) -> rusqlite::Result<Option<Refusal
     Ok(None)
 }
 
-/// Only an e-mail that Google is authoritative for is worth holding.
-pub fn pinned_email(profile: &Profile) -> Option<String> {
-    profile.authoritative_email().map(str::to_ascii_lowercase)
-}
-
-/// Writes the profile as it is now; returns whether this is the user's first sign-in. A sign-in without an authoritative e-mail releases
-/// none.
+/// Writes the profile and returns whether this is the user's first sign-in. Without an authoritative
+/// e-mail, the pinned one stays.
 fn upsert_user(db: &Connection, profile: &Profile, now: i64) -> rusqlite::Result<bool> {
     let update = "UPDATE users SET email = ?2, email_verified = ?3, email_authoritative = ?4,
             pinned_email = coalesce(?5, pinned_email), name = ?6, given_name = ?7, family_name = ?8, picture = ?9,
@@ -229,7 +233,7 @@ fn upsert_user(db: &Connection, profile: &Profile, now: i64) -> rusqlite::Result
         profile.email,
         profile.email_verified,
         profile.email_authoritative,
-        pinned_email(profile),
+        profile.pinned_email(),
         profile.name,
         profile.given_name,
         profile.family_name,
@@ -242,7 +246,7 @@ fn upsert_user(db: &Connection, profile: &Profile, now: i64) -> rusqlite::Result
     Ok(!has_signed_in)
 }
 
-/// An ID token that another process exchanged at the same moment has its row already, and keeps it.
+/// If another process exchanged the same ID token at the same moment, its row stays.
 fn insert_session(db: &Connection, sign_in: &SignIn, now: i64) -> rusqlite::Result<()> {
     let session = &sign_in.session;
     if session.kind == SessionKind::IdToken {

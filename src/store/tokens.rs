@@ -1,4 +1,4 @@
-//! Tokens for programs: rows of `sessions` that somebody made and named, without an idle limit.
+//! Tokens for programs: rows of `sessions` with a name and without an idle limit.
 
 use rusqlite::{Connection, params};
 
@@ -17,30 +17,30 @@ pub const TOKENS_PER_USER_MAX: u32 = 100;
 pub struct NewToken {
     /// The hash of the token.
     pub token: TokenHash,
-    /// The public name of its session.
+    /// `sessions.id`.
     pub id: String,
-    /// What its owner calls it.
+    /// The user's name for it.
     pub name: TokenName,
-    /// When it ends at the latest.
+    /// In unix seconds.
     pub expires_at: i64,
-    /// The session with which its owner creates it; `None` for the operator.
+    /// The session with which the user creates it. `None` for the operator.
     pub created_with: Option<Session>,
 }
 
-/// Why the store creates no token.
+/// Why the store does not create a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenRefusal {
-    /// The owner's session has just ended, or there is no such user.
+    /// The user's session has just ended, or the user was deleted.
     Ended,
     /// The user has `TOKENS_PER_USER_MAX` already.
     TooMany,
 }
 
 impl Store {
-    /// Creates a token of that user and records an event.
+    /// Creates a token for a user and records an event.
     ///
     /// # Errors
-    /// The outer one if the store cannot answer, the inner one if it says no.
+    /// The outer one if the store cannot answer, the inner one for a refusal.
     pub fn create_token(
         &self,
         user: &User,
@@ -52,7 +52,7 @@ impl Store {
         self.writer.write(move |db| create(db, &user, new, actor, now))
     }
 
-    /// The live tokens of that user, the newest first.
+    /// A user's live tokens, the newest first.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -61,7 +61,7 @@ impl Store {
         Ok(tokens.into_iter().map(|(token, _)| token).collect())
     }
 
-    /// The live tokens of everybody or of that `sub`, with their users, the newest first.
+    /// The live tokens of one user or of all, with their users, the newest first.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -71,7 +71,7 @@ impl Store {
         now: i64,
         limit: u32,
     ) -> Result<Vec<(Session, User)>, StoreError> {
-        // A condition of its own for each, so that each has its index.
+        // A separate condition for each case, so that each uses its index.
         let whose = if subject.is_some() { "s.sub = ?2" } else { "?2 IS NULL" };
         let sql = format!(
             "SELECT {SESSION_COLUMNS}, {USER_COLUMNS} FROM sessions s JOIN users u ON u.sub = s.sub
@@ -100,7 +100,7 @@ fn create(
     let (session_id, client_id) =
         new.created_with.map(|session| (session.id, session.client_id)).unzip();
     let client_id = client_id.unwrap_or_default();
-    // The session may have ended since the request was let in.
+    // The session may have ended since it was checked.
     let exists = "SELECT 1 FROM users WHERE sub = ?1 AND (?2 IS NULL OR EXISTS
         (SELECT 1 FROM sessions WHERE id = ?2 AND sub = ?1 AND ended_at IS NULL))";
     if !db.prepare_cached(exists)?.exists(params![subject, session_id])? {
@@ -112,7 +112,7 @@ fn create(
     if live >= TOKENS_PER_USER_MAX {
         return Ok(Err(TokenRefusal::TooMany));
     }
-    // Making and ending tokens again and again leaves a bounded number of rows.
+    // Repeatedly creating and revoking tokens leaves a bounded number of rows.
     let forget = "DELETE FROM sessions WHERE token_sha256 IN
         (SELECT token_sha256 FROM sessions WHERE sub = ?1 AND kind = 'token' AND ended_at IS NOT NULL
          ORDER BY ended_at DESC LIMIT -1 OFFSET ?2)";
@@ -132,16 +132,14 @@ fn create(
         client.user_agent
     ])?;
     let event = Event {
-        kind: EventKind::Token,
         subject: Some(subject.clone()),
         email: user.profile.email.clone(),
         session_id: Some(new.id.clone()),
         client: client.clone(),
         client_id: Some(client_id.clone()).filter(|id| !id.is_empty()),
-        verified_by: None,
         reason,
-        host: None,
         detail: Some(new.name.as_str().to_owned()),
+        ..Event::new(EventKind::Token)
     };
     events::insert(db, &event, now)?;
     Ok(Ok(Session {

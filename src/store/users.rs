@@ -1,5 +1,4 @@
-//! Users as the operator and admins look them up, list, search, block and erase them. Each change is one transaction,
-//! with its event.
+//! Users: found, listed, searched, blocked and deleted. Each change records an event.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,16 +10,16 @@ use super::model::{USER_COLUMNS, User, UserRecord};
 use super::writer::STEP_ROWS;
 use super::{Store, StoreError};
 
-/// What a list of users is sorted by.
+/// The order of a list of users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserSort {
-    /// The name; those without one last.
+    /// By name. Users without one are last.
     Name,
-    /// The e-mail; those without one last.
+    /// By e-mail. Users without one are last.
     Email,
-    /// The last sign-in, the latest first. An index makes its first page cheap.
+    /// The latest sign-in first. Uses an index.
     LastSignIn,
-    /// The first sign-in, the latest first.
+    /// The newest user first. Uses an index.
     Created,
 }
 
@@ -35,7 +34,7 @@ impl UserSort {
     }
 }
 
-/// A place in the list of users by [`UserSort::Created`]: after this user. Written as `CREATED_AT.SUB`.
+/// A position in the list by [`UserSort::Created`]. Written as `CREATED_AT.SUB`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserCursor {
     created_at: i64,
@@ -43,7 +42,7 @@ pub struct UserCursor {
 }
 
 impl UserCursor {
-    /// The place after that user.
+    /// The position after this user.
     pub fn after(user: &User) -> UserCursor {
         UserCursor { created_at: user.created_at, subject: user.profile.subject.clone() }
     }
@@ -79,10 +78,11 @@ impl Store {
     ) -> Result<Vec<UserRecord>, StoreError> {
         let order = sort.order();
         let is_search = !search.trim().is_empty();
-        // A condition that is not needed would keep SQLite from using an index.
+        // A condition that is always true would keep SQLite from using an index.
         let after_condition =
             if after.is_some() { "(u.created_at, u.sub) < (?2, ?3)" } else { "?2 IS ?3" };
-        // The plus keeps it from using one: a search reads every row, and that is fastest as they lie.
+        // A search reads every row, which is fastest in the table's order. The plus keeps SQLite from
+        // using an index.
         let (search_condition, plus) = if is_search {
             ("contains_words(?4, u.name, u.email, u.sub, u.username)", "+")
         } else {
@@ -102,7 +102,7 @@ impl Store {
         if is_search { self.searchers.read(query) } else { self.readers.read(query) }
     }
 
-    /// The user of that `sub`.
+    /// The user with this `sub`.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -113,14 +113,14 @@ impl Store {
         })
     }
 
-    /// The user of that `sub`, else every one who has or holds that e-mail.
+    /// The user with this `sub`, or else every user with this e-mail, current or pinned.
     ///
     /// # Errors
     /// If the store cannot answer.
     pub fn users_named(&self, name: &str) -> Result<Vec<UserRecord>, StoreError> {
         let select = format!("SELECT {USER_COLUMNS}, u.pinned_email FROM users u WHERE");
         let by_subject = format!("{select} u.sub = ?1");
-        // With an OR in their place, SQLite would rather read every row.
+        // With OR instead of UNION, SQLite would read every row.
         let by_email = format!(
             "{select} u.sub IN (SELECT sub FROM users WHERE email = ?1 COLLATE NOCASE
                 UNION SELECT sub FROM users WHERE pinned_email = lower(?1)) ORDER BY u.sub"
@@ -134,17 +134,12 @@ impl Store {
         })
     }
 
-    /// Blocks somebody who is not a user yet: as with an import, the user has never signed in. Returns whether that changed
-    /// anything.
+    /// Blocks a `sub` that is not a user yet. Like an imported user, it has never signed in. Returns
+    /// whether that changed anything.
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn block_stranger(
-        &self,
-        subject: &str,
-        actor: Actor,
-        now: i64,
-    ) -> Result<bool, StoreError> {
+    pub fn block_unknown(&self, subject: &str, actor: Actor, now: i64) -> Result<bool, StoreError> {
         let subject = subject.to_owned();
         self.writer.write(move |db| {
             let sql = "INSERT INTO users (sub, email_authoritative, created_at, last_signin_at, blocked_at)
@@ -157,7 +152,8 @@ impl Store {
         })
     }
 
-    /// Blocks that user, or lifts the block. Returns whether that changed anything.
+    /// Blocks a user, or lifts the operator's block and Google's. Returns whether that changed
+    /// anything.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -170,18 +166,24 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let subject = subject.to_owned();
         self.writer.write(move |db| {
-            let sql = "UPDATE users SET blocked_at = ?2 WHERE sub = ?1 AND (blocked_at IS NULL) = (?2 IS NOT NULL)
+            let block = "UPDATE users SET blocked_at = ?2 WHERE sub = ?1 AND blocked_at IS NULL
                 RETURNING email";
-            let kind = if blocked { EventKind::Block } else { EventKind::Unblock };
+            let unblock = "UPDATE users SET blocked_at = ?2, google_disabled_at = NULL
+                WHERE sub = ?1 AND (blocked_at IS NOT NULL OR google_disabled_at IS NOT NULL)
+                RETURNING email";
+            let (sql, kind) =
+                if blocked { (block, EventKind::Block) } else { (unblock, EventKind::Unblock) };
             let mut statement = db.prepare_cached(sql)?;
-            let changed = statement.query_row(params![subject, blocked.then_some(now)], |row| row.get(0)).optional()?;
+            let changed = statement
+                .query_row(params![subject, blocked.then_some(now)], |row| row.get(0))
+                .optional()?;
             drop(statement);
             changed.map_or(Ok(false), |email| insert_event(db, kind, &subject, email, actor, now))
         })
     }
 
-    /// Lets go of the e-mail that user holds; from now on they may not decide anything by it either, until they sign in
-    /// again. Returns whether that changed anything.
+    /// Releases a user's pinned e-mail. It is not authoritative again until the user signs in. Returns
+    /// whether that changed anything.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -197,12 +199,13 @@ impl Store {
         })
     }
 
-    /// Erases that user and their sessions. Their events stay, so that they are still counted, with the `sub` and
-    /// without what tells more of a person: e-mail, address and browser. What they did to others as an admin stays as
-    /// well, by a deleted account. Most of it is done in steps between which others write. Returns whether there was one.
+    /// Deletes a user with all sessions, mostly in steps. Returns whether there was such a user.
+    ///
+    /// Events about the user stay with the `sub`, but without e-mail, address and browser. Events of
+    /// changes that the user made as an admin stay as "by a deleted account".
     ///
     /// # Errors
-    /// If the store cannot answer; then the user is still there, and another call erases them.
+    /// If the store cannot answer. The user may then still exist; another call completes it.
     pub fn delete_user(&self, subject: &str, now: i64) -> Result<bool, StoreError> {
         let exists = |db: &Connection| {
             db.prepare_cached("SELECT 1 FROM users WHERE sub = ?1")?.exists([subject])
@@ -232,7 +235,7 @@ impl Store {
             if db.prepare_cached("DELETE FROM users WHERE sub = ?1")?.execute([&subject])? == 0 {
                 return Ok(false);
             }
-            // They may have signed in meanwhile.
+            // The user may have signed in meanwhile.
             redact_reasons(db, &subject)?;
             redact_events(db, &subject, after, EventPosition { at: i64::MAX, id: i64::MAX })?;
             insert_event(db, EventKind::Delete, &subject, None, Actor::operator(), now)
@@ -240,7 +243,7 @@ impl Store {
     }
 }
 
-/// Where an event of somebody is among theirs.
+/// A position in the events about a user.
 #[derive(Clone, Copy)]
 struct EventPosition {
     at: i64,
@@ -253,7 +256,7 @@ impl Default for EventPosition {
     }
 }
 
-/// The last event of the step that begins after that one; `None` if fewer than a step's are left.
+/// The last event of the step that begins after this position. `None` if less than a step is left.
 fn next_step(
     db: &Connection,
     subject: &str,
@@ -285,8 +288,8 @@ fn delete_some_sessions(db: &Connection, subject: &str) -> rusqlite::Result<usiz
     db.prepare_cached(sql)?.execute(params![subject, STEP_ROWS as i64])
 }
 
-/// Takes the e-mails of that person out of the list of those who are let in, out of the events from before their first
-/// sign-in, and out of those about others.
+/// Removes the user's entries from the list of who may enter, and the user's e-mails from entries and
+/// events of others and from events before the first sign-in.
 fn redact_reasons(db: &Connection, subject: &str) -> rusqlite::Result<()> {
     let entries = "DELETE FROM allowed WHERE sub = ?1
         OR (sub IS NULL AND email IN (SELECT pinned_email FROM users WHERE sub = ?1))";
@@ -319,16 +322,11 @@ fn insert_event(
     now: i64,
 ) -> rusqlite::Result<bool> {
     let event = Event {
-        kind,
         subject: Some(subject.to_owned()),
         email,
-        session_id: None,
         client: actor.client,
-        client_id: None,
-        verified_by: None,
         reason: actor.reason,
-        host: None,
-        detail: None,
+        ..Event::new(kind)
     };
     events::insert(db, &event, now)?;
     Ok(true)

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use super::client_address::ClientAddress;
-use super::rate_limit::SigninLimiter;
+use super::google_events;
+use super::rate_limit::RateLimiter;
 use super::request_id::RequestIds;
 use super::settings::Settings;
 use super::single_flight::SingleFlight;
@@ -25,7 +26,8 @@ pub struct App {
     pub(super) settings: Settings,
     pub(super) store: Store,
     pub(super) verifier: Verifier,
-    pub(super) signin_limiter: SigninLimiter,
+    pub(super) signin_limiter: RateLimiter,
+    pub(super) events_limiter: RateLimiter,
     pub(super) exchanges: SingleFlight,
     pub(super) metrics: Arc<Metrics>,
     /// Tells `hallpass doctor` that a response comes from a server on the database it examines.
@@ -51,7 +53,8 @@ impl App {
             door: OnceLock::new(),
             instance: store.instance(),
             request_ids: RequestIds::default(),
-            signin_limiter: SigninLimiter::new(settings.signin_limit),
+            signin_limiter: RateLimiter::new(settings.signin_limit),
+            events_limiter: RateLimiter::new(google_events::LIMIT),
             exchanges: SingleFlight::default(),
             demo: None,
             settings,

@@ -205,6 +205,10 @@ impl App {
         if caller.user.blocked_at.is_some() {
             return Err(Error::denied_in_session(caller, Refusal::Blocked.description()));
         }
+        if caller.user.google_disabled_at.is_some() {
+            let reason = Refusal::DisabledByGoogle.description();
+            return Err(Error::denied_in_session(caller, reason));
+        }
         if !caller.is_allowed && !self.settings.policy.permits(&caller.user.profile) {
             // Answered from the cache, so without a look at the list.
             let reason = self.settings.policy.refusal(&caller.user.profile, &AllowList::default());

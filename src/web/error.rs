@@ -10,6 +10,12 @@ use crate::store::{Authenticated, Session, StoreError};
 pub enum Error {
     /// 400: send a different request.
     InvalidRequest(&'static str),
+    /// 400: this security event will never be accepted (RFC 8935, section 2.3).
+    InvalidEvent {
+        /// The error code of RFC 8935.
+        code: &'static str,
+        description: &'static str,
+    },
     /// 401: get a new ID token from Google.
     InvalidToken(&'static str),
     /// 401: there is no live session; sign in.
@@ -90,6 +96,7 @@ impl Error {
     pub fn status_and_code(&self) -> (u16, &'static str) {
         match self {
             Error::InvalidRequest(_) => (400, "invalid_request"),
+            Error::InvalidEvent { code, .. } => (400, code),
             Error::InvalidToken(_) => (401, "invalid_token"),
             Error::Unauthenticated { .. } => (401, "unauthenticated"),
             Error::AccessDenied { .. } => (403, "access_denied"),
@@ -105,6 +112,7 @@ impl Error {
     pub fn description(&self) -> &'static str {
         match self {
             Error::InvalidRequest(text) | Error::InvalidToken(text) => text,
+            Error::InvalidEvent { description, .. } => description,
             Error::AccessDenied { reason, .. } => reason,
             Error::Unauthenticated { .. } => "there is no session, or it has ended; sign in",
             Error::NotFound => "there is nothing at this address",
@@ -112,9 +120,7 @@ impl Error {
             Error::UnsupportedMediaType => {
                 "the body must be application/x-www-form-urlencoded or application/json"
             }
-            Error::TooManyRequests { .. } => {
-                "too many sign-in attempts from your address; try again later"
-            }
+            Error::TooManyRequests { .. } => "too many attempts from your address; try again later",
             Error::Unavailable { .. } => {
                 "your identity cannot be verified right now; try again later"
             }

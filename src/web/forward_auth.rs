@@ -106,16 +106,14 @@ fn record_refusal(app: &App, request: &Request, error: &Error, now: i64) {
         return;
     }
     let event = Event {
-        kind: EventKind::Refusal,
         subject: Some(profile.subject.clone()),
         email: profile.email.clone(),
         session_id: Some(session.id.clone()),
         client: app.client(request),
         client_id: Some(session.client_id.clone()),
-        verified_by: None,
         reason: Some(reason.to_owned()),
         host,
-        detail: None,
+        ..Event::new(EventKind::Refusal)
     };
     app.record_within_budget(event, RefusedBy::ForwardAuth, now);
 }

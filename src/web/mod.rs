@@ -16,6 +16,7 @@ mod authenticate;
 mod single_flight;
 mod sessions;
 mod tokens;
+mod google_events;
 mod monitoring;
 mod forward_auth;
 mod return_to;
@@ -25,5 +26,5 @@ mod pages;
 
 pub use app::App;
 pub use router::INSTANCE_HEADER;
-pub use settings::{Logo, RemoteUser, Settings, SigninLimit, TrustedProxies, is_within};
+pub use settings::{Logo, RateLimit, RemoteUser, Settings, TrustedProxies, is_within};
 pub use signin::allow_list;

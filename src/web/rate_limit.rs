@@ -1,13 +1,13 @@
-//! The rate limit of sign-in attempts.
+//! Rate limits by client address.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultKeyedRateLimiter, Quota};
 
 use super::error::Error;
-use super::settings::SigninLimit;
+use super::settings::RateLimit;
 use crate::address::Network;
 
 /// Beyond this number (about 10 MB), networks whose burst is whole again are forgotten.
@@ -16,19 +16,22 @@ const NETWORKS_MAX: usize = 100_000;
 const COST: u32 = 4;
 
 /// A token bucket for each [`Network`].
-pub struct SigninLimiter {
+pub struct RateLimiter {
     limiter: Option<DefaultKeyedRateLimiter<Network>>,
     clock: DefaultClock,
 }
 
-impl SigninLimiter {
+impl RateLimiter {
     /// `limit` applies to a single address; larger networks have a multiple of it.
-    pub fn new(limit: SigninLimit) -> SigninLimiter {
+    pub fn new(limit: RateLimit) -> RateLimiter {
         let cells = |attempts: u32| NonZeroU32::new(attempts.saturating_mul(COST));
         let quota = cells(limit.burst)
             .zip(cells(limit.per_second))
             .map(|(burst, per_second)| Quota::per_second(per_second).allow_burst(burst));
-        SigninLimiter { limiter: quota.map(RateLimiter::keyed), clock: DefaultClock::default() }
+        RateLimiter {
+            limiter: quota.map(governor::RateLimiter::keyed),
+            clock: DefaultClock::default(),
+        }
     }
 
     /// Counts an attempt in every network of the client, the smallest first, so a limited client

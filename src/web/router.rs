@@ -9,7 +9,10 @@ use serde_json::json;
 
 use super::app::{App, loggable};
 use super::error::Error;
-use super::{cookies, cors, forward_auth, monitoring, pages, sessions, signin, tokens};
+use super::settings::Settings;
+use super::{
+    cookies, cors, forward_auth, google_events, monitoring, pages, sessions, signin, tokens,
+};
 use crate::http::{Handler, Request, Response};
 use crate::store::Authenticated;
 
@@ -26,7 +29,7 @@ type CallerEndpoint =
     fn(&App, &Request, Result<Authenticated, Error>, i64) -> Result<Response, Error>;
 
 /// Every path and what it answers. HEAD is answered like GET, OPTIONS alike everywhere.
-const ROUTES: [Route; 22] = [
+const ROUTES: [Route; 23] = [
     caller("/auth/check", forward_auth::check),
     caller("/auth/forward", forward_auth::forward),
     caller(ME, |_, _, caller, _| sessions::me(caller)),
@@ -45,6 +48,8 @@ const ROUTES: [Route; 22] = [
         pages::admin_user(app, request, parameter(request), now)
     })
     .post(|app, request, now| pages::change_user(app, request, parameter(request), now)),
+    post("/auth/google/events", google_events::receive)
+        .if_set(|settings| settings.verifier.security_events),
     get("/auth/style.css", |_, _, _| Ok(pages::stylesheet())),
     get("/auth/signin.js", |_, _, _| Ok(pages::signin_script())),
     get("/auth/other-account.js", |_, _, _| Ok(pages::other_account_script())),
@@ -65,12 +70,22 @@ struct Route {
     get: Option<Endpoint>,
     post: Option<Endpoint>,
     delete: Option<Endpoint>,
+    /// Whether the settings turn it on.
+    is_on: fn(&Settings) -> bool,
     /// Whether a GET may take long. Everything else that changes something may anyway.
     get_blocks: bool,
 }
 
 const fn route(path: &'static str) -> Route {
-    Route { path, caller: None, get: None, post: None, delete: None, get_blocks: false }
+    Route {
+        path,
+        caller: None,
+        get: None,
+        post: None,
+        delete: None,
+        is_on: |_| true,
+        get_blocks: false,
+    }
 }
 
 const fn caller(path: &'static str, endpoint: CallerEndpoint) -> Route {
@@ -81,6 +96,10 @@ const fn get(path: &'static str, endpoint: Endpoint) -> Route {
     Route { get: Some(endpoint), ..route(path) }
 }
 
+const fn post(path: &'static str, endpoint: Endpoint) -> Route {
+    Route { post: Some(endpoint), ..route(path) }
+}
+
 const fn delete(path: &'static str, endpoint: Endpoint) -> Route {
     Route { delete: Some(endpoint), ..route(path) }
 }
@@ -88,6 +107,10 @@ const fn delete(path: &'static str, endpoint: Endpoint) -> Route {
 impl Route {
     const fn post(self, endpoint: Endpoint) -> Route {
         Route { post: Some(endpoint), ..self }
+    }
+
+    const fn if_set(self, is_on: fn(&Settings) -> bool) -> Route {
+        Route { is_on, ..self }
     }
 
     const fn blocking(self) -> Route {
@@ -108,10 +131,11 @@ impl Route {
     }
 
     fn allow(&self) -> &'static str {
-        match (self.post, self.delete) {
-            (Some(_), _) => "GET, HEAD, POST, OPTIONS",
-            (None, Some(_)) => "DELETE, OPTIONS",
-            (None, None) => "GET, HEAD, OPTIONS",
+        match (self.get.is_some(), self.post.is_some(), self.delete.is_some()) {
+            (true, true, _) => "GET, HEAD, POST, OPTIONS",
+            (false, true, _) => "POST, OPTIONS",
+            (_, false, true) => "DELETE, OPTIONS",
+            (_, false, false) => "GET, HEAD, OPTIONS",
         }
     }
 }
@@ -168,7 +192,8 @@ impl App {
         if method == "OPTIONS" {
             return cors::preflight(request, &self.settings);
         }
-        let route = arrival.route.ok_or(Error::NotFound)?;
+        let route = arrival.route.filter(|route| (route.is_on)(&self.settings));
+        let route = route.ok_or(Error::NotFound)?;
         let endpoint = match (method, route.caller) {
             ("GET", Some(endpoint)) => {
                 return endpoint(self, request, self.authenticate_any(request, now), now);

@@ -39,7 +39,7 @@ pub struct Settings {
     /// How tokens are verified.
     pub verifier: VerifierSettings,
     /// The limit of sign-in attempts per client address.
-    pub signin_limit: SigninLimit,
+    pub signin_limit: RateLimit,
     /// Whether the metrics are served on another address, and so not here.
     pub metrics_elsewhere: bool,
     /// The site's name on the pages.
@@ -70,7 +70,7 @@ pub struct Logo {
 
 /// A token bucket for each client address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SigninLimit {
+pub struct RateLimit {
     /// Attempts in a row; 0 means no limit.
     pub burst: u32,
     /// Attempts regained per second.

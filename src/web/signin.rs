@@ -242,16 +242,14 @@ impl App {
         let verified = failure.verified.as_deref();
         let claims = verified.map(|(identity, _)| identity.claims());
         let event = Event {
-            kind: EventKind::Refusal,
             subject: claims.map(|claims| claims.profile.subject.clone()),
             email: claims.and_then(|claims| claims.profile.email.clone()),
-            session_id: None,
             client: self.client(request),
             client_id: claims.map(|claims| claims.audience.clone()),
             verified_by: verified.map(|(_, by)| by.as_str()),
             reason: Some(failure.error.description().to_owned()),
             host: forward_auth::host(self, request),
-            detail: None,
+            ..Event::new(EventKind::Refusal)
         };
         self.record_within_budget(event, RefusedBy::SignIn, now);
     }

@@ -1,4 +1,4 @@
-//! Killed in the middle of sign-ins: whoever was answered is still there.
+//! A server killed during sign-ins keeps every session that it has answered.
 
 use std::sync::Mutex;
 use std::thread;
@@ -10,7 +10,7 @@ use crate::program::token;
 use crate::program::{Program, session_token};
 
 #[test]
-fn sigkill_loses_no_session_that_a_client_was_told_of() {
+fn sigkill_loses_no_answered_session() {
     let mut folder = tempfile::tempdir().unwrap();
     let answered: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
     for round in 0..3 {

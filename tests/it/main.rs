@@ -13,6 +13,7 @@ mod origins;
 mod tokeninfo;
 mod network;
 mod verify;
+mod google_events;
 mod sessions;
 mod cookies;
 mod session_cache;

@@ -69,15 +69,13 @@ impl Program {
 
     /// Serves the database in that folder, and returns once it listens.
     pub fn serve_in(folder: TempDir, flags: &[&str], environment: &[(&str, &str)]) -> Program {
+        Program::serve_only(folder, &[&["--allow-anyone"], flags].concat(), environment)
+    }
+
+    /// The same, letting in nobody but whom the flags and the database name.
+    pub fn serve_only(folder: TempDir, flags: &[&str], environment: &[(&str, &str)]) -> Program {
         let google = Google::start();
-        let mut command = hallpass(&[
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--client-id",
-            CLIENT_ID,
-            "--allow-anyone",
-        ]);
+        let mut command = hallpass(&["serve", "--listen", "127.0.0.1:0", "--client-id", CLIENT_ID]);
         command.args(["--signin-burst", "0", "--tokeninfo-url", &google.url(), "--database"]);
         command
             .arg(folder.path().join("hallpass.db"))

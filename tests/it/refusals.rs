@@ -1,4 +1,4 @@
-//! Recorded refusals, and the budget that bounds them in a flood.
+//! Recorded refusals, and the budget that limits them in a flood.
 
 use hallpass::http::Request;
 use serde_json::json;
@@ -9,7 +9,7 @@ const DIGITS: &str = "1234567890";
 const REFUSALS: &str = "events WHERE kind = 'refusal'";
 
 #[track_caller]
-fn refuse_nameless(test: &TestApp, times: usize, now: i64) {
+fn refuse_unidentified(test: &TestApp, times: usize, now: i64) {
     for _ in 0..times {
         let answer = test.send_at(post_token(DIGITS), now);
         assert!(matches!(answer.status, 400 | 401), "{}", body(&answer));
@@ -26,25 +26,25 @@ fn unrecorded(test: &TestApp) -> String {
 }
 
 #[test]
-fn anonymous_refusals_have_a_budget_and_are_counted_beyond_it() {
+fn unidentified_refusals_beyond_the_budget_are_only_counted() {
     let test = TestApp::open();
     let refusals_of_the_day = || test.text("SELECT CAST(refusals AS TEXT) FROM days").unwrap();
-    refuse_nameless(&test, 60, NOW);
+    refuse_unidentified(&test, 60, NOW);
     assert_eq!((test.count(REFUSALS), unrecorded(&test)), (60, "0".into()));
-    refuse_nameless(&test, 40, NOW);
+    refuse_unidentified(&test, 40, NOW);
     assert_eq!((test.count(REFUSALS), unrecorded(&test)), (60, "40".into()));
     assert_eq!(refusals_of_the_day(), "100");
-    refuse_nameless(&test, 20, NOW + 7);
+    refuse_unidentified(&test, 20, NOW + 7);
     assert_eq!((test.count(REFUSALS), unrecorded(&test)), (67, "53".into()));
     assert_eq!(refusals_of_the_day(), "120");
-    refuse_nameless(&test, 1, NOW + DAY);
+    refuse_unidentified(&test, 1, NOW + DAY);
     assert_eq!(test.count("days WHERE refusals = 1"), 1);
 }
 
 #[test]
-fn a_flood_does_not_hide_refusals_of_known_people() {
+fn a_flood_does_not_hide_refusals_of_known_users() {
     let test = TestApp::with(&["--allow-domain", "example.com"]);
-    refuse_nameless(&test, 100, NOW);
+    refuse_unidentified(&test, 100, NOW);
     refused(&test.send(post_token(&token(json!({})))), 403, "access_denied");
     assert_eq!(test.count("events WHERE sub IS NOT NULL"), 1);
 }
@@ -56,7 +56,7 @@ fn ask(target: &str, session: &str) -> Request {
 }
 
 #[test]
-fn refusals_by_check_and_forward_name_person_app_and_reason() {
+fn refusals_by_check_and_forward_name_user_app_and_reason() {
     const ROW: &str =
         "SELECT kind || ' ' || sub || ' ' || email || ' ' || ifnull(host, '-') || ' ' || reason ||
         ' ' || (session_id IS NOT NULL) FROM events ORDER BY id DESC LIMIT 1";
@@ -83,7 +83,7 @@ fn refusals_by_check_and_forward_name_person_app_and_reason() {
         "wiki.example.com",
         "this account is blocked",
     );
-    // The header of a client that is not a trusted proxy does not count.
+    // Headers from a client that is not a trusted proxy are ignored.
     let stranger = |session: &str| Request {
         peer: Some([192, 0, 2, 1].into()),
         ..ask("/auth/check?allowed_emails=", session)
@@ -104,7 +104,7 @@ fn refusals_by_check_and_forward_name_person_app_and_reason() {
 fn refusals_by_check_have_their_own_budget() {
     let test = TestApp::open();
     let session = test.session();
-    refuse_nameless(&test, 60, NOW);
+    refuse_unidentified(&test, 60, NOW);
     for _ in 0..100 {
         assert_eq!(test.send(ask("/auth/check?allowed_emails=", &session)).status, 403);
     }

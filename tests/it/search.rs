@@ -1,4 +1,4 @@
-//! The search for users, compared with a scan in plain Rust.
+//! The search for users, compared with a search in plain Rust.
 
 use std::sync::LazyLock;
 
@@ -14,7 +14,7 @@ const PAGE_ROWS: u32 = 7;
 
 struct Directory {
     store: Store,
-    /// The newest first: `sub`, and name, e-mail and `sub` in lower case.
+    /// Newest first: `sub`, and the searched text in lower case.
     users: Vec<(String, [String; 3])>,
     _folder: TempDir,
 }
@@ -29,7 +29,7 @@ static DIRECTORY: LazyLock<Directory> = LazyLock::new(|| {
     let sql =
         "INSERT INTO users (sub, name, email, email_authoritative, created_at, last_signin_at)
         VALUES (?1, ?2, ?3, 0, ?4, 1)";
-    // Several users of each second, so that pages must break between them.
+    // Several users per second, so that page breaks fall between users of the same second.
     let mut users: Vec<_> = (0..USERS)
         .map(|number| {
             let sub = format!("sub-{number:03}");
@@ -43,7 +43,7 @@ static DIRECTORY: LazyLock<Directory> = LazyLock::new(|| {
 });
 
 impl Directory {
-    fn scan(&self, search: &str) -> Vec<&str> {
+    fn expected(&self, search: &str) -> Vec<&str> {
         let words: Vec<String> = search.split_whitespace().map(str::to_lowercase).collect();
         let contains =
             |texts: &[String; 3], word: &String| texts.iter().any(|text| text.contains(word));
@@ -70,9 +70,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn it_finds_what_a_scan_finds(words in prop::collection::vec("[aAéÉжЖ'\"@%_1-]{1,4}", 0..4)) {
+    fn finds_the_same_users_as_plain_rust(words in prop::collection::vec("[aAéÉжЖ'\"@%_1-]{1,4}", 0..4)) {
         let search = words.join(" ");
-        prop_assert_eq!(&DIRECTORY.page_by_page(&search), &DIRECTORY.scan(&search));
+        prop_assert_eq!(&DIRECTORY.page_by_page(&search), &DIRECTORY.expected(&search));
     }
 }
 
@@ -80,7 +80,7 @@ proptest! {
 fn every_order_lists_the_same_users() {
     for sort in [UserSort::Name, UserSort::Email, UserSort::LastSignIn, UserSort::Created] {
         let found = DIRECTORY.store.list_users("É", sort, None, 1000).unwrap();
-        assert_eq!(found.len(), DIRECTORY.scan("É").len(), "{sort:?}");
+        assert_eq!(found.len(), DIRECTORY.expected("É").len(), "{sort:?}");
     }
 }
 
@@ -94,7 +94,7 @@ fn an_empty_database_has_no_users() {
 }
 
 #[test]
-fn the_index_of_earlier_versions_is_dropped() {
+fn the_search_index_of_earlier_versions_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("db");
     drop(Store::open(&path).unwrap());

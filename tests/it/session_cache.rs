@@ -1,4 +1,5 @@
-//! A session that was checked a moment ago is not searched again, and yet whatever any process changes counts at once.
+//! The session cache: repeated checks do not read the database, and changes by any process count on the
+//! next request.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,7 +11,7 @@ use serde_json::json;
 
 use crate::test_app::{HOUR, NOW, RequestExt, TestApp, document, get, refused};
 
-/// Runs that SQL as another process on a database whose session was just checked, and asks again.
+/// Sends a request, runs `sql` as another process, and sends the request again.
 fn me_after(sql: &str) -> hallpass::http::Response {
     let test = TestApp::open();
     let session = test.session();
@@ -36,7 +37,7 @@ fn changes_by_another_process_count_on_the_next_request() {
             FROM sessions",
         "INSERT OR REPLACE INTO sessions SELECT zeroblob(32), id, sub, kind, client_id, NULL, 1, 1, 1, 1, NULL, NULL, NULL
             FROM sessions",
-        // A user in place of another is a new one.
+        // Replacing a user ends the sessions.
         "INSERT OR REPLACE INTO users SELECT * FROM users",
         "PRAGMA foreign_keys = ON; INSERT OR REPLACE INTO users SELECT * FROM users",
         "INSERT OR REPLACE INTO users (sub, email_authoritative, pinned_email, created_at, last_signin_at)
@@ -50,7 +51,7 @@ fn changes_by_another_process_count_on_the_next_request() {
 }
 
 #[test]
-fn sessions_of_a_deleted_user_stay_ended_when_they_come_back() {
+fn sessions_of_a_deleted_user_stay_ended_after_a_new_sign_in() {
     for gone in [
         "DELETE FROM users",
         "UPDATE users SET sub = '1', pinned_email = NULL",
@@ -67,7 +68,7 @@ fn sessions_of_a_deleted_user_stay_ended_when_they_come_back() {
 }
 
 #[test]
-fn a_new_user_makes_nobody_search_again() {
+fn a_new_user_does_not_invalidate_the_cache() {
     let test = TestApp::open();
     test.session();
     let revision = || test.text("SELECT CAST(id AS TEXT) FROM revision");
@@ -77,7 +78,7 @@ fn a_new_user_makes_nobody_search_again() {
 }
 
 #[test]
-fn a_change_that_is_taken_back_counts_as_well() {
+fn a_change_that_is_undone_also_invalidates_the_cache() {
     let test = TestApp::open();
     let session = test.session();
     for (blocked_at, status) in [("1", 403), ("NULL", 200), ("2", 403), ("NULL", 200)] {
@@ -89,7 +90,7 @@ fn a_change_that_is_taken_back_counts_as_well() {
 }
 
 #[test]
-fn another_sign_in_shows_in_every_session() {
+fn a_new_profile_shows_in_every_session_of_the_user() {
     let test = TestApp::open();
     let session = test.session();
     let last_signin =
@@ -103,7 +104,7 @@ fn another_sign_in_shows_in_every_session() {
 }
 
 #[test]
-fn being_seen_shows_and_makes_nobody_search_again() {
+fn last_seen_updates_show_without_invalidating_the_cache() {
     let test = TestApp::open();
     let (session, other) = (test.session(), test.session());
     let last_seen = |now: i64| {
@@ -124,7 +125,7 @@ fn being_seen_shows_and_makes_nobody_search_again() {
 }
 
 #[test]
-fn a_session_that_another_process_saw_is_not_idle() {
+fn a_session_seen_by_another_process_is_not_idle() {
     let test = TestApp::with(&["--allow-anyone", "--session-idle", "1h"]);
     let session = test.session();
     let check = |now: i64| test.send_at(get("/auth/check").bearer(&session), now).status;
@@ -136,13 +137,13 @@ fn a_session_that_another_process_saw_is_not_idle() {
 }
 
 #[test]
-fn who_is_known_is_told_at_once_and_nobody_else() {
+fn only_cached_sessions_are_answered_without_the_database() {
     let test = TestApp::open();
     let session = test.session();
     let fast_path =
         |request| Handler::fast_path(&test.app, &request, NOW).map(|response| response.status);
     let check = || fast_path(get("/auth/check").bearer(&session));
-    assert_eq!(check(), None, "the database must be asked");
+    assert_eq!(check(), None, "the database must be read");
     let inside = test.send(get("/auth/me").bearer(&session));
     for path in ["/auth/check", "/auth/forward", "/auth/me"] {
         assert_eq!(fast_path(get(path).bearer(&session)), Some(200), "{path}");
@@ -166,14 +167,14 @@ fn who_is_known_is_told_at_once_and_nobody_else() {
 }
 
 #[test]
-fn who_was_not_seen_for_ten_minutes_is_forgotten_until_then() {
+fn sessions_unseen_for_ten_minutes_leave_the_cache() {
     let test = TestApp::open();
     let (early, late) = (test.session(), test.session());
     let check =
         |session: &str, now: i64| test.send_at(get("/auth/check").bearer(session), now).status;
     assert_eq!((check(&early, NOW), check(&late, NOW + 60)), (200, 200));
     test.app.store().flush();
-    assert_eq!(check(&late, NOW + 60), 200, "nothing is written from here on");
+    assert_eq!(check(&late, NOW + 60), 200, "nothing is written from now on");
     let is_known = |session: &str| {
         Handler::fast_path(&test.app, &get("/auth/check").bearer(session), NOW).is_some()
     };
@@ -184,7 +185,7 @@ fn who_was_not_seen_for_ten_minutes_is_forgotten_until_then() {
 }
 
 #[test]
-fn a_database_by_another_name_tells_as_much() {
+fn the_cache_is_exact_for_a_database_behind_a_symbolic_link() {
     let test = TestApp::open();
     let token = SessionToken::parse(&test.session()).unwrap().hash();
     let link = test.folder.path().join("link.db");

@@ -1,4 +1,4 @@
-//! How many sessions somebody may have, and what happens to those with very many.
+//! The limit of sessions per user, and users with very many sessions.
 
 use hallpass::store::{Actor, EventKind, SessionSelector};
 use serde_json::json;
@@ -15,7 +15,7 @@ fn status_at(test: &TestApp, session: &str, now: i64) -> u16 {
     test.send_at(get("/auth/check").bearer(session), now).status
 }
 
-/// Sessions of the usual person, made by another program.
+/// Inserts sessions of the default user from another program.
 fn make_sessions(test: &TestApp, count: u32, ended_at: &str) {
     let sql = format!(
         "INSERT INTO sessions SELECT randomblob(32), hex(randomblob(8)), sub, 'session', 'x', NULL, {NOW}, {NOW} - i,
@@ -26,7 +26,7 @@ fn make_sessions(test: &TestApp, count: u32, ended_at: &str) {
 }
 
 #[test]
-fn beyond_the_limit_the_session_unused_for_longest_ends() {
+fn beyond_the_limit_the_least_recently_used_session_ends() {
     let test = TestApp::with(&["--allow-anyone", "--sessions-per-user", "3"]);
     let first = sign_in_at(&test, NOW);
     let second = sign_in_at(&test, NOW + 100);
@@ -51,7 +51,7 @@ fn the_newest_session_stays_even_if_the_clock_was_ahead() {
 }
 
 #[test]
-fn an_id_token_is_a_session_like_others() {
+fn id_tokens_count_towards_the_limit() {
     let test = TestApp::with(&["--allow-anyone", "--sessions-per-user", "1"]);
     let session = test.session();
     let bearer = token(json!({}));
@@ -62,7 +62,7 @@ fn an_id_token_is_a_session_like_others() {
 }
 
 #[test]
-fn a_hundred_sessions_by_default() {
+fn the_default_limit_is_100_sessions() {
     let test = TestApp::open();
     test.session();
     make_sessions(&test, 99, "NULL");
@@ -91,11 +91,11 @@ fn signing_in_and_out_leaves_a_bounded_number_of_rows() {
         test.send(request("POST", "/auth/signout").bearer(&session));
     }
     assert_eq!(test.count("sessions WHERE kind = 'id_token'"), 0);
-    assert_eq!(status_at(&test, &bearer, NOW), 401, "it stays ended without its row");
+    assert_eq!(status_at(&test, &bearer, NOW), 401, "it stays ended after its row is deleted");
 }
 
 #[test]
-fn an_older_database_is_brought_under_the_limit() {
+fn the_limit_is_applied_to_existing_sessions() {
     let test = TestApp::open();
     let session = test.session();
     make_sessions(&test, 1700, "NULL");
@@ -106,7 +106,7 @@ fn an_older_database_is_brought_under_the_limit() {
 }
 
 #[test]
-fn very_many_sessions_end_and_are_listed_and_erased() {
+fn very_many_sessions_can_be_listed_ended_and_deleted() {
     type End = fn(&TestApp, &str);
     let cases: [(&str, End); 4] = [
         ("sign-out everywhere", |test, session| {
@@ -146,7 +146,7 @@ fn very_many_sessions_end_and_are_listed_and_erased() {
 }
 
 #[test]
-fn the_list_is_read_from_an_index_in_its_order() {
+fn the_list_is_read_in_the_order_of_an_index() {
     let test = TestApp::open();
     let plan =
         "EXPLAIN QUERY PLAN SELECT id FROM sessions s WHERE s.sub = ?1 AND s.ended_at IS NULL

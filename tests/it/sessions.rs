@@ -1,4 +1,4 @@
-//! The caller's own sessions: me, the list, and sign-out.
+//! The caller's own sessions: `me`, the list and sign-out.
 
 use hallpass::http::Request;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ fn ids(test: &TestApp, token: &str, now: i64) -> Vec<String> {
 }
 
 #[test]
-fn me_by_cookie_and_by_bearer() {
+fn me_answers_cookie_and_bearer() {
     let test = TestApp::open();
     let answer = test.sign_in(json!({}));
     let token = answer["session"]["token"].as_str().unwrap();
@@ -70,7 +70,7 @@ fn other_authorization_is_ignored_and_the_cookie_counts() {
 }
 
 #[test]
-fn the_absolute_limit() {
+fn sessions_end_at_the_absolute_limit() {
     let test =
         TestApp::with(&["--allow-anyone", "--session-lifetime", "2d", "--session-idle", "30d"]);
     let session = test.session();
@@ -79,7 +79,7 @@ fn the_absolute_limit() {
 }
 
 #[test]
-fn the_idle_limit_slides() {
+fn each_use_restarts_the_idle_limit() {
     let test = TestApp::with(&["--allow-anyone", "--session-idle", "1h"]);
     let session = test.session();
     let mut now = NOW;
@@ -107,7 +107,7 @@ fn last_seen_is_written_at_most_once_a_minute() {
     assert_eq!(last_seen_after(60), 60);
     assert_eq!(last_seen_after(119), 60);
     assert_eq!(last_seen_after(120), 120);
-    assert_eq!(last_seen_after(-500), 120, "a clock that steps back changes nothing");
+    assert_eq!(last_seen_after(-500), 120, "a clock that is set back changes nothing");
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn sign_out_everywhere() {
 }
 
 #[test]
-fn sign_out_by_form_leads_to_the_sign_in_page() {
+fn sign_out_by_form_redirects_to_the_sign_in_page() {
     let test = TestApp::open();
     let response = test.send(post("/auth/signout", FORM, "").browser().cookie(&test.session()));
     assert_eq!(
@@ -210,7 +210,7 @@ fn sign_out_by_form_leads_to_the_sign_in_page() {
 }
 
 #[test]
-fn sign_out_keeps_the_way_back() {
+fn sign_out_keeps_the_return_address() {
     let test = TestApp::open();
     let signed_out = "https://auth.example.com/auth/signin?done=signed-out";
     let check = |target: &str, fields: &str, query: &str| {

@@ -1,4 +1,4 @@
-//! The database: what it keeps, what it refuses, and what it does when it cannot write.
+//! The database file: opening, migration, locking, purging and damage.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +19,7 @@ fn is_refused(path: &Path, reason: &str) {
 }
 
 #[test]
-fn a_new_database_is_private_and_safe() {
+fn a_new_database_is_private_and_uses_wal() {
     let test = TestApp::open();
     test.session();
     assert_eq!(fs::metadata(test.database()).unwrap().permissions().mode() & 0o777, 0o600);
@@ -30,7 +30,7 @@ fn a_new_database_is_private_and_safe() {
 }
 
 #[test]
-fn opening_again_keeps_everything() {
+fn reopening_keeps_all_rows() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("db");
     drop(Store::open(&path).unwrap());
@@ -55,7 +55,7 @@ const OF_VERSION_1: &str = concat!(
 );
 const OF_VERSION_2: &str = include_str!("schemas/2.sql");
 
-fn made_of(path: &Path, sql: &str) -> Connection {
+fn create_from(path: &Path, sql: &str) -> Connection {
     let database = Connection::open(path).unwrap();
     database.execute_batch(sql).unwrap();
     database
@@ -71,21 +71,20 @@ fn schema(path: &Path) -> Vec<String> {
     statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-/// The rows of a table, as text.
 fn rows(path: &Path, table: &str, columns: &str) -> String {
     let sql = format!("SELECT coalesce(json_group_array(json_array({columns})), '') FROM {table}");
     Connection::open(path).unwrap().query_row(&sql, [], |row| row.get(0)).unwrap()
 }
 
 #[test]
-fn an_older_database_becomes_like_a_new_one_and_keeps_its_rows() {
+fn a_migrated_database_has_the_new_schema_and_its_old_rows() {
     let folder = tempfile::tempdir().unwrap();
     let new = folder.path().join("new");
     drop(Store::open(&new).unwrap());
     for (name, sql) in [("1", OF_VERSION_1), ("2", OF_VERSION_2)] {
         let (old, before) =
             (folder.path().join(name), folder.path().join(format!("{name}.before-3")));
-        drop(made_of(&old, sql));
+        drop(create_from(&old, sql));
         let kept = |path: &Path| {
             [
                 rows(path, "users", "sub, email, pinned_email, name, last_signin_at, blocked_at"),
@@ -97,7 +96,7 @@ fn an_older_database_becomes_like_a_new_one_and_keeps_its_rows() {
         drop(Store::open(&old).unwrap());
         assert_eq!((schema(&old), kept(&old)), (schema(&new), rows_before.clone()), "{name}");
         assert_eq!((schema(&before), kept(&before)), (schema_before, rows_before), "{name}");
-        // What is of this version is not copied.
+        // A database of the current version is not copied.
         fs::remove_file(&before).unwrap();
         drop(Store::open(&old).unwrap());
         assert!(!before.exists());
@@ -106,26 +105,26 @@ fn an_older_database_becomes_like_a_new_one_and_keeps_its_rows() {
 }
 
 #[test]
-fn the_copy_of_an_older_database_has_its_mode_and_replaces_none() {
+fn a_migration_copies_the_mode_and_replaces_no_earlier_copy() {
     let folder = tempfile::tempdir().unwrap();
     let (old, before) = (folder.path().join("db"), folder.path().join("db.before-3"));
-    drop(made_of(&old, OF_VERSION_2));
+    drop(create_from(&old, OF_VERSION_2));
     fs::set_permissions(&old, fs::Permissions::from_mode(0o640)).unwrap();
     drop(Store::open(&old).unwrap());
     assert_eq!(fs::metadata(&before).unwrap().permissions().mode() & 0o777, 0o640);
     fs::remove_file(&old).unwrap();
     fs::write(&before, "an earlier copy").unwrap();
-    drop(made_of(&old, OF_VERSION_2));
+    drop(create_from(&old, OF_VERSION_2));
     drop(Store::open(&old).unwrap());
     assert_eq!(fs::read_to_string(&before).unwrap(), "an earlier copy");
 }
 
 #[test]
-fn an_older_database_that_cannot_be_copied_stays_as_it_is() {
+fn a_database_is_not_migrated_if_the_copy_fails() {
     let folder = tempfile::tempdir().unwrap();
-    // With `.before-3` it is one byte longer than a name may be.
+    // With `.before-3` the name is one byte too long.
     let old = folder.path().join("d".repeat(247));
-    drop(made_of(&old, OF_VERSION_2));
+    drop(create_from(&old, OF_VERSION_2));
     let before = schema(&old);
     is_refused(&old, "cannot be copied before it is changed");
     assert_eq!(schema(&old), before);
@@ -136,11 +135,7 @@ fn foreign_newer_damaged_and_missing_databases_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
 
-    fs::write(
-        path("text"),
-        "no database at all, but a text of some length that begins with no magic",
-    )
-    .unwrap();
+    fs::write(path("text"), "a text file, long enough to hold the header of a database").unwrap();
     is_refused(&path("text"), "is not Hallpass's");
 
     Connection::open(path("other"))
@@ -168,7 +163,7 @@ fn foreign_newer_damaged_and_missing_databases_are_refused() {
 }
 
 #[test]
-fn a_reader_waits_for_no_writer() {
+fn readers_do_not_wait_for_writers() {
     let test = TestApp::open();
     let session = test.session();
     let other = test.other_process();
@@ -180,7 +175,7 @@ fn a_reader_waits_for_no_writer() {
 }
 
 #[test]
-fn a_writer_waits_for_another_process_and_then_gives_up() {
+fn a_write_waits_for_another_process_and_then_fails() {
     let test = TestApp::open();
     let session = test.session();
     let other = test.other_process();
@@ -196,7 +191,7 @@ fn a_writer_waits_for_another_process_and_then_gives_up() {
 }
 
 #[test]
-fn expired_rows_are_purged_in_small_steps() {
+fn expired_rows_are_purged_in_steps() {
     let test = TestApp::open();
     test.session();
     test
@@ -217,11 +212,11 @@ fn expired_rows_are_purged_in_small_steps() {
     purge(NOW + 400 * DAY - 1, Some(400 * DAY));
     assert_eq!(test.count("events"), 1);
     purge(NOW + 400 * DAY, Some(400 * DAY));
-    assert_eq!((test.count("events"), test.count("users")), (0, 1), "people stay");
+    assert_eq!((test.count("events"), test.count("users")), (0, 1), "users stay");
 }
 
 #[test]
-fn the_first_of_too_many_events_are_purged_whatever_their_age() {
+fn events_beyond_the_maximum_are_purged_whatever_their_age() {
     let test = TestApp::open();
     let other = test.other_process();
     let purge = || while test.app.store().purge(NOW, None).unwrap() {};
@@ -229,7 +224,7 @@ fn the_first_of_too_many_events_are_purged_whatever_their_age() {
         .execute_batch("INSERT INTO events (id, at, kind) VALUES (1, 9, 'signin'), (2, 9, 'signin'), (5000001, 9, 'x')")
         .unwrap();
     purge();
-    assert_eq!(test.count("events"), 2, "the first one is beyond five million");
+    assert_eq!(test.count("events"), 2, "the first one exceeds the maximum of five million");
     other
         .execute_batch(
             "INSERT INTO events (id, at, kind) WITH RECURSIVE n (i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
@@ -241,7 +236,7 @@ fn the_first_of_too_many_events_are_purged_whatever_their_age() {
 }
 
 #[test]
-fn a_file_removed_or_replaced_under_the_server_fails_sign_ins_and_readyz() {
+fn sign_ins_and_readyz_fail_while_a_database_file_is_removed_or_replaced() {
     for (file, replace, told) in [
         ("hallpass.db", false, "hallpass.db was removed"),
         ("hallpass.db", true, "hallpass.db was replaced"),
@@ -261,13 +256,13 @@ fn a_file_removed_or_replaced_under_the_server_fails_sign_ins_and_readyz() {
         let error = test.app.store().ping().unwrap_err().to_string();
         assert!(error.contains(told), "{error}");
         fs::rename(&away, &file).unwrap();
-        assert_eq!(test.send(get("/readyz")).status, 200, "it is in its place again");
+        assert_eq!(test.send(get("/readyz")).status, 200, "the file is back");
         assert_eq!(test.send(post_token(&token(json!({})))).status, 200);
     }
 }
 
 #[test]
-fn sign_ins_at_once_are_all_recorded() {
+fn concurrent_sign_ins_are_all_recorded() {
     let test = TestApp::open();
     thread::scope(|scope| {
         for client in 0..16 {
@@ -287,7 +282,7 @@ fn sign_ins_at_once_are_all_recorded() {
 }
 
 #[test]
-fn a_check_of_the_whole_file_ends_when_it_must() {
+fn an_integrity_check_stops_at_its_time_limit() {
     let test = TestApp::open();
     let filler = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
         INSERT INTO events (at, kind, reason) SELECT i, 'refusal', hex(randomblob(100)) FROM n";

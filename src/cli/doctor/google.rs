@@ -58,9 +58,9 @@ pub fn authorities(settings: &VerifierSettings) -> Option<Finding> {
 
 /// Do the endpoints answer correctly, does our clock agree with theirs, and are they Google's?
 pub fn endpoints(settings: &VerifierSettings) -> Vec<Finding> {
-    let VerifierSettings { verify, tokeninfo, keys_url } = settings;
+    let VerifierSettings { verify, tokeninfo, keys_url, security_events } = settings;
     let mut findings = Vec::new();
-    let keys = (*verify != Verify::Tokeninfo).then(|| {
+    let keys = (*verify != Verify::Tokeninfo || *security_events).then(|| {
         findings.extend(stranger("keys-url", keys_url));
         let keys = fetch_keys(
             keys_url,
@@ -71,14 +71,14 @@ pub fn endpoints(settings: &VerifierSettings) -> Vec<Finding> {
         findings.push(told_of_keys(settings, &keys));
         keys
     });
-    let has_keys = matches!(keys, Some(Ok(_)));
+    let has_fallback = *verify == Verify::Fallback && matches!(keys, Some(Ok(_)));
     let exchange = (*verify != Verify::Keys).then(|| {
         findings.extend(stranger("tokeninfo-url", &tokeninfo.url));
         let bad_token = IdToken::parse(BAD_TOKEN).expect("letters and dots");
         let deadline = Instant::now() + tokeninfo.timeout;
         let exchange = Tokeninfo::new(tokeninfo, Arc::new(Metrics::default()))
             .exchange(&bad_token, None, deadline);
-        findings.push(answer(&tokeninfo.url, &exchange, has_keys));
+        findings.push(answer(&tokeninfo.url, &exchange, has_fallback));
         exchange
     });
     let now = clock::now();
@@ -116,6 +116,14 @@ fn told_of_keys(settings: &VerifierSettings, keys: &Result<FetchedKeys, String>)
                 settings.keys_url
             ),
         ),
+        Err(cause) if settings.verify == Verify::Tokeninfo => Finding::failure(
+            CHECK,
+            cause,
+            format!(
+                "let this machine reach {}; without keys no security event of Google's is accepted",
+                settings.keys_url
+            ),
+        ),
         Err(cause) => Finding::failure(
             CHECK,
             cause,
@@ -127,7 +135,7 @@ fn told_of_keys(settings: &VerifierSettings, keys: &Result<FetchedKeys, String>)
     }
 }
 
-fn answer(url: &Url, exchange: &Exchange, has_keys: bool) -> Finding {
+fn answer(url: &Url, exchange: &Exchange, has_fallback: bool) -> Finding {
     const CHECK: &str = "tokeninfo";
     let took = exchange.took.as_millis();
     match &exchange.outcome {
@@ -139,7 +147,7 @@ fn answer(url: &Url, exchange: &Exchange, has_keys: bool) -> Finding {
         Err(Failure::Refused(_)) => {
             Finding::ok(CHECK, format!("refused a bad token, as it should, after {took} ms"))
         }
-        Err(Failure::Unavailable { cause, .. }) if has_keys => Finding::warning(
+        Err(Failure::Unavailable { cause, .. }) if has_fallback => Finding::warning(
             CHECK,
             format!("{cause} ({took} ms)"),
             format!("let this machine reach {url}; until then Google's keys are used"),

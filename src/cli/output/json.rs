@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::store::{EventRow, Session, User, UserRecord};
+use crate::store::{BlockedEmail, EventRow, Session, User, UserRecord};
 
 /// A user, with the fields that only the operator sees.
 pub fn account(account: &UserRecord) -> Value {
@@ -11,6 +11,17 @@ pub fn account(account: &UserRecord) -> Value {
     document["blocked_at"] = json!(account.user.blocked_at);
     document["pinned_email"] = json!(account.pinned_email);
     document
+}
+
+/// Somebody who was blocked before their first sign-in, as far as a user's fields are known.
+pub fn blocked_email(blocked: &BlockedEmail) -> Value {
+    json!({
+        "sub": null,
+        "email": blocked.email,
+        "created_at": null,
+        "last_signin_at": null,
+        "blocked_at": blocked.created_at,
+    })
 }
 
 /// A session and its user.

@@ -16,7 +16,10 @@ const CHALLENGE: &str = "Bearer realm=\"hallpass\"";
 /// The one writer of errors: a page for people, JSON for programs.
 pub fn error_response(app: &App, request: &Request, error: &Error) -> Response {
     let (status, code) = error.status_and_code();
-    let mut response = if request.wants_page() {
+    let mut response = if let Error::InvalidEvent { code, description } = error {
+        // RFC 8935, section 2.3.
+        Response::json(status, &json!({"err": code, "description": description}))
+    } else if request.wants_page() {
         error_page(app, request, error)
     } else {
         Response::json(status, &json!({"error": code, "error_description": error.description()}))
@@ -41,7 +44,9 @@ pub fn error_response(app: &App, request: &Request, error: &Error) -> Response {
 fn error_page(app: &App, request: &Request, error: &Error) -> Response {
     let (status, _) = error.status_and_code();
     let title = match error {
-        Error::InvalidRequest(_) | Error::UnsupportedMediaType => "That did not work",
+        Error::InvalidRequest(_) | Error::InvalidEvent { .. } | Error::UnsupportedMediaType => {
+            "That did not work"
+        }
         Error::InvalidToken(_) => "Google's sign-in did not work",
         Error::Unauthenticated { .. } => "You are not signed in",
         Error::AccessDenied { .. } => "You have no access",

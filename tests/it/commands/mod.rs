@@ -1,6 +1,7 @@
 //! The operator's commands, on the database of a running server.
 
 mod users;
+mod allow;
 mod sessions;
 mod tokens;
 mod events;
@@ -106,9 +107,13 @@ fn bob() -> Value {
 fn a_missing_database_is_never_created() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("none.db");
-    for arguments in
-        [&["users", "list"][..], &["sessions", "list"], &["events"], &["users", "show", "1"]]
-    {
+    for arguments in [
+        &["users", "list"][..],
+        &["sessions", "list"],
+        &["events"],
+        &["allow", "add", "1"],
+        &["users", "show", "1"],
+    ] {
         let output = hallpass(arguments).env("HALLPASS_DATABASE", &path).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         assert!(
@@ -127,6 +132,9 @@ fn wrong_usage_exits_with_2() {
         &["users", "block"],
         &["users", "list", "--limit", "0"],
         &["users", "list", "--sort", "height"],
+        &["allow", "add"],
+        &["allow", "add", "ada@gmail.com", "--domain", "example.com"],
+        &["allow", "remove"],
         &["sessions", "revoke"],
         &["sessions", "revoke", "x", "--all"],
         &["events", "--kind", "party"],

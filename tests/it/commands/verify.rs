@@ -65,6 +65,7 @@ fn a_good_token_passes_every_check() {
         "shape",
         "tokeninfo",
         "claims",
+        "events",
         "iss",
         "aud",
         "exp",
@@ -75,14 +76,15 @@ fn a_good_token_passes_every_check() {
         "profile",
         "policy",
         "block",
+        "google-events",
         "revocation",
         "pin",
         "sign-in",
     ];
     assert_eq!(names, expected);
-    assert_eq!((lines[4][2], lines[8][2], lines[15][2]), (CLIENT_ID, "1", "it would sign in Ada"));
+    assert_eq!((lines[5][2], lines[9][2], lines[17][2]), (CLIENT_ID, "1", "it would sign in Ada"));
     assert!(
-        lines[5][2].contains("(in 59m 5") || lines[5][2].ends_with("(in 1h)"),
+        lines[6][2].contains("(in 59m 5") || lines[6][2].ends_with("(in 1h)"),
         "{}",
         lines[5][2]
     );

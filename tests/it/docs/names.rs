@@ -92,7 +92,8 @@ fn every_variable_exists() {
 
 #[test]
 fn every_endpoint_exists() {
-    let test = TestApp::with(&["--allow-anyone", "--admin-email", "ada@example.com"]);
+    let test =
+        TestApp::with(&["--allow-anyone", "--admin-email", "ada@example.com", "--google-events"]);
     let status = |method: &str, path: &str| {
         let mut request = request(method, path);
         request.peer = Some([127, 0, 0, 1].into());

@@ -1,6 +1,6 @@
 //! The ways to verify a token: tokeninfo, Google's keys, and the keys as a fallback.
 
-mod table;
+pub mod table;
 mod keys;
 mod published;
 mod fallback;
@@ -34,7 +34,7 @@ pub fn test(way: &str) -> (TestApp, Google) {
     )
 }
 
-fn published(document: &str, max_age: u32) -> Answer {
+pub fn published(document: &str, max_age: u32) -> Answer {
     let headers =
         format!("Cache-Control: public, max-age={max_age}, must-revalidate, no-transform\r\n");
     answer(&headers, document)
@@ -44,6 +44,6 @@ fn answer(headers: &str, document: &str) -> Answer {
     Answer::Status(200, headers.to_owned().leak(), document.as_bytes().to_vec())
 }
 
-fn status(status: u16) -> Answer {
+pub fn status(status: u16) -> Answer {
     Answer::Status(status, "", Vec::new())
 }

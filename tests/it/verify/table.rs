@@ -7,6 +7,8 @@ use crate::google::{Answer, Google};
 use crate::signing::{FIRST, SECOND, WEAK_TOKEN, jwk_set, segment};
 use crate::test_app::{CLIENT_ID, DAY, FORM, NOW, TestApp, claims, document, post, usual_claims};
 
+const EVENT: &str = "https://schemas.openid.net/secevent/risc/event-type/sessions-revoked";
+
 /// The verdict on a token: a status, and the error code unless it is 200.
 type Verdict = (u16, Option<String>);
 
@@ -90,6 +92,8 @@ fn claims_get_the_same_verdict() {
         ("a picture that is a list", json!({"picture": []}), BAD),
         ("claims unknown", json!({"nbf": NOW, "x": {"y": [1, null]}}), GOOD),
         ("a nonce nobody asked for", json!({"nonce": "n"}), BAD),
+        ("events", json!({"events": {EVENT: {}}}), BAD),
+        ("empty events", json!({"events": {}}), BAD),
         (
             "a service account by its e-mail",
             json!({"email": "r@p.iam.gserviceaccount.com"}),
@@ -137,27 +141,25 @@ fn payloads_get_the_same_verdict() {
     }
 }
 
-#[test]
-fn headers_and_signatures_get_the_same_verdict() {
-    let ways = Ways::open();
-    let elsewhere = Google::start();
-    elsewhere.always(super::published(&jwk_set(&[SECOND.jwk()]), 3600));
+/// Tokens with that payload, and with `other`'s in one case, that the first key has not signed in
+/// the right way.
+pub fn forgeries(payload: &str, other: &str, elsewhere: &Google) -> Vec<(&'static str, String)> {
+    let usual = payload;
     let attacker = |more: Value| {
         let mut header = FIRST.header();
         header.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        SECOND.sign(&header, &claims(json!({})).to_string())
+        SECOND.sign(&header, usual)
     };
-    let good = FIRST.token(json!({}));
+    let good = FIRST.sign(&FIRST.header(), usual);
     let (signed, signature) = good.rsplit_once('.').unwrap();
     let (header, payload) = signed.split_once('.').unwrap();
-    let other = FIRST.token(json!({"sub": "2"}));
-    let other_payload = other.split('.').nth(1).unwrap();
+    let other_payload = segment(other);
     let with = |name: &str, value: Value| {
         let mut header = FIRST.header();
         header[name] = value;
-        FIRST.sign(&header, &claims(json!({})).to_string())
+        FIRST.sign(&header, usual)
     };
-    let rows: Vec<(&str, String)> = vec![
+    vec![
         ("another key's signature", attacker(json!({}))),
         ("a key that comes with it", attacker(json!({"jwk": SECOND.jwk()}))),
         ("a key named by its address", attacker(json!({"jku": elsewhere.url()}))),
@@ -175,7 +177,7 @@ fn headers_and_signatures_get_the_same_verdict() {
         ("a fourth segment", format!("{good}.{signature}")),
         ("a dot behind", format!("{good}.")),
         ("another's payload", format!("{header}.{other_payload}.{signature}")),
-        ("the public key as a secret", hmac_with_public_key()),
+        ("the public key as a secret", hmac_with_public_key(usual)),
         ("RS384", with("alg", json!("RS384"))),
         ("PS256", with("alg", json!("PS256"))),
         ("rs256", with("alg", json!("rs256"))),
@@ -184,17 +186,29 @@ fn headers_and_signatures_get_the_same_verdict() {
         ("a kid that is a number", with("kid", json!(1))),
         ("crit", with("crit", json!(["exp"]))),
         ("an unencoded payload", with("crit", json!(["b64"]))),
-        ("a header that is no object", FIRST.sign(&json!([]), &claims(json!({})).to_string())),
+        ("a header that is no object", FIRST.sign(&json!([]), usual)),
         ("a header that is no JSON", FIRST.sign_segments(&format!("{}.{payload}", segment("{")))),
         ("bits behind the signature", with_stray_bits(&good)),
         ("a byte less", good[..good.len() - 2].to_owned()),
         ("a byte more", format!("{good}AA")),
-    ];
-    for (what, token) in rows {
+    ]
+}
+
+#[test]
+fn headers_and_signatures_get_the_same_verdict() {
+    let ways = Ways::open();
+    let elsewhere = Google::start();
+    elsewhere.always(super::published(&jwk_set(&[SECOND.jwk()]), 3600));
+    let payload = claims(json!({})).to_string();
+    let other = claims(json!({"sub": "2"})).to_string();
+    for (what, token) in forgeries(&payload, &other, &elsewhere) {
         ways.agree(what, &token, None, BAD);
     }
-    ways.agree("what they were made of", &good, None, GOOD);
-    let unknown = ["second", ""].map(|kid| attacker(json!({"kid": kid})));
+    ways.agree("what they were made of", &FIRST.sign(&FIRST.header(), &payload), None, GOOD);
+    let unknown = ["second", ""].map(|kid| {
+        let header = json!({"alg": "RS256", "kid": kid, "typ": "JWT"});
+        SECOND.sign(&header, &payload)
+    });
     for token in unknown.iter().map(String::as_str).chain([WEAK_TOKEN]) {
         // Only keys fetched after the question can tell that there is no such key.
         Ways::open().agree("a key that does not count", token, None, BAD);
@@ -222,14 +236,10 @@ fn the_keys_are_stricter_than_tokeninfo() {
 }
 
 /// The classic confusion: HS256 with a public value as the secret.
-fn hmac_with_public_key() -> String {
+fn hmac_with_public_key(payload: &str) -> String {
     let key =
         ring::hmac::Key::new(ring::hmac::HMAC_SHA256, crate::signing::FIRST_CERTIFICATE.as_bytes());
-    let signed = format!(
-        "{}.{}",
-        segment(r#"{"alg":"HS256","kid":"first"}"#),
-        segment(&claims(json!({})).to_string())
-    );
+    let signed = format!("{}.{}", segment(r#"{"alg":"HS256","kid":"first"}"#), segment(payload));
     let tag = ring::hmac::sign(&key, signed.as_bytes());
     format!(
         "{signed}.{}",

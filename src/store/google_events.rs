@@ -1,0 +1,196 @@
+//! Security events from Google, each applied once, in one transaction with its record.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::events::{self, Actor, EVENT_COLUMNS, Event, EventKind, EventRow};
+use super::writer::STEP_ROWS;
+use super::{Store, StoreError, sessions};
+
+/// How long the ID of an event is remembered. Google repeats deliveries within hours.
+pub const IDS_KEPT_SECONDS: i64 = 30 * events::DAY_SECONDS;
+
+/// An event to apply.
+#[derive(Debug, Clone)]
+pub struct GoogleEvent {
+    /// The same for every delivery.
+    pub id: String,
+    /// Our client ID that the accounts have signed in with.
+    pub client_id: String,
+    /// When Google issued it, in unix seconds.
+    pub issued_at: i64,
+    /// What happened.
+    pub reports: Vec<GoogleReport>,
+}
+
+/// What an event says about one account.
+#[derive(Debug, Clone)]
+pub struct GoogleReport {
+    /// Google's name for what happened.
+    pub name: &'static str,
+    /// `events.detail`.
+    pub detail: Option<String>,
+    /// The account's `sub`; `None` if the event is about nobody.
+    pub subject: Option<String>,
+    /// What to do.
+    pub effect: GoogleEffect,
+}
+
+/// What a report changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GoogleEffect {
+    /// Nothing.
+    Record,
+    /// All sessions and tokens of the user end.
+    EndSessions,
+    /// They end, and the user cannot sign in.
+    Disable,
+    /// Lifts an earlier `Disable`.
+    Enable,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GoogleEventOutcome {
+    /// It was recorded and has its effect.
+    Applied,
+    /// It was applied before.
+    Repeated,
+    /// It is about nobody who is known, or of no known type. Nothing was stored.
+    Unknown,
+}
+
+impl Store {
+    /// Applies an event that was not applied before. If the user has very many sessions, they end in
+    /// steps, and the event counts as applied with the last one. All is on disk when this returns.
+    ///
+    /// # Errors
+    /// If the store cannot answer. Some sessions may have ended by then; another delivery ends the
+    /// rest.
+    pub fn apply_google_event(
+        &self,
+        event: GoogleEvent,
+        now: i64,
+    ) -> Result<GoogleEventOutcome, StoreError> {
+        let mut steps = self.writer.steps();
+        loop {
+            let event = event.clone();
+            if let Some(outcome) = steps.write(move |db| apply(db, &event, now))? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// When the last event came, and the last verification, in unix seconds.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn last_google_events_at(&self) -> Result<(Option<i64>, Option<i64>), StoreError> {
+        let sql = "SELECT (SELECT max(at) FROM events WHERE kind = 'google'),
+            (SELECT max(at) FROM events WHERE kind = 'google' AND reason = 'verification')";
+        self.readers
+            .read(|db| db.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
+    }
+
+    /// The last reports about accounts, the latest first.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn last_google_reports(&self, limit: u32) -> Result<Vec<EventRow>, StoreError> {
+        let sql = format!(
+            "SELECT {EVENT_COLUMNS} FROM events e WHERE e.kind = 'google' AND e.sub IS NOT NULL
+             ORDER BY e.at DESC LIMIT ?1"
+        );
+        self.readers
+            .read(|db| db.prepare_cached(&sql)?.query_map([limit], EventRow::from_row)?.collect())
+    }
+}
+
+/// Does one step. `None` if more sessions have to end first.
+fn apply(
+    db: &Connection,
+    event: &GoogleEvent,
+    now: i64,
+) -> rusqlite::Result<Option<GoogleEventOutcome>> {
+    let seen = "SELECT 1 FROM google_events WHERE jti = ?1";
+    if db.prepare_cached(seen)?.exists([&event.id])? {
+        return Ok(Some(GoogleEventOutcome::Repeated));
+    }
+    let mut known = Vec::new();
+    for report in &event.reports {
+        match &report.subject {
+            None => known.push((report, None)),
+            Some(subject) => {
+                let Some(email) = email_of(db, subject)? else { continue };
+                if !take_effect(db, event, report, subject, now)? {
+                    return Ok(None);
+                }
+                known.push((report, email));
+            }
+        }
+    }
+    if known.is_empty() {
+        return Ok(Some(GoogleEventOutcome::Unknown));
+    }
+    for (report, email) in known {
+        record(db, event, report, email, now)?;
+    }
+    let remember = "INSERT INTO google_events (jti, at) VALUES (?1, ?2)";
+    db.prepare_cached(remember)?.execute(params![event.id, now])?;
+    Ok(Some(GoogleEventOutcome::Applied))
+}
+
+/// The e-mail of that user, if there is such a user.
+fn email_of(db: &Connection, subject: &str) -> rusqlite::Result<Option<Option<String>>> {
+    let sql = "SELECT email FROM users WHERE sub = ?1";
+    db.prepare_cached(sql)?.query_row([subject], |row| row.get(0)).optional()
+}
+
+/// Returns false if more sessions have to end.
+///
+/// Events may come in another order than they were issued in: an older `Enable` does not lift a
+/// newer `Disable`.
+fn take_effect(
+    db: &Connection,
+    event: &GoogleEvent,
+    report: &GoogleReport,
+    subject: &str,
+    now: i64,
+) -> rusqlite::Result<bool> {
+    let disable = "UPDATE users SET google_disabled_at = ?2
+        WHERE sub = ?1 AND (google_disabled_at IS NULL OR google_disabled_at < ?2)";
+    let enable =
+        "UPDATE users SET google_disabled_at = NULL WHERE sub = ?1 AND google_disabled_at <= ?2";
+    let state = match report.effect {
+        GoogleEffect::Disable => Some(disable),
+        GoogleEffect::Enable => Some(enable),
+        GoogleEffect::EndSessions | GoogleEffect::Record => None,
+    };
+    if let Some(sql) = state {
+        db.prepare_cached(sql)?.execute(params![subject, event.issued_at])?;
+    }
+    match report.effect {
+        GoogleEffect::EndSessions | GoogleEffect::Disable => {
+            Ok(sessions::end_some_of(db, subject, &Actor::google(), now)? < STEP_ROWS)
+        }
+        GoogleEffect::Enable | GoogleEffect::Record => Ok(true),
+    }
+}
+
+fn record(
+    db: &Connection,
+    event: &GoogleEvent,
+    report: &GoogleReport,
+    email: Option<String>,
+    now: i64,
+) -> rusqlite::Result<()> {
+    let event = Event {
+        subject: report.subject.clone(),
+        email,
+        client_id: Some(event.client_id.clone()),
+        verified_by: Some("keys"),
+        reason: Some(report.name.to_owned()),
+        detail: report.detail.clone(),
+        ..Event::new(EventKind::Google)
+    };
+    events::insert(db, &event, now)
+}
