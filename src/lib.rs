@@ -8,8 +8,6 @@
 //! `google` and `store` never know of one another; `web` brings them together. Time is a parameter, the seam to Google
 //! is a URL.
 
-#![warn(clippy::unwrap_used)]
-
 pub mod profile;
 pub mod entry;
 pub mod published_keys;

@@ -1,5 +1,7 @@
 //! Everything that needs no browser and no proxy. One binary, a line a feature.
 
+#![allow(clippy::unwrap_used)]
+
 mod test_app;
 mod google;
 mod signing;
