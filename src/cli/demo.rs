@@ -17,10 +17,10 @@ use crate::http::ListenAddress;
 use crate::http::{self, Handler, Limits, Request, Response, Service, Sockets, bind_tcp};
 use crate::logging;
 use crate::store::Store;
-use crate::web::App;
+use crate::web::{App, Settings};
 
-/// The default of --database. For the demonstration, it means a temporary database.
-const DEFAULT_DATABASE: &str = "hallpass.db";
+/// The default of --database, shown in the help.
+pub const TEMPORARY: &str = "(temporary)";
 
 /// Connections to the stand-in and the descriptors for them: more than there are calls at once.
 const STAND_IN_MAX: usize = 1024;
@@ -66,8 +66,8 @@ pub fn demo(mut options: ServeOptions, warnings: &[String]) -> Result<(), String
     }
     let folder =
         tempfile::tempdir().map_err(|error| format!("cannot make a temporary folder: {error}"))?;
-    if options.database == Path::new(DEFAULT_DATABASE) {
-        options.database = folder.path().join(DEFAULT_DATABASE);
+    if options.database == Path::new(TEMPORARY) {
+        options.database = folder.path().join("hallpass.db");
     }
 
     let (mut sockets, port) = http::open(&options.listen, options.socket_mode)?;
@@ -77,12 +77,15 @@ pub fn demo(mut options: ServeOptions, warnings: &[String]) -> Result<(), String
     sockets.tcp.iter().chain(redirect).chain(&metrics).try_for_each(require_bound_to_loopback)?;
     let store = Store::open(&options.database).map_err(|error| error.to_string())?;
     sockets.bind_unix()?;
-    println!(
-        "Demonstration: the people are invented, and Google is not called. Open this URL; stop with Ctrl-C:"
-    );
-    println!("\n    {}\n", settings.url_of("/auth/signin"));
-    log::info!("the database is {}", options.database.display());
-    run(sockets, metrics, &options, App::new(settings, store).with_demo(google), signals)?;
+    let ready = |settings: &Settings| {
+        println!(
+            "Demonstration: the people are invented, and Google is not called. Open this URL; stop with Ctrl-C:"
+        );
+        println!("\n    {}\n", settings.url_of("/auth/signin"));
+        log::info!("the database is {}", options.database.display());
+    };
+    let app = App::new(settings, store).with_demo(google);
+    run(sockets, metrics, &options, app, signals, ready)?;
     stand_in.stop(Instant::now());
     Ok(())
 }

@@ -86,6 +86,13 @@ pub enum Command {
     /// Starts the server and, on a loopback port, a stand-in for Google. The sign-in page offers
     /// invented people to sign in as. Listens on loopback addresses only. Also takes the flags of
     /// `serve`.
+    #[command(
+        mut_arg("database", |it| it.default_value(demo::TEMPORARY).help("The SQLite file")),
+        mut_arg("client_id", |it| it.hide(true)),
+        mut_arg("tokeninfo_url", |it| it.hide(true)),
+        mut_arg("keys_url", |it| it.hide(true)),
+        mut_arg("verify", |it| it.hide(true)),
+    )]
     Demo(ServeOptions),
     /// List, show, block, release, export and delete users
     Users(UsersOptions),

@@ -51,9 +51,14 @@ pub fn serve(options: &ServeOptions, warnings: &[String]) -> Result<(), String> 
         return Err(format!("{NOBODY}, or run `hallpass allow add`"));
     }
     sockets.bind_unix()?;
-    announce(&settings, &sockets, &options.database, entries);
-    doctor::warn(options, &settings.public_url, warnings);
-    run(sockets, metrics, options, App::new(settings, store), signals)
+    let addresses = addresses(&sockets).join(", ");
+    let ready = |settings: &Settings| {
+        log_settings(settings, &options.database, entries);
+        doctor::warn(options, &settings.public_url, warnings);
+        let origin = settings.origin();
+        log::info!("listening on {addresses}, which browsers reach as {origin}");
+    };
+    run(sockets, metrics, options, App::new(settings, store), signals, ready)
 }
 
 /// Catches the signals that [`run`] handles from now on, so that a stop during the start is clean
@@ -78,20 +83,21 @@ pub fn bind_others(
     options.metrics_listen.as_deref().map(bind_tcp).transpose()
 }
 
-/// Serves until a signal asks to stop; SIGHUP reads the certificate again.
+/// Serves until a signal asks to stop; SIGHUP reads the certificate again. Calls `ready` once
+/// clients can connect.
 pub fn run(
     sockets: Sockets,
     metrics: Option<TcpListener>,
     options: &ServeOptions,
     app: App,
     mut signals: Signals,
+    ready: impl FnOnce(&Settings),
 ) -> Result<(), String> {
     let tls = options.tls_files();
-    if let Some((socket, origin)) = &sockets.redirect
-        && let Ok(bound) = socket.local_addr()
-    {
-        log::info!("redirecting plain http on {bound} to {origin}");
-    }
+    let redirect = sockets
+        .redirect
+        .as_ref()
+        .and_then(|(socket, origin)| Some((socket.local_addr().ok()?, origin.clone())));
     let trusted = app.settings().trusted_proxies.clone();
     let limits = Limits {
         connections_max: options.max_connections as usize,
@@ -110,6 +116,10 @@ pub fn run(
     let handler: Arc<dyn Handler> = app.clone();
     let serving = Service::start(sockets, tls, limits, &handler).map_err(cannot)?;
     app.watch_door(serving.door_counters());
+    if let Some((bound, origin)) = redirect {
+        log::info!("redirecting plain http on {bound} to {origin}");
+    }
+    ready(app.settings());
     for signal in signals.forever() {
         if signal != SIGHUP {
             log::info!(
@@ -154,7 +164,8 @@ fn serve_metrics(socket: TcpListener, app: Arc<App>) -> Result<Service, String> 
         .map_err(|error| format!("cannot serve metrics: {error}"))
 }
 
-fn announce(settings: &Settings, sockets: &Sockets, database: &Path, entries: usize) {
+/// The addresses that the sockets are bound to.
+fn addresses(sockets: &Sockets) -> Vec<String> {
     let tcp = sockets
         .tcp
         .iter()
@@ -163,12 +174,10 @@ fn announce(settings: &Settings, sockets: &Sockets, database: &Path, entries: us
     let unix = sockets.unix.iter().filter_map(|socket| {
         Some(format!("unix:{}", socket.local_addr().ok()?.as_pathname()?.display()))
     });
-    let addresses: Vec<String> = tcp.chain(unix).collect();
-    log::info!(
-        "listening on {}, which browsers reach as {}",
-        addresses.join(", "),
-        settings.origin()
-    );
+    tcp.chain(unix).collect()
+}
+
+fn log_settings(settings: &Settings, database: &Path, entries: usize) {
     let place = std::path::absolute(database).unwrap_or_else(|_| database.to_owned());
     log::info!("the database is {}", place.display());
     log::info!("tokens may be for {}", settings.client_ids.join(", "));

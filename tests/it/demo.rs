@@ -119,6 +119,13 @@ fn everybody_on_the_page_can_be_chosen() {
 }
 
 #[test]
+fn its_help_has_its_own_defaults() {
+    let help = String::from_utf8(run(&["demo", "--help"]).stdout).unwrap();
+    assert!(help.contains("(temporary)") && !help.contains("hallpass.db"), "{help}");
+    assert!(!help.contains("required") && !help.contains("--tokeninfo-url"), "{help}");
+}
+
+#[test]
 fn it_listens_on_loopback_only() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
         let output = run(&["demo", "--listen", address]);

@@ -354,6 +354,17 @@ fn the_temporary_folder_may_be_long_and_may_go() {
     });
 }
 
+#[test]
+fn without_a_temporary_folder_it_never_says_that_it_listens() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["serve", "--listen", "127.0.0.1:0", "--client-id", "x", "--allow-anyone"];
+    let output =
+        hallpass(&flags).env("TMPDIR", "/no/such/folder").current_dir(&folder).output().unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && log.contains("cannot start serving"), "{log}");
+    assert!(!log.contains("listening on"), "{log}");
+}
+
 /// As with systemd, the socket is open before and after the program, as descriptor 3 of the process
 /// in LISTEN_PID.
 #[test]

@@ -192,7 +192,7 @@ fn it_logs_its_settings_at_start() {
         "--listen",
         "127.0.0.1:0",
         "--client-id",
-        "x",
+        CLIENT_ID,
         "--allow-domain",
         "example.com",
     ])
@@ -323,9 +323,8 @@ fn calls_to_google_use_the_https_proxy() {
         .spawn()
         .unwrap(),
     );
-    let mut log = BufReader::new(program.0.stderr.take().unwrap());
-    let mut line = String::new();
-    log.read_line(&mut line).unwrap();
+    let mut log = BufReader::new(program.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let line = log.find(|line| line.contains("listening on ")).unwrap();
     let address = line.split("listening on ").nth(1).unwrap().split(',').next().unwrap().to_owned();
     let mut client = TcpStream::connect(address).unwrap();
     client.write_all(sign_in_request(&token(json!({}))).as_bytes()).unwrap();
