@@ -149,6 +149,11 @@ pub fn public_url(options: &ServeOptions, port: Option<u16>) -> Result<Url, Stri
             Url::parse(&format!("{scheme}://localhost:{port}")).expect("a URL whatever the port")
         );
     };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(
+            "--public-url takes no user name and no password; it is shown to everybody".into()
+        );
+    }
     if !is_origin(url) {
         return Err(format!(
             "--public-url takes scheme, host and port such as https://auth.example.com, not {url}"

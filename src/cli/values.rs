@@ -64,7 +64,11 @@ pub fn url(text: &str) -> Result<Url, String> {
 
 fn without_scheme(text: &str) -> &str {
     let rest = text.trim_start_matches(['/', ':']);
-    if rest.is_empty() || rest.contains([' ', '@', '?']) { "auth.example.com" } else { rest }
+    if rest.is_empty() || rest.contains([' ', '@', '?', '"', '\'']) {
+        "auth.example.com"
+    } else {
+        rest
+    }
 }
 
 /// The flag that names the database.

@@ -86,11 +86,14 @@ fn public_url() {
         "ftp://a.example",
         "https://a.example/path",
         "https://u@a.example",
+        "https://u:hush@a.example",
         "https://a.example?x",
         "",
     ] {
         rejected(&["--public-url", url], "--public-url");
     }
+    rejected(&["--public-url", "https://u:hush@a.example"], "takes no user name and no password");
+    rejected(&["--public-url", "\"https://a.example\""], "such as https://auth.example.com");
 }
 
 #[test]

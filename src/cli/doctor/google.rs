@@ -90,10 +90,9 @@ pub fn endpoints(settings: &VerifierSettings) -> Vec<Finding> {
 fn stranger(check: &'static str, url: &Url) -> Option<Finding> {
     let is_googles =
         url.scheme() == "https" && url.host_str().is_some_and(|host| HOSTS.contains(&host));
-    (!is_googles && !settings::is_loopback(url)).then(|| {
-        let detail = format!(
-            "{url} is not Google's: it decides who may sign in, and so does anybody on the network path"
-        );
+    // Plain http is a finding about the settings.
+    (!is_googles && url.scheme() == "https" && !settings::is_loopback(url)).then(|| {
+        let detail = format!("{url} is not Google's, and it decides who may sign in");
         Finding::warning(check, detail, format!("omit --{check} unless you trust this server"))
     })
 }

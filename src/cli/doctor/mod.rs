@@ -43,7 +43,7 @@ pub fn doctor(options: &DoctorOptions, warnings: &[String]) -> Result<(), String
     }
     // Settings that no other check covers.
     let verifier = verifier(serve);
-    let others = report.has_failed() || verifier.is_err();
+    let others = report.has_failed() || verifier.is_err() || public_url.is_err();
     if let (Err(why), false) = (serve.settings(port(serve)), others) {
         report.add(refused("settings", &why))?;
     }
@@ -102,6 +102,7 @@ fn of_settings(
         findings.extend([settings::cookie(serve, url), settings::allowed_origins(serve, url)]);
     }
     findings.push(settings::trusted_proxies(serve));
+    findings.extend(settings::googles_urls(serve));
     findings.extend(settings::environment(warnings));
     findings
 }

@@ -45,7 +45,12 @@ pub fn server(serve: &ServeOptions, instance: Option<&str>) -> (Finding, bool) {
             }
         }
     }
-    (Finding::ok(CHECK, format!("none runs at {}", silent.join(", "))), false)
+    let detail = if silent.is_empty() {
+        "the port is chosen at the start, so doctor cannot look for the server".to_owned()
+    } else {
+        format!("none runs at {}", silent.join(", "))
+    };
+    (Finding::warning(CHECK, detail, "start it, and give doctor the address as --listen"), false)
 }
 
 /// Does the public URL lead to this server?

@@ -9,7 +9,7 @@ use crate::cli::output::report::Finding;
 use crate::cli::serve_options::ServeOptions;
 use crate::cli::settings;
 use crate::entry::{Entry, NeverMatches, is_gmail};
-use crate::google::{AllowList, Policy};
+use crate::google::{AllowList, Policy, Verify};
 use crate::http::ListenAddress;
 use crate::logging;
 use crate::store::{AllowedEntry, Store};
@@ -146,6 +146,16 @@ pub fn public_url(serve: &ServeOptions, url: Result<&Url, &String>) -> Finding {
     const CHECK: &str = "public-url";
     let url = match url {
         Ok(url) => url,
+        Err(_)
+            if serve.public_url.is_none()
+                && serve.listen.iter().any(ListenAddress::is_any_port) =>
+        {
+            return Finding::warning(
+                CHECK,
+                "has the port that is chosen at the start, so apps and Google's console cannot name it",
+                "give --listen a port, or give --public-url",
+            );
+        }
         Err(why) => return refused(CHECK, why),
     };
     let shown = url.origin().ascii_serialization();
@@ -155,6 +165,17 @@ pub fn public_url(serve: &ServeOptions, url: Result<&Url, &String>) -> Finding {
             CHECK,
             format!("{shown} is plain http, but with --tls-cert the server speaks HTTPS"),
             "give --public-url an https address",
+        );
+    }
+    if serve.public_url.is_none()
+        && let Some(address) = serve.listen.iter().find(|address| is_open(address))
+    {
+        return Finding::warning(
+            CHECK,
+            format!(
+                "{shown} is for browsers on this machine only, but --listen {address} is for others too"
+            ),
+            "give --public-url the URL that browsers use",
         );
     }
     if !is_https && !is_loopback(url) {
@@ -180,6 +201,37 @@ pub fn public_url(serve: &ServeOptions, url: Result<&Url, &String>) -> Finding {
         CHECK,
         format!("{shown}; in Google's console, {shown}/auth/signin is the redirect URI"),
     )
+}
+
+/// Whether other machines can connect. A name is taken for what it says.
+fn is_open(address: &ListenAddress) -> bool {
+    match address {
+        ListenAddress::Tcp(text) => {
+            Url::parse(&format!("http://{text}")).is_ok_and(|url| !is_loopback(&url))
+        }
+        ListenAddress::Unix(_) => false,
+    }
+}
+
+/// Can nobody on the network path answer in Google's place?
+pub fn googles_urls(serve: &ServeOptions) -> Vec<Finding> {
+    let urls = [
+        ("tokeninfo-url", &serve.tokeninfo_url, serve.verify != Verify::Keys),
+        ("keys-url", &serve.keys_url, serve.verify != Verify::Tokeninfo),
+    ];
+    let is_plain = |url: &Url| url.scheme() == "http" && !is_loopback(url);
+    urls.into_iter()
+        .filter(|(_, url, is_used)| *is_used && is_plain(url))
+        .map(|(check, url, _)| {
+            Finding::warning(
+                check,
+                format!(
+                    "{url} is plain http: anybody on the network path can decide who may sign in"
+                ),
+                format!("omit --{check}, or give it an https URL"),
+            )
+        })
+        .collect()
 }
 
 /// Do browsers keep the cookie and send it where it must go?

@@ -156,7 +156,7 @@ fn every_check_passes_beside_a_running_server() {
 fn without_a_server_doctor_says_so_and_creates_no_database() {
     let doctor = DoctorTest::open();
     let findings = doctor.findings(&["--allow-domain", "example.com"]);
-    assert_eq!(not_ok(&findings), ["reach"]);
+    assert_eq!(not_ok(&findings), ["reach", "server"]);
     assert!(findings["server"].1.contains("none runs at 127.0.0.1:1"));
     assert!(findings["database"].1.contains("there is none at"));
     assert_eq!(fs::read_dir(doctor.folder.path()).unwrap().count(), 0);
@@ -229,7 +229,8 @@ fn who_may_sign_in() {
     email("bob@gmail", "warning", "write the whole address, such as bob@gmail.com");
     email("bob@outlook.com", "warning", "for gmail.com addresses and Workspace accounts only");
     says(&["--allow-domain", "example"], "warning", "such as example.com");
-    says(&["--allow-domain", "co.uk"], "failure", "it is a public suffix");
+    says(&["--allow-domain", "Co.UK"], "failure", "it is a public suffix");
+    says(&["--allow-domain", "example.co.uk"], "ok", "");
     says(&["--admin-email", "ada@gmail.com"], "ok", "ada@gmail.com");
     says(&["--admin-email", "4711"], "ok", "4711");
     says(&["--admin-email", "eve@outlook.com"], "warning", "eve@outlook.com lets in nobody");
@@ -262,6 +263,16 @@ fn public_url_cookie_origins_and_proxies() {
     url("http://auth.example.invalid", "warning", "cookies cannot be Secure");
     url("https://192.0.2.1", "warning", "address without a name");
     url("https://auth.example.invalid/path", "failure", "scheme, host and port");
+    let listen =
+        |address, verdict, text| doctor.says(&["--listen", address], "public-url", verdict, text);
+    listen("127.0.0.1:1", "ok", "http://localhost:1");
+    listen("localhost:1,[::1]:2", "ok", "http://localhost:1");
+    listen("0.0.0.0:1", "warning", "--listen 0.0.0.0:1 is for others too");
+    listen("127.0.0.1:1,[::]:1", "warning", "--listen [::]:1 is for others too");
+    listen("127.0.0.1:0", "warning", "the port that is chosen at the start");
+    listen("unix:/none", "failure", "cannot be derived from a Unix socket");
+    let open = ["--listen", "0.0.0.0:1", "--public-url", "https://auth.example.invalid"];
+    doctor.says(&open, "public-url", "ok", "");
     let https = ["--public-url", "https://auth.example.invalid"];
     let more = |flags: &[&str], check, verdict, text| {
         doctor.says(&[&https, flags].concat(), check, verdict, text)
@@ -373,8 +384,12 @@ fn google_and_the_clock() {
     let start = Instant::now();
     doctor.says(&["--tokeninfo-timeout", "1s"], "tokeninfo", "failure", "took too long");
     assert!(start.elapsed() < Duration::from_secs(5));
-    let elsewhere = ["--tokeninfo-url", "http://tokeninfo.invalid/"];
+    let elsewhere = ["--tokeninfo-url", "https://tokeninfo.invalid/"];
     doctor.says(&elsewhere, "tokeninfo-url", "warning", "is not Google's");
+    let plain = ["--tokeninfo-url", "http://tokeninfo.invalid/"];
+    doctor.says(&plain, "tokeninfo-url", "warning", "anybody on the network path");
+    let unused = doctor.findings(&[&plain[..], &["--verify", "keys"]].concat());
+    assert!(!unused.contains_key("tokeninfo-url"), "{unused:?}");
 }
 
 #[test]
@@ -400,7 +415,7 @@ fn the_keys_are_checked_if_they_are_used() {
     let asked = doctor.google.calls().len();
     away(&doctor.google);
     let findings = checks("keys");
-    assert_eq!(not_ok(&findings), ["reach"], "{findings:?}");
+    assert_eq!(not_ok(&findings), ["reach", "server"], "{findings:?}");
     assert!(!findings.contains_key("tokeninfo") && doctor.google.calls().len() == asked);
     says("keys", "keys", "ok", "2 for 2h: first (2048 bits), second (2048 bits)");
     says("keys", "clock", "ok", "within");
@@ -411,7 +426,7 @@ fn the_keys_are_checked_if_they_are_used() {
     says("fallback", "clock", "warning", "behind Google's");
     doctor.set_clock(0);
     let findings = checks("fallback");
-    assert_eq!(not_ok(&findings), ["reach"], "{findings:?}");
+    assert_eq!(not_ok(&findings), ["reach", "server"], "{findings:?}");
     assert!(["keys", "tokeninfo"].iter().all(|check| findings.contains_key(*check)));
 
     away(&certs);
@@ -431,8 +446,10 @@ fn the_keys_are_checked_if_they_are_used() {
         "took too long",
     );
     assert!(start.elapsed() < Duration::from_secs(5));
-    let elsewhere = ["--verify", "keys", "--keys-url", "http://keys.invalid/"];
+    let elsewhere = ["--verify", "keys", "--keys-url", "https://keys.invalid/"];
     doctor.says(&elsewhere, "keys-url", "warning", "is not Google's");
+    let plain = ["--verify", "keys", "--keys-url", "http://keys.invalid/"];
+    doctor.says(&plain, "keys-url", "warning", "anybody on the network path");
     doctor.says(
         &["--keys-url", "ftp://keys.invalid/"],
         "google-url",
@@ -583,7 +600,8 @@ fn the_listening_address_is_checked() {
         "something else",
     );
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    at(&free.to_string(), "ok", "none runs at");
+    at(&free.to_string(), "warning", "none runs at");
+    at("127.0.0.1:0", "warning", "the port is chosen at the start");
 
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("socket");
