@@ -135,6 +135,7 @@ pub fn events(options: &EventsOptions) -> Result<(), String> {
             table(&events)?;
         }
         if !options.follow {
+            table::note_if_none(events.len(), "events");
             if has_more {
                 table::note("there are more events; show older ones with --limit N");
             }

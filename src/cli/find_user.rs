@@ -10,7 +10,13 @@ use crate::store::{Store, UserRecord};
 pub fn one_account(store: &Store, name: &str) -> Result<UserRecord, String> {
     let mut accounts = store.users_named(name).map_err(|error| error.to_string())?;
     match accounts.len() {
-        0 => Err(format!("there is no user {}", printable(name))),
+        0 => {
+            let what = if name.contains('@') { "address" } else { "sub" };
+            Err(format!(
+                "there is no user {}: nobody with this {what} has signed in",
+                printable(name)
+            ))
+        }
         1 => Ok(accounts.remove(0)),
         _ => {
             let subjects: Vec<&str> =

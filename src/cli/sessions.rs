@@ -97,6 +97,7 @@ pub fn sessions(options: &SessionsOptions) -> Result<(), String> {
             } else {
                 table(&open)?;
             }
+            table::note_if_none(open.len(), "sessions");
             if has_more {
                 table::note("there are more sessions; list them with --limit N");
             }

@@ -100,7 +100,7 @@ pub enum UsersCommand {
         /// The format
         #[arg(long, value_enum, default_value_t = ExportFormat::Csv)]
         format: ExportFormat,
-        /// The file to write, readable by its owner only [default: standard output]
+        /// The file to write, readable by its owner only; - is standard output, the default
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
@@ -167,6 +167,7 @@ pub fn users(options: &UsersOptions) -> Result<(), String> {
             }
             let blocked = store.blocked_emails(search, table::rows_wanted(*limit)).map_err(text)?;
             list(&users, &blocked, *json)?;
+            table::note_if_none(users.len() + blocked.len(), "users");
             if has_more || table::has_more(*limit, &blocked) {
                 table::note("there are more users; list them with --limit N");
             }

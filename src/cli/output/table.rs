@@ -164,6 +164,13 @@ pub fn has_more<T>(limit: Option<u32>, rows: &[T]) -> bool {
     limit.is_none() && rows.len() > ROWS_DEFAULT as usize
 }
 
+/// Prints a note on standard error if a list is empty.
+pub fn note_if_none(rows: usize, what: &str) {
+    if rows == 0 {
+        note(&format!("no {what}"));
+    }
+}
+
 /// Prints a note on standard error.
 pub fn note(text: &str) {
     eprintln!("hallpass: {text}");

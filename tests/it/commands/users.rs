@@ -64,7 +64,12 @@ fn a_deleted_user_is_gone_with_their_sessions_and_email() {
     );
     program.has_status(&session, "401");
     program.has_status(&other, "200");
-    program.fails(&["users", "show", "ada@gmail.com"], "there is no user ada@gmail.com");
+    program.fails(
+        &["users", "show", "ada@gmail.com"],
+        "there is no user ada@gmail.com: nobody with this address has signed in",
+    );
+    program
+        .fails(&["users", "show", "9"], "there is no user 9: nobody with this sub has signed in");
     let events = program.documents(&["events", "--user", "1", "--json"]);
     let told: Vec<_> =
         events.iter().map(|event| (event["kind"].as_str().unwrap(), &event["email"])).collect();
