@@ -1,6 +1,6 @@
 //! `hallpass backup` and `hallpass restore`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -41,6 +41,9 @@ pub struct RestoreOptions {
 /// # Errors
 /// One sentence that says why not.
 pub fn backup(options: &BackupOptions) -> Result<(), String> {
+    if options.file == Path::new("-") {
+        return Err("a backup is written to a file, not to standard output; name one".into());
+    }
     process::lower_priority();
     let (database, never) = (&options.database.database, Arc::default());
     Store::back_up(database, &options.file, pages(&mut Progress::new("copied")), &never)

@@ -47,7 +47,7 @@ pub enum ExportFormat {
 /// # Errors
 /// One sentence that says why not.
 pub fn users(store: &Store, format: ExportFormat, path: Option<&Path>) -> Result<(), String> {
-    let Some(path) = path else {
+    let Some(path) = path.filter(|path| *path != Path::new("-")) else {
         if format == ExportFormat::Csv && table::is_terminal() {
             return Err("CSV may contain control characters, so it is not written to a terminal; name a file, or pipe it".into());
         }

@@ -61,8 +61,12 @@ pub fn import(options: &ImportOptions) -> Result<(), String> {
         .map_err(|error| nothing(format!("cannot be read: {error}")))?;
     // Spreadsheets write a byte order mark.
     let text = text.trim_start_matches('\u{feff}');
-    let users =
-        if text.trim_start().starts_with('[') { json(text) } else { csv(text) }.map_err(nothing)?;
+    let users = match text.trim_start().chars().next() {
+        Some('[') => json(text),
+        Some('{') => Err("expected a JSON array of objects, not an object".into()),
+        _ => csv(text),
+    }
+    .map_err(nothing)?;
     let count = users.len();
     let mut progress = Progress::new("imported");
     let imported =

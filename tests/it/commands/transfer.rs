@@ -30,6 +30,23 @@ impl Program {
 }
 
 #[test]
+fn a_dash_is_standard_output() {
+    let program = Program::serve(&[]);
+    program.session_of(ada());
+    let command = |arguments: &[&str]| {
+        let mut command = hallpass(arguments);
+        command.arg("--database").arg(program.database()).current_dir(&program.folder);
+        command.output().unwrap()
+    };
+    let output = command(&["users", "export", "-"]);
+    assert!(output.status.success() && output.stdout.starts_with(b"sub,email,"));
+    let output = command(&["backup", "-"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(super::error(&output).contains("not to standard output"));
+    assert!(!program.folder.path().join("-").exists());
+}
+
+#[test]
 fn what_is_exported_can_be_imported_elsewhere() {
     let program = Program::serve(&[]);
     program.session_of(
@@ -140,6 +157,7 @@ fn a_file_with_any_error_is_not_imported() {
         ),
         ("[{\"sub\":\"5\"},{\"sub\":\"6\",\"sub\":\"7\"}]", "user 2 has sub twice"),
         ("[{\"sub\":\"5\"},", "EOF"),
+        (" {\"sub\":\"5\"}\n", "expected a JSON array of objects, not an object"),
         ("sub\n5\n1.10169E+20\n", "line 3: sub is a rounded number"),
         ("sub\n5\n\"1,10169E+20\"\n", "line 3: sub is a rounded number"),
         ("sub\n5\n110169484474386000000\n", "line 3: sub is rounded to 15 digits"),
