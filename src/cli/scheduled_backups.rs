@@ -27,7 +27,7 @@ const RETRY_SECONDS: i64 = 10 * 60;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Keeping")]
 pub struct BackupSchedule {
-    /// Back up the database into this folder, which must exist and contain nothing else
+    /// Back up the database into this folder, which must exist
     #[arg(long, env = "HALLPASS_BACKUP_DIR", value_name = "FOLDER")]
     pub backup_dir: Option<PathBuf>,
 
