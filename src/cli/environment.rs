@@ -1,7 +1,7 @@
 //! The command line, the environment and the settings file, read once. An empty variable counts as
 //! unset, whatever its type.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -109,7 +109,8 @@ impl SettingsFile {
             }
         });
         let named = flag.or_else(|| process::variable(FILE_VARIABLE).map(OsString::from));
-        let is_demo = subcommand(command, arguments).is_some_and(|(_, it)| it.get_name() == "demo");
+        let is_demo =
+            subcommand(command, arguments, 1).is_some_and(|(_, it)| it.get_name() == "demo");
         if named.is_none() && is_demo {
             return Ok(SettingsFile::default());
         }
@@ -131,48 +132,67 @@ impl SettingsFile {
         }
     }
 
-    /// The command line with a flag for each setting that only the file has. clap reads the
-    /// environment by itself, but no file.
+    /// The command line with a flag for each setting that only the file has, behind the name of the
+    /// command that takes it. clap reads the environment by itself, but no file.
     fn add_to(
         &self,
-        command: &Command,
+        root: &Command,
         arguments: &[OsString],
         environment: &[(String, String)],
     ) -> Result<Vec<OsString>, Stop> {
         let mut all = arguments.to_vec();
-        let Some((place, command)) = subcommand(command, arguments) else {
-            return Ok(all);
-        };
-        let from_file = command.get_arguments().filter(|setting| {
-            let is_set = value(setting, environment).is_some() || is_given(setting, arguments);
-            !is_set && !is_of(setting, FILE_VARIABLE)
-        });
-        for setting in from_file {
-            let (Some(long), Some(text)) = (setting.get_long(), value(setting, &self.variables))
-            else {
-                continue;
-            };
-            if !matches!(setting.get_action(), ArgAction::SetTrue) {
-                all.insert(place + 1, format!("--{long}={text}").into());
-                continue;
+        let mut added = 0;
+        let mut next = subcommand(root, arguments, 1);
+        let mut inherited: Vec<&str> = vec![FILE_VARIABLE];
+        while let Some((place, command)) = next {
+            for setting in command.get_arguments() {
+                let Some(name) = setting.get_env().and_then(OsStr::to_str) else { continue };
+                let is_set = value(setting, environment).is_some() || is_given(setting, arguments);
+                if is_set || inherited.contains(&name) {
+                    continue;
+                }
+                if setting.is_global_set() {
+                    inherited.push(name);
+                }
+                if let Some(flag) = self.flag(setting)? {
+                    added += 1;
+                    all.insert(place + added, flag);
+                }
             }
-            let is_on = boolean(text).map_err(|why| {
-                Stop::usage(format!("--{long} in {}: {why}, not {text:?}", self.path.display()))
-            })?;
-            if is_on {
-                all.insert(place + 1, format!("--{long}").into());
-            }
+            next = subcommand(command, arguments, place + 1);
         }
         Ok(all)
     }
+
+    /// The flag that does the same as the variable in the file, if there is one.
+    fn flag(&self, setting: &Arg) -> Result<Option<OsString>, Stop> {
+        let (Some(long), Some(text)) = (setting.get_long(), value(setting, &self.variables)) else {
+            return Ok(None);
+        };
+        if !matches!(setting.get_action(), ArgAction::SetTrue) {
+            return Ok(Some(format!("--{long}={text}").into()));
+        }
+        let is_on = boolean(text).map_err(|why| {
+            Stop::usage(format!("--{long} in {}: {why}, not {text:?}", self.path.display()))
+        })?;
+        Ok(is_on.then(|| format!("--{long}").into()))
+    }
 }
 
-/// The subcommand on the command line, and its place there. Only the settings file precedes it.
-fn subcommand<'a>(command: &'a Command, arguments: &[OsString]) -> Option<(usize, &'a Command)> {
-    let place = (1..arguments.len()).find(|at| {
-        arguments[*at].to_str().is_none_or(|text| !text.starts_with('-'))
-            && arguments[at - 1] != FILE_FLAG
-    })?;
+/// The subcommand on the rest of the command line, which begins at `from`, and its place there.
+fn subcommand<'a>(
+    command: &'a Command,
+    arguments: &[OsString],
+    from: usize,
+) -> Option<(usize, &'a Command)> {
+    let is_value = |at: usize| {
+        let flag = arguments[at - 1].to_str().and_then(|text| text.strip_prefix("--"));
+        command
+            .get_arguments()
+            .any(|it| flag.is_some() && it.get_long() == flag && it.get_action().takes_values())
+    };
+    let is_flag = |at: usize| arguments[at].to_str().is_some_and(|text| text.starts_with('-'));
+    let place = (from..arguments.len()).find(|at| !is_flag(*at) && !is_value(*at))?;
     Some((place, command.find_subcommand(&arguments[place])?))
 }
 

@@ -4,8 +4,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use clap::CommandFactory;
-use hallpass::cli::Options;
 use tempfile::TempDir;
 
 use crate::program::{Program, hallpass};
@@ -148,12 +146,11 @@ fn the_file_for_systemd_is_understood() {
 }
 
 #[test]
-fn settings_belong_to_the_first_level_of_commands() {
-    let mut command = Options::command();
-    command.build();
-    for nested in command.get_subcommands().flat_map(clap::Command::get_subcommands) {
-        for setting in nested.get_arguments().filter(|argument| argument.get_env().is_some()) {
-            assert!(setting.is_global_set(), "{setting} of {}", nested.get_name());
-        }
-    }
+fn a_setting_may_belong_to_a_nested_command() {
+    let file = File::with("HALLPASS_TOKEN_LIFETIME=soon\nHALLPASS_DATABASE=of_file.db\n");
+    let create = ["tokens", "create", "ada@example.com", "--name", "create"];
+    says(&file.command(&create).output().unwrap(), "the value is from HALLPASS_TOKEN_LIFETIME in");
+    looks_for(file.command(&create).args(["--token-lifetime", "1d"]), "of_file.db");
+    looks_for(file.command(&["tokens", "list"]).env("HALLPASS_TOKEN_LIFETIME", "1d"), "of_file.db");
+    looks_for(&mut file.command(&["tokens", "--database", "list", "list"]), "list");
 }
