@@ -97,12 +97,12 @@ pub fn allow(options: &AllowOptions) -> Result<(), String> {
             let (entry, is_new) = added.map_err(text)?;
             say(&added_text(&entry, is_new, note.is_some()))
         }
-        AllowCommand::List { json: true } => {
+        AllowCommand::List { json } => {
             let entries = store.allowed().map_err(text)?;
-            table::documents(entries.iter().map(|entry| serde_json::json!(entry)))
-        }
-        AllowCommand::List { json: false } => {
-            let entries = store.allowed().map_err(text)?;
+            table::note_if_none(entries.len(), "entries");
+            if *json {
+                return table::documents(entries.iter().map(|entry| serde_json::json!(entry)));
+            }
             table::table(&COLUMNS, entries.into_iter().map(row))
         }
         AllowCommand::Remove { who } => remove(&store, &who.entry()?),

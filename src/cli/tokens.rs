@@ -131,6 +131,7 @@ pub fn tokens(options: &TokensOptions) -> Result<(), String> {
                 });
                 table::table(&COLUMNS, rows)?;
             }
+            table::note_if_none(open.len(), "tokens");
             if has_more {
                 table::note("there are more tokens; list them with --limit N");
             }

@@ -135,6 +135,8 @@ fn an_empty_list_is_a_note_on_standard_error() {
         (&["users", "list", "--json"], "hallpass: no users\n"),
         (&["sessions", "list"], "hallpass: no sessions\n"),
         (&["events"], "hallpass: no events\n"),
+        (&["tokens", "list"], "hallpass: no tokens\n"),
+        (&["allow", "list", "--json"], "hallpass: no entries\n"),
     ] {
         let output = program.command(arguments);
         assert!(output.status.success() && output.stdout.is_empty(), "{arguments:?}");
