@@ -29,7 +29,7 @@ type CallerEndpoint =
     fn(&App, &Request, Result<Authenticated, Error>, i64) -> Result<Response, Error>;
 
 /// Every path and what it answers. HEAD is answered like GET, OPTIONS alike everywhere.
-const ROUTES: [Route; 23] = [
+const ROUTES: &[Route] = &[
     caller("/auth/check", forward_auth::check),
     caller("/auth/forward", forward_auth::forward),
     caller(ME, |_, _, caller, _| sessions::me(caller)),
@@ -52,6 +52,7 @@ const ROUTES: [Route; 23] = [
         .if_set(|settings| settings.verifier.security_events),
     get("/auth/style.css", |_, _, _| Ok(pages::stylesheet())),
     get("/auth/signin.js", |_, _, _| Ok(pages::signin_script())),
+    get("/auth/copy.js", |_, _, _| Ok(pages::copy_script())),
     get("/auth/other-account.js", |_, _, _| Ok(pages::other_account_script())),
     get("/auth/logo", |app, _, _| pages::logo(app)),
     get("/favicon.ico", |_, _, _| Ok(pages::icon())),

@@ -28,6 +28,7 @@ mod check;
 mod return_to;
 mod pages;
 mod admin;
+mod admin_user;
 mod allowed;
 mod search;
 mod signals;

@@ -364,3 +364,67 @@ fn the_use_of_a_token_is_recorded() {
     let seen = test.app.store().tokens_of(SUB, NOW + DAY).unwrap()[0].last_seen_at;
     assert_eq!(seen, NOW + DAY);
 }
+
+#[test]
+fn the_account_page_creates_lists_and_ends_tokens() {
+    let test = TestApp::open();
+    let session = test.session();
+    let page =
+        |fields: &str| test.send(post("/auth/account", FORM, fields).browser().cookie(&session));
+    let account = || body(&test.send(get("/auth/account").browser().cookie(&session)));
+    assert!(account().contains("Create the token") && !account().contains("end all tokens"));
+    assert!(account().contains("testuser_gmail.com"), "the user name");
+    let response = page("create=true&name=%D7%92%D7%99%D7%91%D7%95%D7%99+%3Cb%3E&lifetime=7d");
+    assert_eq!((response.status, response.header("Cache-Control")), (200, Some("no-store")));
+    let shown = body(&response);
+    assert!(shown.contains("<bdi>גיבוי &lt;b&gt;</bdi>"), "{shown}");
+    let start = shown.find("hp_").unwrap();
+    let token = &shown[start..start + 46];
+    check(&test, token, NOW + 7 * DAY - 1, 200);
+    check(&test, token, NOW + 7 * DAY, 401);
+    let listed = account();
+    assert!(listed.contains("<bdi>גיבוי &lt;b&gt;</bdi>") && !listed.contains("hp_"));
+    assert!(listed.contains("Sign out everywhere and end all tokens"));
+    let id = listed.split("name=\"end\" value=\"").nth(1).unwrap()[..16].to_owned();
+    assert_eq!(page(&format!("end={id}")).status, 303);
+    check(&test, token, NOW, 401);
+    // What is wrong is said on the page.
+    for (fields, why) in [
+        ("create=true&name=", "Name must be a text"),
+        ("create=true&name=a&lifetime=x", "Lifetime must be a duration"),
+        ("create=true&name=a&lifetime=9999d", "longer than this server allows"),
+    ] {
+        let response = page(fields);
+        assert_eq!(response.status, 400);
+        assert!(body(&response).contains(why) && body(&response).contains("Create the token"));
+    }
+}
+
+#[test]
+fn the_form_offers_what_is_allowed() {
+    #[track_caller]
+    fn check(lifetime: &str, options: &[&str]) {
+        let test = TestApp::with(&["--allow-anyone", "--token-lifetime", lifetime]);
+        let session = test.session();
+        let page = body(&test.send(get("/auth/account").browser().cookie(&session)));
+        let found: Vec<&str> = page
+            .split("<option value=\"")
+            .skip(1)
+            .map(|rest| &rest[..rest.find("</option>").unwrap()])
+            .collect();
+        assert_eq!(found, options);
+    }
+    check(
+        "365d",
+        &[
+            "7d\">after 7 days",
+            "30d\">after 30 days",
+            "90d\" selected>after 90 days",
+            "\">after 365 days, the longest",
+        ],
+    );
+    check("7d", &["\" selected>after 7 days, the longest"]);
+    check("36h", &["\" selected>after 36 hours, the longest"]);
+    check("90s", &["\" selected>after 90 seconds, the longest"]);
+    check("0", &[]);
+}

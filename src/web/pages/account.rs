@@ -1,17 +1,19 @@
-//! The account page: your profile and your sessions.
+//! The account page: your profile, your sessions and your tokens.
 
 use maud::{Markup, html};
 
 use super::device::device;
+use super::error::sentence;
 use super::time::{date_time, date_time_text};
+use super::tokens::{created_page, own_tokens};
 use super::{ADMIN_PATH, Scripts, page};
 use crate::http::{Request, Response};
 use crate::profile::Profile;
-use crate::store::{Actor, Authenticated, EventKind, SessionSelector};
+use crate::store::{Actor, Authenticated, EventKind, SessionSelector, User};
 use crate::web::app::App;
 use crate::web::error::Error;
 use crate::web::signin::ACCOUNT_PATH;
-use crate::web::{body, csrf};
+use crate::web::{body, csrf, tokens};
 
 /// GET /auth/account. Without a session, a browser is sent to the sign-in page and comes back.
 ///
@@ -24,12 +26,25 @@ pub fn account(app: &App, request: &Request, now: i64) -> Result<Response, Error
         }
         caller => caller?,
     };
-    let Authenticated { session: current, user, .. } = &caller;
+    account_page(app, &caller, None, now)
+}
+
+/// The page, with the reason why a token was not created.
+fn account_page(
+    app: &App,
+    caller: &Authenticated,
+    problem: Option<&Error>,
+    now: i64,
+) -> Result<Response, Error> {
+    let Authenticated { session: current, user, .. } = caller;
+    let tokens = app.store.tokens_of(&user.profile.subject, now)?;
+    let has_tokens = app.settings.token_lifetime > 0;
     let mut sessions =
         app.store.sessions_of(&user.profile.subject, now, app.settings.session_idle)?;
     sessions.sort_by_key(|session| session.id != current.id);
     let content = html! {
-        (profile_header(&user.profile))
+        @if let Some(problem) = problem { p.notice role="alert" { (sentence(problem.description())) } }
+        (profile_header(user))
         div.actions {
             form method="post" action="/auth/signout" { button.primary { "Sign out" } }
             @if app.settings.admins.permits(&user.profile) {
@@ -63,16 +78,24 @@ pub fn account(app: &App, request: &Request, now: i64) -> Result<Response, Error
                 form method="post" action=(ACCOUNT_PATH) {
                     button.danger name="end_others" value="true" { "End all others" }
                 }
+            }
+        }
+        @if has_tokens { (own_tokens(app, &tokens)) }
+        @if sessions.len() > 1 || !tokens.is_empty() {
+            div.actions.everything {
                 form method="post" action="/auth/signout" {
-                    button.danger name="everywhere" value="true" { "Sign out everywhere" }
+                    button.danger name="everywhere" value="true" {
+                        @if tokens.is_empty() { "Sign out everywhere" } @else { "Sign out everywhere and end all tokens" }
+                    }
                 }
             }
         }
     };
-    Ok(page(app, 200, "Your account", Scripts::None, &content))
+    let status = problem.map_or(200, |problem| problem.status_and_code().0);
+    Ok(page(app, status, "Your account", Scripts::None, &content))
 }
 
-/// POST /auth/account with `end=ID` or `end_others=true`: the page's buttons.
+/// POST /auth/account with `end=ID`, `end_others=true` or `create=true`: the page's buttons.
 ///
 /// # Errors
 /// 400, 401, 403 or 503.
@@ -80,11 +103,20 @@ pub fn change_account(app: &App, request: &Request, now: i64) -> Result<Response
     csrf::guard(request, &app.settings)?;
     let caller = app.authenticate(request, now)?;
     let fields = body::fields(request)?;
+    if body::text(&fields, "create") == "true" {
+        return match tokens::create(app, request, &caller, &fields, now) {
+            Ok((token, session)) => Ok(created_page(app, &token, &session)),
+            Err(problem @ (Error::InvalidRequest(_) | Error::AccessDenied { .. })) => {
+                account_page(app, &caller, Some(&problem), now)
+            }
+            Err(error) => Err(error),
+        };
+    }
     let subject = caller.user.profile.subject;
     let sessions = match (body::text(&fields, "end"), body::text(&fields, "end_others")) {
         (id, "") if !id.is_empty() => SessionSelector::IdOfUser { id: id.to_owned(), subject },
         ("", "true") => SessionSelector::UserExcept { subject, id: caller.session.id },
-        _ => return Err(Error::InvalidRequest("expected end=ID or end_others=true")),
+        _ => return Err(Error::InvalidRequest("expected end=ID, end_others=true or create=true")),
     };
     let actor = Actor::user(app.client(request));
     app.store.end_sessions(&sessions, EventKind::Revocation, &actor, now)?;
@@ -92,7 +124,8 @@ pub fn change_account(app: &App, request: &Request, now: i64) -> Result<Response
 }
 
 /// Picture, name and addresses.
-pub(super) fn profile_header(profile: &Profile) -> Markup {
+pub(super) fn profile_header(user: &User) -> Markup {
+    let profile = &user.profile;
     let name = profile.display_name();
     html! {
         div.profile {
@@ -103,6 +136,7 @@ pub(super) fn profile_header(profile: &Profile) -> Markup {
             div {
                 h1 { bdi { (name) } }
                 @if let Some(email) = &profile.email { p.quiet { bdi { (email) } } }
+                @if let Some(username) = &user.username { p.quiet.small { "User name: " bdi { (username) } } }
                 @if let Some(domain) = &profile.hosted_domain { p.quiet.small { "Google Workspace: " (domain) } }
             }
         }

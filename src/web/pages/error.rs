@@ -101,7 +101,7 @@ fn signin_address(app: &App, request: &Request, other_account: bool) -> String {
 }
 
 /// Makes a sentence of a message, which is a fragment because logs need it that way.
-fn sentence(message: &str) -> String {
+pub(super) fn sentence(message: &str) -> String {
     let mut characters = message.chars();
     let first =
         characters.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();

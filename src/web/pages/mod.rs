@@ -3,6 +3,8 @@
 mod signin;
 mod signout;
 mod account;
+mod tokens;
+mod copy;
 mod admin;
 mod error;
 mod device;
@@ -134,8 +136,13 @@ pub fn other_account_script() -> Response {
         .with("Cache-Control", ASSET_CACHE)
 }
 
-/// GET /auth/signin.js: keeps the #fragment of the way back, and adds the demonstration's copy
-/// buttons.
+/// GET /auth/copy.js: the buttons that copy a text.
+pub fn copy_script() -> Response {
+    Response::text(200, "text/javascript", include_str!("copy.js").to_owned())
+        .with("Cache-Control", ASSET_CACHE)
+}
+
+/// GET /auth/signin.js: keeps the #fragment of the way back.
 pub fn signin_script() -> Response {
     Response::text(200, "text/javascript", include_str!("signin.js").to_owned())
         .with("Cache-Control", ASSET_CACHE)

@@ -8,14 +8,3 @@ const withFragment = (place) => {
 for (const button of document.querySelectorAll('[data-state]')) button.dataset.state = withFragment(button.dataset.state);
 for (const field of document.querySelectorAll('[name=state]')) field.value = withFragment(field.value);
 for (const link of document.querySelectorAll('.way-back')) link.href = withFragment(link.getAttribute('href'));
-
-// Browsers offer pages a clipboard only on HTTPS and localhost.
-for (const button of navigator.clipboard ? document.querySelectorAll('[data-copy]') : []) {
-  const label = button.textContent;
-  button.hidden = false;
-  button.addEventListener('click', async () => {
-    await navigator.clipboard.writeText(button.dataset.copy);
-    button.textContent = 'Copied';
-    setTimeout(() => { button.textContent = label; }, 2000);
-  });
-}

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 use url::Url;
 
+use super::copy::{copy_button, copyable};
 use super::{Scripts, page};
 use crate::google::demo::{DemoGoogle, PEOPLE, Person};
 use crate::http::{Request, Response};
@@ -128,25 +129,12 @@ fn demo_page(
             "Send a token, get a session. This token is " (PEOPLE[0].given_name) "'s and lives for an hour. "
             (copy_button("Copy the token", token.expose()))
         }
-        (shell_line("Signing in with curl", &format!("curl -d id_token={} {signin}", token.expose())))
+        (copyable("Signing in with curl", &format!("curl -d id_token={} {signin}", token.expose())))
         p.quiet.small { "Or present the token itself:" }
-        (shell_line("Asking who it is with curl", &format!("curl -H 'Authorization: Bearer {}' {me}", token.expose())))
+        (copyable("Asking who it is with curl", &format!("curl -H 'Authorization: Bearer {}' {me}", token.expose())))
         script src="/auth/signin.js" {}
+        script src="/auth/copy.js" {}
     };
     page(app, 200, "Sign in", Scripts::Own, &content)
         .with("Set-Cookie", format!("g_csrf_token={csrf_token}; Path=/; SameSite=Lax"))
-}
-
-fn shell_line(label: &str, line: &str) -> Markup {
-    html! {
-        div.shell {
-            pre tabindex="0" aria-label=(label) { (line) }
-            (copy_button("Copy", line))
-        }
-    }
-}
-
-/// Hidden until the script finds a clipboard.
-fn copy_button(label: &str, text: &str) -> Markup {
-    html! { button.copy type="button" data-copy=(text) aria-live="polite" hidden { (label) } }
 }

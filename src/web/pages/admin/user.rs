@@ -8,13 +8,15 @@ use percent_encoding::percent_decode_str;
 use super::{USERS_PATH, admin_page, for_admin, user_path};
 use crate::http::{Request, Response};
 use crate::store::{
-    About, Actor, EventFilter, EventKind, EventRow, Session, SessionSelector, UserRecord,
+    About, Actor, EventFilter, EventKind, EventRow, Renaming, Session, SessionSelector, UserRecord,
+    Username,
 };
 use crate::web::app::App;
 use crate::web::error::Error;
 use crate::web::pages::account::profile_header;
 use crate::web::pages::device::device;
 use crate::web::pages::time::{date_time, date_time_text};
+use crate::web::pages::tokens::token_rows;
 use crate::web::signin::account_name;
 use crate::web::{body, csrf};
 
@@ -22,11 +24,14 @@ use crate::web::{body, csrf};
 const EVENTS_MAX: u32 = 50;
 
 /// Values of `done` in the URL after an action, and the notice for each.
-const NOTICES: [(&str, &str); 6] = [
+const NOTICES: [(&str, &str); 9] = [
     ("blocked", "Blocked. They can neither sign in nor use their sessions."),
     ("unblocked", "Unblocked. Sessions that have not expired work again."),
-    ("ended", "The session has ended."),
-    ("ended-all", "All their sessions have ended."),
+    ("ended", "The session or token has ended."),
+    ("ended-all", "All their sessions and tokens have ended."),
+    ("renamed", "The user name is changed."),
+    ("taken", "That user name belongs or belonged to somebody else. Choose another one."),
+    ("impossible", "That is not a possible user name. Choose another one."),
     ("released", "Released. The next account that signs in with the e-mail gets it."),
     ("nothing", "There was nothing to change."),
 ];
@@ -45,6 +50,7 @@ pub fn admin_user(
         let subject = decoded(subject)?;
         let account = app.store.user(&subject)?.ok_or(Error::NotFound)?;
         let sessions = app.store.sessions_of(&subject, now, app.settings.session_idle)?;
+        let tokens = app.store.tokens_of(&subject, now)?;
         let about = Some(About::Subject(subject.into_owned()));
         let events =
             app.store.last_events(&EventFilter { about, ..EventFilter::default() }, EVENTS_MAX)?;
@@ -55,7 +61,7 @@ pub fn admin_user(
             NOTICES.iter().find(|(code, _)| done.as_deref() == Some(code)).map(|(_, text)| text);
         let content = html! {
             @if let Some(notice) = notice { p.notice role="status" { (notice) } }
-            (profile_header(&user.profile))
+            (profile_header(user))
             p {
                 @if let Some(at) = user.blocked_at { span.badge.danger { "blocked" } " since " (date_time(at)) " " }
                 @if app.settings.admins.permits(&user.profile) { span.badge { "admin" } " " }
@@ -65,6 +71,9 @@ pub fn admin_user(
             (controls(&account, is_self))
             h2 { "Sessions" }
             (sessions_list(&user.profile.subject, &sessions, &caller.session.id))
+            h2 { "Tokens for programs" }
+            (tokens_list(&user.profile.subject, &tokens))
+            @if !sessions.is_empty() || !tokens.is_empty() { (end_all(&user.profile.subject)) }
             h2 { "Events" }
             @if events.is_empty() { p.quiet { "No events are stored." } }
             ul.rows { @for event in events.iter().rev() { (event_row(event)) } }
@@ -107,6 +116,7 @@ pub fn change_user(
             "block" => (app.store.set_blocked(&subject, true, actor, now)?, "blocked"),
             "unblock" => (app.store.set_blocked(&subject, false, actor, now)?, "unblocked"),
             "release" => (app.store.release_email(&subject, actor, now)?, "released"),
+            "rename" => (true, rename(app, &subject, body::text(&fields, "username"), actor, now)?),
             "end" => {
                 let one = SessionSelector::IdOfUser {
                     id: body::text(&fields, "session").to_owned(),
@@ -120,7 +130,7 @@ pub fn change_user(
             }
             _ => {
                 return Err(Error::InvalidRequest(
-                    "action must be block, unblock, release, end or end_all",
+                    "action must be block, unblock, release, rename, end or end_all",
                 ));
             }
         };
@@ -128,6 +138,22 @@ pub fn change_user(
         Ok(Response::see_other(
             app.settings.url_of(&format!("{}?done={done}", user_path(&subject))),
         ))
+    })
+}
+
+/// Changes the user name; returns the code of a notice.
+fn rename(
+    app: &App,
+    subject: &str,
+    name: &str,
+    actor: Actor,
+    now: i64,
+) -> Result<&'static str, Error> {
+    let Some(name) = Username::parse(name.trim()) else { return Ok("impossible") };
+    Ok(match app.store.rename_user(subject, &name, actor, now)? {
+        Renaming::Renamed => "renamed",
+        Renaming::Unchanged => "nothing",
+        Renaming::Taken => "taken",
     })
 }
 
@@ -177,6 +203,23 @@ fn controls(account: &UserRecord, is_self: bool) -> Markup {
                     (button("block", "danger", "Block", name))
                 }
             }
+            details {
+                summary.harmless { "Change the user name" }
+                p {
+                    "Apps that know people by their user name will take this account for a new one. Nobody else ever gets "
+                    "the old name."
+                }
+                form.fields method="post" action=(user_path(&profile.subject)) {
+                    label for="username" { "New user name" }
+                    input #username name="username" value=[&account.user.username] required maxlength="64"
+                        pattern="[a-z0-9][a-z0-9._\\-]*" autocomplete="off" autocapitalize="none" spellcheck="false"
+                        aria-describedby="username-rule";
+                    p #username-rule.small.quiet {
+                        "Lower-case letters, digits, dots, hyphens and underscores; a letter or a digit first."
+                    }
+                    button.primary name="action" value="rename" { "Change the name" }
+                }
+            }
             @if let (Some(email), false) = (&account.pinned_email, is_self) {
                 details {
                     summary { "Release the e-mail" }
@@ -216,14 +259,34 @@ fn sessions_list(subject: &str, sessions: &[Session], current: &str) -> Markup {
                 }
             }
         }
-        @if !sessions.is_empty() {
-            div.controls {
-                details {
-                    summary { "End all sessions" }
-                    p { "This signs them out everywhere. They can sign in again; to keep them out, block them." }
-                    form method="post" action=(user_path(subject)) {
-                        button.danger name="action" value="end_all" { "End all their sessions" }
-                    }
+    }
+}
+
+fn tokens_list(subject: &str, tokens: &[Session]) -> Markup {
+    html! {
+        @if tokens.is_empty() { p.quiet { "They have no tokens." } }
+        @else {
+            (token_rows(tokens, |token, label| html! {
+                form method="post" action=(user_path(subject)) {
+                    input type="hidden" name="session" value=(token.id);
+                    button.danger name="action" value="end" aria-label=(label) { "End" }
+                }
+            }))
+        }
+    }
+}
+
+fn end_all(subject: &str) -> Markup {
+    html! {
+        div.controls {
+            details {
+                summary { "End all sessions and tokens" }
+                p {
+                    "This signs them out everywhere, and their programs no longer get in. They can sign in again; to keep "
+                    "them out, block them."
+                }
+                form method="post" action=(user_path(subject)) {
+                    button.danger name="action" value="end_all" { "End all their sessions and tokens" }
                 }
             }
         }
@@ -239,12 +302,15 @@ fn event_row(event: &EventRow) -> Markup {
         "block" => "Blocked",
         "unblock" => "Unblocked",
         "release" => "E-mail released",
+        "rename" => "Renamed",
+        "token" => "Token created",
         other => other,
     };
     html! {
         li {
             div {
                 strong { (what) }
+                @if let Some(detail) = &event.detail { " " bdi { (detail) } }
                 @if let Some(reason) = &event.reason { " " bdi { (reason) } }
                 @if let Some(address) = &event.client.address { br; span.small.quiet { "from " (address) } }
             }

@@ -45,14 +45,14 @@ pub fn admin_users(app: &App, request: &Request, now: i64) -> Result<Response, E
         let content = html! {
             h1 { "Users" }
             form.search method="get" action=(USERS_PATH) role="search" {
-                label for="q" { "Search by name, e-mail or sub" }
+                label for="q" { "Search by name, e-mail, user name or sub" }
                 div {
                     input #q type="search" name="q" value=(search) maxlength=(SEARCH_CHARACTERS_MAX)
                         autocomplete="off" spellcheck="false" aria-describedby="how";
                     button.primary { "Search" }
                 }
                 p #how.small.quiet {
-                    "Finds parts of names, e-mails and subs. With several words, all must occur."
+                    "Finds parts of names, e-mails, user names and subs. With several words, all must occur."
                 }
             }
             @if accounts.is_empty() {
