@@ -39,6 +39,7 @@ pub struct Metrics {
     last_calls: Mutex<VecDeque<Call>>,
     keys_fetches: IntCounterVec,
     backups: IntCounterVec,
+    event_posts: IntCounterVec,
     last_backup: Mutex<Option<i64>>,
     started_at: i64,
 }
@@ -165,6 +166,11 @@ impl Default for Metrics {
                 "Backups made by the server on schedule",
                 &["result"],
             ),
+            event_posts: counters(
+                "hallpass_event_posts_total",
+                "Events posted to --event-url, or dropped instead",
+                &["result"],
+            ),
             last_backup: Mutex::default(),
             started_at: clock::now(),
             registry,
@@ -230,6 +236,13 @@ impl Metrics {
             self.backups.with_label_values(&[result]).inc_by(number);
         }
         *self.last_backup.lock().unwrap_or_else(PoisonError::into_inner) = newest;
+    }
+
+    /// Counts events that were posted, and events that were dropped instead.
+    pub fn count_event_posts(&self, posted: u64, dropped: u64) {
+        for (result, number) in [("ok", posted), ("dropped", dropped)] {
+            self.event_posts.with_label_values(&[result]).inc_by(number);
+        }
     }
 
     /// The time of the newest backup, if backups are scheduled and there is one.

@@ -115,11 +115,7 @@ pub fn events(options: &EventsOptions) -> Result<(), String> {
         until: options.until.map(|until| until.at(clock::now())),
     };
     // Read before the list below, so that --follow misses no event recorded in between.
-    let mut last_id = store
-        .last_events(&EventFilter::default(), 1)
-        .map_err(text)?
-        .first()
-        .map_or(0, |event| event.id);
+    let mut last_id = store.newest_event_id().map_err(text)?;
     let mut events = store.last_events(&filter, table::rows_wanted(options.limit)).map_err(text)?;
     let has_more = table::has_more(options.limit, &events);
     if has_more {

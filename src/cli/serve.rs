@@ -10,6 +10,7 @@ use signal_hook::iterator::Signals;
 
 use super::background::{keep_keys_fresh, keep_purging};
 use super::doctor;
+use super::event_poster::{EventPoster, Patience};
 use super::scheduled_backups::Backups;
 use super::serve_options::{DESCRIPTORS_BESIDE_CONNECTIONS, ServeOptions};
 use super::settings::NOBODY;
@@ -111,6 +112,7 @@ pub fn run(
         keep_keys_fresh(keys.clone(), Arc::downgrade(&app));
     }
     let backups = Backups::start(&options.backups, &options.database, &app);
+    let poster = EventPoster::start(&options.event_posts, Patience::default(), &app)?;
     let cannot = |error| format!("cannot start serving: {error}");
     let metrics = metrics.map(|socket| serve_metrics(socket, app.clone())).transpose()?;
     let handler: Arc<dyn Handler> = app.clone();
@@ -136,6 +138,7 @@ pub fn run(
     backups.into_iter().for_each(Backups::stop);
     serving.stop(deadline);
     metrics.into_iter().for_each(|service| service.stop(deadline));
+    poster.into_iter().for_each(|poster| poster.stop(deadline));
     log::info!("stopped");
     Ok(())
 }

@@ -11,6 +11,7 @@ use clap::builder::{NonEmptyStringValueParser, PossibleValue};
 use clap::{Args, ValueEnum};
 use url::Url;
 
+use super::event_poster::EventPosts;
 use super::scheduled_backups::BackupSchedule;
 use super::values::{boolean, duration, duration_or_zero, file_mode, list_item, url};
 use crate::google::Verify;
@@ -210,8 +211,8 @@ pub struct ServeOptions {
         help_heading = "Asking Google")]
     pub google_events: bool,
 
-    /// Trust only the certificate authorities in this file (PEM) for calls to Google, for example
-    /// behind a proxy that decrypts TLS
+    /// Trust only the certificate authorities in this file (PEM) for calls to Google and to
+    /// --event-url, for example behind a proxy that decrypts TLS
     /// [default: SSL_CERT_FILE, otherwise the built-in ones]
     #[arg(long, env = "HALLPASS_CA_FILE", value_name = "FILE", help_heading = "Asking Google")]
     pub ca_file: Option<PathBuf>,
@@ -249,6 +250,10 @@ pub struct ServeOptions {
     /// Backups.
     #[command(flatten)]
     pub backups: BackupSchedule,
+
+    /// Posting events.
+    #[command(flatten)]
+    pub event_posts: EventPosts,
 
     /// The format of the log on standard error; RUST_LOG sets its level
     #[arg(

@@ -32,6 +32,7 @@ impl ServeOptions {
     pub fn settings(&self, port: Option<u16>) -> Result<Settings, String> {
         client_ids(&self.client_id)?;
         let public_url = public_url(self, port)?;
+        self.event_posts.url()?;
         Ok(Settings {
             client_ids: self.client_id.clone(),
             policy: policy(self)?,

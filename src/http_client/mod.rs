@@ -92,16 +92,12 @@ impl Client {
     /// # Errors
     /// What happened, without URL and parameters.
     pub fn get(&self, parameters: &[(&str, &str)], deadline: Instant) -> Result<Answer, String> {
-        let patience = deadline.saturating_duration_since(Instant::now());
-        if patience.is_zero() {
-            return Err(format!("{} took too long", self.name));
-        }
         let mut response = self
             .agent
             .get(&self.url)
             .query_pairs(parameters.iter().copied())
             .config()
-            .timeout_global(Some(patience))
+            .timeout_global(Some(self.patience(deadline)?))
             .build()
             .call()
             .map_err(|error| self.describe(&error))?;
@@ -111,6 +107,33 @@ impl Client {
             body: body.map_err(|error| self.describe(&error)),
             headers: std::mem::take(response.headers_mut()),
         })
+    }
+
+    /// Posts JSON and returns the status by the deadline. Does not follow redirects.
+    ///
+    /// # Errors
+    /// What happened, without URL and body.
+    pub fn post(&self, json: &str, deadline: Instant) -> Result<u16, String> {
+        let mut response = self
+            .agent
+            .post(&self.url)
+            .content_type("application/json")
+            .config()
+            .timeout_global(Some(self.patience(deadline)?))
+            .build()
+            .send(json)
+            .map_err(|error| self.describe(&error))?;
+        // Nobody needs the body, but the connection is used again only after it.
+        let _ = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        Ok(response.status().as_u16())
+    }
+
+    fn patience(&self, deadline: Instant) -> Result<Duration, String> {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        if patience.is_zero() {
+            return Err(format!("{} took too long", self.name));
+        }
+        Ok(patience)
     }
 
     /// Describes an error by its kind. Its own text may contain the URL, and so a token.

@@ -1,6 +1,6 @@
 //! Events: a record for the operator of what happened.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::model::Client;
 use super::{Store, StoreError};
@@ -187,6 +187,17 @@ pub struct EventRow {
     pub detail: Option<String>,
 }
 
+/// The next event of some kinds.
+#[derive(Debug)]
+pub struct NextEvent {
+    /// `None` if there is none yet.
+    pub event: Option<EventRow>,
+    /// The ID to continue after.
+    pub last_id: i64,
+    /// How many events were skipped because too many waited.
+    pub skipped: u64,
+}
+
 /// Selects events. `None` matches every event.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
@@ -266,6 +277,51 @@ impl Store {
         self.events(filter, id, limit, "e.id")
     }
 
+    /// The ID of the event that was recorded last; 0 if there is none.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn newest_event_id(&self) -> Result<i64, StoreError> {
+        self.readers.read(newest_id)
+    }
+
+    /// The first event of these kinds that was recorded after the one with that ID. If more than
+    /// `waiting_max` of them follow it, the oldest are skipped.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn next_event(
+        &self,
+        kinds: &[EventKind],
+        last_id: i64,
+        waiting_max: u32,
+    ) -> Result<NextEvent, StoreError> {
+        let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+        let condition = format!("e.id > ?1 AND e.kind IN ('{}')", kinds.join("', '"));
+        self.readers.read(|db| {
+            // Before the others, so that no event recorded meanwhile is missed.
+            let newest = newest_id(db)?;
+            // IDs begin again if all events were deleted.
+            let mut last_id = last_id.min(newest);
+            let sql = format!(
+                "SELECT max(id), count(*) FROM (SELECT id FROM events e WHERE {condition} \
+                 ORDER BY e.id DESC LIMIT -1 OFFSET ?2)"
+            );
+            let (skipped_to, skipped) =
+                db.prepare_cached(&sql)?.query_row(params![last_id, waiting_max], |row| {
+                    Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, i64>(1)?))
+                })?;
+            last_id = skipped_to.unwrap_or(last_id);
+            let sql = format!(
+                "SELECT {EVENT_COLUMNS} FROM events e WHERE {condition} ORDER BY e.id LIMIT 1"
+            );
+            let event =
+                db.prepare_cached(&sql)?.query_row([last_id], EventRow::from_row).optional()?;
+            last_id = event.as_ref().map_or(newest, |event| event.id);
+            Ok(NextEvent { event, last_id, skipped: skipped.unsigned_abs() })
+        })
+    }
+
     fn events(
         &self,
         filter: &EventFilter,
@@ -294,6 +350,10 @@ impl Store {
             rows.collect()
         })
     }
+}
+
+fn newest_id(db: &Connection) -> rusqlite::Result<i64> {
+    db.prepare_cached("SELECT coalesce(max(id), 0) FROM events")?.query_row([], |row| row.get(0))
 }
 
 /// Appends an event and counts it in the table `days`.

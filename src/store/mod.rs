@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 
 pub use allowed::AllowedEntry;
 pub use blocked_emails::BlockedEmail;
-pub use events::{About, Actor, DAY_SECONDS, Event, EventFilter, EventKind, EventRow};
+pub use events::{About, Actor, DAY_SECONDS, Event, EventFilter, EventKind, EventRow, NextEvent};
 pub use google_events::{GoogleEffect, GoogleEvent, GoogleEventOutcome, GoogleReport};
 pub use import::{ImportFailure, Imported, ImportedUser};
 pub use integrity_check::Integrity;

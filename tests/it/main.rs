@@ -18,6 +18,7 @@ mod verify;
 mod google_events;
 mod sessions;
 mod cookies;
+mod event_posts;
 mod session_cache;
 mod session_limit;
 mod id_token_bearer;

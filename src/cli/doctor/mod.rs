@@ -103,6 +103,7 @@ fn of_settings(
     }
     findings.push(settings::trusted_proxies(serve));
     findings.extend(settings::googles_urls(serve));
+    findings.extend(settings::event_url(serve));
     findings.extend(settings::environment(warnings));
     findings
 }

@@ -309,6 +309,27 @@ pub fn trusted_proxies(serve: &ServeOptions) -> Finding {
     Finding::ok(CHECK, serve.trusted_proxy.join(", "))
 }
 
+/// Is the URL for events well-formed, and safe from eavesdroppers? It is not called, because every
+/// call would be a message.
+pub fn event_url(serve: &ServeOptions) -> Option<Finding> {
+    const CHECK: &str = "event-url";
+    let url = match serve.event_posts.url() {
+        Ok(url) => url?,
+        Err(why) => return Some(refused(CHECK, &why)),
+    };
+    let host = url.host_str().unwrap_or_default();
+    if url.scheme() == "http" && !is_loopback(&url) {
+        return Some(Finding::warning(
+            CHECK,
+            format!(
+                "{host} is called over plain http: anybody on the network path can read the events"
+            ),
+            "use an https URL",
+        ));
+    }
+    Some(Finding::ok(CHECK, format!("events are posted to {host}")))
+}
+
 /// The variables that look like settings but are not understood, if any.
 pub fn environment(warnings: &[String]) -> Option<Finding> {
     let mut odd = warnings.to_vec();

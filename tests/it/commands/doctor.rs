@@ -329,6 +329,21 @@ fn public_url_cookie_origins_and_proxies() {
 }
 
 #[test]
+fn the_url_for_events_is_checked_and_only_its_host_is_shown() {
+    let doctor = DoctorTest::open();
+    for (url, verdict, text) in [
+        ("https://chat.example.com/secret", "ok", "events are posted to chat.example.com"),
+        ("http://127.0.0.1:1/secret", "ok", "events are posted to 127.0.0.1"),
+        ("http://chat.example.com/secret", "warning", "chat.example.com is called over plain http"),
+        ("chat.example.com/secret", "failure", "--event-url takes a URL such as"),
+    ] {
+        doctor.says(&["--event-url", url], "event-url", verdict, text);
+        let output = doctor.command(&["--event-url", url]).output().unwrap();
+        assert!(!String::from_utf8(output.stdout).unwrap().contains("secret"));
+    }
+}
+
+#[test]
 fn the_database_and_its_disk() {
     let doctor = DoctorTest::open();
     let program = Program::serve(&[]);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use hallpass::cli::output;
+use hallpass::store::EventFilter;
 use serde_json::{Value, json};
 
 use super::document::documents;
@@ -9,6 +11,9 @@ use crate::test_app::{RequestExt, TestApp, document, get, post_token, token};
 
 /// What clients send.
 const SENT: [&str; 2] = ["credential", "nonce"];
+
+/// What a posted event has besides the fields of `events --json`.
+const POSTED: &str = "text";
 
 /// Reads JSON in which values may be `...` or NAMES, and further fields `...`; and whether there are such fields.
 pub fn read_elided(text: &str) -> (Option<Value>, bool) {
@@ -44,7 +49,7 @@ fn fields(value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Every field of every answer.
+/// Every field of every answer and of events.
 fn contract() -> BTreeSet<String> {
     let test = TestApp::open();
     let signed_in = document(&test.send(post_token(&token(json!({})))));
@@ -54,6 +59,10 @@ fn contract() -> BTreeSet<String> {
     for path in ["/auth/me", "/auth/sessions", "/readyz", "/nowhere"] {
         fields(&document(&test.send(get(path).bearer(session))), &mut found);
     }
+    test.app.store().flush();
+    let events = test.app.store().last_events(&EventFilter::default(), 1).unwrap();
+    events.iter().for_each(|event| fields(&output::json::event(event), &mut found));
+    found.insert(POSTED.to_owned());
     found
 }
 

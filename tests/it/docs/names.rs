@@ -136,8 +136,9 @@ fn every_endpoint_exists() {
 fn every_metric_exists() {
     let backups = tempfile::tempdir().unwrap();
     let keys = ["--verify", "fallback", "--keys-url", "http://127.0.0.1:1/certs"];
-    let program =
-        Program::serve(&[&keys[..], &["--backup-dir", backups.path().to_str().unwrap()]].concat());
+    let keeping =
+        ["--backup-dir", backups.path().to_str().unwrap(), "--event-url", "http://[::1]:1"];
+    let program = Program::serve(&[&keys[..], &keeping].concat());
     program.sign_in(&token(json!({}))).unwrap();
     let start = Instant::now();
     let mut metrics = program.get("/metrics", "");
