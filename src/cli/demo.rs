@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use url::Url;
 
-use super::doctor;
 use super::scheduled_backups::Backups;
 use super::serve::{bind_others, catch_signals, run};
 use super::serve_options::ServeOptions;
+use super::{demo_history, doctor};
+use crate::clock;
 use crate::google::Verify;
 use crate::google::demo::{CLIENT_ID, DOMAINS, DemoGoogle, PEOPLE};
 use crate::http::ListenAddress;
@@ -66,7 +67,8 @@ pub fn demo(mut options: ServeOptions, warnings: &[String]) -> Result<(), String
     }
     let folder =
         tempfile::tempdir().map_err(|error| format!("cannot make a temporary folder: {error}"))?;
-    if options.database == Path::new(TEMPORARY) {
+    let is_temporary = options.database == Path::new(TEMPORARY);
+    if is_temporary {
         options.database = folder.path().join("hallpass.db");
     }
 
@@ -76,6 +78,10 @@ pub fn demo(mut options: ServeOptions, warnings: &[String]) -> Result<(), String
     let redirect = sockets.redirect.iter().map(|(socket, _)| socket);
     sockets.tcp.iter().chain(redirect).chain(&metrics).try_for_each(require_bound_to_loopback)?;
     let store = Store::open(&options.database).map_err(|error| error.to_string())?;
+    if is_temporary {
+        let history = demo_history::invent(&google, &settings, &store, clock::now());
+        history.map_err(|error| error.to_string())?;
+    }
     sockets.bind_unix()?;
     let ready = |settings: &Settings| {
         println!(

@@ -4,6 +4,7 @@ mod serve;
 mod serve_options;
 mod settings;
 mod demo;
+mod demo_history;
 mod health;
 mod users;
 mod allow;

@@ -10,6 +10,7 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 use serde_json::{Map, Value, json};
 
+use crate::profile::{Profile, is_authoritative};
 use crate::token::IdToken;
 
 /// The client ID of the demo's tokens.
@@ -43,7 +44,8 @@ pub const PEOPLE: [Person; 5] = [
     person("100000000000000000005", "Pat", "Outsider", "pat.outsider@example.org", None),
 ];
 
-const fn person(
+/// An invented person.
+pub const fn person(
     subject: &'static str,
     given_name: &'static str,
     family_name: &'static str,
@@ -51,6 +53,25 @@ const fn person(
     hosted_domain: Option<&'static str>,
 ) -> Person {
     Person { subject, given_name, family_name, email, hosted_domain }
+}
+
+impl Person {
+    /// The profile in their tokens.
+    pub fn profile(&self) -> Profile {
+        let text = |text: &str| Some(text.to_owned());
+        Profile {
+            subject: self.subject.to_owned(),
+            email: text(self.email),
+            email_verified: Some(true),
+            email_authoritative: is_authoritative(self.email, Some(true), self.hosted_domain),
+            name: Some(format!("{} {}", self.given_name, self.family_name)),
+            given_name: text(self.given_name),
+            family_name: text(self.family_name),
+            picture: None,
+            hosted_domain: self.hosted_domain.map(str::to_owned),
+            locale: text("en"),
+        }
+    }
 }
 
 /// The stand-in. Its key is generated at start, so tokens from another run are invalid.

@@ -18,7 +18,12 @@ pub struct Demo {
 
 impl Demo {
     pub fn start() -> Demo {
+        Demo::start_with(&[])
+    }
+
+    fn start_with(flags: &[&str]) -> Demo {
         let mut child = hallpass(&["demo", "--listen", "127.0.0.1:0", "--signin-burst", "0"])
+            .args(flags)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -116,6 +121,30 @@ fn everybody_on_the_page_can_be_chosen() {
     let altered =
         demo.curl(&format!("curl {}/auth/signin -d id_token={}x", demo.origin, tokens[0]));
     assert!(altered.starts_with("HTTP/1.1 401"), "{altered}");
+}
+
+#[test]
+fn its_temporary_database_has_a_past() {
+    let ask = |demo: &Demo, path: &str| {
+        let signin = format!("curl {}/auth/signin -d id_token={}", demo.origin, demo.token(0));
+        let answer = demo.curl(&signin);
+        let session = answer.split("\"token\":\"").nth(1).unwrap().split('"').next().unwrap();
+        demo.curl(&format!("curl {}{path} -H 'Authorization: Bearer {session}'", demo.origin))
+    };
+    let demo = Demo::start();
+    let users = ask(&demo, "/auth/admin/users");
+    for name in ["ingrid@example.com", "Sørensen", "田中", "grace.amadi@gmail.com"] {
+        assert!(users.contains(name), "{name} is missing: {users}");
+    }
+    assert!(!users.contains("robin.vale@gmail.com"), "{users}");
+    let overview = ask(&demo, "/auth/admin");
+    assert!(overview.contains("robin.vale@gmail.com"), "{overview}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("demo.db");
+    let demo = Demo::start_with(&["--database", database.to_str().unwrap()]);
+    let users = ask(&demo, "/auth/admin/users");
+    assert!(users.contains("mira@example.com") && !users.contains("ingrid"), "{users}");
 }
 
 #[test]
