@@ -1,4 +1,4 @@
-//! Who may sign in besides those whom the settings let in: the list that `hallpass allow` and the admin pages change.
+//! The database's list of who may enter, in addition to the settings.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
@@ -8,48 +8,47 @@ use super::{Store, StoreError};
 use crate::entry::Entry;
 use crate::profile::Profile;
 
-/// The most entries that are listed.
 const LISTED_MAX: i64 = 10_000;
 
 /// An entry of the list. Times are unix seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AllowedEntry {
-    /// Names the entry.
+    /// `allowed.id`.
     pub id: i64,
     /// The Workspace domain, in lower case.
     pub domain: Option<String>,
     /// The e-mail, in lower case.
     pub email: Option<String>,
-    /// The account; of an e-mail, once its account has signed in.
+    /// The `sub`. An e-mail gets it when its account first signs in.
     #[serde(rename = "sub")]
     pub subject: Option<String>,
     /// When it was added.
     pub created_at: i64,
     /// The admin who added it; `None` for the operator.
     pub created_by: Option<String>,
-    /// What whoever added it wanted to remember.
+    /// A remark by the person who added it.
     pub note: Option<String>,
-    /// The e-mail with which the account of that `sub` came last, let in or refused.
+    /// The e-mail of this `sub` at its last sign-in, accepted or refused.
     pub account_email: Option<String>,
 }
 
-/// The columns that [`AllowedEntry::from_row`] reads, in its order.
+/// The columns of [`AllowedEntry::from_row`].
 const COLUMNS: &str = "a.id, a.domain, a.email, a.sub, a.created_at, a.created_by, a.note,
     coalesce((SELECT u.email FROM users u WHERE u.sub = a.sub), (SELECT e.email FROM events e
         WHERE e.sub = a.sub AND e.email IS NOT NULL ORDER BY e.at DESC, e.id DESC LIMIT 1))";
 
-/// Whether `u`, a row of `users`, is let in: by its `sub` or its domain.
+/// Whether `u`, a row of `users`, may enter by its `sub` or its domain.
 pub const IS_ALLOWED: &str =
     "EXISTS (SELECT 1 FROM allowed a WHERE a.sub = u.sub OR a.domain = lower(u.hosted_domain))";
 
 impl AllowedEntry {
-    /// What it names: the domain, the e-mail or the `sub`.
+    /// The domain, the e-mail or the `sub`.
     pub fn name(&self) -> &str {
         [&self.domain, &self.email, &self.subject].into_iter().flatten().next().map_or("", |it| it)
     }
 
     fn from_row(row: &Row) -> rusqlite::Result<AllowedEntry> {
-        // Other programs may have written what is not UTF-8.
+        // Other programs may have written text that is not UTF-8.
         let text = |column| -> rusqlite::Result<Option<String>> {
             let bytes = row.get_ref(column)?.as_bytes_or_null()?;
             Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
@@ -68,7 +67,6 @@ impl AllowedEntry {
 }
 
 impl Store {
-    /// The entries of the list, the newest first.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -76,7 +74,7 @@ impl Store {
         self.readers.read(all)
     }
 
-    /// The entry that lets this person in, if there is one.
+    /// The entry that admits this person, if there is one.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -84,8 +82,8 @@ impl Store {
         self.readers.read(|db| entry_for(db, profile))
     }
 
-    /// The entries that name this account or domain. An e-mail means the user who holds it, else the entry that waits
-    /// for its account, else those of accounts that came with it once.
+    /// The entries for this account or domain. An e-mail means the user to whom it is pinned, else the
+    /// entry without a `sub`, else the entries whose `sub` first came with it.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -106,7 +104,7 @@ impl Store {
         })
     }
 
-    /// The domains on the list, two at most; `None` if it names an account.
+    /// The domains on the list, at most two. `None` if the list has an account.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -122,8 +120,9 @@ impl Store {
         })
     }
 
-    /// Adds an entry with its event. An e-mail that a user holds belongs to that user at once. Returns the entry, and
-    /// whether it is new: an older one for the same account or domain stays, and gets the note if there is one.
+    /// Adds an entry and records the event. An e-mail that is pinned to a user gets that `sub` at once.
+    /// Returns the entry and whether it is new: an earlier one for the same account or domain stays,
+    /// and gets the new note if there is one.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -138,7 +137,7 @@ impl Store {
             if let Entry::Email(email) = &entry
                 && let Some(holder) = holder(db, email)?
             {
-                give_to(db, email, &holder)?;
+                set_subject(db, email, &holder)?;
             }
             if let Some(there) = entry_of(db, &entry)? {
                 if note.is_some() {
@@ -162,7 +161,7 @@ impl Store {
         })
     }
 
-    /// Removes the entry of that ID and records the event. `None` if there is none.
+    /// Removes the entry with this ID and records the event. `None` if there is no such entry.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -183,14 +182,13 @@ impl Store {
     }
 }
 
-/// All entries, the newest first.
 pub fn all(db: &Connection) -> rusqlite::Result<Vec<AllowedEntry>> {
     let sql =
         format!("SELECT {COLUMNS} FROM allowed a ORDER BY a.created_at DESC, a.id DESC LIMIT ?1");
     db.prepare_cached(&sql)?.query_map([LISTED_MAX], AllowedEntry::from_row)?.collect()
 }
 
-/// The entry that lets this person in, if there is one.
+/// The entry that admits this person, if there is one.
 pub fn entry_for(db: &Connection, profile: &Profile) -> rusqlite::Result<Option<AllowedEntry>> {
     let sql = format!(
         "SELECT {COLUMNS} FROM allowed a
@@ -203,20 +201,20 @@ pub fn entry_for(db: &Connection, profile: &Profile) -> rusqlite::Result<Option<
         .optional()
 }
 
-/// From their first sign-in on, an entry for their e-mail belongs to this person.
+/// At a sign-in, gives an entry for the authoritative e-mail the `sub`.
 pub fn bind(db: &Connection, profile: &Profile) -> rusqlite::Result<()> {
     match profile.pinned_email() {
-        Some(email) => give_to(db, &email, &profile.subject),
+        Some(email) => set_subject(db, &email, &profile.subject),
         None => Ok(()),
     }
 }
 
-fn give_to(db: &Connection, email: &str, subject: &str) -> rusqlite::Result<()> {
+fn set_subject(db: &Connection, email: &str, subject: &str) -> rusqlite::Result<()> {
     let sql = "UPDATE allowed SET sub = ?1 WHERE email = ?2 AND sub IS NULL";
     db.prepare_cached(sql)?.execute([subject, email]).map(drop)
 }
 
-/// The entry that an entry of this kind would repeat.
+/// The existing entry for the same account or domain.
 fn entry_of(db: &Connection, entry: &Entry) -> rusqlite::Result<Option<AllowedEntry>> {
     let found = match entry {
         Entry::Domain(domain) => select(db, "a.domain = ?1", domain)?,

@@ -8,30 +8,30 @@ use super::{Store, StoreError};
 /// A day in UTC.
 pub const DAY_SECONDS: i64 = 24 * 60 * 60;
 
-/// What kind of thing happened.
+/// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
     /// A session was established.
     SignIn,
     /// A sign-in was refused.
     Refusal,
-    /// Somebody ended their own session.
+    /// A user signed out.
     SignOut,
-    /// A session was ended from another one, by the operator or by an admin.
+    /// A session was ended by the operator, an admin, or its user in another session.
     Revocation,
-    /// The operator or an admin blocked somebody.
+    /// The operator or an admin blocked a user.
     Block,
-    /// One of them lifted a block.
+    /// The operator or an admin lifted a block.
     Unblock,
-    /// One of them released the e-mail that somebody held.
+    /// The operator or an admin released a pinned e-mail.
     Release,
-    /// The operator erased somebody.
+    /// The operator deleted a user.
     Delete,
-    /// The operator or an admin let somebody in.
+    /// The operator or an admin added an entry to the list of who may enter.
     Allow,
-    /// One of them took an entry off the list of those who are let in.
+    /// The operator or an admin removed an entry from that list.
     Disallow,
-    /// The operator or an admin changed somebody's user name.
+    /// The operator or an admin changed a user name.
     Rename,
     /// A token for a program was created.
     Token,
@@ -100,7 +100,7 @@ impl EventKind {
         EventKind::Google,
     ];
 
-    /// Its name in schema.sql.
+    /// `events.kind`.
     pub fn as_str(self) -> &'static str {
         match self {
             EventKind::SignIn => "signin",
@@ -123,7 +123,7 @@ impl EventKind {
 /// `reason` of a change by the operator.
 pub const BY_THE_OPERATOR: &str = "by the operator";
 
-/// `reason` of the end of a session after a security event of Google's.
+/// `reason` of sessions that end because of one of Google's security events.
 const BY_GOOGLE: &str = "by Google";
 
 /// Who caused an event.

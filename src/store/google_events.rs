@@ -14,54 +14,54 @@ pub const IDS_KEPT_SECONDS: i64 = 30 * events::DAY_SECONDS;
 pub struct GoogleEvent {
     /// The same for every delivery.
     pub id: String,
-    /// Our client ID that the accounts have signed in with.
+    /// The client ID with which the accounts signed in.
     pub client_id: String,
     /// When Google issued it, in unix seconds.
     pub issued_at: i64,
-    /// What happened.
+    /// One for each account.
     pub reports: Vec<GoogleReport>,
 }
 
-/// What an event says about one account.
+/// The part of an event about one account.
 #[derive(Debug, Clone)]
 pub struct GoogleReport {
-    /// Google's name for what happened.
+    /// Google's name for the event type.
     pub name: &'static str,
     /// `events.detail`.
     pub detail: Option<String>,
-    /// The account's `sub`; `None` if the event is about nobody.
+    /// The account's `sub`. `None` if the event is about no account.
     pub subject: Option<String>,
-    /// What to do.
+    /// The effect of its type.
     pub effect: GoogleEffect,
 }
 
-/// What a report changes.
+/// The effect of a report on the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GoogleEffect {
-    /// Nothing.
+    /// No change.
     Record,
     /// All sessions and tokens of the user end.
     EndSessions,
-    /// They end, and the user cannot sign in.
+    /// They also end, and the user cannot sign in.
     Disable,
     /// Lifts an earlier `Disable`.
     Enable,
 }
 
-/// What became of an event.
+/// The outcome of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GoogleEventOutcome {
-    /// It was recorded and has its effect.
+    /// Recorded, with its effect.
     Applied,
-    /// It was applied before.
+    /// Applied before.
     Repeated,
-    /// It is about nobody who is known, or of no known type. Nothing was stored.
+    /// About no known user, or of no known type. Nothing was stored.
     Unknown,
 }
 
 impl Store {
-    /// Applies an event that was not applied before. If the user has very many sessions, they end in
-    /// steps, and the event counts as applied with the last one. All is on disk when this returns.
+    /// Applies an event once. Very many sessions end in steps, and the event counts as applied after
+    /// the last one. Everything is on disk when this returns.
     ///
     /// # Errors
     /// If the store cannot answer. Some sessions may have ended by then; another delivery ends the
@@ -80,7 +80,7 @@ impl Store {
         }
     }
 
-    /// When the last event came, and the last verification, in unix seconds.
+    /// The times of the last event and of the last verification, in unix seconds.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -105,7 +105,7 @@ impl Store {
     }
 }
 
-/// Does one step. `None` if more sessions have to end first.
+/// One step. `None` if more sessions must end first.
 fn apply(
     db: &Connection,
     event: &GoogleEvent,
@@ -139,16 +139,14 @@ fn apply(
     Ok(Some(GoogleEventOutcome::Applied))
 }
 
-/// The e-mail of that user, if there is such a user.
+/// The e-mail of the user, if there is such a user.
 fn email_of(db: &Connection, subject: &str) -> rusqlite::Result<Option<Option<String>>> {
     let sql = "SELECT email FROM users WHERE sub = ?1";
     db.prepare_cached(sql)?.query_row([subject], |row| row.get(0)).optional()
 }
 
-/// Returns false if more sessions have to end.
-///
-/// Events may come in another order than they were issued in: an older `Enable` does not lift a
-/// newer `Disable`.
+/// Returns false if more sessions must end. Events may arrive out of order, so an older `Enable` does
+/// not lift a newer `Disable`.
 fn take_effect(
     db: &Connection,
     event: &GoogleEvent,

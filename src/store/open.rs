@@ -1,4 +1,4 @@
-//! Opening a database, or saying clearly why not.
+//! Opens a database and migrates it, or says clearly why it cannot.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -11,9 +11,10 @@ use super::integrity_check::{Integrity, quick_check};
 use super::read_only::ReadOnlyConnection;
 use super::{StoreError, connection, copy, username};
 
-/// `Hall` in ASCII: marks a SQLite file as ours.
+/// `Hall` in ASCII. It marks a SQLite file as ours.
 const APPLICATION_ID: i32 = 0x4861_6c6c;
-/// What schema.sql alone cannot change in an older database: the first entry leads from version 1 to version 2.
+/// The changes that schema.sql cannot make to an older database. The first entry leads from version 1 to
+/// version 2.
 const MIGRATIONS: [Migration; 2] = [
     Migration {
         before: "ALTER TABLE events ADD COLUMN host TEXT;
@@ -21,8 +22,8 @@ const MIGRATIONS: [Migration; 2] = [
             DROP TRIGGER IF EXISTS session_changed;",
         after: |_| Ok(()),
     },
-    // The CHECK of a column cannot be changed, so the table is made anew. Triggers on users that name it would keep it
-    // from being renamed.
+    // A CHECK cannot be changed, so the table is created again. Triggers that name it would prevent
+    // its renaming.
     Migration {
         before: "ALTER TABLE events ADD COLUMN detail TEXT;
             ALTER TABLE users ADD COLUMN google_disabled_at INTEGER;
@@ -53,25 +54,26 @@ const MIGRATIONS: [Migration; 2] = [
 ];
 const SCHEMA_VERSION: i32 = 1 + MIGRATIONS.len() as i32;
 
-/// What is done before and after schema.sql has made what is missing.
+/// What to do before and after schema.sql creates the missing tables.
 struct Migration {
     before: &'static str,
     after: fn(&Connection) -> rusqlite::Result<()>,
 }
 
-/// A database up to this size is checked whole at start; that takes some 20 milliseconds.
+/// Up to this size the whole database is checked at start, which takes about 20 milliseconds.
 const CHECKED_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// Opens for writing; makes the file and its tables where there are none.
+
+/// Opens a database for writing. Creates the file and its tables if they do not exist.
 pub fn for_writing(path: &Path) -> Result<Connection, StoreError> {
     let refused = |why: &str| StoreError(format!("the database {} {why}", path.display()));
-    // SQLite takes these names for something else than a file, and each connection for one of its own.
+    // SQLite takes these names for a separate database in memory for each connection, or for a URI.
     if path == Path::new(":memory:") || path.as_os_str().as_encoded_bytes().starts_with(b"file:") {
         return Err(refused("is not a file; give --database a path, such as ./hallpass.db"));
     }
     let created =
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     created.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => refused("cannot be made: its folder does not exist"),
+        io::ErrorKind::NotFound => refused("cannot be created: its folder does not exist"),
         kind => refused(&format!("cannot be opened for writing: {kind}")),
     })?;
     prepare(path).map_err(|failure| failure.of(path))
@@ -93,14 +95,14 @@ pub fn require_exists(path: &Path) -> Result<(), StoreError> {
     )))
 }
 
-/// Opens for reading only, if there is a database of ours at that path, of this version or an older one.
+/// Opens one of our databases for reading only, of this version or an older one.
 pub fn for_reading(path: &Path) -> Result<ReadOnlyConnection, StoreError> {
     let reading = ReadOnlyConnection::open(path).map_err(|error| Failure::from(error).of(path))?;
     reading.read(|db| Ok(version(db)))?.map_err(|failure| failure.of(path))?;
     Ok(reading)
 }
 
-/// Refuses a database of an older version, whose tables a query may not find.
+/// Refuses a database of an older version, which may lack a table.
 pub fn require_current(reading: &ReadOnlyConnection, path: &Path) -> Result<(), StoreError> {
     match reading.read(|db| Ok(version(db)))? {
         Ok(SCHEMA_VERSION) => Ok(()),
@@ -139,7 +141,8 @@ fn prepare(path: &Path) -> Result<Connection, Failure> {
     Ok(connection)
 }
 
-/// One transaction, so that two processes that start at once make one database. It also proves that we can write.
+/// One transaction, so that two processes may start at once. It also proves that the file can be
+/// written.
 fn migrate(connection: &mut Connection) -> Result<(), Failure> {
     let path = connection.path().map(PathBuf::from).unwrap_or_default();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -147,10 +150,10 @@ fn migrate(connection: &mut Connection) -> Result<(), Failure> {
         transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let version = if objects > 0 { version(&transaction)? } else { SCHEMA_VERSION };
     if version < SCHEMA_VERSION {
-        // Nobody else writes meanwhile, because the transaction has begun.
+        // The transaction has begun, so no other process writes.
         let kept = copy::before_migration(&path, SCHEMA_VERSION).map_err(Failure::NotCopied)?;
         log::info!(
-            "the database was made by an older version of Hallpass; a copy from before the change is {}",
+            "the database was migrated from an older version of Hallpass; a copy of the old one is {}",
             kept.display()
         );
     }
@@ -167,7 +170,7 @@ fn migrate(connection: &mut Connection) -> Result<(), Failure> {
     Ok(transaction.commit()?)
 }
 
-/// The version of a database of ours, from 1 to `SCHEMA_VERSION`.
+/// The schema version, from 1 to `SCHEMA_VERSION`.
 fn version(connection: &Connection) -> Result<i32, Failure> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     match (pragma("application_id")?, pragma("user_version")?) {
@@ -178,21 +181,21 @@ fn version(connection: &Connection) -> Result<i32, Failure> {
 }
 
 impl Failure {
-    /// What the operator is told.
+    /// One sentence for the operator.
     fn of(self, path: &Path) -> StoreError {
         let why = match self {
             Failure::Foreign => "is not Hallpass's; give --database another path",
             Failure::Newer => {
-                "was made by a newer version of Hallpass; run that one, or give another path"
+                "was created by a newer version of Hallpass; run that version or give another path"
             }
             Failure::Older => {
-                "was made by an older version of Hallpass; start the server once to bring it up to date"
+                "was created by an older version of Hallpass; start the server once to migrate it"
             }
             Failure::ReadOnly => "is read-only; let this user write to it and to its folder",
             Failure::Damaged => "is damaged; restore a backup of it, or give another path",
-            Failure::NotCopied(error) => &format!(
-                "is of an older version and cannot be copied before it is changed: {error}"
-            ),
+            Failure::NotCopied(error) => {
+                &format!("needs a migration, and the copy that is made first failed: {error}")
+            }
             Failure::Engine(error) => &format!("cannot be opened: {}", StoreError::from(error)),
         };
         StoreError(format!("the database {} {why}", path.display()))

@@ -1,4 +1,4 @@
-//! User names: unique, and never given to a second person.
+//! User names. A name is never given to a second user.
 
 use std::iter;
 
@@ -8,9 +8,8 @@ use super::events::{self, Actor, Event, EventKind};
 use super::{Store, StoreError};
 use crate::token::sha256;
 
-/// The longest user name. All characters are ASCII.
 const USERNAME_BYTES_MAX: usize = 64;
-/// After this many tries to make an e-mail's name unique, the name is made of the `sub`.
+/// After this many variants of the e-mail, the name is derived from the `sub`.
 const TRIES_MAX: usize = 100;
 
 /// A user name: `[a-z0-9][a-z0-9._-]{0,63}`.
@@ -18,7 +17,7 @@ const TRIES_MAX: usize = 100;
 pub struct Username(String);
 
 impl Username {
-    /// Accepts any possible user name.
+    /// `None` if the text is not a possible user name.
     pub fn parse(text: &str) -> Option<Username> {
         let possible = text.len() <= USERNAME_BYTES_MAX
             && text.starts_with(is_alphanumeric)
@@ -31,7 +30,7 @@ impl Username {
         &self.0
     }
 
-    /// The user name that fits an account best: that of its authoritative e-mail, else of its `sub`.
+    /// The first choice for an account, derived from its authoritative e-mail or else from its `sub`.
     fn best_for(subject: &str, authoritative_email: Option<&str>) -> Username {
         let of_email = authoritative_email.map(|email| email.replace('@', "_"));
         let text = of_email.unwrap_or_else(|| format!("g{subject}")).to_ascii_lowercase();
@@ -45,7 +44,7 @@ impl Username {
         if name.is_empty() { Username("g".to_owned()) } else { Username(name) }
     }
 
-    /// This name, then the same with `-2`, `-3` and so on, none of them too long.
+    /// This name, then the same with `-2`, `-3` and so on, shortened where necessary.
     fn variants(&self) -> impl Iterator<Item = Username> + use<> {
         let first = self.clone();
         let more = (2_u64..).map({
@@ -68,19 +67,19 @@ fn is_possible(c: char) -> bool {
     is_alphanumeric(c) || matches!(c, '.' | '_' | '-')
 }
 
-/// What came of a change of a user name.
+/// The outcome of a change of a user name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renaming {
     /// The user has the name now.
     Renamed,
-    /// The user had it already, or there is no such user.
+    /// The user had the name already, or there is no such user.
     Unchanged,
-    /// It belongs or belonged to somebody else.
+    /// The name belongs or belonged to another user.
     Taken,
 }
 
 impl Store {
-    /// Changes the name of that user and records an event.
+    /// Changes a user's name and records an event.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -104,16 +103,12 @@ impl Store {
             let Some(email) = email else { return Ok(Renaming::Unchanged) };
             assign(db, &subject, &name)?;
             let event = Event {
-                kind: EventKind::Rename,
                 subject: Some(subject),
                 email,
-                session_id: None,
                 client: actor.client,
-                client_id: None,
-                verified_by: None,
                 reason: actor.reason,
-                host: None,
                 detail: Some(name.0),
+                ..Event::new(EventKind::Rename)
             };
             events::insert(db, &event, now)?;
             Ok(Renaming::Renamed)
@@ -121,7 +116,7 @@ impl Store {
     }
 }
 
-/// Chooses a name for a user who has none, and keeps it for them.
+/// Chooses a name for a user without one, and reserves it.
 pub fn reserve_for(
     db: &Connection,
     subject: &str,
@@ -131,7 +126,7 @@ pub fn reserve_for(
     let of_subject = Username::best_for(subject, None);
     let mut names = best.variants().take(TRIES_MAX).chain(of_subject.variants());
     let name = loop {
-        let name = names.next().expect("there are variants without end");
+        let name = names.next().expect("the variants never end");
         if holder(db, &name, subject)?.is_none() {
             break name;
         }
@@ -140,7 +135,7 @@ pub fn reserve_for(
     Ok(name)
 }
 
-/// Gives a name to every user who has signed in and has none, the oldest first.
+/// Gives a name to every user who has signed in and has none, the oldest user first.
 pub fn give_all(db: &Connection) -> rusqlite::Result<()> {
     let nameless = "SELECT sub, CASE WHEN email_authoritative THEN email END FROM users
         WHERE username IS NULL AND last_signin_at > 0 ORDER BY created_at, sub";
@@ -155,7 +150,7 @@ pub fn give_all(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The `sub` to which that name belongs or belonged, if it is another one.
+/// The other `sub` to which the name belongs or belonged.
 pub fn holder(db: &Connection, name: &Username, subject: &str) -> rusqlite::Result<Option<String>> {
     let sql = "SELECT sub FROM usernames WHERE username_sha256 = ?1 AND sub <> ?3
         UNION ALL SELECT sub FROM users WHERE username = ?2 AND sub <> ?3";
@@ -163,7 +158,7 @@ pub fn holder(db: &Connection, name: &Username, subject: &str) -> rusqlite::Resu
     db.prepare_cached(sql)?.query_row(parameters, |row| row.get(0)).optional()
 }
 
-/// Gives that name, which nobody else ever had, to that user.
+/// Gives a user a name that no other user ever had.
 pub fn assign(db: &Connection, subject: &str, name: &Username) -> rusqlite::Result<()> {
     reserve(db, subject, name)?;
     db.prepare_cached("UPDATE users SET username = ?2 WHERE sub = ?1")?
@@ -188,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_name_is_that_of_the_email() {
+    fn the_first_choice_is_derived_from_the_email() {
         best("1", Some("ada@example.com"), "ada_example.com");
         best("1", Some("Ada.L+x@Example.COM"), "ada.l-x_example.com");
         best("1", Some("zoë@example.com"), "zo-_example.com");

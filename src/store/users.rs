@@ -64,8 +64,9 @@ impl fmt::Display for UserCursor {
 }
 
 impl Store {
-    /// The first users in that order, of those whose name, e-mail, user name or `sub` contains every word of `search`,
-    /// ignoring case. `after` continues a list by [`UserSort::Created`]. A search reads every user: 0.5 s among a million.
+    /// The first users in this order. Every word of `search` must occur in the name, the e-mail, the
+    /// user name or the `sub`, ignoring case. `after` continues a list by [`UserSort::Created`]. A
+    /// search reads every user, which takes 0.5 s among a million.
     ///
     /// # Errors
     /// If the store cannot answer.

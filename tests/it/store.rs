@@ -126,7 +126,7 @@ fn a_database_is_not_migrated_if_the_copy_fails() {
     let old = folder.path().join("d".repeat(247));
     drop(create_from(&old, OF_VERSION_2));
     let before = schema(&old);
-    is_refused(&old, "cannot be copied before it is changed");
+    is_refused(&old, "the copy that is made first failed");
     assert_eq!(schema(&old), before);
 }
 
