@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::events::{self, Actor, Event, EventKind};
+use super::model::{PROFILE_COLUMNS, profile_parameters};
 use super::{Store, StoreError};
 use crate::profile::Profile;
 
@@ -94,26 +95,13 @@ pub fn block_user(db: &Connection, profile: &Profile, now: i64) -> rusqlite::Res
         return Ok(());
     }
     // Like an imported user, this one has never signed in. An e-mail pinned to another user stays there.
-    let sql = "INSERT INTO users (sub, email, email_verified, email_authoritative, pinned_email, name, given_name,
-            family_name, picture, hosted_domain, locale, created_at, last_signin_at, blocked_at)
-        VALUES (?1, ?2, ?3, 1, (SELECT ?4 WHERE NOT EXISTS (SELECT 1 FROM users WHERE pinned_email = ?4)),
-            ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, ?11)
-        ON CONFLICT (sub) DO UPDATE SET blocked_at = coalesce(blocked_at, ?11)";
-    db.prepare_cached(sql)?
-        .execute(params![
-            profile.subject,
-            profile.email,
-            profile.email_verified,
-            email,
-            profile.name,
-            profile.given_name,
-            profile.family_name,
-            profile.picture,
-            profile.hosted_domain,
-            profile.locale,
-            now
-        ])
-        .map(drop)
+    let sql = format!(
+        "INSERT INTO users ({PROFILE_COLUMNS}, pinned_email, created_at, last_signin_at, blocked_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
+            (SELECT ?11 WHERE NOT EXISTS (SELECT 1 FROM users WHERE pinned_email = ?11)), ?12, 0, ?12)
+        ON CONFLICT (sub) DO UPDATE SET blocked_at = coalesce(blocked_at, ?12)"
+    );
+    db.prepare_cached(&sql)?.execute(&*profile_parameters(profile, &[&email, &now])).map(drop)
 }
 
 fn remove(db: &Connection, email: &str) -> rusqlite::Result<bool> {

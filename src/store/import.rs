@@ -1,60 +1,60 @@
-//! Users on their way from one database to another.
+//! Export and import of users.
 
 use std::ops::ControlFlow;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use super::events::BY_THE_OPERATOR;
-use super::model::{USER_COLUMNS, UserRecord};
+use super::model::{PROFILE_COLUMNS, USER_COLUMNS, UserRecord, profile_parameters};
 use super::username::{self, Username};
 use super::writer::STEP_ROWS;
 use super::{Store, StoreError};
 use crate::profile::Profile;
 
-/// A user as another database knew them. What is `None` was not told, and stays as it is.
+/// A user from another database. `None` means unknown and changes nothing.
 #[derive(Debug, Clone)]
 pub struct ImportedUser {
     /// Where the user is in the file, for messages: "line 3".
     pub place: String,
-    /// Who. Its `email_authoritative` does not count.
+    /// Its `email_authoritative` is ignored.
     pub profile: Profile,
-    /// Whether Google is the authority for the e-mail.
+    /// Whether Google is authoritative for the e-mail.
     pub email_authoritative: Option<bool>,
-    /// Their user name.
+    /// The user name.
     pub username: Option<Username>,
-    /// The e-mail they hold, in lower case.
+    /// In lower case.
     pub pinned_email: Option<String>,
-    /// Their first sign-in.
+    /// The first sign-in.
     pub created_at: Option<i64>,
-    /// Their last one; a user who is new has never signed in if it was not told.
+    /// The last sign-in. A new user without it has never signed in.
     pub last_signin_at: Option<i64>,
-    /// When they were blocked.
+    /// In unix seconds.
     pub blocked_at: Option<i64>,
 }
 
-/// What an import changed.
+/// Numbers of imported users.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// Users who were not there before.
+    /// Users who did not exist before.
     pub new: usize,
-    /// Users who were there, and of whom something is different now.
+    /// Existing users of whom a column changed.
     pub changed: usize,
-    /// Users of either kind who were not blocked before, and are now.
+    /// New or existing users who were not blocked before.
     pub blocked: usize,
 }
 
-/// Why an import ended early.
+/// An import that failed or stopped halfway.
 #[derive(Debug)]
 pub struct ImportFailure {
-    /// How many users were written before, from the first on.
+    /// The number of users written, in order.
     pub written: usize,
-    /// What is in the way, in words; e-mails of the import may be in it.
+    /// For the operator. It may contain e-mails of the import.
     pub cause: String,
 }
 
 impl Store {
-    /// Every user as of now, in the order of their `sub`, until told to stop.
+    /// Visits all users in the order of `sub`, as of one moment, until `visit` breaks.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -75,13 +75,14 @@ impl Store {
         })
     }
 
-    /// Writes all of them, in steps between which others write, after making sure that nobody else holds an e-mail of
-    /// theirs or ever had a user name of theirs. Records an event for everyone this blocks. Where somebody signed in later than an import says, their
-    /// profile stays. `progress` is told how many are written.
+    /// Imports users in steps, after checking that no e-mail is pinned to another user and that no user
+    /// name was ever another user's. Records an event for each user that it blocks. The profile of a
+    /// user who signed in later than `last_signin_at` says stays. Calls `progress` with the number of
+    /// written users.
     ///
     /// # Errors
-    /// If somebody else holds an e-mail or a user name, or the store cannot answer: mostly before anything is written. To do it again
-    /// is harmless, and completes it.
+    /// If an e-mail or a user name is another user's, usually before anything is written, or if the
+    /// store cannot answer. The import can be repeated.
     pub fn import(
         &self,
         users: Vec<ImportedUser>,
@@ -115,7 +116,7 @@ impl Store {
     }
 }
 
-/// Says who holds the e-mail or the user name that a user of the import would get, if it is somebody else.
+/// Names the other user who has the imported e-mail or user name.
 fn conflict(db: &Connection, user: &ImportedUser) -> rusqlite::Result<Option<String>> {
     let (place, subject) = (&user.place, &user.profile.subject);
     if let Some(email) = &user.pinned_email {
@@ -135,7 +136,7 @@ fn conflict(db: &Connection, user: &ImportedUser) -> rusqlite::Result<Option<Str
     }))
 }
 
-/// Writes users, or nobody and says why: somebody may have signed in since it was checked.
+/// Writes users, or none if there is a conflict now: another user may have signed in since the check.
 fn write(
     db: &Connection,
     users: &[ImportedUser],
@@ -149,20 +150,21 @@ fn write(
         "INSERT INTO events (at, kind, sub, email, reason) SELECT ?1, 'block', ?2, ?3, ?4
          WHERE NOT EXISTS (SELECT 1 FROM users WHERE sub = ?2 AND blocked_at IS NOT NULL)",
     )?;
-    let mut upsert = db.prepare_cached(
-        "INSERT INTO users (sub, email, email_verified, email_authoritative, pinned_email, name, given_name,
-            family_name, picture, hosted_domain, locale, created_at, last_signin_at)
-        VALUES (?1, ?2, ?3, coalesce(?4, 0), ?5, ?6, ?7, ?8, ?9, ?10, ?11, coalesce(?12, ?14), coalesce(?13, 0))
+    let upsert = format!(
+        "INSERT INTO users ({PROFILE_COLUMNS}, pinned_email, created_at, last_signin_at)
+        VALUES (?1, ?2, ?3, coalesce(?15, 0), ?5, ?6, ?7, ?8, ?9, ?10, ?11, coalesce(?12, ?14),
+            coalesce(?13, 0))
         ON CONFLICT (sub) DO UPDATE SET email = coalesce(?2, email),
             email_verified = coalesce(?3, email_verified),
-            email_authoritative = CASE WHEN ?2 IS NULL OR (?4 IS NULL AND email = ?2 COLLATE NOCASE)
-                THEN email_authoritative ELSE coalesce(?4, 0) END,
-            pinned_email = coalesce(?5, pinned_email), name = coalesce(?6, name),
-            given_name = coalesce(?7, given_name), family_name = coalesce(?8, family_name),
-            picture = coalesce(?9, picture), hosted_domain = coalesce(?10, hosted_domain),
-            locale = coalesce(?11, locale), last_signin_at = coalesce(?13, last_signin_at)
-        WHERE ?13 IS NULL OR last_signin_at <= ?13",
-    )?;
+            email_authoritative = CASE WHEN ?2 IS NULL OR (?15 IS NULL AND email = ?2 COLLATE NOCASE)
+                THEN email_authoritative ELSE coalesce(?15, 0) END,
+            name = coalesce(?5, name), given_name = coalesce(?6, given_name),
+            family_name = coalesce(?7, family_name), picture = coalesce(?8, picture),
+            hosted_domain = coalesce(?9, hosted_domain), locale = coalesce(?10, locale),
+            pinned_email = coalesce(?11, pinned_email), last_signin_at = coalesce(?13, last_signin_at)
+        WHERE ?13 IS NULL OR last_signin_at <= ?13"
+    );
+    let mut upsert = db.prepare_cached(&upsert)?;
     let mut always = db.prepare_cached(
         "UPDATE users SET created_at = CASE WHEN ?2 < created_at THEN ?2 ELSE created_at END,
             blocked_at = coalesce(?3, blocked_at) WHERE sub = ?1",
@@ -174,22 +176,14 @@ fn write(
             imported.blocked +=
                 block.execute(params![now, profile.subject, profile.email, BY_THE_OPERATOR])?;
         }
-        let profile_written = upsert.execute(params![
-            profile.subject,
-            profile.email,
-            profile.email_verified,
-            user.email_authoritative,
-            user.pinned_email,
-            profile.name,
-            profile.given_name,
-            profile.family_name,
-            profile.picture,
-            profile.hosted_domain,
-            profile.locale,
-            user.created_at,
-            user.last_signin_at,
-            now
-        ])?;
+        let others: [&dyn ToSql; 5] = [
+            &user.pinned_email,
+            &user.created_at,
+            &user.last_signin_at,
+            &now,
+            &user.email_authoritative,
+        ];
+        let profile_written = upsert.execute(&*profile_parameters(profile, &others))?;
         if let Some(name) = user.username.as_ref().filter(|_| profile_written > 0) {
             username::assign(db, &profile.subject, name)?;
         }
@@ -203,7 +197,7 @@ fn write(
     Ok(Ok(imported))
 }
 
-/// Everything that is known of that user.
+/// All columns of the user.
 fn row(db: &Connection, subject: &str) -> rusqlite::Result<Option<Vec<Value>>> {
     let mut statement = db.prepare_cached("SELECT * FROM users WHERE sub = ?1")?;
     let columns = statement.column_count();

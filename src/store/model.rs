@@ -1,29 +1,29 @@
 //! Users and sessions as rows of the database, without queries.
 
-use rusqlite::Row;
+use rusqlite::{Row, ToSql};
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::profile::Profile;
 
-/// Somebody who has signed in. Times are unix seconds.
+/// A user. Its JSON is part of the HTTP contract. Times are unix seconds.
 #[derive(Debug, Clone)]
 pub struct User {
-    /// Who they are, as of their last sign-in.
+    /// The profile at the last sign-in.
     pub profile: Profile,
-    /// A unique name, made at the first sign-in; `None` before.
+    /// A unique name, given at the first sign-in.
     pub username: Option<String>,
-    /// Their first sign-in.
+    /// The first sign-in or the import.
     pub created_at: i64,
-    /// Their last one; `None` if they were imported and have not signed in since.
+    /// `None` if the user has never signed in.
     pub last_signin_at: Option<i64>,
-    /// When the operator blocked them.
+    /// When the operator or an admin blocked the user.
     pub blocked_at: Option<i64>,
-    /// When Google disabled their account because somebody else had taken it over.
+    /// When Google disabled the account because somebody else had taken it over.
     pub google_disabled_at: Option<i64>,
 }
 
-/// A user with what only the operator sees.
+/// A user with the columns that only the operator sees.
 #[derive(Debug, Clone)]
 pub struct UserRecord {
     /// The user.
@@ -32,19 +32,19 @@ pub struct UserRecord {
     pub pinned_email: Option<String>,
 }
 
-/// What a session's token is.
+/// The kind of a session's token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SessionKind {
-    /// One of ours, from a sign-in.
+    /// Our token, from a sign-in.
     Session,
-    /// A Google ID token, presented as a bearer. It lives until its own `exp`.
+    /// A Google ID token, presented as a bearer. It is valid until its own `exp`.
     IdToken,
-    /// One of ours that somebody made for a program. It has no idle limit.
+    /// Our token, created for a program. It has no idle limit.
     Token,
 }
 
 impl SessionKind {
-    /// As schema.sql names it.
+    /// `sessions.kind`.
     pub fn as_str(self) -> &'static str {
         match self {
             SessionKind::Session => "session",
@@ -54,60 +54,84 @@ impl SessionKind {
     }
 }
 
-/// Who is at the other end, as far as can be told.
+/// The client of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
-    /// IP address, behind trusted proxies the one they name.
+    /// Its IP address. Behind trusted proxies, the address that they name.
     pub address: Option<String>,
     /// The `User-Agent` header.
     pub user_agent: Option<String>,
 }
 
-/// One session, in JSON as the contract shows it. Times are unix seconds.
+/// A session. Its JSON is part of the HTTP contract. Times are unix seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Session {
-    /// Names the session in public; proves nothing.
+    /// Identifies the session in public. It is not a secret.
     pub id: String,
-    /// What its token is.
+    /// The kind of its token.
     #[serde(skip)]
     pub kind: SessionKind,
     /// The name of a token for a program.
     #[serde(skip)]
     pub name: Option<String>,
-    /// `aud` of the ID token behind it; empty for a token that the operator made.
+    /// `aud` of the ID token behind it. Empty for a token that the operator created.
     #[serde(skip)]
     pub client_id: String,
     /// When it was established.
     pub created_at: i64,
     /// When it was last used, to the minute.
     pub last_seen_at: i64,
-    /// When it ends at the latest.
+    /// The absolute limit.
     pub expires_at: i64,
-    /// When it was ended before its time.
+    /// When it was signed out or revoked.
     #[serde(skip)]
     pub ended_at: Option<i64>,
-    /// From where it was established.
+    /// The client that signed in.
     #[serde(skip)]
     pub client: Client,
 }
 
-/// A session, and whose it is.
+/// A session with its user.
 #[derive(Debug, Clone)]
 pub struct Authenticated {
     /// The session.
     pub session: Session,
-    /// Whose it is.
+    /// The session's user.
     pub user: User,
-    /// Whether the list in the database lets them in.
+    /// Whether the user may enter by the list in the database.
     pub is_allowed: bool,
 }
 
-/// The columns that [`User::from_row`] reads, in its order.
+/// The columns of [`profile_parameters`].
+pub const PROFILE_COLUMNS: &str = "sub, email, email_verified, email_authoritative, name, \
+    given_name, family_name, picture, hosted_domain, locale";
+
+/// The parameters 1 to 10, the columns of a profile, and the ones after them.
+pub fn profile_parameters<'a>(
+    profile: &'a Profile,
+    others: &[&'a dyn ToSql],
+) -> Vec<&'a dyn ToSql> {
+    let columns: [&dyn ToSql; 10] = [
+        &profile.subject,
+        &profile.email,
+        &profile.email_verified,
+        &profile.email_authoritative,
+        &profile.name,
+        &profile.given_name,
+        &profile.family_name,
+        &profile.picture,
+        &profile.hosted_domain,
+        &profile.locale,
+    ];
+    [&columns[..], others].concat()
+}
+
+/// The columns of [`User::from_row`].
 pub const USER_COLUMNS: &str = "u.sub, u.email, u.email_verified, u.email_authoritative, u.name, u.given_name, \
     u.family_name, u.picture, u.hosted_domain, u.locale, u.created_at, nullif(u.last_signin_at, 0), u.blocked_at, \
     u.username, u.google_disabled_at";
 
-/// In JSON as the contract shows them.
+/// In the contract's order.
 impl Serialize for User {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Profile {
@@ -141,7 +165,7 @@ impl Serialize for User {
 }
 
 impl User {
-    /// Reads `USER_COLUMNS`, which begin at that column of the row.
+    /// Reads `USER_COLUMNS`, which begin at column `first`.
     pub fn from_row(row: &Row, first: usize) -> rusqlite::Result<User> {
         Ok(User {
             profile: Profile {
@@ -165,7 +189,6 @@ impl User {
     }
 }
 
-/// How many they are.
 pub const USER_COLUMN_COUNT: usize = 15;
 
 impl UserRecord {
@@ -175,24 +198,23 @@ impl UserRecord {
     }
 }
 
-/// The columns that [`Session::from_row`] reads, in its order.
+/// The columns of [`Session::from_row`].
 pub const SESSION_COLUMNS: &str = "s.id, s.kind, s.created_at, s.last_seen_at, s.expires_at, s.ended_at, \
     s.client_address, s.user_agent, s.client_id, s.name";
-/// How many they are.
 pub const SESSION_COLUMN_COUNT: usize = 10;
 
 impl Session {
-    /// Whether it still counts at that time, with that idle limit in seconds.
+    /// Whether it has neither ended nor expired, nor been idle for too long.
     pub fn is_live(&self, now: i64, idle_seconds: i64) -> bool {
         self.ended_at.is_none() && now < self.expires_at && !self.is_idle(now, idle_seconds)
     }
 
-    /// Whether it ended because nobody used it for so long.
+    /// Whether it has been idle for too long.
     pub fn is_idle(&self, now: i64, idle_seconds: i64) -> bool {
         self.kind == SessionKind::Session && now.saturating_sub(self.last_seen_at) >= idle_seconds
     }
 
-    /// Reads `SESSION_COLUMNS`, which begin the row.
+    /// Reads `SESSION_COLUMNS`, which begin at column 0.
     pub fn from_row(row: &Row) -> rusqlite::Result<Session> {
         let kind = match row.get_ref(1)?.as_str()? {
             "session" => SessionKind::Session,

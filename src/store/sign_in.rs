@@ -1,9 +1,11 @@
 //! Sign-in, in one transaction.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use super::events::{self, Event, EventKind};
-use super::model::{Authenticated, Client, Session, SessionKind, User};
+use super::model::{
+    Authenticated, Client, PROFILE_COLUMNS, Session, SessionKind, User, profile_parameters,
+};
 use super::username::{self, Username};
 use super::{Store, StoreError, allowed, blocked_emails, session_limit, sessions};
 use crate::profile::Profile;
@@ -209,13 +211,6 @@ fn refusal(db: &Connection, sign_in: &SignIn) -> rusqlite::Result<Option<Refusal
 /// Writes the profile and returns whether this is the user's first sign-in. Without an authoritative
 /// e-mail, the pinned one stays.
 fn upsert_user(db: &Connection, profile: &Profile, now: i64) -> rusqlite::Result<bool> {
-    let update = "UPDATE users SET email = ?2, email_verified = ?3, email_authoritative = ?4,
-            pinned_email = coalesce(?5, pinned_email), name = ?6, given_name = ?7, family_name = ?8, picture = ?9,
-            hosted_domain = ?10, locale = ?11, last_signin_at = ?12, username = coalesce(username, ?13)
-        WHERE sub = ?1";
-    let insert = "INSERT INTO users (sub, email, email_verified, email_authoritative, pinned_email, name, given_name,
-            family_name, picture, hosted_domain, locale, created_at, last_signin_at, username)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13)";
     let known = "SELECT last_signin_at > 0, username IS NOT NULL FROM users WHERE sub = ?1";
     let known: Option<(bool, bool)> = db
         .prepare_cached(known)?
@@ -228,21 +223,22 @@ fn upsert_user(db: &Connection, profile: &Profile, now: i64) -> rusqlite::Result
         let email = profile.authoritative_email();
         Some(username::reserve_for(db, &profile.subject, email)?)
     };
-    db.prepare_cached(if known.is_some() { update } else { insert })?.execute(params![
-        profile.subject,
-        profile.email,
-        profile.email_verified,
-        profile.email_authoritative,
-        profile.pinned_email(),
-        profile.name,
-        profile.given_name,
-        profile.family_name,
-        profile.picture,
-        profile.hosted_domain,
-        profile.locale,
-        now,
-        username.as_ref().map(Username::as_str)
-    ])?;
+    let sql = if known.is_some() {
+        "UPDATE users SET email = ?2, email_verified = ?3, email_authoritative = ?4, name = ?5,
+            given_name = ?6, family_name = ?7, picture = ?8, hosted_domain = ?9, locale = ?10,
+            pinned_email = coalesce(?11, pinned_email), last_signin_at = ?12,
+            username = coalesce(username, ?13)
+        WHERE sub = ?1"
+    } else {
+        &format!(
+            "INSERT INTO users ({PROFILE_COLUMNS}, pinned_email, created_at, last_signin_at, username)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13)"
+        )
+    };
+    let (pinned_email, username) =
+        (profile.pinned_email(), username.as_ref().map(Username::as_str));
+    let others: [&dyn ToSql; 3] = [&pinned_email, &now, &username];
+    db.prepare_cached(sql)?.execute(&*profile_parameters(profile, &others))?;
     Ok(!has_signed_in)
 }
 
