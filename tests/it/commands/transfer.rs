@@ -39,7 +39,7 @@ fn a_dash_is_standard_output() {
         command.output().unwrap()
     };
     let output = command(&["users", "export", "-"]);
-    assert!(output.status.success() && output.stdout.starts_with(b"sub,email,"));
+    assert!(output.status.success() && output.stdout.starts_with(b"sub,username,"));
     let output = command(&["backup", "-"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(super::error(&output).contains("not to standard output"));
