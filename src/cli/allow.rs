@@ -99,7 +99,7 @@ pub fn allow(options: &AllowOptions) -> Result<(), String> {
         }
         AllowCommand::List { json } => {
             let entries = store.allowed().map_err(text)?;
-            table::note_if_none(entries.len(), "entries");
+            table::note_extent("entries", entries.len(), false);
             if *json {
                 return table::documents(entries.iter().map(|entry| serde_json::json!(entry)));
             }

@@ -117,11 +117,10 @@ pub fn events(options: &EventsOptions) -> Result<(), String> {
     // Read before the list below, so that --follow misses no event recorded in between.
     let mut last_id = store.newest_event_id().map_err(text)?;
     let mut events = store.last_events(&filter, table::rows_wanted(options.limit)).map_err(text)?;
-    let has_more = table::has_more(options.limit, &events);
-    if has_more {
-        // The oldest.
-        events.remove(0);
-    }
+    // The oldest are cut.
+    events.reverse();
+    let has_more = table::cut(options.limit, &mut events);
+    events.reverse();
     loop {
         if options.json {
             table::documents(events.iter().map(json::event))?;
@@ -131,10 +130,7 @@ pub fn events(options: &EventsOptions) -> Result<(), String> {
             table(&events)?;
         }
         if !options.follow {
-            table::note_if_none(events.len(), "events");
-            if has_more {
-                table::note("there are more events; show older ones with --limit N");
-            }
+            table::note_extent("events", events.len(), has_more);
             return Ok(());
         }
         last_id = events.iter().map(|event| event.id).fold(last_id, i64::max);

@@ -88,19 +88,13 @@ pub fn sessions(options: &SessionsOptions) -> Result<(), String> {
             let subject = user.as_ref().map(subject).transpose()?;
             let wanted = table::rows_wanted(*limit);
             let mut open = store.open_sessions(subject.as_deref(), now, wanted).map_err(text)?;
-            let has_more = table::has_more(*limit, &open);
-            if has_more {
-                open.pop();
-            }
+            let has_more = table::cut(*limit, &mut open);
             if *json {
                 table::documents(open.iter().map(|(session, user)| json::session(session, user)))?;
             } else {
                 table(&open)?;
             }
-            table::note_if_none(open.len(), "sessions");
-            if has_more {
-                table::note("there are more sessions; list them with --limit N");
-            }
+            table::note_extent("sessions", open.len(), has_more);
             Ok(())
         }
         SessionsCommand::Revoke { id, user, yes, .. } => {

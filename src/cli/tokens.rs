@@ -112,10 +112,7 @@ pub fn tokens(options: &TokensOptions) -> Result<(), String> {
             let subject = user.as_ref().map(subject).transpose()?;
             let wanted = table::rows_wanted(*limit);
             let mut open = store.open_tokens(subject.as_deref(), now, wanted).map_err(text)?;
-            let has_more = table::has_more(*limit, &open);
-            if has_more {
-                open.pop();
-            }
+            let has_more = table::cut(*limit, &mut open);
             if *json {
                 table::documents(open.iter().map(|(token, user)| json::token(token, user)))?;
             } else {
@@ -131,10 +128,7 @@ pub fn tokens(options: &TokensOptions) -> Result<(), String> {
                 });
                 table::table(&COLUMNS, rows)?;
             }
-            table::note_if_none(open.len(), "tokens");
-            if has_more {
-                table::note("there are more tokens; list them with --limit N");
-            }
+            table::note_extent("tokens", open.len(), has_more);
             Ok(())
         }
         TokensCommand::Revoke { id, user } => {

@@ -161,16 +161,12 @@ pub fn users(options: &UsersOptions) -> Result<(), String> {
             let search = search.as_deref().unwrap_or_default();
             let mut users =
                 store.list_users(search, *sort, None, table::rows_wanted(*limit)).map_err(text)?;
-            let has_more = table::has_more(*limit, &users);
-            if has_more {
-                users.pop();
-            }
-            let blocked = store.blocked_emails(search, table::rows_wanted(*limit)).map_err(text)?;
+            let has_more = table::cut(*limit, &mut users);
+            let wanted = table::rows_wanted(*limit);
+            let mut blocked = store.blocked_emails(search, wanted).map_err(text)?;
+            let has_more = table::cut(*limit, &mut blocked) || has_more;
             list(&users, &blocked, *json)?;
-            table::note_if_none(users.len() + blocked.len(), "users");
-            if has_more || table::has_more(*limit, &blocked) {
-                table::note("there are more users; list them with --limit N");
-            }
+            table::note_extent("users", users.len() + blocked.len(), has_more);
             Ok(())
         }
         UsersCommand::Show { who, json } => match store.blocked_email(&who.who).map_err(text)? {

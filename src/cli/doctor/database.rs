@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::refused;
 use crate::cli::output::report::Finding;
 use crate::cli::scheduled_backups::{BackupSchedule, Backups};
 use crate::process::{free_bytes, is_writable};
@@ -45,7 +44,7 @@ pub fn database(path: &Path) -> Finding {
         );
     }
     match Store::check_integrity(path, INTEGRITY_CHECK_TIME_MAX) {
-        Err(why) => refused(CHECK, &why.to_string()),
+        Err(why) => Finding::refused(CHECK, &why.to_string()),
         Ok(_) if !is_writable(path) => Finding::failure(
             CHECK,
             format!("{name} cannot be written by this user"),
@@ -90,7 +89,7 @@ pub fn backup_dir(schedule: &BackupSchedule) -> Option<Finding> {
     let folder = schedule.backup_dir.as_deref()?;
     let name = folder.display();
     Some(match Backups::require_folder(schedule) {
-        Err(why) => refused(CHECK, &why),
+        Err(why) => Finding::refused(CHECK, &why),
         Ok(()) if !is_writable(folder) => Finding::warning(
             CHECK,
             format!("{name} cannot be written by this user, so there would be no backups"),

@@ -45,7 +45,7 @@ pub fn doctor(options: &DoctorOptions, warnings: &[String]) -> Result<(), String
     let verifier = verifier(serve);
     let others = report.has_failed() || verifier.is_err() || public_url.is_err();
     if let (Err(why), false) = (serve.settings(port(serve)), others) {
-        report.add(refused("settings", &why))?;
+        report.add(Finding::refused("settings", &why))?;
     }
 
     report.add(database::database(&serve.database))?;
@@ -63,7 +63,7 @@ pub fn doctor(options: &DoctorOptions, warnings: &[String]) -> Result<(), String
                 report.add(finding)?;
             }
         }
-        Err(why) => report.add(refused("google-url", why))?,
+        Err(why) => report.add(Finding::refused("google-url", why))?,
     }
 
     report.add(system::descriptors(serve))?;
@@ -128,13 +128,6 @@ fn log_all(findings: impl IntoIterator<Item = Finding>) {
         let advice = finding.advice.as_deref().unwrap_or_default();
         log::warn!("{}: {}; {advice}", finding.check, finding.detail);
     }
-}
-
-/// A failure from an error text: what is wrong and, after a semicolon, what to do.
-fn refused(check: &'static str, why: &str) -> Finding {
-    let (detail, advice) =
-        why.rsplit_once("; ").unwrap_or((why, "`hallpass serve --help` says what each flag takes"));
-    Finding::failure(check, detail, advice)
 }
 
 /// The port of the first TCP address, if it is known before binding.

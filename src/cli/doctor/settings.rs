@@ -4,7 +4,6 @@ use std::path::Path;
 
 use url::{Host, Url};
 
-use super::refused;
 use crate::cli::output::report::Finding;
 use crate::cli::serve_options::ServeOptions;
 use crate::cli::settings;
@@ -23,7 +22,7 @@ pub fn client_ids(serve: &ServeOptions) -> Finding {
     const ADVICE: &str = "copy the client ID from https://console.cloud.google.com/auth/clients: \
         NUMBER-LETTERS.apps.googleusercontent.com";
     if let Err(why) = settings::client_ids(&serve.client_id) {
-        return refused(CHECK, &why);
+        return Finding::refused(CHECK, &why);
     }
     let odd: Vec<&str> =
         serve.client_id.iter().map(String::as_str).filter(|id| !is_client_id(id)).collect();
@@ -57,7 +56,7 @@ fn is_client_id(text: &str) -> bool {
 pub fn who(serve: &ServeOptions) -> Finding {
     const CHECK: &str = "who-may-sign-in";
     match settings::policy(serve) {
-        Err(why) => refused(CHECK, &why),
+        Err(why) => Finding::refused(CHECK, &why),
         Ok(Policy::Anyone) => Finding::warning(
             CHECK,
             "anyone with a Google account",
@@ -75,7 +74,7 @@ fn entries(database: &Path) -> Vec<AllowedEntry> {
 fn listed(list: &AllowList, entries: &[AllowedEntry]) -> Finding {
     const CHECK: &str = "who-may-sign-in";
     if list.is_empty() && entries.is_empty() {
-        return refused(CHECK, settings::NOBODY);
+        return Finding::refused(CHECK, settings::NOBODY);
     }
     let lets_in_nobody =
         |name: &str, never: &NeverMatches| format!("{name} lets in nobody: {}", never.why);
@@ -156,7 +155,7 @@ pub fn public_url(serve: &ServeOptions, url: Result<&Url, &String>) -> Finding {
                 "give --listen a port, or give --public-url",
             );
         }
-        Err(why) => return refused(CHECK, why),
+        Err(why) => return Finding::refused(CHECK, why),
     };
     let shown = url.origin().ascii_serialization();
     let is_https = url.scheme() == "https";
@@ -242,7 +241,7 @@ pub fn cookie(serve: &ServeOptions, public_url: &Url) -> Finding {
     match serve.cookie_domain.as_deref().map(|domain| settings::cookie_domain(domain, public_url)) {
         None => Finding::ok(CHECK, format!("{secure}for {host} only")),
         Some(Ok(domain)) => Finding::ok(CHECK, format!("{secure}for {domain} and its subdomains")),
-        Some(Err(why)) => refused(CHECK, &why),
+        Some(Err(why)) => Finding::refused(CHECK, &why),
     }
 }
 
@@ -253,7 +252,7 @@ pub fn allowed_origins(serve: &ServeOptions, public_url: &Url) -> Finding {
     let mut elsewhere = Vec::new();
     for text in &serve.allow_origin {
         match settings::origin(text) {
-            Err(why) => return refused(CHECK, &why),
+            Err(why) => return Finding::refused(CHECK, &why),
             Ok(origin) if Url::parse(&origin).is_ok_and(|url| is_same_site(&url, public_url)) => {}
             Ok(origin) => elsewhere.push(origin),
         }
@@ -288,7 +287,7 @@ pub fn trusted_proxies(serve: &ServeOptions) -> Finding {
     const CHECK: &str = "trusted-proxy";
     let trusted = match settings::trusted_proxies(&serve.trusted_proxy) {
         Ok(trusted) => trusted,
-        Err(why) => return refused(CHECK, &why),
+        Err(why) => return Finding::refused(CHECK, &why),
     };
     if serve.trusted_proxy.iter().any(|item| item.ends_with("/0")) {
         return Finding::warning(

@@ -80,6 +80,14 @@ impl Finding {
             advice: Some(advice.into()),
         }
     }
+
+    /// A failure from an error text: what is wrong and, after a semicolon, what to do.
+    pub fn refused(check: &'static str, why: &str) -> Finding {
+        let (detail, advice) = why
+            .rsplit_once("; ")
+            .unwrap_or((why, "`hallpass serve --help` says what each flag takes"));
+        Finding::failure(check, detail, advice)
+    }
 }
 
 impl Report {

@@ -159,15 +159,22 @@ pub fn rows_wanted(limit: Option<u32>) -> u32 {
     limit.unwrap_or(ROWS_DEFAULT + 1)
 }
 
-/// Whether there are more rows than a list shows by default.
-pub fn has_more<T>(limit: Option<u32>, rows: &[T]) -> bool {
-    limit.is_none() && rows.len() > ROWS_DEFAULT as usize
+/// Cuts the rows to what a list shows by default, and tells whether there were more.
+pub fn cut<T>(limit: Option<u32>, rows: &mut Vec<T>) -> bool {
+    let has_more = limit.is_none() && rows.len() > ROWS_DEFAULT as usize;
+    if has_more {
+        rows.pop();
+    }
+    has_more
 }
 
-/// Prints a note on standard error if a list is empty.
-pub fn note_if_none(rows: usize, what: &str) {
+/// Notes on standard error that a list is empty, or is not all.
+pub fn note_extent(what: &str, rows: usize, has_more: bool) {
     if rows == 0 {
         note(&format!("no {what}"));
+    }
+    if has_more {
+        note(&format!("there are more {what}; list them with --limit N"));
     }
 }
 
