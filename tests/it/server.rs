@@ -405,3 +405,20 @@ fn a_stop_ends_at_its_deadline_despite_a_stuck_request() {
     assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0, "it was closed without a response");
     drop(release);
 }
+
+#[test]
+fn a_sign_in_page_under_another_host_is_warned_of_once() {
+    let warnings = |flags: &[&str], hosts: &[&str]| {
+        let public = ["--public-url", "https://auth.example.com"];
+        let program = Program::serve(&[&public, flags].concat());
+        for host in hosts {
+            let answer = program.get("/auth/signin", &format!("X-Forwarded-Host: {host}\r\n"));
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        }
+        program.signal("-TERM");
+        program.end().1.matches("a proxy serves the sign-in page as app.example.com").count()
+    };
+    assert_eq!(warnings(&[], &["auth.example.com", "AUTH.example.com:443", "[", ""]), 0);
+    assert_eq!(warnings(&[], &["app.example.com", "app.example.com:8443"]), 1);
+    assert_eq!(warnings(&["--trusted-proxy", "192.0.2.1"], &["app.example.com"]), 0);
+}

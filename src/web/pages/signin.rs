@@ -1,5 +1,7 @@
 //! The sign-in page: Google's button in redirect mode, or the demonstration's people.
 
+use std::sync::Once;
+
 use maud::{Markup, html};
 use url::Url;
 
@@ -8,7 +10,7 @@ use super::{Scripts, page};
 use crate::google::demo::{DemoGoogle, PEOPLE, Person};
 use crate::http::{Request, Response};
 use crate::token::random_text;
-use crate::web::app::App;
+use crate::web::app::{App, loggable};
 use crate::web::error::Error;
 use crate::web::sessions::SIGNED_OUT;
 use crate::web::signin::{ACCOUNT_PATH, account_name};
@@ -20,6 +22,7 @@ use crate::web::{cookies, return_to};
 /// # Errors
 /// None: with an unacceptable `rd`, sign-in leads to the account page.
 pub fn signin(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
+    warn_of_another_host(app, request);
     let way_back = return_to::requested(request, &app.settings);
     let signed_in = app.live_sessions(request, now).unwrap_or_default();
     let signed_out =
@@ -52,6 +55,26 @@ pub fn signin(app: &App, request: &Request, now: i64) -> Result<Response, Error>
             let content = html! { (content) (button) };
             Ok(page(app, 200, "Sign in", Scripts::Google, &content))
         }
+    }
+}
+
+/// Warns once if a trusted proxy serves this page under another host than the public URL's. Google
+/// sends people back to the public URL, so a session made there does not count here.
+fn warn_of_another_host(app: &App, request: &Request) {
+    static WARNED: Once = Once::new();
+    let public_host = app.settings.public_url.host_str();
+    let is_trusted = app.settings.trusted_proxies.trusts(request.peer);
+    let forwarded = request.header("X-Forwarded-Host").filter(|_| is_trusted);
+    let url = forwarded.and_then(|host| Url::parse(&format!("http://{host}")).ok());
+    if let Some(host) = url.as_ref().and_then(Url::host_str)
+        && Some(host) != public_host
+    {
+        WARNED.call_once(|| {
+            let (host, public_url) = (loggable(host), app.settings.origin());
+            log::warn!(
+                "a proxy serves the sign-in page as {host}, but --public-url is {public_url}; one of them is wrong"
+            );
+        });
     }
 }
 
