@@ -314,7 +314,7 @@ pub fn event_url(serve: &ServeOptions) -> Option<Finding> {
     const CHECK: &str = "event-url";
     let url = match serve.event_posts.url() {
         Ok(url) => url?,
-        Err(why) => return Some(refused(CHECK, &why)),
+        Err(why) => return Some(Finding::refused(CHECK, &why)),
     };
     let host = url.host_str().unwrap_or_default();
     if url.scheme() == "http" && !is_loopback(&url) {
