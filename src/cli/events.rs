@@ -160,7 +160,8 @@ pub fn table(events: &[EventRow]) -> Result<(), String> {
 fn cells(event: &EventRow) -> Vec<String> {
     let person = event.email.as_ref().or(event.subject.as_ref());
     // If it is about nobody, it is about a domain.
-    let detail = event.detail.as_deref().unwrap_or_default();
+    let is_googles = event.kind == EventKind::Google.as_str();
+    let detail = event.detail.as_deref().filter(|_| !is_googles).unwrap_or_default();
     vec![
         local(event.at),
         event.kind.clone(),
@@ -173,7 +174,8 @@ fn cells(event: &EventRow) -> Vec<String> {
 
 fn reason(event: &EventRow, detail: &str) -> String {
     let host = event.host.as_ref().map(|host| format!("{host}:"));
-    let parts = [host.as_deref(), Some(detail), event.reason.as_deref()];
+    let shown = event.shown_reason();
+    let parts = [host.as_deref(), Some(detail), shown.as_deref()];
     let parts: Vec<&str> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
     parts.join(" ")
 }

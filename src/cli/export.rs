@@ -15,7 +15,7 @@ use crate::clock;
 use crate::store::{Store, UserRecord};
 
 /// The columns of CSV, and the names in JSON.
-pub const COLUMNS: [&str; 15] = [
+pub const COLUMNS: [&str; 16] = [
     "sub",
     "username",
     "email",
@@ -31,6 +31,7 @@ pub const COLUMNS: [&str; 15] = [
     "created_at",
     "last_signin_at",
     "blocked_at",
+    "google_disabled_at",
 ];
 
 /// Formats of exported users.

@@ -223,6 +223,7 @@ impl Entry<'_> {
             created_at,
             last_signin_at,
             blocked_at: self.time("blocked_at")?,
+            google_disabled_at: self.time("google_disabled_at")?,
         })
     }
 

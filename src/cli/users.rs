@@ -307,7 +307,7 @@ fn list(accounts: &[UserRecord], blocked: &[BlockedEmail], json: bool) -> Result
             user.profile.subject.clone(),
             user.last_signin_at.map_or_else(|| "never".to_owned(), local),
             local(user.created_at),
-            if user.blocked_at.is_some() { "blocked".into() } else { String::new() },
+            state(user).to_owned(),
         ]
     });
     table::table(&COLUMNS, rows.chain(blocked))
@@ -334,6 +334,15 @@ fn show_blocked(store: &Store, blocked: &BlockedEmail, json: bool) -> Result<(),
     )?;
     table::lines(["".into(), format!("Last events: {}", last.len())].into_iter())?;
     events::table(&last)
+}
+
+/// Whether the user is kept out, and by whom.
+fn state(user: &User) -> &'static str {
+    match (user.blocked_at, user.google_disabled_at) {
+        (Some(_), _) => "blocked",
+        (None, Some(_)) => "disabled by Google",
+        (None, None) => "",
+    }
 }
 
 fn show(store: &Store, account: &UserRecord, json: bool, now: i64) -> Result<(), String> {
@@ -407,6 +416,7 @@ fn profile(account: &UserRecord) -> Vec<(&'static str, String)> {
                     .map_or_else(|| "no".to_owned(), |at| format!("since {}", local(at))),
             ),
         ),
+        ("disabled by Google", user.google_disabled_at.map(|at| format!("since {}", local(at)))),
     ];
     claims.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

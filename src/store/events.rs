@@ -1,5 +1,7 @@
 //! Events: a record for the operator of what happened.
 
+use std::borrow::Cow;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::model::Client;
@@ -225,6 +227,17 @@ pub const EVENT_COLUMNS: &str = "e.id, e.at, e.kind, e.sub, e.email, e.session_i
      e.verified_by, e.host, e.detail";
 
 impl EventRow {
+    /// `reason` for people: of Google's reports, with the detail.
+    pub fn shown_reason(&self) -> Option<Cow<'_, str>> {
+        let reason = self.reason.as_deref()?;
+        Some(match &self.detail {
+            Some(detail) if self.kind == EventKind::Google.as_str() => {
+                format!("{reason}: {detail}").into()
+            }
+            _ => reason.into(),
+        })
+    }
+
     /// Reads `EVENT_COLUMNS`.
     pub fn from_row(row: &Row) -> rusqlite::Result<EventRow> {
         Ok(EventRow {

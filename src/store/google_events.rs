@@ -91,14 +91,14 @@ impl Store {
             .read(|db| db.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
     }
 
-    /// The last reports about accounts, the latest first.
+    /// The last reports about accounts of users, the latest first.
     ///
     /// # Errors
     /// If the store cannot answer.
     pub fn last_google_reports(&self, limit: u32) -> Result<Vec<EventRow>, StoreError> {
         let sql = format!(
-            "SELECT {EVENT_COLUMNS} FROM events e WHERE e.kind = 'google' AND e.sub IS NOT NULL
-             ORDER BY e.at DESC LIMIT ?1"
+            "SELECT {EVENT_COLUMNS} FROM events e WHERE e.kind = 'google'
+             AND EXISTS (SELECT 1 FROM users u WHERE u.sub = e.sub) ORDER BY e.at DESC LIMIT ?1"
         );
         self.readers
             .read(|db| db.prepare_cached(&sql)?.query_map([limit], EventRow::from_row)?.collect())

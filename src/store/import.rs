@@ -31,6 +31,8 @@ pub struct ImportedUser {
     pub last_signin_at: Option<i64>,
     /// In unix seconds.
     pub blocked_at: Option<i64>,
+    /// When Google disabled their account.
+    pub google_disabled_at: Option<i64>,
 }
 
 /// Numbers of imported users.
@@ -167,7 +169,8 @@ fn write(
     let mut upsert = db.prepare_cached(&upsert)?;
     let mut always = db.prepare_cached(
         "UPDATE users SET created_at = CASE WHEN ?2 < created_at THEN ?2 ELSE created_at END,
-            blocked_at = coalesce(?3, blocked_at) WHERE sub = ?1",
+            blocked_at = coalesce(?3, blocked_at),
+            google_disabled_at = coalesce(?4, google_disabled_at) WHERE sub = ?1",
     )?;
     for user in users {
         let profile = &user.profile;
@@ -187,7 +190,12 @@ fn write(
         if let Some(name) = user.username.as_ref().filter(|_| profile_written > 0) {
             username::assign(db, &profile.subject, name)?;
         }
-        always.execute(params![profile.subject, user.created_at, user.blocked_at])?;
+        always.execute(params![
+            profile.subject,
+            user.created_at,
+            user.blocked_at,
+            user.google_disabled_at
+        ])?;
         match before {
             None => imported.new += 1,
             before if before != row(db, &profile.subject)? => imported.changed += 1,

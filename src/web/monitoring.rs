@@ -12,8 +12,8 @@ use crate::logging;
 use crate::metrics::Reading;
 use crate::process;
 
-/// GET /readyz: whether the store answers. Nearby clients also get Google's last response and the
-/// state of its keys. Neither makes the server unready, because live sessions do not need Google.
+/// GET /readyz: whether the store answers. Nearby clients also get Google's last response, the
+/// state of its keys, and when its last security events came. Neither makes the server unready, because live sessions do not need Google.
 ///
 /// # Errors
 /// 503 if the store cannot answer, or if nobody can sign in because keys are missing.
@@ -32,6 +32,11 @@ pub fn ready(app: &App, request: &Request, now: i64) -> Result<Response, Error> 
     let mut document = json!({"status": "ok", "store": "ok", "google": google});
     if let Some(keys) = app.verifier.keys_status(now) {
         document["keys"] = keys;
+    }
+    if app.settings.verifier.security_events {
+        let (last_at, last_verification_at) = app.store.last_google_events_at()?;
+        document["google_events"] =
+            json!({"last_at": last_at, "last_verification_at": last_verification_at});
     }
     Ok(Response::json(200, &document))
 }

@@ -6,6 +6,7 @@
 mod settings;
 mod database;
 mod google;
+mod google_events;
 mod system;
 mod reachability;
 
@@ -64,6 +65,10 @@ pub fn doctor(options: &DoctorOptions, warnings: &[String]) -> Result<(), String
             }
         }
         Err(why) => report.add(Finding::refused("google-url", why))?,
+    }
+
+    if let Ok(url) = &public_url {
+        report.add(google_events::google_events(serve, url))?;
     }
 
     report.add(system::descriptors(serve))?;

@@ -9,6 +9,7 @@ use crate::store::{BlockedEmail, EventRow, Session, User, UserRecord};
 pub fn account(account: &UserRecord) -> Value {
     let mut document = json!(account.user);
     document["blocked_at"] = json!(account.user.blocked_at);
+    document["google_disabled_at"] = json!(account.user.google_disabled_at);
     document["pinned_email"] = json!(account.pinned_email);
     document
 }

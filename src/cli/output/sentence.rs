@@ -35,8 +35,11 @@ pub fn of(event: &EventRow) -> String {
         Some(EventKind::Rename) => {
             format!("The user name of {who} was changed{}{by}.", of("to", &event.detail))
         }
-        // The reason is the type of Google's event.
-        Some(EventKind::Google) => format!("Google reported about {who}: {reason}."),
+        Some(EventKind::Google) => {
+            let about = event.subject.as_ref().map(|_| format!(" about {who}"));
+            let reported = harmless(&event.shown_reason().unwrap_or_default());
+            format!("Google reported{}: {reported}.", about.unwrap_or_default())
+        }
         None => format!("{}: {who}{by}.", event.kind),
     }
 }

@@ -649,3 +649,46 @@ fn a_private_certificate_is_not_mistaken_for_another_server() {
     let google = format!("https://{address}/tokeninfo");
     doctor.says(&["--tokeninfo-url", &google], "tokeninfo", "failure", "an unknown authority");
 }
+
+#[test]
+fn security_events_are_off_or_were_received() {
+    let doctor = DoctorTest::open();
+    let certs = Google::start();
+    certs.always(Answer::Status(200, "", jwk_set(&[FIRST.jwk()]).into_bytes()));
+    let url = certs.url();
+    let on = ["--google-events", "--keys-url", &url, "--public-url", "https://auth.example.com"];
+    let check = |flags: &[&str], verdict: &str, text: &str| {
+        doctor.says(flags, "google-events", verdict, text);
+    };
+    check(&[], "ok", "off: ");
+    check(&on[..3], "warning", "https URLs only");
+    check(&on, "warning", "`hallpass google-events register`");
+    drop(Store::open(&doctor.path("hallpass.db")).unwrap());
+    check(&on, "warning", "no event of Google's has come so far");
+    let record = |at: i64, reason: &str| {
+        let sql =
+            format!("INSERT INTO events (at, kind, reason) VALUES ({at}, 'google', '{reason}')");
+        rusqlite::Connection::open(doctor.path("hallpass.db"))
+            .unwrap()
+            .execute_batch(&sql)
+            .unwrap();
+    };
+    record(1_800_000_000, "sessions-revoked");
+    check(&on, "ok", "no verification so far");
+    record(1_800_000_060, "verification");
+    record(1_800_000_120, "account-purged");
+    let findings = doctor.findings(&[&["--allow-anyone"][..], &on].concat());
+    let (_, said) = &findings["google-events"];
+    assert!(
+        said.contains(":02:00, the last verification at ") && said.contains(":01:00"),
+        "{said}"
+    );
+
+    doctor.says(&on, "keys", "ok", "first (2048 bits)");
+    certs.always(Answer::Status(503, "", Vec::new()));
+    doctor.says(&on, "keys", "failure", "no security event of Google's is accepted");
+    // Keys for events do not replace tokeninfo.
+    certs.always(Answer::Status(200, "", jwk_set(&[FIRST.jwk()]).into_bytes()));
+    doctor.google.always(Answer::Status(403, "", Vec::new()));
+    doctor.says(&on, "tokeninfo", "failure", "until then nobody can sign in");
+}

@@ -12,7 +12,7 @@ use super::{ada, bob};
 use crate::program::{Program, hallpass, token};
 
 const HEADER: &str = "sub,username,email,email_verified,email_authoritative,pinned_email,name,given_name,family_name,picture,hd,\
-    locale,created_at,last_signin_at,blocked_at";
+    locale,created_at,last_signin_at,blocked_at,google_disabled_at";
 
 impl Program {
     fn file(&self, name: &str, text: &str) -> String {
@@ -54,6 +54,7 @@ fn what_is_exported_can_be_imported_elsewhere() {
     );
     program.session_of(bob());
     program.printed(&["users", "block", "2"]);
+    program.sql("UPDATE users SET google_disabled_at = 1700000000 WHERE sub = '1'");
     for format in ["csv", "json"] {
         let path = program.folder.path().join(format);
         let path = path.to_str().unwrap();
@@ -363,7 +364,7 @@ fn imported_users_have_never_signed_in() {
     assert!(program.printed(&["users", "show", "7"]).contains("last sign-in\tnever\n"));
     let listed = program.documents(&["users", "list", "--json"]);
     assert!(listed.iter().all(|user| user["last_signin_at"].is_null()), "{listed:?}");
-    assert!(program.printed(&["users", "export"]).contains(",,1700000000\n"));
+    assert!(program.printed(&["users", "export"]).contains(",,1700000000,\n"));
     program.metric_reaches("hallpass_users_imported", 2);
 
     let answer = program.sign_in(&token(ada())).unwrap();

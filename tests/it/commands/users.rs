@@ -242,3 +242,28 @@ fn a_user_gets_another_name() {
         assert_eq!(output.status.code(), Some(2), "{wrong}");
     }
 }
+
+#[test]
+fn users_whom_google_disabled() {
+    let program = Program::serve(&[]);
+    program.session_of(ada());
+    program.sql("UPDATE users SET google_disabled_at = 1800000000");
+    let state = || {
+        let line = program.printed(&["users", "list"]);
+        line.trim_end_matches('\n').rsplit('\t').next().unwrap().to_owned()
+    };
+    assert_eq!(state(), "disabled by Google");
+    assert!(
+        program.printed(&["users", "show", "1"]).contains("disabled by Google\tsince 2027-01-15")
+    );
+    let user = &program.documents(&["users", "show", "1", "--json"])[0]["user"];
+    assert_eq!(
+        (&user["google_disabled_at"], &user["blocked_at"]),
+        (&json!(1_800_000_000), &json!(null))
+    );
+    program.printed(&["users", "block", "1"]);
+    assert_eq!(state(), "blocked");
+    assert_eq!(program.printed(&["users", "unblock", "1"]), "unblocked ada@gmail.com (1)\n");
+    assert_eq!(state(), "");
+    assert_eq!(program.printed(&["users", "unblock", "1"]), "was not blocked: ada@gmail.com (1)\n");
+}

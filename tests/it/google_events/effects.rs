@@ -6,7 +6,9 @@ use hallpass::store::Actor;
 use serde_json::{Value, json};
 
 use super::{SUBJECT, claims, deliver, event, event_about, near_me, signed, test};
-use crate::test_app::{DAY, NOW, RequestExt, TestApp, body, get, post_token, refused, token};
+use crate::test_app::{
+    DAY, FORM, NOW, RequestExt, TestApp, body, document, get, post, post_token, refused, token,
+};
 
 const HIJACKED: &str = "Google reported that this account was disabled";
 
@@ -52,10 +54,12 @@ fn each_type_has_its_effect() {
         let session = test.session();
         let bearer = token(json!({}));
         assert_eq!(test.send(get("/auth/check").bearer(&bearer)).status, 200);
+        let for_programs = post("/auth/tokens", FORM, "name=backup").bearer(&session);
+        let for_programs = document(&test.send(for_programs))["token"]["token"].clone();
         let other = test.sign_in(json!({"sub": "2", "email": null}));
         test.receive(event(name, more.clone()));
         let expected = if ends { 401 } else { 200 };
-        for mine in [&session, &bearer] {
+        for mine in [&session, &bearer, for_programs.as_str().unwrap()] {
             assert_eq!(test.send(near_me(mine)).status, expected, "{name} {more}");
         }
         let other = other["session"]["token"].as_str().unwrap();
@@ -70,7 +74,7 @@ fn each_type_has_its_effect() {
         assert_eq!(may_sign_in(&test), !refuses, "{name} {more}");
         let ended =
             "events WHERE kind = 'revocation' AND reason = 'by Google' AND session_id IS NOT NULL";
-        assert_eq!(test.count(ended), if ends { 2 } else { 0 }, "{name}");
+        assert_eq!(test.count(ended), if ends { 3 } else { 0 }, "{name}");
 
         let record =
             |column: &str| test.text(&format!("SELECT {column} FROM events WHERE kind = 'google'"));

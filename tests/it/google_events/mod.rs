@@ -2,6 +2,7 @@
 
 mod receiver;
 mod effects;
+mod shown;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -39,11 +39,37 @@ pub fn admin(app: &App, request: &Request, now: i64) -> Result<Response, Error> 
                     (refused(&refusals, now))
                 }
             }
+            @if app.settings.verifier.security_events {
+                h2 { "Google's security events" }
+                (security_events(&app.store.last_google_reports(SHOWN_MAX)?, now))
+            }
             h2 { "Google" }
             (google::answers(&app.metrics.last_calls()))
         };
         Ok(admin_page(app, "Overview", ADMIN_PATH, &content))
     })
+}
+
+fn security_events(reports: &[EventRow], now: i64) -> Markup {
+    html! {
+        @if reports.is_empty() { p.quiet { "Google has reported nothing about an account." } }
+        ul.rows {
+            @for event in reports {
+                li {
+                    div {
+                        @if let Some(subject) = &event.subject {
+                            a href=(user_path(subject)) {
+                                strong { bdi { (event.email.as_ref().unwrap_or(subject)) } }
+                            }
+                        }
+                        br;
+                        bdi.small { (event.shown_reason().unwrap_or_default()) }
+                    }
+                    p.small.quiet { (ago(event.at, now)) }
+                }
+            }
+        }
+    }
 }
 
 fn signed_in(seen: &[RecentUser], now: i64) -> Markup {

@@ -64,6 +64,9 @@ pub fn admin_user(
             (profile_header(user))
             p {
                 @if let Some(at) = user.blocked_at { span.badge.danger { "blocked" } " since " (date_time(at)) " " }
+                @if let Some(at) = user.google_disabled_at {
+                    span.badge.danger { "disabled by Google" } " since " (date_time(at)) " "
+                }
                 @if app.settings.admins.permits(&user.profile) { span.badge { "admin" } " " }
                 @if is_self { span.badge { "you" } }
             }
@@ -191,9 +194,16 @@ fn controls(account: &UserRecord, is_self: bool) -> Markup {
     };
     html! {
         div.controls {
-            @if account.user.blocked_at.is_some() {
+            @if account.user.blocked_at.is_some() || account.user.google_disabled_at.is_some() {
+                @if account.user.google_disabled_at.is_some() {
+                    p {
+                        "Google reported that somebody else had taken this account over. They cannot sign in until Google "
+                        "reports that the account works again, or until you unblock them."
+                    }
+                }
                 (button("unblock", "primary", "Unblock", name))
-            } @else if !is_self {
+            }
+            @if account.user.blocked_at.is_none() && !is_self {
                 details {
                     summary { "Block" }
                     p {
@@ -304,14 +314,17 @@ fn event_row(event: &EventRow) -> Markup {
         "release" => "E-mail released",
         "rename" => "Renamed",
         "token" => "Token created",
+        "google" => "Google reported",
         other => other,
     };
     html! {
         li {
             div {
                 strong { (what) }
-                @if let Some(detail) = &event.detail { " " bdi { (detail) } }
-                @if let Some(reason) = &event.reason { " " bdi { (reason) } }
+                @if let Some(detail) = event.detail.as_ref().filter(|_| event.kind != "google") {
+                    " " bdi { (detail) }
+                }
+                @if let Some(reason) = event.shown_reason() { " " bdi { (reason) } }
                 @if let Some(address) = &event.client.address { br; span.small.quiet { "from " (address) } }
             }
             p.small { (date_time(event.at)) }

@@ -70,6 +70,9 @@ pub fn admin_users(app: &App, request: &Request, now: i64) -> Result<Response, E
                         div {
                             (person(&user.profile))
                             @if user.blocked_at.is_some() { " " span.badge.danger { "blocked" } }
+                            @if user.google_disabled_at.is_some() {
+                                " " span.badge.danger { "disabled by Google" }
+                            }
                             @if app.settings.admins.permits(&user.profile) { " " span.badge { "admin" } }
                         }
                         p.small.quiet {
