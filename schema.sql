@@ -65,7 +65,7 @@ CREATE INDEX IF NOT EXISTS id_tokens_by_expiry ON id_tokens (expires_at);
 -- The list of who may enter, in addition to the settings. An entry is a Workspace domain, an e-mail or a
 -- sub. An e-mail gets its sub when its account first signs in; from then on only the sub counts.
 CREATE TABLE IF NOT EXISTS allowed (
-    id                  INTEGER PRIMARY KEY,
+    id                  INTEGER PRIMARY KEY AUTOINCREMENT, -- a removed entry's is never used again
     domain              TEXT UNIQUE,        -- lower case; compared with hd, never with an e-mail
     email               TEXT,               -- lower case
     sub                 TEXT,

@@ -13,6 +13,9 @@ const OTHERS_MAIL: [&str; 8] = [
 ];
 /// Google's longest `sub`.
 const SUBJECT_LENGTH_MAX: usize = 255;
+/// The longest address (RFC 5321, section 4.5.3.1.3) and the longest domain name.
+const EMAIL_LENGTH_MAX: usize = 254;
+const DOMAIN_LENGTH_MAX: usize = 253;
 
 /// An entry of an allow-list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,21 +40,27 @@ pub struct NeverMatches {
 impl Entry {
     /// The account that the operator or an admin names: by its e-mail, or by its `sub` in digits.
     pub fn account(text: &str) -> Option<Entry> {
-        let is_subject = !text.is_empty()
-            && text.len() <= SUBJECT_LENGTH_MAX
-            && text.bytes().all(|byte| byte.is_ascii_digit());
-        if is_subject {
-            return Some(Entry::Subject(text.to_owned()));
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Entry::subject(text);
         }
         let (local, domain) = text.split_once('@')?;
         let is_local = !local.is_empty()
             && !local.contains(|c: char| c == '*' || c.is_whitespace() || c.is_control());
-        (is_local && is_domain(domain)).then(|| Entry::Email(text.to_ascii_lowercase()))
+        (is_local && is_domain(domain) && text.len() <= EMAIL_LENGTH_MAX)
+            .then(|| Entry::Email(text.to_ascii_lowercase()))
+    }
+
+    /// The account with any `sub` that Google may send.
+    pub fn subject(text: &str) -> Option<Entry> {
+        let is_subject = (1..=SUBJECT_LENGTH_MAX).contains(&text.len())
+            && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        is_subject.then(|| Entry::Subject(text.to_owned()))
     }
 
     /// The Workspace domain that they name.
     pub fn domain(text: &str) -> Option<Entry> {
-        is_domain(text).then(|| Entry::Domain(text.to_ascii_lowercase()))
+        (is_domain(text) && text.len() <= DOMAIN_LENGTH_MAX)
+            .then(|| Entry::Domain(text.to_ascii_lowercase()))
     }
 
     /// Whether no account can match it.
@@ -170,6 +179,9 @@ mod tests {
         ] {
             account(text, None);
         }
+        let longest = format!("{}@example.com", "a".repeat(254 - 12));
+        account(&longest, Some(Entry::Email(longest.clone())));
+        account(&format!("a{longest}"), None);
         assert_eq!(domain_of_pattern("*@example.com"), Some("example.com"));
         assert_eq!(domain_of_pattern("@example.com"), Some("example.com"));
         assert_eq!(domain_of_pattern("*@*"), None);
@@ -192,5 +204,13 @@ mod tests {
             .for_each(|it| domain(it, false));
         assert_eq!(Entry::domain("ada@example.com"), None);
         assert_eq!(Entry::domain(""), None);
+        assert!(
+            Entry::domain(&"a".repeat(253)).is_some() && Entry::domain(&"a".repeat(254)).is_none()
+        );
+        assert!(Entry::subject("a/b?c \"<i>").is_some());
+        assert_eq!(
+            (Entry::subject(""), Entry::subject("a\n"), Entry::subject("é")),
+            (None, None, None)
+        );
     }
 }

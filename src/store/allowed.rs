@@ -30,12 +30,16 @@ pub struct AllowedEntry {
     pub note: Option<String>,
     /// The e-mail of this `sub` at its last sign-in, accepted or refused.
     pub account_email: Option<String>,
+    /// Whether there is a user with that `sub`.
+    #[serde(skip)]
+    pub is_user: bool,
 }
 
 /// The columns of [`AllowedEntry::from_row`].
 const COLUMNS: &str = "a.id, a.domain, a.email, a.sub, a.created_at, a.created_by, a.note,
     coalesce((SELECT u.email FROM users u WHERE u.sub = a.sub), (SELECT e.email FROM events e
-        WHERE e.sub = a.sub AND e.email IS NOT NULL ORDER BY e.at DESC, e.id DESC LIMIT 1))";
+        WHERE e.sub = a.sub AND e.email IS NOT NULL ORDER BY e.at DESC, e.id DESC LIMIT 1)),
+    EXISTS (SELECT 1 FROM users u WHERE u.sub = a.sub)";
 
 /// Whether `u`, a row of `users`, may enter by its `sub` or its domain.
 pub const IS_ALLOWED: &str =
@@ -62,6 +66,7 @@ impl AllowedEntry {
             created_by: text(5)?,
             note: text(6)?,
             account_email: text(7)?,
+            is_user: row.get(8)?,
         })
     }
 }
@@ -183,8 +188,7 @@ impl Store {
 }
 
 pub fn all(db: &Connection) -> rusqlite::Result<Vec<AllowedEntry>> {
-    let sql =
-        format!("SELECT {COLUMNS} FROM allowed a ORDER BY a.created_at DESC, a.id DESC LIMIT ?1");
+    let sql = format!("SELECT {COLUMNS} FROM allowed a ORDER BY a.id DESC LIMIT ?1");
     db.prepare_cached(&sql)?.query_map([LISTED_MAX], AllowedEntry::from_row)?.collect()
 }
 

@@ -48,7 +48,7 @@ pub use open_files::instance;
 pub use refusals::RefusedBy;
 pub use sessions::SessionSelector;
 pub use sign_in::{NewSession, Refusal, SignIn, SignedIn};
-pub use stats::{Day, RecentUser};
+pub use stats::{Day, RecentUser, RefusalRow};
 pub use tokens::{NewToken, TOKENS_PER_USER_MAX, TokenRefusal};
 pub use username::{Renaming, Username};
 pub use users::{UserCursor, UserSort};

@@ -3,6 +3,7 @@
 
 use rusqlite::{Row, params};
 
+use super::allowed::IS_ALLOWED;
 use super::events::{DAY_SECONDS, EVENT_COLUMNS, EventRow};
 use super::model::{SESSION_COLUMN_COUNT, SESSION_COLUMNS, Session, USER_COLUMNS, User};
 use super::{Store, StoreError};
@@ -30,6 +31,17 @@ pub struct RecentUser {
     pub session: Session,
     /// Further live sessions, among the ones read.
     pub others: usize,
+}
+
+/// A refusal, and what holds now for the account.
+#[derive(Debug, Clone)]
+pub struct RefusalRow {
+    /// The event.
+    pub event: EventRow,
+    /// Whether its `sub` is a user.
+    pub is_user: bool,
+    /// Whether the list in the database lets it in.
+    pub is_allowed: bool,
 }
 
 impl Store {
@@ -104,16 +116,24 @@ impl Store {
         })
     }
 
-    /// The last refusals, the latest first, each with whether its `sub` is a user.
+    /// The last refusals, the latest first.
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub fn last_refusals(&self, limit: u32) -> Result<Vec<(EventRow, bool)>, StoreError> {
+    pub fn last_refusals(&self, limit: u32) -> Result<Vec<RefusalRow>, StoreError> {
         let sql = format!(
-            "SELECT {EVENT_COLUMNS}, EXISTS (SELECT 1 FROM users u WHERE u.sub = e.sub) AS is_user
+            "SELECT {EVENT_COLUMNS}, EXISTS (SELECT 1 FROM users u WHERE u.sub = e.sub) AS is_user,
+                EXISTS (SELECT 1 FROM allowed a WHERE a.sub = e.sub)
+                    OR EXISTS (SELECT 1 FROM users u WHERE u.sub = e.sub AND {IS_ALLOWED}) AS is_allowed
              FROM events e WHERE e.kind = 'refusal' ORDER BY e.at DESC LIMIT ?1"
         );
-        let read = |row: &Row| Ok((EventRow::from_row(row)?, row.get("is_user")?));
+        let read = |row: &Row| {
+            Ok(RefusalRow {
+                event: EventRow::from_row(row)?,
+                is_user: row.get("is_user")?,
+                is_allowed: row.get("is_allowed")?,
+            })
+        };
         self.readers.read(|db| db.prepare_cached(&sql)?.query_map([limit], read)?.collect())
     }
 }

@@ -17,7 +17,7 @@ use crate::store::{Authenticated, Event, EventKind, RefusedBy, User};
 /// the percent sign itself, so apps can decode the value.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
-const NOT_ON_THE_APPS_LIST: &str = "this account is not on the allow-list of this app";
+pub const NOT_ON_THE_APPS_LIST: &str = "this account is not on the allow-list of this app";
 const UNKNOWN_LIST: &str =
     "nobody may use this app, because its proxy sends an unknown allow-list parameter";
 

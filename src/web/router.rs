@@ -50,6 +50,10 @@ const ROUTES: &[Route] = &[
     .post(|app, request, now| pages::change_user(app, request, parameter(request), now)),
     post("/auth/google/events", google_events::receive)
         .if_set(|settings| settings.verifier.security_events),
+    get("/auth/admin/allowed", pages::admin_allowed).post(pages::change_allowed),
+    delete("/auth/admin/allowed/{id}", |app, request, now| {
+        pages::delete_allowed(app, request, parameter(request), now)
+    }),
     get("/auth/style.css", |_, _, _| Ok(pages::stylesheet())),
     get("/auth/signin.js", |_, _, _| Ok(pages::signin_script())),
     get("/auth/copy.js", |_, _, _| Ok(pages::copy_script())),

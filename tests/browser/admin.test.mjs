@@ -1,53 +1,12 @@
 // The admin pages in Chromium: with mouse and keyboard, without scripts, with no users and with many.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
-import { CLIENT_ID, Stack, idToken } from '../proxies/stack.mjs';
-import { Visitor, launch } from './browser.mjs';
-import { PEOPLE, accounts } from './google.mjs';
+import { before, describe, it } from 'node:test';
+import { ADMIN, done, fold, serving, tabTo } from './admin.mjs';
+import { Visitor } from './browser.mjs';
+import { PEOPLE } from './google.mjs';
 
 const CROWD = 120;
-const ADMIN = PEOPLE.grace;
-
-/** A separate server, whose admin is Grace. */
-function serving() {
-  const stack = new Stack();
-  const world = { stack };
-  before(async () => {
-    const google = await stack.google();
-    world.google = google;
-    const hallpass = await stack.hallpass(['--client-id', CLIENT_ID, '--tokeninfo-url', google.url, '--allow-anyone',
-      '--admin-email', ADMIN.email, '--signin-burst', '0']);
-    world.base = `http://localhost:${hallpass.port}`;
-    world.browser = await launch(stack, { 'lh3.googleusercontent.com:443': await accounts(stack, []) });
-  });
-  after(() => stack.stop());
-
-  world.signIn = (person, agent = 'curl/8.0') => fetch(`${world.base}/auth/signin`, {
-    method: 'POST', headers: { 'User-Agent': agent }, body: new URLSearchParams({ idToken: idToken(person) }),
-  });
-  world.session = async (person, agent) => {
-    const answer = await world.signIn(person, agent);
-    assert.equal(answer.status, 200);
-    return (await answer.json()).session.token;
-  };
-  world.status = async (session) =>
-    (await fetch(`${world.base}/auth/check`, { headers: { Authorization: `Bearer ${session}` } })).status;
-  /** A visit by an admin that begins at that path. */
-  world.visit = async (path, act, options) => {
-    const visitor = await Visitor.arrive(world.browser, options);
-    const value = await world.session(ADMIN, 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0');
-    await visitor.context.addCookies([{ name: 'hallpass', value, url: world.base, httpOnly: true, sameSite: 'Lax' }]);
-    await visitor.page.goto(world.base + path);
-    await act(visitor, visitor.page);
-    await visitor.leave();
-  };
-  return world;
-}
-
-/** Clicks a button and waits until the next page has loaded. */
-const done = (page, code) => page.waitForURL(`**?done=${code}`, { waitUntil: 'load' });
-const fold = (page, name) => page.locator('summary', { hasText: name });
 
 describe('with no users but the admin', () => {
   const world = serving();
@@ -154,23 +113,13 @@ describe('with many users', () => {
   it('works with the keyboard alone and shows the focus', async () => {
     const session = await world.session(PEOPLE.ada);
     await world.visit(`/auth/admin/users/${PEOPLE.ada.sub}`, async (visitor, page) => {
-      const tabTo = async (matches) => {
-        for (let i = 0; i < 30; i += 1) {
-          await page.keyboard.press('Tab');
-          if (!await page.evaluate(matches)) continue;
-          const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
-          assert.notEqual(outline, 'none');
-          return;
-        }
-        assert.fail('the keyboard does not get there');
-      };
-      await tabTo(() => document.activeElement.textContent === 'Block');
+      await tabTo(page, () => document.activeElement.textContent === 'Block');
       await page.keyboard.press('Enter');
-      await tabTo(() => document.activeElement.matches('button[value=block]'));
+      await tabTo(page, () => document.activeElement.matches('button[value=block]'));
       await page.keyboard.press('Enter');
       await done(page, 'blocked');
       assert.equal(await world.status(session), 403);
-      await tabTo(() => document.activeElement.matches('button[value=unblock]'));
+      await tabTo(page, () => document.activeElement.matches('button[value=unblock]'));
       await page.keyboard.press('Enter');
       await done(page, 'unblocked');
       assert.equal(await world.status(session), 200);

@@ -30,6 +30,7 @@ mod return_to;
 mod pages;
 mod admin;
 mod admin_user;
+mod admin_allowed;
 mod allowed;
 mod search;
 mod signals;

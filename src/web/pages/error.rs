@@ -4,9 +4,11 @@ use maud::html;
 use serde_json::json;
 
 use super::{ADMIN_PATH, Scripts, page};
+use crate::google::is_for_want_of_an_entry;
 use crate::http::{Request, Response};
 use crate::web::app::App;
 use crate::web::error::Error;
+use crate::web::forward_auth::NOT_ON_THE_APPS_LIST;
 use crate::web::signin::{ACCOUNT_PATH, account_name};
 use crate::web::{return_to, signin_request};
 
@@ -64,6 +66,9 @@ fn error_page(app: &App, request: &Request, error: &Error) -> Response {
             }
         }
         p { (sentence(error.description())) }
+        @if error.person().is_some() && may_be_let_in(error.description()) {
+            p { "Ask the person who runs this site to let you in, and tell them which account you used." }
+        }
         @if let Some(seconds) = error.retry_after() { p.quiet { "Wait " (seconds) " seconds first." } }
         div.actions {
             @match error {
@@ -79,6 +84,11 @@ fn error_page(app: &App, request: &Request, error: &Error) -> Response {
         }
     };
     page(app, status, title, Scripts::None, &content)
+}
+
+/// Whether somebody can change that by adding the account to a list.
+fn may_be_let_in(reason: &str) -> bool {
+    reason == NOT_ON_THE_APPS_LIST || is_for_want_of_an_entry(reason)
 }
 
 /// The sign-in page, with the way back to where the person was going when a proxy or a refused

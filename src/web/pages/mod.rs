@@ -13,7 +13,10 @@ mod time;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 pub use account::{account, change_account};
-pub use admin::{ADMIN_PATH, admin, admin_user, admin_users, change_user};
+pub use admin::{
+    ADMIN_PATH, admin, admin_allowed, admin_user, admin_users, change_allowed, change_user,
+    delete_allowed,
+};
 pub use error::error_response;
 pub use signin::signin;
 pub use signout::signout;

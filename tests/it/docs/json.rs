@@ -7,7 +7,7 @@ use hallpass::store::EventFilter;
 use serde_json::{Value, json};
 
 use super::document::documents;
-use crate::test_app::{RequestExt, TestApp, document, get, post_token, token};
+use crate::test_app::{FORM, RequestExt, TestApp, document, get, post, post_token, token};
 
 /// What clients send.
 const SENT: [&str; 2] = ["credential", "nonce"];
@@ -51,12 +51,14 @@ fn fields(value: &Value, found: &mut BTreeSet<String>) {
 
 /// Every field of every answer and of events.
 fn contract() -> BTreeSet<String> {
-    let test = TestApp::open();
+    let test = TestApp::with(&["--allow-anyone", "--admin-email", "testuser@gmail.com"]);
     let signed_in = document(&test.send(post_token(&token(json!({})))));
     let session = signed_in["session"]["token"].as_str().unwrap();
     let mut found: BTreeSet<String> = SENT.iter().map(|&name| name.to_owned()).collect();
     fields(&signed_in, &mut found);
-    for path in ["/auth/me", "/auth/sessions", "/readyz", "/nowhere"] {
+    let entry = post("/auth/admin/allowed", FORM, "domain=example.com").bearer(session);
+    assert_eq!(test.send(entry).status, 201);
+    for path in ["/auth/me", "/auth/sessions", "/auth/admin/allowed", "/readyz", "/nowhere"] {
         fields(&document(&test.send(get(path).bearer(session))), &mut found);
     }
     test.app.store().flush();

@@ -1,16 +1,17 @@
-//! The admin pages: activity, users, and blocking or signing out each of them. Plain forms, no
-//! scripts.
+//! The admin pages: activity, users, and who may enter. Plain forms, no scripts.
 
 mod overview;
 mod chart;
 mod google;
 mod users;
 mod user;
+mod allowed;
 
 use maud::{Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use url::form_urlencoded::Serializer;
 
+pub use allowed::{admin_allowed, change_allowed, delete_allowed};
 pub use overview::admin;
 pub use user::{admin_user, change_user};
 pub use users::admin_users;
@@ -28,6 +29,8 @@ pub const ADMIN_PATH: &str = "/auth/admin";
 /// The path of a user's page, without the `sub`.
 pub const ADMIN_USER_PATH: &str = "/auth/admin/users/";
 pub const USERS_PATH: &str = "/auth/admin/users";
+/// The path of the list of those who may enter.
+pub const ALLOWED_PATH: &str = "/auth/admin/allowed";
 
 const NO_ADMIN: &str = "this account is not one of the admins (--admin-email)";
 
@@ -60,7 +63,12 @@ fn for_admin(
 
 /// An admin page; `here` is its entry in the navigation.
 fn admin_page(app: &App, title: &str, here: &str, content: &Markup) -> Response {
-    let places = [(ADMIN_PATH, "Overview"), (USERS_PATH, "Users"), (ACCOUNT_PATH, "Your account")];
+    let places = [
+        (ADMIN_PATH, "Overview"),
+        (USERS_PATH, "Users"),
+        (ALLOWED_PATH, "Access"),
+        (ACCOUNT_PATH, "Your account"),
+    ];
     let content = html! {
         div.admin {
             nav.places aria-label="Admin" {

@@ -2,9 +2,10 @@
 
 use maud::{Markup, html};
 
+use super::allowed::let_in;
 use super::{ADMIN_PATH, admin_page, chart, counted, for_admin, google, person, user_path};
 use crate::http::{Request, Response};
-use crate::store::{EventRow, RecentUser};
+use crate::store::{EventRow, RecentUser, RefusalRow};
 use crate::web::app::App;
 use crate::web::error::Error;
 use crate::web::pages::device::device;
@@ -36,7 +37,7 @@ pub fn admin(app: &App, request: &Request, now: i64) -> Result<Response, Error> 
                 }
                 section {
                     h2 { "Latest refusals" }
-                    (refused(&refusals, now))
+                    (refused(app, &refusals, now))
                 }
             }
             @if app.settings.verifier.security_events {
@@ -90,14 +91,14 @@ fn signed_in(seen: &[RecentUser], now: i64) -> Markup {
     }
 }
 
-fn refused(refusals: &[(EventRow, bool)], now: i64) -> Markup {
+fn refused(app: &App, refusals: &[RefusalRow], now: i64) -> Markup {
     html! {
         @if refusals.is_empty() { p.quiet { "Nobody was refused." } }
         ul.rows {
-            @for (event, is_user) in refusals {
+            @for RefusalRow { event, is_user, is_allowed } in refusals {
+                @let who = event.email.as_ref().or(event.subject.as_ref()).map_or("somebody unknown", String::as_str);
                 li {
                     div {
-                        @let who = event.email.as_ref().or(event.subject.as_ref()).map_or("somebody unknown", String::as_str);
                         @match &event.subject {
                             Some(subject) if *is_user => a href=(user_path(subject)) { strong { bdi { (who) } } },
                             _ => strong { bdi { (who) } },
@@ -106,7 +107,10 @@ fn refused(refusals: &[(EventRow, bool)], now: i64) -> Markup {
                         bdi.small { (event.reason.as_deref().unwrap_or_default()) }
                         @if let Some(address) = &event.client.address { br; span.small.quiet { "from " (address) } }
                     }
-                    p.small.quiet { (ago(event.at, now)) }
+                    div.side {
+                        p.small.quiet { (ago(event.at, now)) }
+                        (let_in(app, event, *is_allowed))
+                    }
                 }
             }
         }

@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use maud::{Markup, html};
 use percent_encoding::percent_decode_str;
 
-use super::{USERS_PATH, admin_page, for_admin, user_path};
+use super::allowed::let_in;
+use super::{ALLOWED_PATH, USERS_PATH, admin_page, for_admin, user_path};
 use crate::http::{Request, Response};
 use crate::store::{
-    About, Actor, EventFilter, EventKind, EventRow, Renaming, Session, SessionSelector, UserRecord,
-    Username,
+    About, Actor, AllowedEntry, EventFilter, EventKind, EventRow, Renaming, Session,
+    SessionSelector, UserRecord, Username,
 };
 use crate::web::app::App;
 use crate::web::error::Error;
@@ -55,6 +56,9 @@ pub fn admin_user(
         let events =
             app.store.last_events(&EventFilter { about, ..EventFilter::default() }, EVENTS_MAX)?;
         let user = &account.user;
+        let entry = app.store.entry_for(&user.profile)?;
+        let by_settings = app.settings.policy.permits(&user.profile);
+        let is_allowed = by_settings || entry.is_some();
         let is_self = user.profile.subject == caller.user.profile.subject;
         let done = request.query("done").next();
         let notice =
@@ -67,10 +71,11 @@ pub fn admin_user(
                 @if let Some(at) = user.google_disabled_at {
                     span.badge.danger { "disabled by Google" } " since " (date_time(at)) " "
                 }
+                @if !is_allowed { span.badge.danger { "not let in" } " " }
                 @if app.settings.admins.permits(&user.profile) { span.badge { "admin" } " " }
                 @if is_self { span.badge { "you" } }
             }
-            (profile(&account))
+            (profile(&account, &entry_name(by_settings, entry.as_ref())))
             (controls(&account, is_self))
             h2 { "Sessions" }
             (sessions_list(&user.profile.subject, &sessions, &caller.session.id))
@@ -79,7 +84,7 @@ pub fn admin_user(
             @if !sessions.is_empty() || !tokens.is_empty() { (end_all(&user.profile.subject)) }
             h2 { "Events" }
             @if events.is_empty() { p.quiet { "No events are stored." } }
-            ul.rows { @for event in events.iter().rev() { (event_row(event)) } }
+            ul.rows { @for event in events.iter().rev() { (event_row(app, event, is_allowed)) } }
             @if events.len() == EVENTS_MAX as usize { p.small.quiet { "Only the latest " (EVENTS_MAX) " are shown." } }
         };
         // A title cannot contain markup, so characters isolate the name there (Unicode, UAX #9).
@@ -164,7 +169,21 @@ fn decoded(subject: &str) -> Result<Cow<'_, str>, Error> {
     percent_decode_str(subject).decode_utf8().map_err(|_| Error::NotFound)
 }
 
-fn profile(account: &UserRecord) -> Markup {
+/// What lets in a user.
+fn entry_name(by_settings: bool, entry: Option<&AllowedEntry>) -> Markup {
+    html! {
+        @match entry {
+            Some(entry) => {
+                a href=(ALLOWED_PATH) { "the entry for " bdi { (entry.name()) } }
+                @if by_settings { ", and the settings" }
+            }
+            None if by_settings => "the settings",
+            None => "nothing",
+        }
+    }
+}
+
+fn profile(account: &UserRecord, let_in_by: &Markup) -> Markup {
     let user = &account.user;
     let authority = if user.profile.email_authoritative { "Google is" } else { "Google is not" };
     html! {
@@ -173,6 +192,7 @@ fn profile(account: &UserRecord) -> Markup {
             @if user.profile.email.is_some() { dt { "Authority for the e-mail" } dd { (authority) } }
             dt { "E-mail held" }
             dd { bdi { (account.pinned_email.as_deref().unwrap_or("none")) } }
+            dt { "Let in by" } dd { (let_in_by) }
             dt { "First sign-in" } dd { (date_time(user.created_at)) }
             dt { "Last sign-in" } dd {
                 @match user.last_signin_at { Some(at) => { (date_time(at)) } None => "never" }
@@ -303,7 +323,7 @@ fn end_all(subject: &str) -> Markup {
     }
 }
 
-fn event_row(event: &EventRow) -> Markup {
+fn event_row(app: &App, event: &EventRow, is_allowed: bool) -> Markup {
     let what = match event.kind.as_str() {
         "signin" => "Signed in",
         "refusal" => "Refused",
@@ -315,6 +335,8 @@ fn event_row(event: &EventRow) -> Markup {
         "rename" => "Renamed",
         "token" => "Token created",
         "google" => "Google reported",
+        "allow" => "Put on the list",
+        "disallow" => "Taken off the list",
         other => other,
     };
     html! {
@@ -327,7 +349,10 @@ fn event_row(event: &EventRow) -> Markup {
                 @if let Some(reason) = event.shown_reason() { " " bdi { (reason) } }
                 @if let Some(address) = &event.client.address { br; span.small.quiet { "from " (address) } }
             }
-            p.small { (date_time(event.at)) }
+            div.side {
+                p.small { (date_time(event.at)) }
+                (let_in(app, event, is_allowed))
+            }
         }
     }
 }
