@@ -54,13 +54,13 @@ pub enum SessionsCommand {
     /// End one session, all sessions of a user, or all sessions
     #[command(group = clap::ArgGroup::new("which").required(true).args(["id", "user", "all"]))]
     Revoke {
-        /// The session's ID in `sessions list`
+        /// The ID of a session or token in `sessions list` or `tokens list`
         #[arg(value_name = "ID")]
         id: Option<String>,
-        /// End all sessions of this user, by e-mail or sub
+        /// End all sessions and tokens of this user, by e-mail or sub
         #[arg(long, value_name = "EMAIL|SUB")]
         user: Option<String>,
-        /// End all sessions of all users
+        /// End all sessions and tokens of all users
         #[arg(long)]
         all: bool,
         /// Do not ask for confirmation of --all

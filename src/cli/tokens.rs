@@ -12,8 +12,8 @@ use crate::cli::output::time::local;
 use crate::cli::output::{json, table};
 use crate::clock;
 use crate::store::{
-    Actor, EventKind, NewToken, SessionSelector, Store, StoreError, TOKENS_PER_USER_MAX,
-    TokenRefusal,
+    Actor, EventKind, NewToken, Session, SessionSelector, Store, StoreError, TOKENS_PER_USER_MAX,
+    TokenRefusal, User,
 };
 use crate::token::{SessionToken, TokenName, random_name};
 
@@ -116,17 +116,7 @@ pub fn tokens(options: &TokensOptions) -> Result<(), String> {
             if *json {
                 table::documents(open.iter().map(|(token, user)| json::token(token, user)))?;
             } else {
-                let rows = open.iter().map(|(token, user)| {
-                    vec![
-                        token.id.clone(),
-                        user.profile.email.as_ref().unwrap_or(&user.profile.subject).clone(),
-                        token.name.clone().unwrap_or_default(),
-                        local(token.created_at),
-                        local(token.last_seen_at),
-                        local(token.expires_at),
-                    ]
-                });
-                table::table(&COLUMNS, rows)?;
+                table(&open)?;
             }
             table::note_extent("tokens", open.len(), has_more);
             Ok(())
@@ -147,6 +137,24 @@ pub fn tokens(options: &TokensOptions) -> Result<(), String> {
             }
         }
     }
+}
+
+/// Prints tokens as a table.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn table(tokens: &[(Session, User)]) -> Result<(), String> {
+    let rows = tokens.iter().map(|(token, user)| {
+        vec![
+            token.id.clone(),
+            user.profile.email.as_ref().unwrap_or(&user.profile.subject).clone(),
+            token.name.clone().unwrap_or_default(),
+            local(token.created_at),
+            local(token.last_seen_at),
+            local(token.expires_at),
+        ]
+    });
+    table::table(&COLUMNS, rows)
 }
 
 fn create(

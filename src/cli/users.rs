@@ -9,15 +9,15 @@ use serde_json::json;
 use super::export::{self, ExportFormat};
 use super::find_user::{called, one_account};
 use super::values::{DatabaseOption, WhoOption};
-use super::{confirm, events, sessions};
+use super::{confirm, events, sessions, tokens};
 use crate::cli::output::table::Column;
 use crate::cli::output::time::local;
 use crate::cli::output::{json, table};
 use crate::clock;
 use crate::entry::Entry;
 use crate::store::{
-    About, Actor, BlockedEmail, EventFilter, EventRow, Renaming, Session, Store, StoreError, User,
-    UserRecord, UserSort, Username,
+    About, Actor, BlockedEmail, EventFilter, EventRow, Renaming, Session, Store, StoreError,
+    TOKENS_PER_USER_MAX, User, UserRecord, UserSort, Username,
 };
 
 /// The most sessions and events that `users show` prints.
@@ -322,6 +322,7 @@ fn show_blocked(store: &Store, blocked: &BlockedEmail, json: bool) -> Result<(),
         let document = json!({
             "user": json::blocked_email(blocked),
             "sessions": [],
+            "tokens": [],
             "events": last.iter().map(json::event).collect::<Vec<_>>(),
         });
         return table::documents([document].into_iter());
@@ -353,6 +354,8 @@ fn show(store: &Store, account: &UserRecord, json: bool, now: i64) -> Result<(),
         ..EventFilter::default()
     };
     let mut last = store.last_events(&filter, SHOWN_MAX + 1).map_err(text)?;
+    let tokens =
+        store.open_tokens(Some(subject(account)), now, TOKENS_PER_USER_MAX).map_err(text)?;
     let are_more = [open.len(), last.len()].map(|count| count > SHOWN_MAX as usize);
     open.truncate(SHOWN_MAX as usize);
     if are_more[1] {
@@ -363,11 +366,12 @@ fn show(store: &Store, account: &UserRecord, json: bool, now: i64) -> Result<(),
         let document = json!({
             "user": json::account(account),
             "sessions": open.iter().map(|(session, user)| json::session(session, user)).collect::<Vec<_>>(),
+            "tokens": tokens.iter().map(|(token, user)| json::token(token, user)).collect::<Vec<_>>(),
             "events": last.iter().map(json::event).collect::<Vec<_>>(),
         });
         table::documents([document].into_iter())?;
     } else {
-        show_text(account, &open, &last)?;
+        show_text(account, &open, &tokens, &last)?;
     }
     for (is_more, what, command) in
         [(are_more[0], "open sessions", "sessions list"), (are_more[1], "events", "events")]
@@ -385,6 +389,7 @@ fn show(store: &Store, account: &UserRecord, json: bool, now: i64) -> Result<(),
 fn show_text(
     account: &UserRecord,
     open: &[(Session, User)],
+    tokens: &[(Session, User)],
     last: &[EventRow],
 ) -> Result<(), String> {
     table::table(
@@ -393,6 +398,10 @@ fn show_text(
     )?;
     table::lines(["".into(), format!("Open sessions: {}", open.len())].into_iter())?;
     sessions::table(open)?;
+    if !tokens.is_empty() {
+        table::lines(["".into(), format!("Open tokens: {}", tokens.len())].into_iter())?;
+        tokens::table(tokens)?;
+    }
     table::lines(["".into(), format!("Last events: {}", last.len())].into_iter())?;
     events::table(last)
 }

@@ -98,7 +98,7 @@ pub fn created_page(app: &App, token: &SessionToken, session: &Session) -> Respo
             "This is the token for " strong { bdi { (name) } } ". Copy it now, because it is not shown again. It ends "
             (date_time(session.expires_at)) "."
         }
-        (copyable("The token", token.expose()))
+        div.token { (copyable("The token", token.expose())) }
         p.quiet {
             "The program sends it as a bearer token, or as its password together with any user name. Whoever has the "
             "token acts as you, so keep it like a password."

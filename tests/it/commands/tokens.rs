@@ -34,6 +34,10 @@ fn a_token_is_created_listed_and_revoked() {
     assert_eq!(find("Backup")["email"], "ada@gmail.com");
     let table = program.printed(&["tokens", "list", "--user", "1"]);
     assert!(table.contains("Backup") && table.contains("Calendar") && !table.contains("hp_"));
+    let shown = program.printed(&["users", "show", "1"]);
+    assert!(shown.contains("Open tokens: 2") && shown.contains("Calendar"), "{shown}");
+    let shown = &program.documents(&["users", "show", "1", "--json"])[0];
+    assert_eq!(shown["tokens"].as_array().unwrap().len(), 2);
     // They are not sessions.
     assert_eq!(program.documents(&["sessions", "list", "--json"]).len(), 1);
     let events = program.documents(&["events", "--kind", "token", "--json"]);
