@@ -257,5 +257,5 @@ fn has_own_prefix(name: &str) -> bool {
 /// A value in ASCII. tiny_http would close the connection on other bytes, which cookies of other
 /// applications may contain.
 fn ascii_value(value: &[u8]) -> String {
-    percent_encode(value, &AsciiSet::EMPTY).to_string()
+    Cow::from(percent_encode(value, &AsciiSet::EMPTY)).into_owned()
 }
