@@ -78,7 +78,8 @@ impl Store {
         })
     }
 
-    /// The users whose live sessions were used last, the latest first.
+    /// The users whose live sessions were used last, the latest first. Tokens for programs do not
+    /// count.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -91,7 +92,8 @@ impl Store {
         // The plus keeps SQLite from using the index by expiry, which would sort every session.
         let sql = format!(
             "SELECT {SESSION_COLUMNS}, {USER_COLUMNS} FROM sessions s JOIN users u ON u.sub = s.sub
-             WHERE s.ended_at IS NULL AND +s.expires_at > ?1 AND (s.kind = 'id_token' OR s.last_seen_at > ?1 - ?2)
+             WHERE s.ended_at IS NULL AND +s.expires_at > ?1
+                AND (s.kind = 'id_token' OR (s.kind = 'session' AND s.last_seen_at > ?1 - ?2))
              ORDER BY s.last_seen_at DESC LIMIT ?3"
         );
         self.readers.read(|db| {

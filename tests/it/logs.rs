@@ -8,6 +8,8 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Instant;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -31,6 +33,18 @@ fn do_everything(program: &Program) -> Vec<String> {
         program.get(target, &format!("Authorization: Bearer {session}\r\n"));
         program.get(target, &format!("Authorization: Bearer {}\r\n", id_tokens[1]));
     }
+    // A token for programs, as a bearer, as a password, and in the wrong place.
+    let cookie = format!("Cookie: hallpass={session}\r\n");
+    let created = form("/auth/tokens", &cookie, "name=Backup");
+    let start = created.find("hp_").unwrap();
+    let program_token = created[start..start + 46].to_owned();
+    let credentials = STANDARD.encode(format!("me:{program_token}"));
+    for value in [format!("Bearer {program_token}"), format!("Basic {credentials}")] {
+        program.get("/auth/check", &format!("Authorization: {value}\r\n"));
+        form("/auth/tokens", &format!("Authorization: {value}\r\n"), "name=Another");
+    }
+    form("/auth/account", &cookie, "create=true&name=Page");
+    form("/auth/tokens", &cookie, &format!("name={}", "x".repeat(101)));
     program.get(&format!("/auth/signin?rd=/secret-query&id_token={}", id_tokens[2]), "");
     program.get(&format!("/{}/{session}", id_tokens[2]), "");
     form(
@@ -56,7 +70,13 @@ fn do_everything(program: &Program) -> Vec<String> {
     ));
     program.sign_in(&token(json!({})));
     form("/auth/signout", &format!("Cookie: hallpass={session}\r\n"), "everywhere=true");
-    let mut secrets = vec![session, "secret-query".to_owned(), "csrf-secret".to_owned()];
+    let mut secrets = vec![
+        session,
+        program_token,
+        credentials,
+        "secret-query".to_owned(),
+        "csrf-secret".to_owned(),
+    ];
     for id_token in id_tokens {
         secrets.extend(id_token.split('.').map(str::to_owned));
         secrets.push(id_token);
