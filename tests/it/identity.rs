@@ -322,6 +322,7 @@ fn an_explanation_continues_after_a_failure() {
     let rules: Vec<_> = verdicts.iter().map(|rule| (rule.rule, rule.verdict.is_ok())).collect();
     let expected = [
         ("claims", true),
+        ("events", true),
         ("iss", true),
         ("aud", false),
         ("exp", false),
@@ -332,7 +333,7 @@ fn an_explanation_continues_after_a_failure() {
         ("profile", true),
     ];
     assert_eq!(rules, expected);
-    assert_eq!(verdicts[2].claim.as_deref(), Some("another"));
-    assert_eq!(verdicts[3].claim, Some(NOW.to_string()));
+    assert_eq!(verdicts[3].claim.as_deref(), Some("another"));
+    assert_eq!(verdicts[4].claim, Some(NOW.to_string()));
     assert_eq!(claims.unwrap().profile.email.as_deref(), Some("testuser@gmail.com"));
 }

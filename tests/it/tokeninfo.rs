@@ -242,7 +242,7 @@ fn running_and_waiting_calls_are_limited() {
         "--tokeninfo-concurrency",
         "2",
         "--tokeninfo-timeout",
-        "2s",
+        "10s",
     ]);
     test.google.always(Answer::Late(Duration::from_millis(300)));
     let statuses: Vec<u16> = thread::scope(|scope| {
