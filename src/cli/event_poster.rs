@@ -230,7 +230,7 @@ impl Posting {
         let body = document.to_string();
         let mut pauses = self.patience.pauses.into_iter();
         loop {
-            let why = match self.client.post(&body, self.deadline()) {
+            let why = match self.client.post(&body, self.deadline()).map(|answer| answer.status) {
                 Ok(200..=299) => return true,
                 Ok(status) => format!("the receiver of events answered {status}"),
                 Err(why) => why,

@@ -11,6 +11,7 @@ mod allow;
 mod sessions;
 mod tokens;
 mod events;
+mod google_events;
 mod export;
 mod import;
 mod backup;
@@ -36,6 +37,7 @@ pub use backup::{BackupOptions, RestoreOptions};
 pub use doctor::DoctorOptions;
 pub use event_poster::{EventPoster, EventPosts, EventUrl, Patience};
 pub use events::EventsOptions;
+pub use google_events::GoogleEventsOptions;
 pub use health::HealthOptions;
 pub use import::ImportOptions;
 pub use serve_options::ServeOptions;
@@ -107,6 +109,8 @@ pub enum Command {
     Tokens(TokensOptions),
     /// Show sign-ins, refusals and other events, the newest last
     Events(EventsOptions),
+    /// Have Google report hijacked and disabled accounts to this server
+    GoogleEvents(GoogleEventsOptions),
     /// Import users and blocks from a file in the format of `users export`
     ///
     /// Checks the whole file before it writes anything. Then it writes in steps, and sign-ins
@@ -142,6 +146,7 @@ impl Options {
             Command::Sessions(options) => sessions::sessions(&options)?,
             Command::Tokens(options) => tokens::tokens(&options)?,
             Command::Events(options) => events::events(&options)?,
+            Command::GoogleEvents(options) => google_events::google_events(&options)?,
             Command::Import(options) => import::import(&options)?,
             Command::Backup(options) => backup::backup(&options)?,
             Command::Restore(options) => backup::restore(&options)?,

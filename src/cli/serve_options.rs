@@ -206,7 +206,8 @@ pub struct ServeOptions {
     pub keys_url: Url,
 
     /// Accept Google's security events at /auth/google/events: end sessions when Google reports
-    /// that an account was hijacked, disabled or signed out
+    /// that an account was hijacked, disabled or signed out. Register the server with
+    /// `hallpass google-events register`
     #[arg(long, env = "HALLPASS_GOOGLE_EVENTS", value_parser = boolean,
         help_heading = "Asking Google")]
     pub google_events: bool,

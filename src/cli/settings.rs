@@ -214,7 +214,7 @@ pub fn verifier(options: &ServeOptions) -> Result<VerifierSettings, String> {
 }
 
 /// The file of --ca-file, or else of the variable that OpenSSL reads.
-fn authorities(flag: Option<&Path>) -> Result<Option<Authorities>, String> {
+pub fn authorities(flag: Option<&Path>) -> Result<Option<Authorities>, String> {
     let variable = || process::variable("SSL_CERT_FILE").filter(|path| !path.is_empty());
     let (name, path) = match (flag, variable()) {
         (Some(path), _) => ("--ca-file", path.to_owned()),

@@ -9,6 +9,8 @@ mod jwks;
 mod jws;
 mod identity;
 mod security_event;
+mod service_account;
+mod risc_api;
 mod policy;
 pub mod demo;
 
@@ -18,7 +20,9 @@ pub use identity::{
 pub use jwks::KeySet;
 pub use keys::{FetchedKeys, Keys, fetch_keys};
 pub use policy::{AllowList, Policy, SERVICE_ACCOUNT, is_for_want_of_an_entry};
+pub use risc_api::{Registration, RiscApi};
 pub use security_event::{AccountEvent, EventFailure, EventType, SecurityEvent};
+pub use service_account::ServiceAccount;
 pub use tokeninfo::{Exchange, Tokeninfo, TokeninfoSettings};
 pub use verifier::{
     Decision, Failure, Question, Verification, VerifiedBy, Verifier, VerifierSettings, Verify,

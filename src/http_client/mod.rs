@@ -10,13 +10,13 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use rustls::CertificateError;
-use ureq::Agent;
 use ureq::config::Config;
 use ureq::http::{HeaderMap, Uri};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     ConnectProxyConnector, Connector, NextTimeout, RustlsConnector, SocksConnector,
 };
+use ureq::{Agent, RequestBuilder};
 use url::Url;
 
 pub use authorities::Authorities;
@@ -41,6 +41,8 @@ pub struct Client {
     url: String,
     name: &'static str,
     is_proxied: bool,
+    /// The value of `Authorization`.
+    authorization: Option<String>,
 }
 
 /// A response of any status.
@@ -83,7 +85,12 @@ impl Client {
                 .chain(SideBySide::default())
                 .chain(RustlsConnector::default());
         let agent = Agent::with_parts(config, connector, NamingResolver::default());
-        Client { agent, url: url.to_string(), name, is_proxied }
+        Client { agent, url: url.to_string(), name, is_proxied, authorization: None }
+    }
+
+    /// Sends this bearer token with every request.
+    pub fn with_bearer(self, token: &str) -> Client {
+        Client { authorization: Some(format!("Bearer {token}")), ..self }
     }
 
     /// Sends one request with those query parameters, and returns by the deadline. Does not follow
@@ -92,40 +99,42 @@ impl Client {
     /// # Errors
     /// What happened, without URL and parameters.
     pub fn get(&self, parameters: &[(&str, &str)], deadline: Instant) -> Result<Answer, String> {
-        let mut response = self
-            .agent
-            .get(&self.url)
-            .query_pairs(parameters.iter().copied())
-            .config()
-            .timeout_global(Some(self.patience(deadline)?))
-            .build()
-            .call()
-            .map_err(|error| self.describe(&error))?;
+        let request = self.agent.get(&self.url).query_pairs(parameters.iter().copied());
+        self.answer(self.prepared(request, deadline)?.call())
+    }
+
+    /// Posts JSON, and returns by the deadline. Does not follow redirects.
+    ///
+    /// # Errors
+    /// What happened, without URL and body.
+    pub fn post(&self, json: &str, deadline: Instant) -> Result<Answer, String> {
+        let request = self.agent.post(&self.url).content_type("application/json");
+        self.answer(self.prepared(request, deadline)?.send(json))
+    }
+
+    fn prepared<B>(
+        &self,
+        mut request: RequestBuilder<B>,
+        deadline: Instant,
+    ) -> Result<RequestBuilder<B>, String> {
+        if let Some(value) = &self.authorization {
+            request = request.header("Authorization", value);
+        }
+        Ok(request.config().timeout_global(Some(self.patience(deadline)?)).build())
+    }
+
+    fn answer(
+        &self,
+        response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<Answer, String> {
+        let mut response = response.map_err(|error| self.describe(&error))?;
+        // Also if nobody needs it: the connection is used again only after the body.
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         Ok(Answer {
             status: response.status().as_u16(),
             body: body.map_err(|error| self.describe(&error)),
             headers: std::mem::take(response.headers_mut()),
         })
-    }
-
-    /// Posts JSON and returns the status by the deadline. Does not follow redirects.
-    ///
-    /// # Errors
-    /// What happened, without URL and body.
-    pub fn post(&self, json: &str, deadline: Instant) -> Result<u16, String> {
-        let mut response = self
-            .agent
-            .post(&self.url)
-            .content_type("application/json")
-            .config()
-            .timeout_global(Some(self.patience(deadline)?))
-            .build()
-            .send(json)
-            .map_err(|error| self.describe(&error))?;
-        // Nobody needs the body, but the connection is used again only after it.
-        let _ = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-        Ok(response.status().as_u16())
     }
 
     fn patience(&self, deadline: Instant) -> Result<Duration, String> {

@@ -55,6 +55,18 @@ impl Signer {
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
+    /// Header and claims of a token that this key has signed.
+    pub fn read(&self, token: &str) -> Option<(Value, Value)> {
+        let (signed, signature) = token.rsplit_once('.')?;
+        let (header, claims) = signed.split_once('.')?;
+        let decode = |segment| URL_SAFE_NO_PAD.decode(segment).ok();
+        let key =
+            UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, self.pair.public_key().as_ref());
+        key.verify(signed.as_bytes(), &decode(signature)?).ok()?;
+        let json = |segment| serde_json::from_slice(&decode(segment)?).ok();
+        Some((json(header)?, json(claims)?))
+    }
+
     /// The public key as a JWK.
     pub fn jwk(&self) -> Value {
         let PublicKeyComponents { n, e } = PublicKeyComponents::<Vec<u8>>::from(self.pair.public());

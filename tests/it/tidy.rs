@@ -42,7 +42,15 @@ fn every_library_has_one_home() {
     lives_in("tiny_http::", &["src/http/server.rs"]);
     lives_in("mio::", &["src/http/door/"]);
     lives_in("httparse::", &["src/http/door/"]);
-    lives_in("rustls::", &["src/http/door/", "src/google/jwks.rs", "src/http_client/"]);
+    lives_in(
+        "rustls::",
+        &[
+            "src/http/door/",
+            "src/google/jwks.rs",
+            "src/google/service_account.rs",
+            "src/http_client/",
+        ],
+    );
     lives_in(
         "webpki::",
         &["src/http_client/", "src/google/jwks.rs", "src/http/door/certificate.rs"],
@@ -70,6 +78,7 @@ fn every_library_has_one_home() {
             "src/token.rs",
             "src/google/demo.rs",
             "src/google/jwks.rs",
+            "src/google/service_account.rs",
             "src/http/door/certificate.rs",
         ],
     );

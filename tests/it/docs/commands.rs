@@ -18,12 +18,13 @@ use crate::program::{Program, hallpass, session_token, token};
 use crate::test_app::CLIENT_ID;
 
 /// What is not run because of what a line holds, and why; it is parsed all the same.
-const NOT_RUN: [(&str, &str); 9] = [
+const NOT_RUN: [(&str, &str); 10] = [
     ("sudo ", "root and systemd"),
     ("docker ", "a Docker engine"),
     ("cargo ", "it would build everything once more"),
     ("tests/run", "it runs this"),
     ("deploy/release/build", "it would build everything once more; tests/deploy does it"),
+    ("google-events ", "Google's own API"),
     ("litestream ", "another program, which tests/litestream runs"),
     ("--tls-cert /etc", "ports and files of another machine"),
     ("--backup-dir /var", "a folder of another machine"),

@@ -3,6 +3,7 @@
 mod receiver;
 mod effects;
 mod shown;
+mod registration;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
