@@ -221,7 +221,7 @@ fn admitted(policy: &Policy, claims: &Claims, database: &Database) -> Finding {
     let list = match database {
         Ok(Some(database)) => database
             .entry_for(&claims.profile)
-            .and_then(|entry| Ok((entry, allow_list(database.allowed()?)))),
+            .and_then(|entry| Ok((entry, allow_list(database.allowed_names()?)))),
         Ok(None) => Ok((None, AllowList::default())),
         Err(error) => Err(error.clone()),
     };

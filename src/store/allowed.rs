@@ -35,6 +35,15 @@ pub struct AllowedEntry {
     pub is_user: bool,
 }
 
+/// What an entry is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedName {
+    /// The Workspace domain, in lower case.
+    pub domain: Option<String>,
+    /// The e-mail, in lower case.
+    pub email: Option<String>,
+}
+
 /// The columns of [`AllowedEntry::from_row`].
 const COLUMNS: &str = "a.id, a.domain, a.email, a.sub, a.created_at, a.created_by, a.note,
     coalesce((SELECT u.email FROM users u WHERE u.sub = a.sub), (SELECT e.email FROM events e
@@ -52,20 +61,15 @@ impl AllowedEntry {
     }
 
     fn from_row(row: &Row) -> rusqlite::Result<AllowedEntry> {
-        // Other programs may have written text that is not UTF-8.
-        let text = |column| -> rusqlite::Result<Option<String>> {
-            let bytes = row.get_ref(column)?.as_bytes_or_null()?;
-            Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
-        };
         Ok(AllowedEntry {
             id: row.get(0)?,
-            domain: text(1)?,
-            email: text(2)?,
-            subject: text(3)?,
+            domain: text(row, 1)?,
+            email: text(row, 2)?,
+            subject: text(row, 3)?,
             created_at: row.get(4)?,
-            created_by: text(5)?,
-            note: text(6)?,
-            account_email: text(7)?,
+            created_by: text(row, 5)?,
+            note: text(row, 6)?,
+            account_email: text(row, 7)?,
             is_user: row.get(8)?,
         })
     }
@@ -106,6 +110,19 @@ impl Store {
                 }
                 select(db, "a.email = ?1", email)
             }
+        })
+    }
+
+    /// The domain or e-mail of each entry that has one.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn allowed_names(&self) -> Result<Vec<AllowedName>, StoreError> {
+        let sql = "SELECT domain, email FROM allowed WHERE domain IS NOT NULL OR email IS NOT NULL
+            ORDER BY id DESC LIMIT ?1";
+        self.readers.read(|db| {
+            let read = |row: &Row| Ok(AllowedName { domain: text(row, 0)?, email: text(row, 1)? });
+            db.prepare_cached(sql)?.query_map([LISTED_MAX], read)?.collect()
         })
     }
 
@@ -262,4 +279,10 @@ fn record(
         ..Event::new(kind)
     };
     events::insert(db, &event, now)
+}
+
+/// Other programs may have written text that is not UTF-8.
+fn text(row: &Row, column: usize) -> rusqlite::Result<Option<String>> {
+    let bytes = row.get_ref(column)?.as_bytes_or_null()?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
 }

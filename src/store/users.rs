@@ -295,23 +295,31 @@ fn redact_reasons(db: &Connection, subject: &str) -> rusqlite::Result<()> {
     let entries = "DELETE FROM allowed WHERE sub = ?1
         OR (sub IS NULL AND email IN (SELECT pinned_email FROM users WHERE sub = ?1))";
     db.prepare_cached(entries)?.execute([subject])?;
-    let theirs = "(SELECT email FROM users WHERE sub = ?1 UNION SELECT pinned_email FROM users WHERE sub = ?1
-        UNION SELECT email FROM events WHERE sub = ?1)";
-    for table in ["allowed", "blocked_emails"] {
-        let sql = format!(
-            "UPDATE {table} SET created_by = 'a deleted account' WHERE created_by IN {theirs}"
-        );
-        db.prepare_cached(&sql)?.execute([subject])?;
+    let emails = "SELECT email FROM users WHERE sub = ?1 AND email IS NOT NULL
+        UNION SELECT pinned_email FROM users WHERE sub = ?1 AND pinned_email IS NOT NULL
+        UNION SELECT email FROM events WHERE sub = ?1 AND email IS NOT NULL";
+    let mut statement = db.prepare_cached(emails)?;
+    let emails = statement.query_map([subject], |row| row.get(0))?;
+    for email in emails.collect::<rusqlite::Result<Vec<String>>>()? {
+        redact_email(db, &email)?;
     }
-    let before = format!(
-        "UPDATE events SET email = NULL, client_address = NULL, user_agent = NULL
-         WHERE sub IS NULL AND email IN (SELECT lower(email) FROM {theirs})"
-    );
-    db.prepare_cached(&before)?.execute([subject])?;
-    let sql = "UPDATE events SET reason = 'by a deleted account', client_address = NULL,
-        user_agent = NULL WHERE kind <> 'refusal' AND reason IN
-        (SELECT 'by ' || email FROM events WHERE sub = ?1 AND email IS NOT NULL)";
-    db.prepare_cached(sql)?.execute([subject]).map(drop)
+    Ok(())
+}
+
+fn redact_email(db: &Connection, email: &str) -> rusqlite::Result<()> {
+    for sql in [
+        "UPDATE allowed SET created_by = 'a deleted account' WHERE created_by = ?1",
+        "UPDATE blocked_emails SET created_by = 'a deleted account' WHERE created_by = ?1",
+        // There may be millions of refusals without a sub.
+        "UPDATE events INDEXED BY events_by_email
+            SET email = NULL, client_address = NULL, user_agent = NULL
+            WHERE sub IS NULL AND email = lower(?1)",
+        "UPDATE events SET reason = 'by a deleted account', client_address = NULL, user_agent = NULL
+            WHERE kind <> 'refusal' AND reason = 'by ' || ?1",
+    ] {
+        db.prepare_cached(sql)?.execute([email])?;
+    }
+    Ok(())
 }
 
 fn insert_event(

@@ -12,7 +12,7 @@ use crate::google::{
 use crate::http::{Request, Response};
 use crate::profile::Profile;
 use crate::store::{
-    AllowedEntry, Event, EventKind, NewSession, Refusal, RefusedBy, SessionKind, SignIn, SignedIn,
+    AllowedName, Event, EventKind, NewSession, Refusal, RefusedBy, SessionKind, SignIn, SignedIn,
     StoreError, User,
 };
 use crate::token::{SessionToken, random_name};
@@ -186,7 +186,7 @@ impl App {
         if self.store.entry_for(profile)?.is_some() {
             return Ok(Ok(Some(policy.refusal(profile, &AllowList::default()))));
         }
-        Ok(Err(policy.refusal(profile, &allow_list(self.store.allowed()?))))
+        Ok(Err(policy.refusal(profile, &allow_list(self.store.allowed_names()?))))
     }
 
     fn verify(
@@ -263,12 +263,11 @@ impl App {
 }
 
 /// The list in the database, as the policy compares it.
-pub fn allow_list(entries: Vec<AllowedEntry>) -> AllowList {
+pub fn allow_list(entries: Vec<AllowedName>) -> AllowList {
     let mut list = AllowList::default();
     for entry in entries {
         list.domains.extend(entry.domain);
         list.emails.extend(entry.email);
-        list.subjects.extend(entry.subject);
     }
     list
 }
