@@ -40,8 +40,17 @@ pub struct Metrics {
     keys_fetches: IntCounterVec,
     backups: IntCounterVec,
     event_posts: IntCounterVec,
-    last_backup: Mutex<Option<i64>>,
+    backups_on_schedule: Mutex<Option<BackupStatus>>,
     started_at: i64,
+}
+
+/// The backups that the server makes on schedule.
+#[derive(Debug, Clone, Copy)]
+pub struct BackupStatus {
+    /// When the newest existing one was made, in unix seconds.
+    pub newest: Option<i64>,
+    /// Whether the latest attempt failed.
+    pub has_failed: bool,
 }
 
 /// How a call to tokeninfo ended.
@@ -171,7 +180,7 @@ impl Default for Metrics {
                 "Events posted to --event-url, or dropped instead",
                 &["result"],
             ),
-            last_backup: Mutex::default(),
+            backups_on_schedule: Mutex::default(),
             started_at: clock::now(),
             registry,
         }
@@ -235,7 +244,10 @@ impl Metrics {
         for (result, number) in [("ok", made), ("failed", failed)] {
             self.backups.with_label_values(&[result]).inc_by(number);
         }
-        *self.last_backup.lock().unwrap_or_else(PoisonError::into_inner) = newest;
+        let mut status = self.backups_on_schedule.lock().unwrap_or_else(PoisonError::into_inner);
+        let had_failed = status.is_some_and(|status| status.has_failed);
+        *status =
+            Some(BackupStatus { newest, has_failed: failed > 0 || (had_failed && made == 0) });
     }
 
     /// Counts events that were posted, and events that were dropped instead.
@@ -245,14 +257,19 @@ impl Metrics {
         }
     }
 
+    /// The backups on schedule; `None` without --backup-dir.
+    pub fn backup_status(&self) -> Option<BackupStatus> {
+        *self.backups_on_schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The time of the newest backup, if backups are scheduled and there is one.
     pub fn last_backup(&self) -> Option<Reading> {
-        let at = *self.last_backup.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = self.backup_status()?.newest?;
         let help = "When the newest backup was made, in unix seconds";
         Some(Reading::gauge(
             "hallpass_backup_last_success_timestamp_seconds",
             help,
-            at?.unsigned_abs(),
+            at.unsigned_abs(),
         ))
     }
 

@@ -465,6 +465,28 @@ fn live_sessions_are_listed_last_seen_first() {
 }
 
 #[test]
+fn the_overview_shows_the_newest_backup_and_a_failure() {
+    let (test, ada, _) = test();
+    let overview = || page(&test, "/auth/admin", &ada);
+    assert!(!overview().contains("backup"));
+    let metrics = test.app.metrics();
+    let (made, failed) = ("2026-07-27", "The latest backup failed.");
+    for (counted, newest, shows_newest, shows_failure) in [
+        ((0, 0), None, false, false),
+        ((0, 1), None, false, true),
+        ((1, 0), Some(1_785_139_200), true, false),
+        ((0, 1), Some(1_785_139_200), true, true),
+        // Nothing was due since.
+        ((0, 0), Some(1_785_139_200), true, true),
+    ] {
+        metrics.count_backups(counted.0, counted.1, newest);
+        let page = overview();
+        assert_eq!(page.contains("There is no backup yet."), newest.is_none());
+        assert_eq!((page.contains(made), page.contains(failed)), (shows_newest, shows_failure));
+    }
+}
+
+#[test]
 fn the_overview_summarises_calls_to_google() {
     let (test, ada, _) = test();
     assert!(page(&test, "/auth/admin", &ada).contains("2 good, 0 refused, 0 failed"));

@@ -137,6 +137,7 @@ fn its_temporary_database_has_a_past() {
         assert!(users.contains(name), "{name} is missing: {users}");
     }
     assert!(!users.contains("robin.vale@gmail.com"), "{users}");
+    assert_eq!(users.matches("blocked").count(), 1, "{users}");
     let overview = ask(&demo, "/auth/admin");
     assert!(overview.contains("robin.vale@gmail.com"), "{overview}");
 

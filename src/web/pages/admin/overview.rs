@@ -5,11 +5,12 @@ use maud::{Markup, html};
 use super::allowed::let_in;
 use super::{ADMIN_PATH, admin_page, chart, counted, for_admin, google, person, user_path};
 use crate::http::{Request, Response};
+use crate::metrics::BackupStatus;
 use crate::store::{EventRow, RecentUser, RefusalRow};
 use crate::web::app::App;
 use crate::web::error::Error;
 use crate::web::pages::device::device;
-use crate::web::pages::time::ago;
+use crate::web::pages::time::{ago, date_time};
 
 /// Days in the chart.
 const DAYS: u32 = 30;
@@ -44,11 +45,27 @@ pub fn admin(app: &App, request: &Request, now: i64) -> Result<Response, Error> 
                 h2 { "Google's security events" }
                 (security_events(&app.store.last_google_reports(SHOWN_MAX)?, now))
             }
+            @if let Some(status) = app.metrics.backup_status() {
+                h2 { "Backups" }
+                (backups(status))
+            }
             h2 { "Google" }
             (google::answers(&app.metrics.last_calls()))
         };
         Ok(admin_page(app, "Overview", ADMIN_PATH, &content))
     })
+}
+
+fn backups(status: BackupStatus) -> Markup {
+    html! {
+        @if status.has_failed {
+            p.notice { "The latest backup failed. The server's log says why." }
+        }
+        @match status.newest {
+            Some(at) => p { "The newest backup was made on " (date_time(at)) "." },
+            None => p.quiet { "There is no backup yet." },
+        }
+    }
 }
 
 fn security_events(reports: &[EventRow], now: i64) -> Markup {
