@@ -1,4 +1,4 @@
-"""A stand-in for Google's tokeninfo that can be made to hang."""
+"""A stand-in for Google's tokeninfo that can be made to hang, and so can its keys. It has no usable key."""
 
 import base64
 import hashlib
@@ -21,12 +21,15 @@ class Google:
     def __init__(self):
         answering = threading.Event()
         answering.set()
+        keys_answering = threading.Event()
+        keys_answering.set()
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
-                if not answering.wait(HANG_SECONDS_MAX):
+                wanted = keys_answering if self.path.endswith("/keys") else answering
+                if not wanted.wait(HANG_SECONDS_MAX):
                     self.close_connection = True
                     return
                 status, body = tokeninfo(self.path)
@@ -49,7 +52,7 @@ class Google:
             def handle_error(self, *_):
                 pass  # Connections that Hallpass closed.
 
-        self.answering = answering
+        self.answering, self.keys_answering = answering, keys_answering
         self.server = Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -62,6 +65,12 @@ class Google:
 
     def resume(self):
         self.answering.set()
+
+    def hang_keys(self):
+        self.keys_answering.clear()
+
+    def resume_keys(self):
+        self.keys_answering.set()
 
 
 def token(person="1"):

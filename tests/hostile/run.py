@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+import events
 import floods
 import fuzz
 import outages
@@ -76,8 +77,10 @@ def plan(options, google, disk):
     rsa_4096 = {"handshakes of one address, RSA-4096": apart(partial(floods.handshakes, 1))}
     # Room for 200 waiting sign-ins: 80 calls, and a queue twice as long.
     roomy = {"flags": ["--tokeninfo-concurrency", "80"], "descriptors": MORE_DESCRIPTORS}
+    with_events = ["--google-events", "--keys-url", f"{google.url}/keys", "--tokeninfo-timeout", "2s"]
     return [
         (lambda: Hallpass(google.url), few_descriptors),
+        (lambda: Hallpass(google.url, with_events), {"false security events": events.false_events}),
         (lambda: Hallpass(google.url, https="ec -pkeyopt ec_paramgen_curve:prime256v1"), https),
         (lambda: Hallpass(google.url, https="rsa:2048"), rsa_2048),
         (lambda: Hallpass(google.url, https="rsa:4096"), rsa_4096),

@@ -121,7 +121,7 @@ export function cases(start, extra = () => {}) {
       let google, hallpass, app, proxy, port;
       const flags = (...allowed) => [
         '--client-id', CLIENT_ID, '--tokeninfo-url', google.url, '--tokeninfo-timeout', '2s', '--signin-burst', '0',
-        ...layout.flags, ...allowed.flatMap((domain) => ['--allow-domain', domain])];
+        '--google-events', '--keys-url', google.keysUrl, ...layout.flags, ...allowed.flatMap((domain) => ['--allow-domain', domain])];
 
       before(async () => {
         google = await stack.google();
@@ -239,6 +239,19 @@ export function cases(start, extra = () => {}) {
           const token = await get(layout.app, '/x', [...PROGRAM, ['Authorization', `Bearer ${idToken(person)}`]]);
           assertIdentity(token, person);
         }
+      });
+
+      it('passes on Google\'s security events', async () => {
+        const [session, other] = [await signIn(EVE), await signIn(ADA)];
+        const status = async (owner) => (await get(layout.app, '/x', [...PROGRAM, cookieOf(owner)])).status;
+        const deliver = (body) => notForwarded(() => send(port, layout.auth, '/auth/google/events',
+          { method: 'POST', body, headers: [['Content-Type', 'application/secevent+jwt']] }));
+        const event = google.event('sessions-revoked', EVE.sub);
+        const refused = await deliver(`${event.slice(0, -300)}${'A'.repeat(300)}`);
+        assert.deepEqual([refused.status, refused.json.err], [400, 'invalid_key']);
+        assert.equal(await status(session), 200);
+        for (let delivery = 0; delivery < 2; delivery += 1) assert.equal((await deliver(event)).status, 202);
+        assert.deepEqual([await status(session), await status(other)], [401, 200]);
       });
 
       it('forwards target, method and body unchanged', async () => {

@@ -117,15 +117,29 @@ export class Stack {
     return { cert, key };
   }
 
-  /** A stand-in for tokeninfo. It accepts any signature and returns claims as strings, like Google. */
+  /**
+   * A stand-in for tokeninfo, and for Google's keys at `keysUrl`. tokeninfo accepts any signature and
+   * returns claims as strings, like Google. `event` makes a security event about a person.
+   */
   async google() {
     const google = { down: false, calls: 0 };
+    const { publicKey, privateKey } = crypto.generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const jwk = { ...publicKey.export({ format: 'jwk' }), kid: 'events', alg: 'RS256', use: 'sig' };
+    google.event = (name, sub) => {
+      const subject = { subject_type: 'iss-sub', iss: 'https://accounts.google.com/', sub };
+      const type = `https://schemas.openid.net/secevent/risc/event-type/${name}`;
+      const claims = { iss: 'https://accounts.google.com/', aud: CLIENT_ID, iat: now(), jti: crypto.randomUUID() };
+      const signed = [{ alg: 'RS256', kid: 'events' }, { ...claims, events: { [type]: { subject } } }]
+        .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.');
+      return `${signed}.${crypto.sign('sha256', Buffer.from(signed), privateKey).toString('base64url')}`;
+    };
     const server = http.createServer((request, response) => {
       google.calls += 1;
       const answer = (status, document) => {
         response.writeHead(status, { 'Content-Type': 'application/json; charset=UTF-8' });
         response.end(JSON.stringify(document, null, 2));
       };
+      if (request.url === '/certs') return answer(200, { keys: [jwk] });
       if (google.down) {
         return answer(503, { error: { code: 503, message: 'The service is currently unavailable.' } });
       }
@@ -139,7 +153,8 @@ export class Stack {
         answer(400, { error: 'invalid_token', error_description: 'Invalid Value' });
       }
     });
-    google.url = `http://127.0.0.1:${await this.listen(server)}/tokeninfo`;
+    const origin = `http://127.0.0.1:${await this.listen(server)}`;
+    Object.assign(google, { url: `${origin}/tokeninfo`, keysUrl: `${origin}/certs` });
     return google;
   }
 
