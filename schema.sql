@@ -101,7 +101,7 @@ CREATE TABLE IF NOT EXISTS events (
     user_agent          TEXT,
     reason              TEXT,               -- of a refusal: the text for the client; of google: Google's name for what happened;
                                             -- else by whom, if not by themselves
-    verified_by         TEXT,               -- tokeninfo or keys; NULL if no ID token was verified
+    verified_by         TEXT,               -- tokeninfo or keys; NULL if neither an ID token nor an event of Google's was verified
     host                TEXT,               -- of a refusal by check or forward: the app's host, as the proxy names it
     detail              TEXT                -- of allow and disallow: the domain, if it is about one; of a token: its name; of
                                             -- rename: the new name; of google: why an account was disabled, or the state of

@@ -97,6 +97,7 @@ pub enum Command {
         mut_arg("tokeninfo_url", |it| it.hide(true)),
         mut_arg("keys_url", |it| it.hide(true)),
         mut_arg("verify", |it| it.hide(true)),
+        mut_arg("google_events", |it| it.hide(true)),
     )]
     Demo(ServeOptions),
     /// List, show, block, release, export and delete users

@@ -51,13 +51,20 @@ fn fields(value: &Value, found: &mut BTreeSet<String>) {
 
 /// Every field of every answer and of events.
 fn contract() -> BTreeSet<String> {
-    let test = TestApp::with(&["--allow-anyone", "--admin-email", "testuser@gmail.com"]);
+    let test = TestApp::with(&[
+        "--allow-anyone",
+        "--admin-email",
+        "testuser@gmail.com",
+        "--google-events",
+    ]);
     let signed_in = document(&test.send(post_token(&token(json!({})))));
     let session = signed_in["session"]["token"].as_str().unwrap();
     let mut found: BTreeSet<String> = SENT.iter().map(|&name| name.to_owned()).collect();
     fields(&signed_in, &mut found);
     let entry = post("/auth/admin/allowed", FORM, "domain=example.com").bearer(session);
     assert_eq!(test.send(entry).status, 201);
+    let no_event = post("/auth/google/events", "application/jwt", "");
+    fields(&document(&test.send(no_event)), &mut found);
     for path in ["/auth/me", "/auth/sessions", "/auth/admin/allowed", "/readyz", "/nowhere"] {
         fields(&document(&test.send(get(path).bearer(session))), &mut found);
     }
