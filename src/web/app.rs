@@ -1,4 +1,4 @@
-//! The application's state, and what every part of it needs to know about a client.
+//! The application's state, and the facts about a client that every part of it needs.
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
@@ -16,7 +16,7 @@ use crate::http::door::Counters;
 use crate::metrics::Metrics;
 use crate::store::{Client, Store};
 
-/// The longest text of a client's in a log line or a row.
+/// The longest text from a client in a log line or a row.
 const TEXT_LENGTH_MAX: usize = 256;
 /// Longer parts of a path may be tokens.
 const PATH_SEGMENT_LOGGED_MAX: usize = 40;
@@ -35,12 +35,12 @@ pub struct App {
     pub(super) request_ids: RequestIds,
     /// Set once the door is open.
     pub(super) door: OnceLock<Arc<Counters>>,
-    /// Only in a demonstration, where its people replace Google's button on the sign-in page.
+    /// Only in the demo, where its people replace Google's button on the sign-in page.
     pub(super) demo: Option<Arc<DemoGoogle>>,
 }
 
 impl App {
-    /// The application as `settings` say, on an open database.
+    /// An application with these settings, on an open database.
     pub fn new(settings: Settings, store: Store) -> App {
         let metrics = Arc::new(Metrics::default());
         let saved = store.google_keys().unwrap_or_else(|error| {
@@ -62,7 +62,7 @@ impl App {
         }
     }
 
-    /// Turns it into a demonstration whose tokens `demo` issues.
+    /// Turns it into a demo whose tokens `demo` issues.
     pub fn with_demo(mut self, demo: Arc<DemoGoogle>) -> App {
         self.demo = Some(demo);
         self
@@ -79,7 +79,7 @@ impl App {
         let _ = self.door.set(counters);
     }
 
-    /// What this process has counted.
+    /// The counters of this process.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }

@@ -85,7 +85,8 @@ impl App {
         self.authenticate_for(Purpose::Act, request, now)
     }
 
-    /// The same, but a token for programs will do: to name the caller and nothing else.
+    /// Like [`App::authenticate`], but also accepts a token for programs, which only names the
+    /// caller.
     ///
     /// # Errors
     /// Those of [`App::authenticate`].
@@ -119,7 +120,7 @@ impl App {
         self.choose(purpose, &credential, &hashes, found, now)
     }
 
-    /// [`App::authenticate_any`] from the cache alone: `None` if it would take the database or Google.
+    /// [`App::authenticate_any`] from the cache alone: `None` if that needs the database or Google.
     pub(super) fn authenticate_from_cache(
         &self,
         request: &Request,
@@ -210,12 +211,12 @@ impl App {
             return Err(Error::denied_in_session(caller, reason));
         }
         if !caller.is_allowed && !self.settings.policy.permits(&caller.user.profile) {
-            // Answered from the cache, so without a look at the list.
+            // The cache may answer this, so the list in the database is not read.
             let reason = self.settings.policy.refusal(&caller.user.profile, &AllowList::default());
             return Err(Error::denied_in_session(caller, reason));
         }
-        // Sessions of a client ID that is no longer accepted have ended; another client ID helps.
-        // No client ID is behind a token that the operator made.
+        // Sessions of a client ID that is no longer accepted have ended; signing in with another
+        // one helps. A token that the operator created has no client ID.
         let client_id = &caller.session.client_id;
         let by_operator = is_token(caller) && client_id.is_empty();
         if !by_operator && !self.settings.client_ids.contains(client_id) {

@@ -13,7 +13,8 @@ use crate::metrics::Reading;
 use crate::process;
 
 /// GET /readyz: whether the store answers. Nearby clients also get Google's last response, the
-/// state of its keys, and when its last security events came. Neither makes the server unready, because live sessions do not need Google.
+/// state of its keys, and when its last security events came. None of these makes the server
+/// unready, because live sessions do not need Google.
 ///
 /// # Errors
 /// 503 if the store cannot answer, or if nobody can sign in because keys are missing.

@@ -89,9 +89,9 @@ impl<'a> Document<'a> {
 /// A failed sign-in, and what is recorded about it.
 pub struct SignInFailure {
     error: Error,
-    /// Whom the token names, once it is verified.
+    /// The person whom the token names, once it is verified.
     verified: Option<Box<Verified>>,
-    /// Whether it is still to be recorded as a refusal.
+    /// Whether it must still be recorded as a refusal.
     unrecorded: bool,
 }
 
@@ -171,7 +171,7 @@ impl App {
     }
 
     /// Whether the settings or the list in the database let this person in. The inner values are
-    /// why the settings alone would not, and why neither does.
+    /// reasons: why the settings alone do not, and why neither does.
     fn admit(
         &self,
         claims: &Claims,
@@ -272,7 +272,7 @@ pub fn allow_list(entries: Vec<AllowedName>) -> AllowList {
     list
 }
 
-/// What pages call an account.
+/// The name of an account on pages.
 pub fn account_name(profile: &Profile) -> &str {
     profile.email.as_deref().unwrap_or(profile.display_name())
 }

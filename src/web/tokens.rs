@@ -1,4 +1,4 @@
-//! Tokens for programs: creating and listing one's own.
+//! Creates and lists the caller's tokens for programs.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ pub fn list(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     Ok(Response::json(200, &Listed { tokens }))
 }
 
-/// Creates a token of the caller, as the fields say.
+/// Creates a token for the caller, as the fields say.
 ///
 /// # Errors
 /// 400, 401, 403 or 503.
@@ -126,7 +126,7 @@ pub fn create(
     }
 }
 
-/// The wanted lifetime in seconds; `None` if the field is absent or empty.
+/// The requested lifetime in seconds; `None` if the field is absent or empty.
 fn lifetime(fields: &Fields) -> Result<Option<i64>, Error> {
     let Some(value) = fields.first("lifetime").filter(|value| !value.is_null()) else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! What a client gets when a request fails.
+//! The response to a request that fails.
 
 use maud::html;
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::web::forward_auth::NOT_ON_THE_APPS_LIST;
 use crate::web::signin::{ACCOUNT_PATH, account_name};
 use crate::web::{return_to, signin_request};
 
-/// What a 401 asks for.
+/// The challenge of a 401.
 const CHALLENGE: &str = "Bearer realm=\"hallpass\"";
 
 /// The one writer of errors: a page for people, JSON for programs.
@@ -86,7 +86,7 @@ fn error_page(app: &App, request: &Request, error: &Error) -> Response {
     page(app, status, title, Scripts::None, &content)
 }
 
-/// Whether somebody can change that by adding the account to a list.
+/// Whether adding the account to a list would let it in.
 fn may_be_let_in(reason: &str) -> bool {
     reason == NOT_ON_THE_APPS_LIST || is_for_want_of_an_entry(reason)
 }

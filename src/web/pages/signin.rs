@@ -1,4 +1,4 @@
-//! The sign-in page: Google's button in redirect mode, or the demonstration's people.
+//! The sign-in page: Google's button in redirect mode, or the demo's people.
 
 use std::sync::Once;
 
@@ -48,7 +48,7 @@ pub fn signin(app: &App, request: &Request, now: i64) -> Result<Response, Error>
     match &app.demo {
         Some(demo) => Ok(demo_page(app, demo, request, &content, way_back.as_deref(), now)),
         None => {
-            // A hint, so without one if the store cannot answer.
+            // This is only a hint, so it is left out if the store cannot answer.
             let domains = app.store.allowed_domains_alone().ok().flatten();
             let domain = app.settings.policy.hosted_domain_hint(domains.as_deref());
             let button = google_button(app, way_back.as_deref(), other_account, domain);
@@ -110,7 +110,8 @@ fn google_button(
     }
 }
 
-/// The people's forms send the same post as Google's button, with the same CSRF protection.
+/// The forms of the invented people send the same post as Google's button, with the same CSRF
+/// protection.
 fn demo_page(
     app: &App,
     demo: &DemoGoogle,

@@ -17,7 +17,7 @@ const LIFETIMES: [i64; 4] = [7, 30, 90, 365];
 /// The lifetime that is chosen at first, in days, if it is allowed.
 const USUAL_LIFETIME: i64 = 90;
 
-/// The tokens, each with what `end` makes of it: a form that ends it.
+/// The tokens, each with the form that `end` makes, which ends it.
 pub fn token_rows(tokens: &[Session], end: impl Fn(&Session, &str) -> Markup) -> Markup {
     html! {
         ul.rows {
@@ -100,8 +100,8 @@ pub fn created_page(app: &App, token: &SessionToken, session: &Session) -> Respo
         }
         div.token { (copyable("The token", token.expose())) }
         p.quiet {
-            "The program sends it as a bearer token, or as its password together with any user name. Whoever has the "
-            "token acts as you, so keep it like a password."
+            "The program sends it as a bearer token, or as its password together with any user name. Anybody who has the "
+            "token can act as you, so keep it secret, like a password."
         }
         div.actions { a.button.primary href=(app.settings.url_of(ACCOUNT_PATH)) { "Your account" } }
         script src="/auth/copy.js" {}

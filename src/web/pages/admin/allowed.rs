@@ -1,5 +1,5 @@
-//! The list in the database of those who may enter: shown, added to and removed from. Programs get
-//! JSON.
+//! The database's list of who may enter: the page that shows it, and adds and removes entries.
+//! Programs get JSON.
 
 use maud::{Markup, html};
 use serde_json::json;
@@ -106,7 +106,7 @@ pub fn delete_allowed(app: &App, request: &Request, id: &str, now: i64) -> Resul
     })
 }
 
-/// Next to a refusal for want of an entry: a button that lets in the account.
+/// Beside a refusal for lack of an entry: a button that lets the account in.
 pub(super) fn let_in(app: &App, event: &EventRow, is_allowed: bool) -> Markup {
     let needs_entry = event.reason.as_deref().is_some_and(is_for_want_of_an_entry);
     let is_open = app.settings.policy == Policy::Anyone;
@@ -125,7 +125,7 @@ pub(super) fn let_in(app: &App, event: &EventRow, is_allowed: bool) -> Markup {
     }
 }
 
-/// What an admin wants to add, as it was sent.
+/// The entry that an admin wants to add, as it was sent.
 #[derive(Default)]
 struct Wish<'a> {
     email: &'a str,
@@ -235,7 +235,7 @@ fn list_page(
     Ok(response)
 }
 
-/// Whom the settings let in, whatever the list says.
+/// The people whom the settings let in, whatever the list says.
 fn settings(app: &App) -> Markup {
     let Policy::Listed(list) = &app.settings.policy else {
         return html! {
@@ -248,7 +248,7 @@ fn settings(app: &App) -> Markup {
         p { "People on this list may sign in. A change counts on the next request." }
         @if !list.is_empty() {
             details {
-                summary { "Whom the server's settings let in as well" }
+                summary { "Also let in by the server's settings" }
                 ul {
                     @for (what, name) in domains.chain(accounts) {
                         li { (what.unwrap_or_default()) bdi { (name) } }
@@ -273,7 +273,7 @@ fn forms(wish: &Wish) -> Markup {
             input #email type="text" name="email" value=(wish.email) inputmode="email" autocapitalize="none"
                 autocomplete="off" spellcheck="false" required aria-describedby="which";
             p #which.small.quiet {
-                "A gmail.com address as Google writes it, or an address of a Google Workspace. A sub works as well."
+                "A gmail.com address as Google writes it, or an address of a Google Workspace. A sub works too."
             }
             (note("note", if is_domain { "" } else { wish.note }))
             button.primary { "Let in" }

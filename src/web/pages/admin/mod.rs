@@ -29,7 +29,7 @@ pub const ADMIN_PATH: &str = "/auth/admin";
 /// The path of a user's page, without the `sub`.
 pub const ADMIN_USER_PATH: &str = "/auth/admin/users/";
 pub const USERS_PATH: &str = "/auth/admin/users";
-/// The path of the list of those who may enter.
+/// The path of the list of who may enter.
 pub const ALLOWED_PATH: &str = "/auth/admin/allowed";
 
 const NO_ADMIN: &str = "this account is not one of the admins (--admin-email)";

@@ -169,7 +169,7 @@ fn decoded(subject: &str) -> Result<Cow<'_, str>, Error> {
     percent_decode_str(subject).decode_utf8().map_err(|_| Error::NotFound)
 }
 
-/// What lets in a user.
+/// The entry or the settings that let a user in.
 fn entry_name(by_settings: bool, entry: Option<&AllowedEntry>) -> Markup {
     html! {
         @match entry {
