@@ -57,7 +57,7 @@ impl Entry {
         is_subject.then(|| Entry::Subject(text.to_owned()))
     }
 
-    /// The Workspace domain that they name.
+    /// The Workspace domain that the operator or an admin names.
     pub fn domain(text: &str) -> Option<Entry> {
         (is_domain(text) && text.len() <= DOMAIN_LENGTH_MAX)
             .then(|| Entry::Domain(text.to_ascii_lowercase()))
@@ -72,7 +72,7 @@ impl Entry {
         }
     }
 
-    /// What it names.
+    /// The domain, the e-mail or the `sub`.
     pub fn as_str(&self) -> &str {
         match self {
             Entry::Domain(text) | Entry::Email(text) | Entry::Subject(text) => text,

@@ -5,8 +5,8 @@
 //!                                            -> store  (rusqlite)
 //! ```
 //!
-//! `google` and `store` never know of one another; `web` brings them together. Time is a parameter, the seam to Google
-//! is a URL.
+//! `google` and `store` do not know each other; `web` brings them together. Time is a parameter,
+//! the seam to Google is a URL.
 
 pub mod profile;
 pub mod entry;

@@ -1,4 +1,4 @@
-//! Logs to standard error, as text or as one JSON object a line.
+//! Logs to standard error, as text or as one JSON object per line.
 //!
 //! Only our own records and warnings from libraries are written. At finer levels, libraries print
 //! URLs and headers, and with them tokens.

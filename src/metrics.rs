@@ -204,7 +204,7 @@ impl Metrics {
         self.unrecorded_refusals.inc();
     }
 
-    /// Counts a security event, or what came in the place of one.
+    /// Counts a post to /auth/google/events by its outcome.
     pub fn count_google_event(&self, outcome: &'static str) {
         self.google_events.with_label_values(&[outcome]).inc();
     }

@@ -16,7 +16,7 @@ pub const CLOCK_SKEW_SECONDS_MAX: i64 = 5 * 60;
 /// Google: `sub` has at most 255 case-sensitive ASCII characters.
 const SUBJECT_BYTES_MAX: usize = 255;
 
-/// A person Google vouches for, to us, now.
+/// A person for whom Google has vouched to this server.
 ///
 /// [`Identity::verify`] is the only constructor, so having an `Identity` is the proof.
 #[derive(Debug, Clone)]
@@ -136,8 +136,8 @@ fn complete(claims: &RawClaims, _: &Expected) -> Result<(), Rejection> {
     if present { Ok(()) } else { Err(ABSENT) }
 }
 
-/// RFC 8417, section 2.2: what has `events` is a security event token. Google signs those with the
-/// same keys.
+/// A token with `events` is a security event token (RFC 8417, section 2.2). Google signs those with
+/// the same keys.
 fn no_event(claims: &RawClaims, _: &Expected) -> Result<(), Rejection> {
     let is_event = claims.fields.first("events").is_some();
     if is_event { Err(Invalid("this is a security event, not an ID token")) } else { Ok(()) }

@@ -1,4 +1,4 @@
-//! Who may sign in.
+//! The policy: who may sign in.
 
 use crate::profile::Profile;
 
@@ -96,7 +96,7 @@ impl Policy {
         let mailbox = gmail_mailbox(email);
         let domain = email.rsplit_once('@').map(|(_, domain)| domain).unwrap_or_default();
         if emails().any(|it| it.eq_ignore_ascii_case(email)) {
-            // In the database, it belongs to the account that came with it first.
+            // In the database, the entry belongs to the account that signed in with it first.
             if profile.email_authoritative { ANOTHER_ACCOUNT } else { NO_AUTHORITY }
         } else if mailbox.is_some() && emails().any(|it| gmail_mailbox(it) == mailbox) {
             ANOTHER_SPELLING
@@ -112,7 +112,7 @@ fn has(list: &[String], text: &str) -> bool {
     list.iter().any(|it| it.eq_ignore_ascii_case(text))
 }
 
-/// Why a service account is refused, whoever is let in.
+/// Why a service account is refused, even with --allow-anyone.
 pub const SERVICE_ACCOUNT: &str = "service accounts cannot sign in";
 const NOT_ON_THE_LIST: &str = "this account is not on the list of those who may sign in";
 const NO_AUTHORITY: &str = "this account is not on the list of those who may sign in: its address is, but Google is the \
@@ -124,7 +124,7 @@ const ANOTHER_SPELLING: &str = "this account is not on the list of those who may
 const NO_WORKSPACE: &str = "this account is not on the list of those who may sign in: the domain of its address is, but \
                             this is not a Workspace account of that domain";
 
-/// Whether that is why somebody was refused whom no list names, so that an entry would let them in.
+/// Whether somebody was refused only because no list names them, so an entry would let them in.
 pub fn is_for_want_of_an_entry(reason: &str) -> bool {
     reason.starts_with(NOT_ON_THE_LIST)
 }

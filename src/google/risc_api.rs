@@ -15,9 +15,9 @@ const AUDIENCE: &str =
     "https://risc.googleapis.com/google.identity.risc.v1beta.RiscManagementService";
 const PUSH: &str = "https://schemas.openid.net/secevent/risc/delivery-method/push";
 const NAME: &str = "Google's RISC API";
-/// Of one call.
+/// The deadline of one call.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// Of Google's own words in an error.
+/// The rest of Google's own message is not shown.
 const MESSAGE_CHARACTERS_MAX: usize = 300;
 
 /// The API, used with one account.

@@ -1,7 +1,8 @@
 //! Security events (RISC): what Google reports about accounts that have signed in here.
 //!
-//! A report is a security event token (RFC 8417): a JWT signed with the keys of ID tokens. It is no
-//! ID token, because it has `events`, and an ID token is no event, because it has none.
+//! A report is a security event token (RFC 8417): a JWT signed with the keys of ID tokens. It is
+//! never accepted as an ID token, because it has `events`, and an ID token is never accepted as an
+//! event, because it has none.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ const EVENT_ISSUERS: [&str; 2] = ["https://accounts.google.com/", "https://accou
 /// Longer details are cut off.
 const DETAIL_CHARACTERS_MAX: usize = 256;
 
-/// Something that Google reports, to us.
+/// A verified report from Google to this server.
 ///
 /// [`SecurityEvent::verify`] is the only constructor, so having one is the proof.
 #[derive(Debug, Clone)]
@@ -38,7 +39,7 @@ pub struct SecurityEvent {
 pub struct AccountEvent {
     /// What happened.
     pub event_type: EventType,
-    /// The account's `sub`. None of a verification, and of accounts that are not Google's.
+    /// The account's `sub`. `None` for a verification, and for accounts that are not Google's.
     pub subject: Option<String>,
     /// Why an account was disabled, or the `state` of a verification.
     pub detail: Option<String>,
@@ -118,7 +119,7 @@ impl SecurityEvent {
         self.issued_at
     }
 
-    /// What happened: at least one thing, usually one.
+    /// The reports: at least one, and usually no more.
     pub fn reports(&self) -> &[AccountEvent] {
         &self.reports
     }
@@ -134,7 +135,7 @@ struct Claims {
     events: BTreeMap<String, BTreeMap<String, Value>>,
 }
 
-/// RFC 7519, section 4.1.3: one, or a list.
+/// One audience, or a list of them (RFC 7519, section 4.1.3).
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Audience {
@@ -253,7 +254,7 @@ const NOT_AN_EVENT: &str =
     "the payload is not a JSON object with iss, aud, iat, jti and events, each of them once";
 const WRONG_SIGNATURE: EventFailure = EventFailure::Refused {
     code: "invalid_key",
-    description: "the token is not signed with a key of Google's",
+    description: "the token is not signed with one of Google's keys",
 };
 const WRONG_ISSUER: EventFailure =
     EventFailure::Refused { code: "invalid_issuer", description: "the token is not from Google" };
@@ -267,7 +268,7 @@ fn invalid(description: &'static str) -> EventFailure {
 }
 
 impl EventFailure {
-    /// Google's keys, or a place to wait for them, cannot be had.
+    /// Google's keys cannot be fetched, or too many requests wait for them.
     pub(super) fn unavailable(cause: &str) -> EventFailure {
         EventFailure::Unavailable { cause: cause.to_owned(), retry_after: None }
     }

@@ -12,14 +12,14 @@ use serde_json::json;
 /// Google's limit for a token that an account signs itself.
 const TOKEN_SECONDS: i64 = 60 * 60;
 
-/// A service account with its private key. It has no Debug, so that the key is in no log.
+/// A service account with its private key. It has no Debug, so the key cannot be logged.
 pub struct ServiceAccount {
     email: String,
     key_id: String,
     key: RsaKeyPair,
 }
 
-/// The file that Google's console makes. Other fields do not matter.
+/// The file that Google's console creates. Other fields are ignored.
 #[derive(Deserialize)]
 struct KeyFile {
     client_email: String,

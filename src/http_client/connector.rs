@@ -15,7 +15,7 @@ use ureq::unversioned::transport::{
 
 /// How long to wait for one address before trying the next as well (section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// For a call without a deadline. There is none.
+/// For a call without a deadline, which does not occur.
 const PATIENCE_MAX: Duration = Duration::from_secs(60);
 
 /// Opens connections, beginning with the address family that worked last. So a broken family costs

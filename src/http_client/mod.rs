@@ -128,7 +128,7 @@ impl Client {
         response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<Answer, String> {
         let mut response = response.map_err(|error| self.describe(&error))?;
-        // Also if nobody needs it: the connection is used again only after the body.
+        // The body is read even if nobody needs it: only then is the connection used again.
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         Ok(Answer {
             status: response.status().as_u16(),
