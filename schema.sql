@@ -26,11 +26,11 @@ CREATE INDEX IF NOT EXISTS users_by_creation ON users (created_at);
 CREATE INDEX IF NOT EXISTS users_by_email ON users (email COLLATE NOCASE);
 CREATE UNIQUE INDEX IF NOT EXISTS users_by_username ON users (username);
 
--- Every user name ever given, so that nobody gets another person's, even if that one was renamed or deleted. Only a
--- hash, because the names are made of e-mails.
+-- Every user name ever given, so that nobody gets another person's, even if that person was renamed or deleted.
+-- Only hashes are stored, because the names are made from e-mails.
 CREATE TABLE IF NOT EXISTS usernames (
     username_sha256     BLOB PRIMARY KEY,   -- 32 bytes
-    sub                 TEXT NOT NULL       -- whose it is or was; they may be gone
+    sub                 TEXT NOT NULL       -- the user who has or had it, even if deleted
 ) STRICT, WITHOUT ROWID;
 
 -- Sessions, tokens for programs, and Google ID tokens that were presented as a bearer. Only hashes of the
@@ -159,7 +159,7 @@ CREATE TRIGGER IF NOT EXISTS allowed_changed AFTER UPDATE ON allowed
 CREATE TRIGGER IF NOT EXISTS allowed_removed AFTER DELETE ON allowed
     BEGIN UPDATE revision SET id = random(); END;
 
--- Sessions end with their user. Foreign keys do this as well, but other programs may not enable them.
+-- Sessions end with their user. Foreign keys do this too, but other programs may not enable them.
 CREATE TRIGGER IF NOT EXISTS user_deleted_sessions AFTER DELETE ON users
     BEGIN DELETE FROM sessions WHERE sub = old.sub; END;
 CREATE TRIGGER IF NOT EXISTS user_created_sessions AFTER INSERT ON users
@@ -167,8 +167,8 @@ CREATE TRIGGER IF NOT EXISTS user_created_sessions AFTER INSERT ON users
 CREATE TRIGGER IF NOT EXISTS user_renamed_sessions AFTER UPDATE OF sub ON users WHEN old.sub <> new.sub
     BEGIN DELETE FROM sessions WHERE sub IN (old.sub, new.sub); END;
 
--- Google's public keys as last fetched, so that a restart while Google is away signs people in. One row at most, and
--- none unless --verify is fallback or keys, or --google-events is on.
+-- Google's public keys as last fetched, so that people can sign in after a restart while Google is down. One row at
+-- most, and none unless --verify is fallback or keys, or --google-events is on.
 CREATE TABLE IF NOT EXISTS google_keys (
     id                  INTEGER PRIMARY KEY CHECK (id = 1),
     url                 TEXT NOT NULL,      -- keys from another URL are ignored
@@ -177,7 +177,7 @@ CREATE TABLE IF NOT EXISTS google_keys (
     expires_at          INTEGER NOT NULL    -- when to fetch them again
 ) STRICT;
 
--- The security events of Google that were applied, for 30 days: it may deliver one several times.
+-- Google's security events that were applied in the last 30 days, because Google may deliver one several times.
 CREATE TABLE IF NOT EXISTS google_events (
     jti                 TEXT PRIMARY KEY,   -- names the event
     at                  INTEGER NOT NULL

@@ -76,6 +76,7 @@ impl AllowedEntry {
 }
 
 impl Store {
+    /// The entries, the newest first.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -222,7 +223,7 @@ pub fn entry_for(db: &Connection, profile: &Profile) -> rusqlite::Result<Option<
         .optional()
 }
 
-/// At a sign-in, gives an entry for the authoritative e-mail the `sub`.
+/// At a sign-in, records the `sub` in the entry for the authoritative e-mail, if there is one.
 pub fn bind(db: &Connection, profile: &Profile) -> rusqlite::Result<()> {
     match profile.pinned_email() {
         Some(email) => set_subject(db, &email, &profile.subject),

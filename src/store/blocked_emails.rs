@@ -35,7 +35,7 @@ impl Store {
         })
     }
 
-    /// Lifts such a block. Returns whether that changed anything.
+    /// Lifts the block of an e-mail. Returns whether that changed anything.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -94,7 +94,8 @@ pub fn block_user(db: &Connection, profile: &Profile, now: i64) -> rusqlite::Res
     if !remove(db, &email)? {
         return Ok(());
     }
-    // Like an imported user, this one has never signed in. An e-mail pinned to another user stays there.
+    // Like an imported user, this one has never signed in. An e-mail that is pinned to another user
+    // stays with that user.
     let sql = format!(
         "INSERT INTO users ({PROFILE_COLUMNS}, pinned_email, created_at, last_signin_at, blocked_at)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,

@@ -122,7 +122,7 @@ fn copy(
             if result == StepResult::Done {
                 return Ok(true);
             }
-            // Also if the file is locked, while another process opens or closes it.
+            // The file is also busy while another process opens or closes it.
             thread::sleep(STEP_PAUSE);
         }
         Ok(false)

@@ -1,4 +1,4 @@
-//! Events: a record for the operator of what happened.
+//! Events record what happened, for the operator.
 
 use std::borrow::Cow;
 

@@ -42,7 +42,7 @@ pub enum GoogleEffect {
     Record,
     /// All sessions and tokens of the user end.
     EndSessions,
-    /// They also end, and the user cannot sign in.
+    /// The sessions and tokens end, and the user cannot sign in.
     Disable,
     /// Lifts an earlier `Disable`.
     Enable,

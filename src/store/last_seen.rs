@@ -10,7 +10,7 @@ use crate::token::TokenHash;
 
 /// `last_seen_at` is written at most this often for each session.
 pub const LAST_SEEN_STEP_SECONDS: i64 = 60;
-/// To write this many takes about 50 milliseconds. Others are written when they are seen again.
+/// Writing this many takes about 50 milliseconds. Others are written when they are seen again.
 const QUEUE_MAX: usize = 16 * 1024;
 
 impl Store {

@@ -1,4 +1,4 @@
-//! Sessions: found by the hash of their token, listed, and ended.
+//! Finds sessions by the hash of their token, lists them and ends them.
 
 use std::sync::LazyLock;
 

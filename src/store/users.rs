@@ -1,4 +1,4 @@
-//! Users: found, listed, searched, blocked and deleted. Each change records an event.
+//! Finds, lists, searches, blocks and deletes users. Each change records an event.
 
 use std::fmt;
 use std::str::FromStr;
