@@ -1,4 +1,4 @@
-//! `hallpass allow`: adds, lists and removes entries of the list of those who may enter.
+//! `hallpass allow`: adds, lists and removes entries of the list of who may enter.
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
@@ -36,11 +36,11 @@ pub struct AllowOptions {
 pub enum AllowCommand {
     /// Let in an account, or all accounts of a Workspace domain
     ///
-    /// An e-mail counts if Google is authoritative for it: a gmail.com address, or a verified one of
-    /// a Workspace account. From their first sign-in on, the entry belongs to that account, even if
-    /// its address changes.
+    /// An e-mail counts if Google is authoritative for it: a gmail.com address, or a verified one
+    /// of a Workspace account. From the first sign-in on, the entry belongs to that account, even
+    /// if its address changes.
     Add {
-        /// Whom to let in.
+        /// The account or domain to let in.
         #[command(flatten)]
         who: Named,
         /// A note for yourself, shown in lists
@@ -55,9 +55,9 @@ pub enum AllowCommand {
     },
     /// Remove an entry: from the next request on, neither sign-in nor sessions work
     ///
-    /// Those whom another entry or a setting of the server lets in stay.
+    /// People whom another entry or a setting of the server lets in can still sign in.
     Remove {
-        /// Whose entry to remove.
+        /// The account or domain of the entry.
         #[command(flatten)]
         who: Named,
     },
@@ -78,7 +78,7 @@ pub struct Named {
 /// Runs `hallpass allow`.
 ///
 /// # Errors
-/// One sentence that says why not.
+/// One sentence that says why it failed.
 pub fn allow(options: &AllowOptions) -> Result<(), String> {
     let text = |error: StoreError| error.to_string();
     let store = match &options.command {
@@ -138,7 +138,7 @@ fn added_text(entry: &AllowedEntry, is_new: bool, has_note: bool) -> String {
         return format!("{who} is on the list already{note}");
     }
     let until_then = if entry.email.is_some() && entry.subject.is_none() {
-        "; from their first sign-in on, the entry belongs to that account"
+        "; from the first sign-in on, the entry belongs to that account"
     } else {
         ""
     };

@@ -39,7 +39,7 @@ pub struct RestoreOptions {
 /// Runs `hallpass backup`.
 ///
 /// # Errors
-/// One sentence that says why not.
+/// One sentence that says why it failed.
 pub fn backup(options: &BackupOptions) -> Result<(), String> {
     if options.file == Path::new("-") {
         return Err("a backup is written to a file, not to standard output; name one".into());
@@ -54,7 +54,7 @@ pub fn backup(options: &BackupOptions) -> Result<(), String> {
 /// Runs `hallpass restore`.
 ///
 /// # Errors
-/// One sentence that says why not.
+/// One sentence that says why it failed.
 pub fn restore(options: &RestoreOptions) -> Result<(), String> {
     Store::restore(
         &options.file,

@@ -26,7 +26,7 @@ pub const TEMPORARY: &str = "(temporary)";
 /// Connections to the stand-in and the descriptors for them: more than there are calls at once.
 const STAND_IN_MAX: usize = 1024;
 
-/// Runs the demonstration until SIGTERM or SIGINT.
+/// Runs the demo until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// One sentence that says why it does not start.
@@ -37,9 +37,7 @@ pub fn demo(mut options: ServeOptions, warnings: &[String]) -> Result<(), String
     Backups::require_folder(&options.backups)?;
     options.listen.iter().try_for_each(require_loopback)?;
     if options.verify != Verify::Tokeninfo {
-        return Err(
-            "the demonstration's Google has no public keys; omit --verify (HALLPASS_VERIFY)".into(),
-        );
+        return Err("the demo's Google has no public keys; omit --verify (HALLPASS_VERIFY)".into());
     }
     let google = Arc::new(DemoGoogle::start());
     let socket = bind_tcp("127.0.0.1:0")?;
@@ -85,7 +83,7 @@ pub fn demo(mut options: ServeOptions, warnings: &[String]) -> Result<(), String
     sockets.bind_unix()?;
     let ready = |settings: &Settings| {
         println!(
-            "Demonstration: the people are invented, and Google is not called. Open this URL; stop with Ctrl-C:"
+            "Demo: the people are invented, and Google is not called. Open this URL; stop with Ctrl-C:"
         );
         println!("\n    {}\n", settings.url_of("/auth/signin"));
         log::info!("the database is {}", options.database.display());
@@ -138,7 +136,5 @@ fn require_bound_to_loopback(socket: &TcpListener) -> Result<(), String> {
 }
 
 fn open_to_all(address: &str) -> String {
-    format!(
-        "the demonstration lets anybody in, so it listens on loopback addresses only, not on {address}"
-    )
+    format!("the demo lets anybody in, so it listens on loopback addresses only, not on {address}")
 }

@@ -1,5 +1,5 @@
-//! The weeks before the demonstration: invented people signed in or were refused, so that a first
-//! look at the admin pages shows something.
+//! Invents the weeks before the demo: people signed in or were refused, so the admin pages have
+//! something to show.
 
 use std::thread;
 
@@ -13,7 +13,7 @@ use crate::token::{SessionToken, random_name};
 use crate::web::Settings;
 
 const DAYS: i64 = 28;
-/// How long ago somebody left, and was blocked.
+/// How many days ago somebody left and was blocked.
 const LEFT_DAYS: i64 = 5;
 /// People come within ten hours from seven o'clock on, in UTC.
 const MORNING_SECONDS: i64 = 7 * 60 * 60;
@@ -109,7 +109,7 @@ fn visit(
             sessions_max: settings.sessions_per_user,
             unless_allowed,
         };
-        // A refusal is recorded as well.
+        // A refusal is recorded too.
         let _ = store.sign_in(sign_in, at)?;
     }
     Ok(())
@@ -119,6 +119,6 @@ fn visit(
 fn comes(visitor: i64, day: i64) -> bool {
     let is_weekend = matches!((day + WEEKDAY_OF_DAY_0) % 7, 0 | 6);
     let is_busy = (visitor * 5 + day * (visitor % 5 + 2)) % 11 < if is_weekend { 1 } else { 4 };
-    // Two of them only tried.
+    // The last two are refused, and try less often.
     is_busy && (visitor < 10 || day % 4 == 0)
 }

@@ -1,7 +1,7 @@
 //! Parses a settings file: lines NAME=VALUE, as systemd reads them from an EnvironmentFile.
 //!
-//! Crates for .env files read another syntax, with `export`, comments behind values and expansion
-//! of `$NAME`; one file must mean the same to systemd and to us.
+//! Crates for .env files read another syntax, with `export`, comments after values and expansion of
+//! `$NAME`; one file must mean the same to systemd and to us.
 
 use std::str::Chars;
 
@@ -64,7 +64,7 @@ fn name(reader: &mut Reader, first: char) -> Result<String, String> {
     let name = name.trim_end_matches(is_space);
     let is_valid = !name.starts_with(|c: char| c.is_ascii_digit())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if is_valid { Ok(name.to_owned()) } else { Err(format!("{name:?} is not a variable's name")) }
+    if is_valid { Ok(name.to_owned()) } else { Err(format!("{name:?} is not a variable name")) }
 }
 
 /// A value, up to the end of its line. Quotes count at its beginning and after other quotes.
@@ -99,7 +99,7 @@ fn value(reader: &mut Reader) -> Result<String, String> {
     Ok(value)
 }
 
-/// The rest of quoted text. Only double quotes know escapes.
+/// The rest of quoted text. Escapes count in double quotes only.
 fn quoted(reader: &mut Reader, quote: char, value: &mut String) -> Result<(), String> {
     while let Some(next) = reader.next() {
         match next {
@@ -183,9 +183,9 @@ mod tests {
     fn errors_name_the_line() {
         rejected(b"A=1\nB", "line 2: expected NAME=VALUE");
         rejected(b"A=1\n\nB\nC=1", "line 3: expected NAME=VALUE");
-        rejected(b"export A=1", "line 1: \"export A\" is not a variable's name");
-        rejected(b"\n1A=1", "line 2: \"1A\" is not a variable's name");
-        rejected(b"A-B=1", "line 1: \"A-B\" is not a variable's name");
+        rejected(b"export A=1", "line 1: \"export A\" is not a variable name");
+        rejected(b"\n1A=1", "line 2: \"1A\" is not a variable name");
+        rejected(b"A-B=1", "line 1: \"A-B\" is not a variable name");
         rejected(b"=1", "line 1: expected NAME=VALUE");
         rejected(b"A=1\nB=\"1\nC=2\n", "line 2: the quotation mark \" is not closed");
         rejected(b"A='1", "line 1: the quotation mark ' is not closed");

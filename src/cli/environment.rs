@@ -132,7 +132,7 @@ impl SettingsFile {
         }
     }
 
-    /// The command line with a flag for each setting that only the file has, behind the name of the
+    /// The command line with a flag for each setting that only the file has, after the name of the
     /// command that takes it. clap reads the environment by itself, but no file.
     fn add_to(
         &self,
@@ -179,7 +179,7 @@ impl SettingsFile {
     }
 }
 
-/// The subcommand on the rest of the command line, which begins at `from`, and its place there.
+/// The subcommand on the rest of the command line, which begins at `from`, and its position.
 fn subcommand<'a>(
     command: &'a Command,
     arguments: &[OsString],

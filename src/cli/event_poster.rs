@@ -44,7 +44,7 @@ pub struct EventPosts {
 }
 
 /// The value of --event-url. It is parsed later than other values: clap would show a wrong one, and
-/// chat services take whoever knows the URL for the sender.
+/// anybody who knows the URL can post to a chat service.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EventUrl(String);
 
@@ -95,10 +95,10 @@ impl EventPosts {
     }
 }
 
-/// How long everything may take.
+/// Pauses and the deadline of posting.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// The time between two looks for new events.
+    /// The pause between two searches for new events.
     pub interval: Duration,
     /// The deadline of one try.
     pub timeout: Duration,
@@ -107,7 +107,7 @@ pub struct Patience {
 }
 
 impl Default for Patience {
-    /// A receiver may be away for a minute. Later events wait meanwhile.
+    /// A receiver may be down for a minute. Later events wait for that long.
     fn default() -> Patience {
         Patience {
             interval: Duration::from_secs(1),
@@ -158,9 +158,9 @@ impl EventPoster {
         Ok(Some(EventPoster { stop, stopped, app: app.clone() }))
     }
 
-    /// Posts what waits, as far as the receiver takes it at once, and returns by the deadline.
+    /// Posts the waiting events until a post fails, and returns by the deadline.
     pub fn stop(self, deadline: Instant) {
-        // What the last requests recorded.
+        // The last requests may have recorded events that are not written yet.
         self.app.store().flush();
         // If the thread has ended, there is nothing to stop.
         let _ = self.stop.send(deadline);
@@ -238,7 +238,7 @@ impl Posting {
             let pause = pauses.next().filter(|_| self.stop_at.is_none());
             let Some(pause) = pause else {
                 log::warn!("event {} is not posted to {}: {why}", event.id, self.host);
-                // The others would fail as well.
+                // The other events would fail too.
                 self.stop_at = self.stop_at.map(|_| Instant::now());
                 return false;
             };

@@ -104,7 +104,7 @@ impl ValueEnum for EventKind {
 /// Runs `hallpass events`.
 ///
 /// # Errors
-/// One sentence that says why not.
+/// One sentence that says why it failed.
 pub fn events(options: &EventsOptions) -> Result<(), String> {
     let text = |error: StoreError| error.to_string();
     let store = Store::open_reading(&options.database.database).map_err(text)?;

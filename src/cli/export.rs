@@ -46,7 +46,7 @@ pub enum ExportFormat {
 /// Writes all users to that file, or to standard output.
 ///
 /// # Errors
-/// One sentence that says why not.
+/// One sentence that says why it failed.
 pub fn users(store: &Store, format: ExportFormat, path: Option<&Path>) -> Result<(), String> {
     let Some(path) = path.filter(|path| *path != Path::new("-")) else {
         if format == ExportFormat::Csv && table::is_terminal() {

@@ -16,7 +16,7 @@ use crate::token::random_name;
 
 /// The path of the receiver.
 const PATH: &str = "/auth/google/events";
-/// Google's files have 2 to 3 kB.
+/// Google's files are 2 to 3 kB long.
 const KEY_BYTES_MAX: u64 = 64 * 1024;
 
 /// Flags of `google-events`.
@@ -40,10 +40,10 @@ pub struct GoogleEventsOptions {
 pub enum GoogleEventsCommand {
     /// Have Google post security events to this server from now on
     ///
-    /// Replaces what was registered for the Google Cloud project before. The server accepts the
-    /// events with --google-events.
+    /// This replaces any earlier registration of the Google Cloud project. The server accepts the
+    /// events if it runs with --google-events.
     Register {
-        /// The account.
+        /// The service account.
         #[command(flatten)]
         key: KeyOption,
         /// Where Google posts to [default: /auth/google/events at --public-url]
@@ -57,7 +57,7 @@ pub enum GoogleEventsCommand {
     Status(KeyOption),
     /// Have Google send a verification event
     ///
-    /// `hallpass events --kind google` shows it when it has come.
+    /// `hallpass events --kind google` shows it once it has arrived.
     Test(KeyOption),
 }
 
@@ -73,7 +73,7 @@ pub struct KeyOption {
 /// Runs `hallpass google-events`.
 ///
 /// # Errors
-/// One sentence that says why not, and what to do.
+/// One sentence that says why it failed and what to do.
 pub fn google_events(options: &GoogleEventsOptions) -> Result<(), String> {
     let authorities = settings::authorities(options.ca_file.as_deref())?;
     let account = match &options.command {
@@ -105,7 +105,7 @@ pub fn google_events(options: &GoogleEventsOptions) -> Result<(), String> {
             api.verify(&state, now).map_err(|why| table::printable(&why))?;
             say(&[
                 format!("Google was asked for a verification event with the state {state}"),
-                "`hallpass events --kind google` shows it when it has come".into(),
+                "`hallpass events --kind google` shows it once it has arrived".into(),
             ])
         }
     }
@@ -120,7 +120,7 @@ fn account(path: &Path) -> Result<ServiceAccount, String> {
     ServiceAccount::parse(&file).map_err(|why| format!("--key {name} {why}"))
 }
 
-/// Where Google shall post to: an https URL, whose path is ours if it has none.
+/// The URL that Google posts to: an https URL. If it has no path, it gets ours.
 fn receiver(url: Option<&Url>, public_url: Option<&Url>) -> Result<Url, String> {
     let mut url = url.or(public_url).cloned().ok_or(
         "say where Google posts to: give --url https://auth.example.com/auth/google/events",

@@ -234,7 +234,10 @@ impl Entry<'_> {
 
     fn username(&self) -> Result<Option<Username>, String> {
         self.text("username")
-            .map(|text| Username::parse(&text).ok_or(format!("username is not possible: {text}")))
+            .map(|text| {
+                Username::parse(&text)
+                    .ok_or(format!("username is not a possible user name: {text}"))
+            })
             .transpose()
     }
 

@@ -70,8 +70,8 @@ pub enum Command {
     /// Run the server
     ///
     /// Two settings are required: your Google client IDs (--client-id) and whom to let in
-    /// (--admin-email, --allow-domain, --allow-email or --allow-anyone). Admins let in more people
-    /// on their pages, and the operator does with `hallpass allow`. You can set an environment
+    /// (--admin-email, --allow-domain, --allow-email or --allow-anyone). Admins can let in more
+    /// people on their pages, and the operator with `hallpass allow`. You can set an environment
     /// variable instead of any flag.
     Serve(ServeOptions),
     /// Check that a running server is alive, for example in Docker's HEALTHCHECK
@@ -102,7 +102,7 @@ pub enum Command {
     Demo(ServeOptions),
     /// List, show, block, release, export and delete users
     Users(UsersOptions),
-    /// Let people in without a restart: the list that counts together with the server's settings
+    /// Let people in without a restart, in addition to those whom the settings let in
     Allow(AllowOptions),
     /// List and end sessions
     Sessions(SessionsOptions),
@@ -116,8 +116,8 @@ pub enum Command {
     ///
     /// Checks the whole file before it writes anything. Then it writes in steps, and sign-ins
     /// continue between them. If it is interrupted, the first users of the file are imported
-    /// completely; run it again to import the rest. Only `sub` is required. Where the file has no
-    /// value, an existing user keeps theirs. What Google has sent in a later sign-in is kept too.
+    /// completely; run it again to import the rest. Only `sub` is required. A value that the file
+    /// leaves out does not change. Neither does a profile from a later sign-in.
     Import(ImportOptions),
     /// Copy the database while the server runs
     Backup(BackupOptions),

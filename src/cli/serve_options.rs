@@ -95,8 +95,8 @@ pub struct ServeOptions {
     #[arg(long, env = "HALLPASS_HTTP_REDIRECT", value_name = "ADDRESS", value_parser = host_port, help_heading = "Serving")]
     pub http_redirect: Option<String>,
 
-    /// Open connections at once; fewer if the limit of file descriptors is low. When full, the
-    /// address with the most connections loses the one that has been idle longest
+    /// How many connections may be open; fewer if the limit of file descriptors is low. When full,
+    /// the address with the most connections loses the one that has been idle longest
     #[arg(long, env = "HALLPASS_MAX_CONNECTIONS", value_name = "N", default_value = "1024",
         value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Serving")]
     pub max_connections: u32,
@@ -167,7 +167,8 @@ pub struct ServeOptions {
         value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "Sessions")]
     pub sessions_per_user: u32,
 
-    /// The longest life of a token for programs; 0 turns them off: none is created, and none works
+    /// The longest life of a token for programs; 0 turns tokens off: none can be created, and none
+    /// works
     #[arg(long, env = "HALLPASS_TOKEN_LIFETIME", value_name = "DURATION", default_value = "365d",
         value_parser = duration_or_zero, help_heading = "Sessions")]
     pub token_lifetime: Duration,
@@ -218,12 +219,12 @@ pub struct ServeOptions {
     #[arg(long, env = "HALLPASS_CA_FILE", value_name = "FILE", help_heading = "Asking Google")]
     pub ca_file: Option<PathBuf>,
 
-    /// Deadline of one exchange with Google, waiting and retry included
+    /// Deadline of one exchange with Google, including waiting and the retry
     #[arg(long, env = "HALLPASS_TOKENINFO_TIMEOUT", value_name = "DURATION", default_value = "5s",
         value_parser = duration, help_heading = "Asking Google")]
     pub tokeninfo_timeout: Duration,
 
-    /// Calls to Google at once
+    /// How many calls to Google may run at once
     #[arg(long, env = "HALLPASS_TOKENINFO_CONCURRENCY", value_name = "N", default_value = "64",
         value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Asking Google")]
     pub tokeninfo_concurrency: u16,

@@ -44,7 +44,7 @@ pub enum SessionsCommand {
         /// Only sessions of this user, by e-mail or sub
         #[arg(long, value_name = "EMAIL|SUB")]
         user: Option<String>,
-        /// The most to list [default: 100]
+        /// List at most this many [default: 100]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         limit: Option<u32>,
         /// Print one JSON object per line
@@ -72,7 +72,7 @@ pub enum SessionsCommand {
 /// Runs `hallpass sessions`.
 ///
 /// # Errors
-/// One sentence that says why not.
+/// One sentence that says why it failed.
 pub fn sessions(options: &SessionsOptions) -> Result<(), String> {
     let text = |error: StoreError| error.to_string();
     let store = match &options.command {

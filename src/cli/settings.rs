@@ -86,7 +86,7 @@ fn unquoted(text: &str) -> &str {
     text.trim_matches(['"', '\'', ' '])
 }
 
-/// Whom the settings let in. Nobody, if they name nobody: the database's list may.
+/// The policy of the settings. It may let nobody in, because the list in the database counts too.
 pub fn policy(options: &ServeOptions) -> Result<Policy, String> {
     let mut list = accounts("--allow-email", &options.allow_email)?;
     list.domains = options.allow_domain.clone();

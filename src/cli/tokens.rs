@@ -49,13 +49,13 @@ pub enum TokensCommand {
         /// The user.
         #[command(flatten)]
         who: WhoOption,
-        /// What the token is for, as lists and events show it
+        /// The purpose of the token, shown in lists and events
         #[arg(long, value_name = "NAME", value_parser = token_name())]
         name: TokenName,
-        /// When it ends at the latest [default: the longest, --token-lifetime]
+        /// How long the token works [default: the longest, --token-lifetime]
         #[arg(long, value_name = "DURATION", value_parser = duration)]
         lifetime: Option<Duration>,
-        /// The longest life of a token; give it the server's value
+        /// The longest life of a token; must be the server's value
         #[arg(long, env = "HALLPASS_TOKEN_LIFETIME", value_name = "DURATION", default_value = "365d",
             value_parser = duration_or_zero)]
         token_lifetime: Duration,
@@ -65,7 +65,7 @@ pub enum TokensCommand {
         /// Only tokens of this user, by e-mail or sub
         #[arg(long, value_name = "EMAIL|SUB")]
         user: Option<String>,
-        /// The most to list [default: 100]
+        /// List at most this many [default: 100]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         limit: Option<u32>,
         /// Print one JSON object per line
@@ -93,7 +93,7 @@ fn token_name() -> impl TypedValueParser<Value = TokenName> {
 /// Runs `hallpass tokens`.
 ///
 /// # Errors
-/// One sentence that says why not.
+/// One sentence that says why it failed.
 pub fn tokens(options: &TokensOptions) -> Result<(), String> {
     let text = |error: StoreError| error.to_string();
     let store = match &options.command {

@@ -52,10 +52,10 @@ pub enum UsersCommand {
         /// Only users whose name, e-mail, user name or sub contains every word of this text
         #[arg(long, value_name = "TEXT")]
         search: Option<String>,
-        /// What to sort by; times are sorted latest first
+        /// Sort by this; times are sorted latest first
         #[arg(long, value_enum, default_value_t = UserSort::LastSignIn)]
         sort: UserSort,
-        /// The most to list [default: 100]
+        /// List at most this many [default: 100]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         limit: Option<u32>,
         /// Print one JSON object per line
@@ -73,11 +73,12 @@ pub enum UsersCommand {
     },
     /// Block a user: from the next request on, neither sign-in nor their sessions work
     ///
-    /// Also somebody who has never signed in: by their e-mail, or by the sub that a refusal shows.
+    /// You can also block somebody who has never signed in, by e-mail or by the sub that a refusal
+    /// shows.
     Block(WhoOption),
     /// Unblock a user; their sessions that have not ended work again
     Unblock(WhoOption),
-    /// Release a user's e-mail, so that another Google account may sign in with it
+    /// Release a user's e-mail, so another Google account may sign in with it
     ///
     /// Their sessions continue, but until they sign in again, apps do not get their e-mail: headers
     /// such as Remote-User are empty.
@@ -145,7 +146,7 @@ fn username() -> impl TypedValueParser<Value = Username> {
 /// Runs `hallpass users`.
 ///
 /// # Errors
-/// One sentence that says why not.
+/// One sentence that says why it failed.
 pub fn users(options: &UsersOptions) -> Result<(), String> {
     let text = |error: StoreError| error.to_string();
     let store = match &options.command {
@@ -265,7 +266,7 @@ fn say(what: &str, account: &UserRecord) -> Result<(), String> {
     table::lines([format!("{what} {}", called(account))].into_iter())
 }
 
-/// Whom a command is about.
+/// The person whom a command is about.
 enum Who {
     User(Box<UserRecord>),
     /// Nobody has signed in as this account.

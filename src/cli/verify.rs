@@ -98,7 +98,7 @@ pub fn verify(options: &VerifyOptions) -> Result<(), Stop> {
     report.add(heard(&decision.decisive))?;
     // If nothing vouches for the token, its own claims may still explain why.
     let Some(document) = claims.clone().or_else(|| token.payload()) else {
-        report.add(finding("claims", Verdict::Unknown, "there are none to look at"))?;
+        report.add(finding("claims", Verdict::Unknown, "there are no claims to check"))?;
         return conclude(report, None);
     };
     let is_vouched = claims.is_some();
@@ -286,7 +286,10 @@ fn conclude(mut report: Report, claims: Option<&Claims>) -> Result<(), Stop> {
         }
         (finding, _) => (
             CANNOT_SAY,
-            format!("it cannot be told ({})", finding.map_or("claims", |finding| finding.check)),
+            format!(
+                "the result is unknown ({})",
+                finding.map_or("claims", |finding| finding.check)
+            ),
         ),
     };
     report.finish()?;

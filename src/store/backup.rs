@@ -89,7 +89,7 @@ impl Store {
         {
             let what = if path == *target { "the database" } else { "the log of a database," };
             return Err(StoreError(format!(
-                "{what} {} is there already; --force replaces it",
+                "{what} {} already exists; --force replaces it",
                 path.display()
             )));
         }

@@ -1,4 +1,4 @@
-//! /auth/admin/allowed: the list of those who may enter, as a page and as JSON.
+//! /auth/admin/allowed: the list of who may enter, as a page and as JSON.
 
 use hallpass::http::{Request, Response};
 use serde_json::{Value, json};

@@ -40,7 +40,7 @@ impl Demo {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// A token of one of the demonstration's people.
+    /// A token of one of the demo's people.
     pub fn token(&self, person: usize) -> String {
         let page = self.curl(&format!("curl {}/auth/signin", self.origin));
         tokens(&page)[person].to_owned()

@@ -289,7 +289,7 @@ fn events_are_found_after_all_were_deleted() {
 }
 
 #[test]
-fn a_stop_posts_what_waits_if_the_receiver_takes_it() {
+fn a_stop_posts_waiting_events_if_the_receiver_takes_them() {
     let idle = Patience { interval: LONG, ..PATIENT };
     let inbox = Inbox::open(Vec::new());
     let mut posted = Posted::start(&inbox, &[], idle);

@@ -72,7 +72,7 @@ fn redirects_are_not_followed() {
 }
 
 #[test]
-fn bodies_that_are_no_answer() {
+fn bodies_that_are_not_answers() {
     for text in
         ["", "<html></html>", "null", "[]", "{", r#"{"error":"invalid_token"}"#, r#"{"iss":"#]
     {

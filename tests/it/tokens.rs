@@ -212,7 +212,7 @@ fn a_token_has_no_idle_limit_and_expires() {
 }
 
 #[test]
-fn turned_off_none_is_created_and_none_works() {
+fn when_turned_off_none_is_created_and_none_works() {
     let test = TestApp::open();
     let session = test.session();
     let (token, _) = created(&test, &session, json!({"name": "a"}));

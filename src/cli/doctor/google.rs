@@ -119,7 +119,7 @@ fn told_of_keys(settings: &VerifierSettings, keys: &Result<FetchedKeys, String>)
             CHECK,
             cause,
             format!(
-                "let this machine reach {}; without keys no security event of Google's is accepted",
+                "let this machine reach {}; without keys, Google's security events are not accepted",
                 settings.keys_url
             ),
         ),
@@ -127,7 +127,7 @@ fn told_of_keys(settings: &VerifierSettings, keys: &Result<FetchedKeys, String>)
             CHECK,
             cause,
             format!(
-                "let this machine reach {}; without keys nobody can sign in",
+                "let this machine reach {}; without keys, nobody can sign in",
                 settings.keys_url
             ),
         ),

@@ -39,7 +39,7 @@ pub fn google_events(serve: &ServeOptions, public_url: &Url) -> Finding {
             )
         }
         Ok((None, _)) | Err(_) => {
-            Finding::warning(CHECK, "on, but no event of Google's has come so far", REGISTER)
+            Finding::warning(CHECK, "on, but no event from Google has come so far", REGISTER)
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Is a server running, and does the public URL lead to it?
 //!
 //! A response to /auth/me names the server's database and machine, so a response over the public
-//! URL shows whether it came from this server. /auth/me, because proxies may pass on nothing but
-//! /auth/.
+//! URL shows whether it came from this server. The path is under /auth/, because proxies may pass
+//! on nothing else.
 
 use std::time::Instant;
 

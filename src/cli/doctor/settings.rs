@@ -66,7 +66,7 @@ pub fn who(serve: &ServeOptions) -> Finding {
     }
 }
 
-/// The list in the database; empty if it cannot be read, which another check tells.
+/// The list in the database; empty if it cannot be read, which another check reports.
 fn entries(database: &Path) -> Vec<AllowedEntry> {
     Store::open_reading(database).and_then(|store| store.allowed()).unwrap_or_default()
 }
@@ -184,7 +184,7 @@ pub fn public_url(serve: &ServeOptions, url: Result<&Url, &String>) -> Finding {
                 "{shown} is plain http: cookies cannot be Secure, anybody on the network path can steal \
                  sessions, and Google's button works over https only"
             ),
-            "put a proxy with a certificate in front, or give --tls-cert and --tls-key; then an https --public-url",
+            "put a proxy with a certificate in front, or give --tls-cert and --tls-key; then give an https --public-url",
         );
     }
     if !matches!(url.host(), Some(Host::Domain(_))) && !is_loopback(url) {
@@ -202,7 +202,7 @@ pub fn public_url(serve: &ServeOptions, url: Result<&Url, &String>) -> Finding {
     )
 }
 
-/// Whether other machines can connect. A name is taken for what it says.
+/// Whether other machines can connect. Names are not resolved.
 fn is_open(address: &ListenAddress) -> bool {
     match address {
         ListenAddress::Tcp(text) => {

@@ -14,7 +14,7 @@ pub fn of(event: &EventRow) -> String {
     };
     let (at, from) = (of("at", &event.host), of("from", &event.client.address));
     let reason = event.reason.as_deref().map(harmless).unwrap_or_default();
-    // Of all but refusals, the reason says by whom, such as "by ada@example.com".
+    // Except in refusals, the reason says who did it, such as "by ada@example.com".
     let by = if reason.is_empty() { String::new() } else { format!(" {reason}") };
     let what = event.detail.as_deref().map_or_else(|| who.clone(), harmless);
     let kind = EventKind::ALL.into_iter().find(|kind| kind.as_str() == event.kind);
@@ -28,7 +28,7 @@ pub fn of(event: &EventRow) -> String {
         Some(EventKind::Release) => format!("The e-mail of {who} was released{by}."),
         Some(EventKind::Delete) => format!("{who} was deleted{by}."),
         Some(EventKind::Allow) => format!("{what} was let in{by}."),
-        Some(EventKind::Disallow) => format!("{what} was taken off the allow-list{by}."),
+        Some(EventKind::Disallow) => format!("{what} was taken off the list{by}."),
         Some(EventKind::Token) => {
             format!("A token{} was created for {who}{by}.", of("named", &event.detail))
         }
@@ -124,7 +124,7 @@ mod tests {
                 event.detail = Some("example.com".to_owned());
                 event.reason = Some("by grace@example.com".to_owned());
             },
-            "example.com was taken off the allow-list by grace@example.com.",
+            "example.com was taken off the list by grace@example.com.",
         );
         check(
             EventKind::Token,

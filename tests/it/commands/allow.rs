@@ -20,7 +20,7 @@ fn an_entry_counts_on_the_next_request_until_it_is_removed() {
     assert!(program.sign_in(&token(ada())).unwrap().starts_with("HTTP/1.1 403"));
     assert_eq!(
         program.printed(&["allow", "add", "Ada@Gmail.com", "--note", "the new colleague"]),
-        "ada@gmail.com may sign in now; from their first sign-in on, the entry belongs to that account\n"
+        "ada@gmail.com may sign in now; from the first sign-in on, the entry belongs to that account\n"
     );
     let session = program.session_of(ada());
     program.has_status(&session, "200");

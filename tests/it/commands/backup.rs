@@ -114,7 +114,7 @@ fn a_database_is_replaced_only_with_force_and_unused() {
     program.printed(&["backup", file]);
     let late = program.session_of(ada());
 
-    restore_fails(&[file, "--database", database], "is there already; --force replaces it");
+    restore_fails(&[file, "--database", database], "already exists; --force replaces it");
     restore_fails(&[file, "--database", database, "--force"], "is in use; stop the server first");
     program.has_status(&late, "200");
 
@@ -333,7 +333,7 @@ fn a_restored_database_never_gets_the_log_of_another() {
     fs::remove_file(&database).unwrap();
     assert!(fs::metadata(folder.path().join("hallpass.db-wal")).unwrap().len() > 0);
     let (backup, database) = (backup.to_str().unwrap(), database.to_str().unwrap());
-    restore_fails(&[backup, "--database", database], "-wal is there already; --force replaces it");
+    restore_fails(&[backup, "--database", database], "-wal already exists; --force replaces it");
     assert!(run(&["restore", backup, "--database", database, "--force"]).status.success());
     Program::serve_in(folder, &[], &[]).has_status(&late, "401");
 }

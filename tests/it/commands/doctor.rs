@@ -664,7 +664,7 @@ fn security_events_are_off_or_were_received() {
     check(&on[..3], "warning", "https URLs only");
     check(&on, "warning", "`hallpass google-events register`");
     drop(Store::open(&doctor.path("hallpass.db")).unwrap());
-    check(&on, "warning", "no event of Google's has come so far");
+    check(&on, "warning", "no event from Google has come so far");
     let record = |at: i64, reason: &str| {
         let sql =
             format!("INSERT INTO events (at, kind, reason) VALUES ({at}, 'google', '{reason}')");
@@ -686,7 +686,7 @@ fn security_events_are_off_or_were_received() {
 
     doctor.says(&on, "keys", "ok", "first (2048 bits)");
     certs.always(Answer::Status(503, "", Vec::new()));
-    doctor.says(&on, "keys", "failure", "no security event of Google's is accepted");
+    doctor.says(&on, "keys", "failure", "Google's security events are not accepted");
     // Keys for events do not replace tokeninfo.
     certs.always(Answer::Status(200, "", jwk_set(&[FIRST.jwk()]).into_bytes()));
     doctor.google.always(Answer::Status(403, "", Vec::new()));

@@ -47,7 +47,7 @@ fn a_dash_is_standard_output() {
 }
 
 #[test]
-fn what_is_exported_can_be_imported_elsewhere() {
+fn an_export_can_be_imported_elsewhere() {
     let program = Program::serve(&[]);
     program.session_of(
         json!({"sub": "1", "email": "ada@gmail.com", "name": "=Ada, \"Countess\"\nLovelace"}),
@@ -141,7 +141,7 @@ fn a_file_with_any_error_is_not_imported() {
         ("sub,pinned_email\n5,A@x.example\n", "not in lower case"),
         ("sub,pinned_email\n5,a@x.example\n6,a@x.example\n", "line 3: another user in the file"),
         ("sub,pinned_email\n5,\n6,ada@gmail.com\n", "line 3: ada@gmail.com is held by the user 1"),
-        ("sub,username\n5,\n6,Ada\n", "line 3: username is not possible: Ada"),
+        ("sub,username\n5,\n6,Ada\n", "line 3: username is not a possible user name: Ada"),
         ("sub,username\n5,eve\n6,eve\n", "line 3: another user in the file has the user name eve"),
         (
             "sub,username\n5,\n6,ada_gmail.com\n",

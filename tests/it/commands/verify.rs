@@ -47,7 +47,7 @@ impl Program {
     fn cannot_say(&self, token: &str, check: &str) {
         let (failed, code, error) = self.failed_checks(token, &["--allow-anyone"]);
         assert_eq!((failed[0].as_str(), code), (check, 3));
-        assert_eq!(error, format!("hallpass: it cannot be told ({check})\n"));
+        assert_eq!(error, format!("hallpass: the result is unknown ({check})\n"));
     }
 }
 
@@ -235,7 +235,7 @@ fn verify_with_keys_only() {
     certs.always(Answer::Status(503, "", Vec::new()));
     let (failed, code, error) = program.failed_checks(&signed(&FIRST, ada()), &flags);
     assert_eq!((failed, code), (vec!["keys".to_owned()], 3));
-    assert_eq!(error, "hallpass: it cannot be told (keys)\n");
+    assert_eq!(error, "hallpass: the result is unknown (keys)\n");
 }
 
 #[test]
@@ -271,7 +271,10 @@ fn verify_with_keys_as_fallback() {
             "hallpass: it would be refused (keys)\n"
         );
         certs.next(Answer::Status(503, "", Vec::new()));
-        assert_eq!(ends(&good, &["tokeninfo", "keys"], 3), "hallpass: it cannot be told (keys)\n");
+        assert_eq!(
+            ends(&good, &["tokeninfo", "keys"], 3),
+            "hallpass: the result is unknown (keys)\n"
+        );
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the documents send with curl, and what comes back, against the demonstration.
+//! What the documents send with curl, and what comes back, against the demo.
 
 use std::process::Command;
 

@@ -260,7 +260,7 @@ fn one_event_delivered_at_once_is_applied_once() {
 }
 
 #[test]
-fn a_store_that_cannot_write_is_no_202() {
+fn there_is_no_202_if_the_store_cannot_write() {
     let (test, _certs) = test();
     let session = test.session();
     let other = test.other_process();

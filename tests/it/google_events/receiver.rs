@@ -235,7 +235,7 @@ fn types_in_the_header() {
 }
 
 #[test]
-fn an_id_token_is_no_event_and_an_event_is_no_id_token() {
+fn id_tokens_and_events_are_never_confused() {
     for way in ["tokeninfo", "keys"] {
         let (test, _certs) = test_with(&["--allow-anyone", "--verify", way]);
         test.google.always(Answer::Judged(NOW));

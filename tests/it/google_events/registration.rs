@@ -303,7 +303,7 @@ fn each_refusal_has_its_advice() {
 }
 
 #[test]
-fn keys_that_are_none() {
+fn keys_that_are_not_keys() {
     let api = RiscApi::start();
     let without = |name: &str, value: Value| {
         let mut key = key_file();
@@ -337,7 +337,7 @@ fn keys_that_are_none() {
 }
 
 #[test]
-fn an_api_that_is_away() {
+fn an_api_that_is_down() {
     let api = RiscApi::start();
     let key = api.key();
     let output =
