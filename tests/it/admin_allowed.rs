@@ -214,7 +214,7 @@ fn a_refused_person_can_be_let_in_from_the_admin_pages() {
     let (test, ada) = test();
     let elsewhere = json!({"sub": "9\"<", "email": "eve@outlook.com", "name": "Eve"});
     assert_eq!(enters(&test, elsewhere.clone()), 403);
-    // What an entry would not change has no button.
+    // A refusal that an entry would not change has no button.
     assert_eq!(enters(&test, json!({"sub": "3", "email": "x@p.iam.gserviceaccount.com"})), 403);
     test.send(post_token(&token(json!({"sub": "4", "aud": "another"}))));
     test.app.store().flush();

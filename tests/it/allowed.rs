@@ -9,7 +9,7 @@ use crate::test_app::{
     HOUR, NOW, RequestExt, TestApp, body, document, get, post_token, refused, token,
 };
 
-/// Lets in one account that plays no part.
+/// Lets in one account that no test uses.
 const ONLY: [&str; 2] = ["--allow-email", "nobody@gmail.com"];
 
 fn account(email: &str) -> Entry {
@@ -94,7 +94,7 @@ fn an_email_that_a_user_holds_belongs_to_that_user_at_once() {
     test.allow(account("mira@gmail.com"));
     assert_eq!(test.text("SELECT sub FROM allowed").as_deref(), Some("7"));
     assert_eq!(test.check(&session), 200);
-    // Said again, or by the sub, it changes nothing.
+    // Adding it again, or adding its sub, changes nothing.
     for entry in [account("mira@gmail.com"), account("7")] {
         assert!(!test.app.store().allow(entry, None, Actor::operator(), NOW).unwrap().1);
     }
@@ -226,7 +226,7 @@ fn googles_button_follows_the_list() {
     assert_eq!(hint(&["--allow-anyone"], &[]), None);
 }
 
-/// Whatever somebody writes with sqlite3, the server starts and the others still enter.
+/// The server starts and other people still get in, whatever somebody writes with sqlite3.
 #[test]
 fn odd_entries_disturb_nobody() {
     let test = TestApp::with(&ONLY);
@@ -280,7 +280,7 @@ fn somebody_can_be_blocked_before_their_first_sign_in() {
     assert!(store.set_blocked("5", false, Actor::operator(), NOW).unwrap());
     assert_eq!(test.sign_in(json!({"sub": "5", "email": "eve@gmail.com"}))["new_user"], true);
 
-    // Without Google's word, anybody could come with the address: refused, and the block stays.
+    // Google does not vouch for the address, so the sign-in is refused and the block stays.
     store.block_email("bob@example.com", Actor::operator(), NOW).unwrap();
     let bob = json!({"sub": "6", "email": "bob@example.com"});
     refused(&test.try_sign_in(bob.clone()), 403, "access_denied");

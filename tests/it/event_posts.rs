@@ -1,4 +1,4 @@
-//! Posting events to a receiver that works, refuses, is slow, breaks off or is away.
+//! Posting events to a receiver that works, refuses, is slow, breaks off or is down.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,4 +1,4 @@
-//! Everything that needs no browser and no proxy. One binary, a line a feature.
+//! Tests that need no browser and no proxy: one binary, and one line per feature.
 
 #![allow(clippy::unwrap_used)]
 

@@ -29,7 +29,7 @@ static DIRECTORY: LazyLock<Directory> = LazyLock::new(|| {
     let sql =
         "INSERT INTO users (sub, name, email, email_authoritative, created_at, last_signin_at)
         VALUES (?1, ?2, ?3, 0, ?4, 1)";
-    // Several users per second, so that page breaks fall between users of the same second.
+    // Several users per second, so page breaks fall between users of the same second.
     let mut users: Vec<_> = (0..USERS)
         .map(|number| {
             let sub = format!("sub-{number:03}");

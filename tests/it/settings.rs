@@ -197,7 +197,7 @@ fn errors_say_what_to_write() {
     );
 }
 
-/// Runs the program without a client ID, so that it ends before it opens anything.
+/// Runs the program without a client ID, so it ends before it opens anything.
 fn started(variables: &[(&str, &str)], flags: &[&str]) -> (Option<i32>, String) {
     let arguments = [&["serve", "--listen", "127.0.0.1:0"], flags].concat();
     let output = hallpass(&arguments).envs(variables.iter().copied()).output().unwrap();

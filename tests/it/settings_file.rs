@@ -95,7 +95,7 @@ fn a_named_file_must_be_readable_and_well_formed() {
     );
     let wrong = File::with("HALLPASS_SESSION_IDLE=soon");
     fails(&mut wrong.command(&["serve"]), "the value is from HALLPASS_SESSION_IDLE in /");
-    // Help is there all the same.
+    // Help is printed nevertheless.
     let help = File::with("nonsense").command(&["serve", "--help"]).output().unwrap();
     assert!(help.status.success());
 }

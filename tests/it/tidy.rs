@@ -1,4 +1,4 @@
-//! The layers of the house: each library has one home, and each floor knows only what is below it.
+//! Each library has one home, and each layer knows only those below it.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ fn sources() -> Vec<(String, String)> {
     found
 }
 
-/// Only files whose name begins so may hold that text.
+/// Only files whose path begins with one of `homes` may contain the text.
 #[track_caller]
 fn lives_in(text: &str, homes: &[&str]) {
     for (name, source) in sources() {
@@ -87,9 +87,9 @@ fn every_library_has_one_home() {
     lives_in("std::env::", &[]);
 }
 
-/// cli, web, http, then google and store, from top to bottom: each knows only what is below it.
+/// cli, web, http, then google and store, from top to bottom: each knows only those below it.
 #[test]
-fn each_floor_knows_only_what_is_below() {
+fn each_layer_knows_only_those_below() {
     lives_in("crate::cli", &["src/cli/"]);
     lives_in("crate::web", &["src/cli/", "src/web/"]);
     for http in ["crate::http::", "crate::http;"] {
@@ -102,7 +102,7 @@ fn each_floor_knows_only_what_is_below() {
     lives_in("SELECT ", &["src/store/"]);
 }
 
-/// The door keeps out what nobody reads, so it must know of everything that is read.
+/// The door drops headers that nobody reads, so its list must contain every header that is read.
 #[test]
 fn every_header_that_is_read_is_let_in() {
     let mut names = 0;

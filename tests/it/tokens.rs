@@ -311,7 +311,7 @@ fn a_person_has_a_bounded_number_of_tokens() {
     end(&ids[0]);
     let (_, last) = created(&test, &session, json!({"name": "one more"}));
     end(&last);
-    // Ended ones are forgotten in the end.
+    // Ended tokens are deleted in the end.
     for _ in 0..150 {
         end(&created(&test, &session, json!({"name": "b"})).1);
     }
@@ -388,7 +388,7 @@ fn the_account_page_creates_lists_and_ends_tokens() {
     let id = listed.split("name=\"end\" value=\"").nth(1).unwrap()[..16].to_owned();
     assert_eq!(page(&format!("end={id}")).status, 303);
     check(&test, token, NOW, 401);
-    // What is wrong is said on the page.
+    // The page says what is wrong.
     for (fields, why) in [
         ("create=true&name=", "Name must be a text"),
         ("create=true&name=a&lifetime=x", "Lifetime must be a duration"),

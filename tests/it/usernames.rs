@@ -124,7 +124,7 @@ fn a_deleted_persons_name_is_theirs_when_they_return_and_nobody_elses() {
     assert_eq!(rename(&test, "1", "first"), Renaming::Renamed);
     test.app.store().delete_user("1", NOW).unwrap();
     assert_eq!(name_of(&test, person("1", "other@gmail.com")), "other_gmail.com");
-    // Nothing tells what the names were, events included.
+    // Nothing reveals the names, not even events.
     let other = test.other_process();
     let dump: i64 = other
         .query_row(

@@ -103,7 +103,7 @@ fn entries_that_cannot_match_are_refused_with_what_to_write() {
         program.fails(&[&["allow", "add"], arguments].concat(), reason);
     }
     assert_eq!(program.printed(&["allow", "list"]), "");
-    // Another program may have written it all the same.
+    // Another program may have written it nevertheless.
     program.sql("INSERT INTO allowed (email, created_at) VALUES ('eve@outlook.com', 1)");
     program.printed(&["allow", "remove", "eve@outlook.com"]);
 }
@@ -195,7 +195,7 @@ fn an_admin_or_an_entry_is_enough_to_start() {
     let (code, said) = start();
     assert!(code == Some(1) && said.contains("run `hallpass allow add`"), "{said}");
 
-    // Whatever the entry is, the server starts.
+    // The server starts, whatever the entry is.
     let sql = "INSERT INTO allowed (domain, created_at) VALUES ('no domain at all', 1)";
     rusqlite::Connection::open(folder.path().join("hallpass.db"))
         .unwrap()

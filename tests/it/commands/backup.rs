@@ -92,7 +92,7 @@ fn a_backup_is_a_snapshot_of_one_moment() {
         program.sql(&history_of(2_000));
         program.sql("PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint(TRUNCATE)");
         steps += 1;
-        // It starts over for ever if it does not hold on to what it saw first.
+        // Without a snapshot, the backup would start over for ever.
         stop.store(steps > 50, Ordering::Relaxed);
     };
     Store::back_up(&program.database(), &file, meanwhile, &stop).unwrap();
@@ -225,7 +225,7 @@ fn a_server_stops_at_once_during_a_backup() {
 
 #[test]
 fn a_failed_backup_does_not_stop_sign_ins() {
-    // Nobody can make a file there, root included.
+    // Nobody can create a file there, not even root.
     let program = Program::serve(&["--backup-dir", "/proc"]);
     program.metric_reaches("hallpass_backups_total{result=\"failed\"}", 1);
     let session = program.session_of(ada());
@@ -312,7 +312,7 @@ fn a_replaced_file_keeps_owner_and_mode() {
     assert_eq!(owner(&database), before);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink(), "and the link stays");
 
-    // Where there is no database any more, its folder tells whose it is.
+    // If the database is gone, the owner of its folder counts.
     let _ = chown(folder.path(), Some(12345), Some(54321));
     fs::remove_file(&database).unwrap();
     assert!(restore(&database, &[]).status.success());

@@ -424,7 +424,7 @@ fn the_keys_are_checked_if_they_are_used() {
         doctor.findings(&["--allow-domain", "example.com", "--verify", way, "--keys-url", &url])
     };
 
-    // Ahead by less than the tolerance, so that a slow machine does not make the response old.
+    // Ahead by less than the tolerance, so a slow machine does not make the response old.
     publish(5);
     assert!(!checks("tokeninfo").contains_key("keys") && certs.calls().is_empty());
     let asked = doctor.google.calls().len();

@@ -18,7 +18,7 @@ const READING: [&[&str]; 6] = [
     &["users", "list", "--search", "ada"],
 ];
 
-/// What a command prints that must succeed; `before` is shell that comes before it.
+/// The output of a command, which must succeed. `before` is shell code that runs before it.
 #[track_caller]
 fn printed(before: &str, arguments: &[&str], database: &Path) -> String {
     let program = hallpass(arguments);

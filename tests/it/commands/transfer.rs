@@ -199,8 +199,8 @@ fn an_import_does_not_overwrite_newer_claims() {
     assert_eq!(known()["name"], "Old", "unless the file tells of a later sign-in");
 }
 
-/// Signs in again and again while the command runs; how often. None may wait for long, beside the
-/// whole.
+/// Signs in repeatedly while the command runs, and returns how often. No sign-in may wait for a
+/// large part of that time.
 #[track_caller]
 fn sign_ins_during(program: &Program, arguments: &[&str]) -> usize {
     let begun = Instant::now();
@@ -227,7 +227,7 @@ fn sign_ins_continue_during_an_import_and_a_revocation_of_all() {
         text.push_str(&format!("{number},user{number}@x.example,user{number}@x.example,A Name\n"));
     }
     let file = program.file("many", &text);
-    // As if there were far more of them.
+    // This simulates far more users.
     let slowly = "BEGIN SELECT (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
         SELECT sum(i) FROM n); END";
     program.sql(&format!(
@@ -259,8 +259,8 @@ fn an_interrupted_import_is_completed_by_another() {
         text.push_str(&format!("{number},user{number}@x.example,1700000000\n"));
     }
     let file = program.file("many", &text);
-    // Somebody takes an e-mail of the file after it was checked: as soon as the first users are
-    // there.
+    // Somebody signs in with an e-mail of the file after the check, as soon as the first users are
+    // written.
     program.sql(
         "CREATE TRIGGER late AFTER INSERT ON users WHEN new.sub = '600' BEGIN
             INSERT INTO users (sub, email_authoritative, pinned_email, created_at, last_signin_at)

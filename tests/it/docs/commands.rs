@@ -17,7 +17,7 @@ use crate::google::Answer;
 use crate::program::{Program, hallpass, session_token, token};
 use crate::test_app::CLIENT_ID;
 
-/// What is not run because of what a line holds, and why; it is parsed all the same.
+/// Parts of a line that keep it from being run, and why. The line is still parsed.
 const NOT_RUN: [(&str, &str); 10] = [
     ("sudo ", "root and systemd"),
     ("docker ", "a Docker engine"),
@@ -30,7 +30,7 @@ const NOT_RUN: [(&str, &str); 10] = [
     ("--backup-dir /var", "a folder of another machine"),
     ("sqlite3 ", "it may not be installed; rusqlite runs what it is given"),
 ];
-/// What runs until it is stopped: that long.
+/// How long a command runs that only ends when it is stopped.
 const ENDLESS: [&str; 2] = ["hallpass serve", "--follow"];
 const ENDLESS_SECONDS: &str = "1";
 const STOPPED_BY_TIMEOUT: i32 = 124;
@@ -64,7 +64,7 @@ fn parse(words: &[String]) -> Result<(), (ErrorKind, String)> {
     }
 }
 
-/// Within lines, a command may be named without what it needs.
+/// Within a sentence, a command may be named without its arguments.
 fn is_only_begun(words: &[String], kind: ErrorKind) -> bool {
     match kind {
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => true,
@@ -101,7 +101,7 @@ fn every_command_line_parses() {
     assert!(lines >= 30, "{lines}");
 }
 
-/// A server with the people and the files that the documents speak of.
+/// A server with the people and the files that the documents mention.
 struct DocsSandbox {
     program: Program,
     folder: TempDir,
@@ -135,7 +135,7 @@ impl DocsSandbox {
         if is_endless {
             command.args(["--signal=INT", ENDLESS_SECONDS, "sh"]);
         }
-        // What the program must not find in its environment is left out there.
+        // Removes the variables that the program must not find in its environment.
         for (name, _) in hallpass(&[]).get_envs().filter(|(_, value)| value.is_none()) {
             command.env_remove(name);
         }
@@ -146,7 +146,7 @@ impl DocsSandbox {
         } else {
             command.env("HALLPASS_LISTEN", "127.0.0.1:0");
         }
-        // Google refuses what doctor asks about, and knows the other tokens.
+        // Google refuses doctor's token and accepts all others.
         let refused = Answer::Status(400, "", b"{}".to_vec());
         self.program.google.always(if line.contains("doctor") { refused } else { Answer::Claims });
         let path = format!("{}:{}", self.folder.path().display(), env::var("PATH").unwrap());

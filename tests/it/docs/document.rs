@@ -15,7 +15,7 @@ pub struct Document {
     pub blocks: Vec<Block>,
     /// Code within lines.
     pub spans: Vec<String>,
-    /// Where links and pictures lead.
+    /// The targets of links and pictures.
     pub links: Vec<String>,
     /// The anchors of its headings, as GitHub makes them.
     pub anchors: Vec<String>,
@@ -29,7 +29,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// Its lines without comments and empty ones; one that is continued is one line.
+    /// Its lines without comments and empty lines. A continued line is one line.
     pub fn lines(&self) -> Vec<String> {
         let whole = self.text.replace("\\\n", " ");
         let code = whole
@@ -112,7 +112,7 @@ fn anchor(heading: &str) -> String {
     kept.replace(' ', "-")
 }
 
-/// Where a relative link in that document leads, in the repository.
+/// The path in the repository to which a relative link in that document leads.
 pub fn target(document: &Document, link: &str) -> PathBuf {
     let folder = Path::new(&document.name).parent().unwrap_or(Path::new(""));
     root().join(folder).join(link)

@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 use super::document::documents;
 use crate::test_app::{FORM, RequestExt, TestApp, document, get, post, post_token, token};
 
-/// What clients send.
+/// Fields that clients send.
 const SENT: [&str; 2] = ["credential", "nonce"];
 
-/// What a posted event has besides the fields of `events --json`.
+/// The field that a posted event has in addition to those of `events --json`.
 const POSTED: &str = "text";
 
-/// Reads JSON in which values may be `...` or NAMES, and further fields `...`; and whether there are such fields.
+/// Reads JSON in which values may be `...` or NAMES, and `...` stands for further fields. Also
+/// returns whether it does.
 pub fn read_elided(text: &str) -> (Option<Value>, bool) {
     let (mut plain, mut elided, mut in_string, mut rest) = (String::new(), false, false, text);
     while let Some(c) = rest.chars().next() {
@@ -90,7 +91,7 @@ fn every_json_example_has_fields_of_the_contract() {
             .iter()
             .filter(|block| block.language.is_empty())
             .flat_map(|block| block.text.lines());
-        // What goes over the wire stands there in two columns.
+        // The transcript on the wire has two columns.
         let wire = wire
             .filter_map(|line| line.trim().split("   ").next())
             .filter(|text| text.starts_with("{\""));

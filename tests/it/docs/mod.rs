@@ -1,4 +1,4 @@
-//! The documents: what they name is there, and what they show works.
+//! The documents: everything they name exists, and everything they show works.
 
 mod document;
 mod names;
@@ -23,7 +23,8 @@ fn arguments() -> Vec<Arg> {
     found
 }
 
-/// The words that begin so in a text and go on with characters of that kind, as long as they stand alone.
+/// The words of a text that begin with `start` and continue with characters of that kind, if
+/// nothing else is attached to them.
 fn words<'a>(
     text: &'a str,
     beginning: &'a str,

@@ -25,7 +25,7 @@ const OTHERS_FLAGS: [&str; 11] = [
     "--now",
     "--test",
 ];
-/// What paths in the repository begin with; those of rooms are short for `src/` and them.
+/// The beginnings of paths in the repository. Those of modules leave out `src/`.
 const FOLDERS: [&str; 11] = [
     "src/", "tests/", "docs/", "deploy/", "benches/", ".ci/", ".github/", "google/", "store/",
     "web/", "admin/",

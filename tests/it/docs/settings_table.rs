@@ -1,11 +1,11 @@
-//! The README's table of settings is what clap says.
+//! The README's table of settings agrees with clap.
 
 use clap::{Arg, ArgAction, CommandFactory};
 use hallpass::cli::Options;
 
 use super::document::document;
 
-/// What the table shows for those that have no default of clap's.
+/// The table's defaults for settings without a default in clap.
 const REQUIRED: (&str, &str) = ("client-id", "required");
 const BY_PORT: (&str, &str) = ("public-url", "`http://localhost:PORT` (https with a certificate)");
 

@@ -1,4 +1,4 @@
-//! What the documents send with curl, and what comes back, against the demo.
+//! Runs the documents' curl commands against the demo, and compares the answers.
 
 use std::process::Command;
 
@@ -25,7 +25,8 @@ impl Shell {
         shell
     }
 
-    /// What a script prints that must succeed. Whoever signs in goes on with that session.
+    /// Runs a script, which must succeed, and returns its output. Later scripts use the session of
+    /// a sign-in.
     #[track_caller]
     fn run(&mut self, script: &str) -> String {
         let here = script
@@ -46,7 +47,8 @@ impl Shell {
     }
 }
 
-/// The same fields with values of the same kind; what is shown may leave fields out if it says so.
+/// Whether both have the same fields with values of the same kind. `shown` may leave fields out if
+/// it is marked as elided.
 fn is_alike(shown: &Value, real: &Value, elided: bool) -> bool {
     match (shown, real) {
         (Value::Object(shown), Value::Object(real)) => {
@@ -68,7 +70,7 @@ fn names(text: &str) -> Vec<&str> {
     (1..strings.len()).step_by(2).filter(is_name).map(|index| strings[index]).collect()
 }
 
-/// Each `$ COMMAND` of a transcript, and what is shown below it.
+/// Each `$ COMMAND` of a transcript, and the output shown below it.
 fn exchanges(block: &Block) -> impl Iterator<Item = (&str, &str)> {
     block.text.split("$ curl").skip(1).map(|exchange| exchange.split_once('\n').unwrap())
 }
@@ -109,7 +111,7 @@ fn transcripts_show_what_comes_back() {
     assert!(shown_answers >= 3);
 }
 
-/// Scripts say the status that each line gets at its end: `# 401`.
+/// Each line of a script may end with the status that it gets: `# 401`.
 #[test]
 fn scripts_with_curl_get_the_statuses_they_say() {
     let mut scripts = 0;

@@ -92,7 +92,7 @@ fn refused_event(response: &Response, code: &str, what: &str) {
     assert!(is_short && document.as_object().unwrap().len() == 2, "{what}: {document}");
 }
 
-/// From another address each time, so that the rate limit does not matter.
+/// From another address each time, so the rate limit does not matter.
 fn from(number: usize, mut request: Request) -> Request {
     request.peer = Some([10, 0, (number / 256) as u8, (number % 256) as u8].into());
     request
