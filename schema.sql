@@ -26,7 +26,7 @@ CREATE INDEX IF NOT EXISTS users_by_creation ON users (created_at);
 CREATE INDEX IF NOT EXISTS users_by_email ON users (email COLLATE NOCASE);
 CREATE UNIQUE INDEX IF NOT EXISTS users_by_username ON users (username);
 
--- Every user name ever given, so that nobody gets another person's, even if that person was renamed or deleted.
+-- Every user name ever given, so nobody gets another person's, even if that person was renamed or deleted.
 -- Only hashes are stored, because the names are made from e-mails.
 CREATE TABLE IF NOT EXISTS usernames (
     username_sha256     BLOB PRIMARY KEY,   -- 32 bytes
@@ -167,7 +167,7 @@ CREATE TRIGGER IF NOT EXISTS user_created_sessions AFTER INSERT ON users
 CREATE TRIGGER IF NOT EXISTS user_renamed_sessions AFTER UPDATE OF sub ON users WHEN old.sub <> new.sub
     BEGIN DELETE FROM sessions WHERE sub IN (old.sub, new.sub); END;
 
--- Google's public keys as last fetched, so that people can sign in after a restart while Google is down. One row at
+-- Google's public keys as last fetched, so people can sign in after a restart while Google is down. One row at
 -- most, and none unless --verify is fallback or keys, or --google-events is on.
 CREATE TABLE IF NOT EXISTS google_keys (
     id                  INTEGER PRIMARY KEY CHECK (id = 1),

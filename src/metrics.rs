@@ -21,7 +21,7 @@ const CALL_SECONDS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2
 /// How many calls to Google are remembered individually: a few KiB.
 const CALLS_KEPT: usize = 200;
 
-/// All of them are shown from the start, so that a rate can be taken of a first event.
+/// All of them are shown from the start, so a rate can be taken of a first event.
 const GOOGLE_EVENT_OUTCOMES: [&str; 6] =
     ["applied", "repeated", "unknown", "invalid", "limited", "unavailable"];
 

@@ -12,7 +12,7 @@ use crate::json::Fields;
 /// Real ID tokens are about 1.3 kB. Longer ones than this are never sent anywhere.
 pub const ID_TOKEN_BYTES_MAX: usize = 8192;
 
-/// Every session token begins with this, so that people and scanners recognise one.
+/// Every session token begins with this, so people and scanners recognise one.
 const SESSION_PREFIX: &str = "hp_";
 const SESSION_BYTES: usize = 32;
 /// The length of `SESSION_BYTES` in base64url.
@@ -159,8 +159,8 @@ impl SessionToken {
     }
 }
 
-/// What somebody calls a token for a program: 1 to 100 characters, none of them a control
-/// character, without white space at either end.
+/// The name of a token for a program: 1 to 100 characters, none of them a control character,
+/// without white space at either end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenName(String);
 

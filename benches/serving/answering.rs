@@ -87,7 +87,7 @@ fn throughput(folder: &Path, google: &Google) {
     single("resident memory, all of them known, MB", 0, resident, Target::None);
 }
 
-/// Checks each session once, so that the server knows it.
+/// Checks each session once, so the server knows it.
 pub fn each_once(server: &Server, tokens: &[String], connections: Connections) {
     let asked = AtomicUsize::new(0);
     let request = |number| {

@@ -76,7 +76,7 @@ fn line(what: &str, hallpass: &str, compared: &str, figure: &str, target: &str, 
     println!("{what:<58} {hallpass:>12} {compared:>12} {figure:>8} {target:>8}  {verdict}");
 }
 
-/// The median, so that one round disturbed by something else on the machine does not count.
+/// The median, so one round disturbed by something else on the machine does not count.
 pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]

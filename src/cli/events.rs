@@ -114,7 +114,7 @@ pub fn events(options: &EventsOptions) -> Result<(), String> {
         since: options.since.map(|since| since.at(clock::now())),
         until: options.until.map(|until| until.at(clock::now())),
     };
-    // Read before the list below, so that --follow misses no event recorded in between.
+    // Read before the list below, so --follow misses no event recorded in between.
     let mut last_id = store.newest_event_id().map_err(text)?;
     let mut events = store.last_events(&filter, table::rows_wanted(options.limit)).map_err(text)?;
     // The oldest are cut.

@@ -64,7 +64,7 @@ pub fn users(store: &Store, format: ExportFormat, path: Option<&Path>) -> Result
     }
 }
 
-/// What an export is written to.
+/// The target of an export.
 enum Target {
     /// A device or a FIFO, written to directly.
     Stream(File),
@@ -126,7 +126,7 @@ fn write(store: &Store, format: ExportFormat, out: &mut dyn Write) -> io::Result
     }
 }
 
-/// The I/O error itself, so that a closed pipe is still recognized.
+/// The I/O error itself, so a closed pipe is still recognized.
 fn io_error(error: csv::Error) -> io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,

@@ -1,4 +1,5 @@
-//! `hallpass import`: reads users and blocks from a file, and checks all before it writes any.
+//! `hallpass import`: reads users and blocks from a file, and checks all of them before it writes
+//! any.
 
 use std::collections::HashSet;
 use std::fs;

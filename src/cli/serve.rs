@@ -62,7 +62,7 @@ pub fn serve(options: &ServeOptions, warnings: &[String]) -> Result<(), String> 
     run(sockets, metrics, options, App::new(settings, store), signals, ready)
 }
 
-/// Catches the signals that [`run`] handles from now on, so that a stop during the start is clean
+/// Catches the signals that [`run`] handles from now on, so a stop during the start is clean
 /// too.
 pub fn catch_signals() -> Result<Signals, String> {
     Signals::new([SIGTERM, SIGINT, SIGHUP])

@@ -105,7 +105,7 @@ pub enum UsersCommand {
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Delete a user, their sessions, and their e-mail, addresses and browsers in events
+    /// Delete a user, their sessions and tokens, and their personal data in events
     ///
     /// This also removes the entries of `allow` that name them. If a setting or the entry of a
     /// domain lets them in, they may sign in again, as a new user. To keep somebody out, block

@@ -28,7 +28,7 @@ const INPUT_BYTES_MAX: u64 = 2 * ID_TOKEN_BYTES_MAX as u64;
 /// Flags of `verify`.
 #[derive(Debug, Clone, Args)]
 pub struct VerifyOptions {
-    /// The ID token [default: read from standard input, so that the shell's history and ps do not
+    /// The ID token [default: read from standard input, so the shell's history and ps do not
     /// show it]
     // We reject a token pasted in pieces ourselves: clap would print the unexpected piece.
     #[arg(value_name = "TOKEN", num_args = 0.., value_parser = value_parser!(PastedToken))]

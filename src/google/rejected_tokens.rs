@@ -1,4 +1,4 @@
-//! Remembers tokens that Google refused, so that each costs one call.
+//! Remembers tokens that Google refused, so each costs one call.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};

@@ -30,7 +30,7 @@ pub struct RiscApi<'a> {
     pub account: &'a ServiceAccount,
 }
 
-/// What is registered.
+/// A registration.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Registration {
     /// Where Google posts events.
@@ -118,8 +118,8 @@ impl RiscApi<'_> {
         Ok(Client::new(&url, self.authorities, NAME, 1).with_bearer(&token))
     }
 
-    /// What to do about a status other than 200, and Google's own words. Google documents the messages,
-    /// but for most of them no code, so they are recognised by a word.
+    /// The advice for a status other than 200, with Google's own message. Google documents the
+    /// messages, but no code for most of them, so they are recognised by a word.
     fn refusal(&self, status: u16, body: &[u8]) -> String {
         let error = serde_json::from_slice::<Refusal>(body)
             .map_or_else(|_| RefusalBody::default(), |r| r.error);

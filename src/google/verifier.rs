@@ -51,7 +51,7 @@ pub struct VerifierSettings {
     pub security_events: bool,
 }
 
-/// What vouches for a token.
+/// The proof that a token is genuine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VerifiedBy {
     /// A 200 from tokeninfo.

@@ -1,7 +1,7 @@
 //! The HTTP server: turns tiny_http's requests into plain values, and has a thread answer each.
 //!
 //! A few threads answer requests that do not block. Requests that may block (they have a body,
-//! write, or need Google) get a thread of their own, up to a limit, so that no check waits for a
+//! write, or need Google) get a thread of their own, up to a limit, so no check waits for a
 //! sign-in. Clients never reach tiny_http directly: the door is in front of it.
 
 use std::io::{self, Read};

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Half a second of lines at 50,000 requests a second.
 const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How long the thread waits for more lines after each write, so that many share one write and one
+/// How long the thread waits for more lines after each write, so several share one write and one
 /// wake-up.
 const LINGER: Duration = Duration::from_millis(5);
 /// Pause before the next try when standard error is non-blocking and full.

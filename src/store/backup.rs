@@ -59,7 +59,7 @@ impl Store {
 
     /// Checks a backup and copies it to `database`. An existing database is replaced only if
     /// `replace` is set and no process uses it; owner and mode stay. If there is none and this is
-    /// root, the new file gets the owner of its folder, so that the service can open it.
+    /// root, the new file gets the owner of its folder, so the service can open it.
     ///
     /// # Errors
     /// One sentence for the operator. An existing database is then unchanged.

@@ -312,7 +312,7 @@ impl Store {
         let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
         let condition = format!("e.id > ?1 AND e.kind IN ('{}')", kinds.join("', '"));
         self.readers.read(|db| {
-            // Before the others, so that no event recorded meanwhile is missed.
+            // Before the others, so no event recorded meanwhile is missed.
             let newest = newest_id(db)?;
             // IDs begin again if all events were deleted.
             let mut last_id = last_id.min(newest);
@@ -342,7 +342,7 @@ impl Store {
         limit: u32,
         order: &str,
     ) -> Result<Vec<EventRow>, StoreError> {
-        // A separate condition for each case, so that each uses its index.
+        // A separate condition for each case, so each uses its index.
         let (about, name) = match &filter.about {
             None => ("?5 IS NULL", None),
             Some(About::Subject(subject)) => ("e.sub = ?5", Some(subject)),

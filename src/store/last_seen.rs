@@ -60,7 +60,7 @@ impl LastSeen {
         self.lock().clear();
     }
 
-    /// Writes in the order of the table, so that neighbours share a page.
+    /// Writes in the order of the table, so neighbours share a page.
     fn write(&self, db: &Connection) -> rusqlite::Result<()> {
         let mut queue = std::mem::take(&mut *self.lock());
         queue.sort_unstable();

@@ -69,7 +69,7 @@ const SEARCHERS_MAX: usize = 1;
 pub struct Store {
     writer: Writer,
     readers: Readers,
-    /// Separate, so that no check waits for a search.
+    /// Separate, so no check waits for a search.
     searchers: Readers,
     files: Arc<OpenFiles>,
     last_seen: Arc<LastSeen>,

@@ -141,7 +141,7 @@ fn prepare(path: &Path) -> Result<Connection, Failure> {
     Ok(connection)
 }
 
-/// One transaction, so that two processes may start at once. It also proves that the file can be
+/// One transaction, so two processes may start at once. It also proves that the file can be
 /// written.
 fn migrate(connection: &mut Connection) -> Result<(), Failure> {
     let path = connection.path().map(PathBuf::from).unwrap_or_default();

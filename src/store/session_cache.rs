@@ -1,4 +1,4 @@
-//! The session cache, so that few checks read the database.
+//! The session cache, so few checks read the database.
 //!
 //! It is exact. Every change of a user, a session or the list of who may enter, by any process, gives
 //! the database a new revision (schema.sql), and an entry counts only under the revision at which it

@@ -30,7 +30,7 @@ impl Store {
 }
 
 /// Ends a user's open sessions beyond the limit, those unused longest first, but never `kept`. Also
-/// deletes the oldest ended sessions beyond the limit, so that repeated sign-ins leave a bounded number
+/// deletes the oldest ended sessions beyond the limit, so repeated sign-ins leave a bounded number
 /// of rows. Tokens for programs do not count. Returns the number of changed rows; `STEP_ROWS` means
 /// that there may be more.
 pub fn limit(

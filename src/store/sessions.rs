@@ -100,7 +100,7 @@ impl Store {
         now: i64,
         limit: u32,
     ) -> Result<Vec<(Session, User)>, StoreError> {
-        // A separate condition for each case, so that each uses its index.
+        // A separate condition for each case, so each uses its index.
         let whose = if subject.is_some() { "s.sub = ?2" } else { "?2 IS NULL" };
         let sql = format!(
             "SELECT {SESSION_COLUMNS}, {USER_COLUMNS} FROM sessions s JOIN users u ON u.sub = s.sub
@@ -153,7 +153,7 @@ impl Store {
         now: i64,
         mut progress: impl FnMut(usize),
     ) -> Result<usize, StoreError> {
-        // In the order of the tokens' hashes, so that it ends even while users sign in.
+        // In the order of the tokens' hashes, so it ends even while users sign in.
         let (mut after, mut ended) = (Vec::new(), 0);
         let mut steps = self.writer.steps();
         loop {

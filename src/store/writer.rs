@@ -15,7 +15,7 @@ use super::open_files::OpenFiles;
 const QUEUE_MAX: usize = 1024;
 /// Tasks in one commit.
 const BATCH_MAX: usize = 256;
-/// Work that nobody waits for is collected for this long, so that it does not cost a sync each time.
+/// Work that nobody waits for is collected for this long, so it does not cost a sync each time.
 const BATCH_WAIT: Duration = Duration::from_secs(1);
 
 /// Rows in one step of long work. Sign-ins wait for a step about 10 milliseconds.
@@ -157,7 +157,7 @@ fn run(db: &Connection, files: &OpenFiles, jobs: &Receiver<Task>) {
     }
 }
 
-/// Runs one job in a savepoint of the shared transaction, so that a failure undoes this job alone.
+/// Runs one job in a savepoint of the shared transaction, so a failure undoes this job alone.
 /// Without a transaction (it could not begin, or a full disk rolled it back) nothing is done, and the
 /// failed COMMIT informs every caller.
 fn atomically<T>(

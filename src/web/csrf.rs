@@ -36,8 +36,8 @@ pub fn guard_admin(request: &Request, settings: &Settings) -> Result<(), Error> 
     )
 }
 
-/// Allows Google's redirect post, which `g_csrf_token` protects as well: from Google, from us, or
-/// with a hidden origin that is not a sibling host's.
+/// Allows Google's redirect post, which `g_csrf_token` also protects: from Google, from us, or with
+/// a hidden origin that is not a sibling host's.
 ///
 /// # Errors
 /// 403 for any other page.

@@ -49,7 +49,7 @@ pub fn list(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     Ok(Response::json(200, &json!({"sessions": documents})))
 }
 
-/// DELETE /auth/sessions/ID: ends one of the caller's sessions.
+/// DELETE /auth/sessions/ID: ends one of the caller's sessions or tokens.
 ///
 /// # Errors
 /// 401, 403 or 503; 404 if the caller has no such live session.
@@ -65,9 +65,9 @@ pub fn delete(app: &App, request: &Request, id: &str, now: i64) -> Result<Respon
     Ok(Response::empty(204))
 }
 
-/// POST /auth/signout: ends the session, or with `everywhere=true` all sessions of the person.
-/// Without a session there is nothing to do. Users can sign out whatever policy or block say, and
-/// Google is not asked.
+/// POST /auth/signout: ends the session, or with `everywhere=true` all sessions and tokens of the
+/// person. Without a session it does nothing. Neither the policy nor a block keeps a user from
+/// signing out, and Google is not asked.
 ///
 /// # Errors
 /// 400 for an unreadable body, 403 for a foreign origin, 415, 503.

@@ -49,7 +49,7 @@ pub fn proxy(settings: &VerifierSettings) -> Finding {
     }
 }
 
-/// Which authorities may vouch for Google, if not the built-in ones?
+/// Which authorities may vouch for Google, if the built-in ones may not?
 pub fn authorities(settings: &VerifierSettings) -> Option<Finding> {
     let count = settings.tokeninfo.authorities.as_ref()?.count();
     let detail = format!("only {count} from --ca-file or SSL_CERT_FILE may vouch for Google");

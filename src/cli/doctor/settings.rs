@@ -337,7 +337,7 @@ pub fn environment(warnings: &[String]) -> Option<Finding> {
         .then(|| Finding::warning("environment", odd.join("; "), "correct or remove the variable"))
 }
 
-/// Whether the URL is on this machine, so that nobody can intercept the traffic.
+/// Whether the URL is on this machine, so nobody can intercept the traffic.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),

@@ -1,4 +1,4 @@
-//! How far long work has come, for whoever watches.
+//! The progress of long work.
 
 use std::io::{self, IsTerminal};
 

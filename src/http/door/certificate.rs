@@ -189,7 +189,7 @@ impl Certificate {
     }
 
     fn read_again(&self, last_read: &mut LastRead) -> io::Result<()> {
-        // Noted before reading, so that a change during the read is seen the next time.
+        // Noted before reading, so a change during the read is seen the next time.
         last_read.versions = versions(&self.files);
         let read = read(&self.files);
         last_read.failure = read.as_ref().err().map(io::Error::to_string);

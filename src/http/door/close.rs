@@ -14,7 +14,7 @@ impl EventLoop {
         let connection = &mut self.connections[key];
         if connection.keep_alive {
             connection.reset(self.now + self.deadlines.idle);
-            // Whatever has arrived was sent before the client could read this response.
+            // All bytes that have arrived were sent before the client could read this response.
             connection.pipelines = true;
             if connection.has_inbound() {
                 self.receive(key, 0);
@@ -75,7 +75,7 @@ impl EventLoop {
         match connection.phase {
             Phase::Waiting => self.upstreams.remove_waiting(key),
             Phase::Answering { upstream: Some(upstream) } => {
-                // The response is read to its end nevertheless, so that the requests at tiny_http
+                // The response is read to its end nevertheless, so the requests at tiny_http
                 // stay bounded.
                 self.upstreams.abandon(
                     upstream,

@@ -12,7 +12,7 @@ use super::request_head::{self, HeaderPolicy};
 use super::transport::Transport;
 use crate::http::Request;
 
-/// Larger buffers are freed between requests, so that idle connections cost little.
+/// Larger buffers are freed between requests, so idle connections cost little.
 const KEPT_BYTES: usize = 2 * 1024;
 
 /// What a connection is doing.
@@ -57,7 +57,7 @@ pub(super) struct Connection {
     /// be closed.
     pub(super) retried: bool,
     /// Whether the client sent the current request before it had the last response. Such requests
-    /// are served after all others, and the connection may be closed like an idle one, so that
+    /// are served after all others, and the connection may be closed like an idle one, so
     /// clients that pipeline without reading do not slow others down.
     pub(super) pipelines: bool,
     /// Whether the client may be sending bytes that will not be read.

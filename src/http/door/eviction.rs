@@ -2,8 +2,8 @@
 //!
 //! A connection counts towards each network that contains its address. A new connection from a
 //! network at its limit replaces the one of that network that has been idle longest. When the door
-//! is full, the network with the most connections loses one, so that many connections from few
-//! addresses keep nobody else out.
+//! is full, the network with the most connections loses one. Many connections from few
+//! addresses therefore keep nobody else out.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

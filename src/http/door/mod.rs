@@ -85,15 +85,15 @@ pub struct Settings {
     /// The only headers that are passed on, in any case of letters; all if `None`. tiny_http reads
     /// byte by byte, so headers that nobody reads would only cost time.
     pub headers: Option<&'static [&'static str]>,
-    /// Removes from requests what else nobody reads, before they go to tiny_http.
+    /// Removes other parts that nobody reads from requests, before they go to tiny_http.
     pub trim: Box<dyn Fn(&mut Request) + Send>,
     /// Answers requests without tiny_http where it can.
     pub fast_path: FastPath,
-    /// How long everything may take.
+    /// The deadlines.
     pub deadlines: Deadlines,
 }
 
-/// How long everything may take.
+/// The deadlines.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
     /// A whole request, from its first byte. The first one counts from the accept, TLS handshake

@@ -63,7 +63,7 @@ pub struct HeaderPolicy {
 /// # Errors
 /// If it is not a valid request, or exceeds a limit.
 pub fn parse_request(bytes: &[u8], policy: HeaderPolicy) -> Result<Option<Head>, Reason> {
-    // So that the result does not depend on how many bytes arrived together.
+    // This makes the result independent of how many bytes arrived together.
     let bytes = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut []);

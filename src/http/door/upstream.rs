@@ -13,7 +13,7 @@ use super::response_head::{self, ConnectionOptions, InvalidResponse};
 
 /// Idle connections that stay open for good; tiny_http keeps four threads anyway.
 const KEPT_IDLE: usize = 4;
-/// The most pipelined requests at once, so that others never wait for more than these.
+/// The most pipelined requests at once, so others never wait for more than these.
 const PIPELINING_MAX: usize = KEPT_IDLE;
 /// When other idle connections are closed, each with its thread in tiny_http.
 const IDLE: Duration = Duration::from_secs(30);
