@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS sessions (
     id                  TEXT NOT NULL UNIQUE, -- public; of an id_token, a hash of the whole token
     sub                 TEXT NOT NULL REFERENCES users (sub) ON DELETE CASCADE,
     kind                TEXT NOT NULL CHECK (kind IN ('session', 'id_token', 'token')), -- only a session has an idle limit
-    client_id           TEXT NOT NULL,      -- aud of the ID token behind it; empty if the operator made the token
+    client_id           TEXT NOT NULL,      -- aud of the ID token behind it; empty if the operator created the token
     authorized_party    TEXT,               -- azp of that token
     created_at          INTEGER NOT NULL,
     last_seen_at        INTEGER NOT NULL,   -- written at most once a minute

@@ -134,7 +134,7 @@ impl SessionToken {
     }
 
     /// Accepts Basic credentials whose password has the shape of our tokens, whatever the user name.
-    /// Any others belong to the app behind the proxy. The files in deploy/ recognize in base64 what
+    /// Any others belong to the app behind the proxy. The files in deploy/ recognise in base64 what
     /// is accepted here, so only the one usual spelling is.
     pub fn from_basic(credentials: &str) -> Option<SessionToken> {
         let decoded = STANDARD.decode(credentials).ok()?;

@@ -126,7 +126,7 @@ fn write(store: &Store, format: ExportFormat, out: &mut dyn Write) -> io::Result
     }
 }
 
-/// The I/O error itself, so a closed pipe is still recognized.
+/// The I/O error itself, so a closed pipe is still recognised.
 fn io_error(error: csv::Error) -> io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,

@@ -107,9 +107,10 @@ pub enum UsersCommand {
     },
     /// Delete a user, their sessions and tokens, and their personal data in events
     ///
-    /// This also removes the entries of `allow` that name them. If a setting or the entry of a
-    /// domain lets them in, they may sign in again, as a new user. To keep somebody out, block
-    /// them. Older backups still contain them.
+    /// This also removes the entries of `allow` that name the user. The sub, kind and time of each
+    /// event remain, and a hash of each user name. A person whom a setting or the entry of a domain
+    /// lets in can sign in again, as a new user; to keep them out, block them. Older backups keep
+    /// everything.
     Delete {
         /// The user.
         #[command(flatten)]

@@ -43,7 +43,7 @@ fn other_basic_credentials_belong_to_the_app() {
         STANDARD.encode(format!("a:{token}x")),
         STANDARD.encode(&text[..text.len() - 1]),
         STANDARD.encode(b"a\xff:b"),
-        // The proxy files do not recognize these spellings in base64, so they do not count.
+        // The proxy files do not recognise these spellings in base64, so they do not count.
         STANDARD_NO_PAD.encode(format!("ab:{token}")),
         URL_SAFE.encode(format!("\u{3ff}\u{3ff}:{token}")),
         text,

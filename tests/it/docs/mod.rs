@@ -23,7 +23,7 @@ fn arguments() -> Vec<Arg> {
     found
 }
 
-/// The words of a text that begin with `start` and continue with characters of that kind, if
+/// The words of a text that begin with `beginning` and continue with characters of that kind, if
 /// nothing else is attached to them.
 fn words<'a>(
     text: &'a str,
