@@ -1,4 +1,4 @@
-//! What an entry of an allow-list names: a Workspace domain, an e-mail or a `sub`.
+//! An entry of an allow-list: a Workspace domain, an e-mail or a `sub`.
 
 /// Mail providers for whose addresses Google is never authoritative.
 const OTHERS_MAIL: [&str; 8] = [

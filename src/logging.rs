@@ -86,7 +86,7 @@ pub fn last_words(sentence: &str) {
     }
 }
 
-/// What is wrong with RUST_LOG, if anything.
+/// The fault in RUST_LOG, if there is one.
 pub fn misunderstanding() -> Option<String> {
     let filters = process::variable(VARIABLE).filter(|filters| !is_valid(filters))?;
     Some(format!(

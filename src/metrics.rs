@@ -69,7 +69,7 @@ pub enum CallResult {
 pub struct Call {
     /// How it ended.
     pub result: CallResult,
-    /// What went wrong, without any part of the token. Empty unless the call failed.
+    /// The cause of a failure, without any part of the token. Empty unless the call failed.
     pub failure: String,
     /// How long it took.
     pub duration: Duration,

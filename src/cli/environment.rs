@@ -282,7 +282,7 @@ fn context(error: &clap::Error, kind: ContextKind) -> String {
     }
 }
 
-/// Where the wrong value of this setting is from, if not from the command line.
+/// The source of the wrong value of this setting, if it is not the command line.
 fn origin(
     setting: &Arg,
     error: &clap::Error,

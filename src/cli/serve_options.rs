@@ -128,7 +128,7 @@ pub struct ServeOptions {
         default_value = "127.0.0.0/8,::1,unix", help_heading = "Serving")]
     pub trusted_proxy: Vec<String>,
 
-    /// What Remote-User and X-Forwarded-User carry
+    /// The value of Remote-User and X-Forwarded-User
     #[arg(long, env = "HALLPASS_REMOTE_USER", value_name = "WHAT", value_enum,
         default_value_t = RemoteUser::Email, help_heading = "Serving")]
     pub remote_user: RemoteUser,

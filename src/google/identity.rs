@@ -22,7 +22,7 @@ const SUBJECT_BYTES_MAX: usize = 255;
 #[derive(Debug, Clone)]
 pub struct Identity(Claims);
 
-/// What a token claims. Only an [`Identity`] proves that it is true and meant for us.
+/// The claims of a token. Only an [`Identity`] proves that they are true and meant for us.
 #[derive(Debug, Clone)]
 pub struct Claims {
     /// The profile claims.
@@ -57,7 +57,7 @@ pub struct RuleVerdict {
     pub verdict: Result<(), Rejection>,
 }
 
-/// What the rules compare the claims with.
+/// The values with which the rules compare the claims.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
     /// Our client IDs. `aud` must equal one of them.

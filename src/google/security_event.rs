@@ -34,10 +34,10 @@ pub struct SecurityEvent {
     reports: Vec<AccountEvent>,
 }
 
-/// What happened to one account.
+/// A report about one account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountEvent {
-    /// What happened.
+    /// The type of the event.
     pub event_type: EventType,
     /// The account's `sub`. `None` for a verification, and for accounts that are not Google's.
     pub subject: Option<String>,

@@ -31,7 +31,7 @@ impl ServiceAccount {
     /// Reads the JSON file of a key.
     ///
     /// # Errors
-    /// What is wrong, without any part of the file.
+    /// The fault, without any part of the file.
     pub fn parse(file: &[u8]) -> Result<ServiceAccount, &'static str> {
         let KeyFile { client_email, private_key_id, private_key } =
             serde_json::from_slice(file).map_err(|_| {

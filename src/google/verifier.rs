@@ -75,7 +75,7 @@ impl VerifiedBy {
 pub struct Question<'a> {
     /// The token.
     pub token: &'a IdToken,
-    /// What its claims must match.
+    /// The values that its claims must match.
     pub expected: Expected<'a>,
     /// The client's address: networks share the calls to Google. `None` is this machine or a
     /// trusted proxy, which may use all of them.
@@ -89,7 +89,7 @@ pub enum Failure {
     Refused(&'static str),
     /// Google cannot answer. This says nothing about the token.
     Unavailable {
-        /// What happened, without token and URL.
+        /// The cause, without token and URL.
         cause: String,
         /// Seconds after which to try again, if known.
         retry_after: Option<u64>,
@@ -105,7 +105,7 @@ pub struct Decision {
     pub decisive: Verification,
 }
 
-/// What tokeninfo or the keys say about a token.
+/// The verdict of tokeninfo or the keys on a token.
 #[derive(Debug)]
 pub struct Verification {
     /// Which of them.

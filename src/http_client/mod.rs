@@ -97,7 +97,7 @@ impl Client {
     /// redirects.
     ///
     /// # Errors
-    /// What happened, without URL and parameters.
+    /// The cause, without URL and parameters.
     pub fn get(&self, parameters: &[(&str, &str)], deadline: Instant) -> Result<Answer, String> {
         let request = self.agent.get(&self.url).query_pairs(parameters.iter().copied());
         self.answer(self.prepared(request, deadline)?.call())
@@ -106,7 +106,7 @@ impl Client {
     /// Posts JSON, and returns by the deadline. Does not follow redirects.
     ///
     /// # Errors
-    /// What happened, without URL and body.
+    /// The cause, without URL and body.
     pub fn post(&self, json: &str, deadline: Instant) -> Result<Answer, String> {
         let request = self.agent.post(&self.url).content_type("application/json");
         self.answer(self.prepared(request, deadline)?.send(json))

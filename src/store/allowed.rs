@@ -35,7 +35,7 @@ pub struct AllowedEntry {
     pub is_user: bool,
 }
 
-/// What an entry is compared with.
+/// The domain or the e-mail of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedName {
     /// The Workspace domain, in lower case.

@@ -128,7 +128,7 @@ pub const BY_THE_OPERATOR: &str = "by the operator";
 /// `reason` of sessions that end because of one of Google's security events.
 const BY_GOOGLE: &str = "by Google";
 
-/// Who caused an event.
+/// The cause of an event: a user, an admin, the operator or Google.
 #[derive(Debug, Clone, Default)]
 pub struct Actor {
     /// `reason` of the event. `None` if users act for themselves.

@@ -54,7 +54,7 @@ const MIGRATIONS: [Migration; 2] = [
 ];
 const SCHEMA_VERSION: i32 = 1 + MIGRATIONS.len() as i32;
 
-/// What to do before and after schema.sql creates the missing tables.
+/// The steps before and after schema.sql creates the missing tables.
 struct Migration {
     before: &'static str,
     after: fn(&Connection) -> rusqlite::Result<()>,

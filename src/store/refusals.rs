@@ -12,7 +12,7 @@ use super::events::{self, DAY_SECONDS, Event};
 /// Refusals that may be recorded at once. Each second allows one more.
 const BURST: i64 = 60;
 
-/// Where somebody was refused.
+/// The place of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusedBy {
     /// At a sign-in, or with an ID token as the bearer.

@@ -62,7 +62,7 @@ impl Credential {
     }
 }
 
-/// What a caller wants to do.
+/// The purpose of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     /// Be named to an app: check, forward and me.

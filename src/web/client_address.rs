@@ -7,7 +7,7 @@ use std::sync::Once;
 use super::settings::TrustedProxies;
 use crate::http::Request;
 
-/// Where a request comes from.
+/// The source of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAddress {
     /// A client with a known address.

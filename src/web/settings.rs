@@ -12,7 +12,7 @@ use crate::google::{AllowList, Policy, VerifierSettings};
 pub struct Settings {
     /// Google client IDs to accept in `aud`. Never empty.
     pub client_ids: Vec<String>,
-    /// Whom to let in.
+    /// The policy: who is let in.
     pub policy: Policy,
     /// The admins. If the list is empty, there are no admin pages.
     pub admins: AllowList,
@@ -34,7 +34,7 @@ pub struct Settings {
     pub allowed_origins: Vec<String>,
     /// The peers whose X-Forwarded-* headers count.
     pub trusted_proxies: TrustedProxies,
-    /// What Remote-User and X-Forwarded-User carry.
+    /// The value of Remote-User and X-Forwarded-User.
     pub remote_user: RemoteUser,
     /// How tokens are verified.
     pub verifier: VerifierSettings,
@@ -48,7 +48,7 @@ pub struct Settings {
     pub site_logo: Option<Logo>,
 }
 
-/// What names the user in Remote-User and X-Forwarded-User.
+/// The value of Remote-User and X-Forwarded-User.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RemoteUser {
     /// The e-mail, if Google is authoritative for it.

@@ -24,9 +24,9 @@ pub struct Finding {
     pub check: &'static str,
     /// The result.
     pub verdict: Verdict,
-    /// What was seen.
+    /// The observation.
     pub detail: String,
-    /// What to do about it.
+    /// The advice, if there is any.
     pub advice: Option<String>,
 }
 

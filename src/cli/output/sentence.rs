@@ -2,7 +2,7 @@
 
 use crate::store::{EventKind, EventRow};
 
-/// What happened, in one sentence.
+/// The event in one sentence.
 pub fn of(event: &EventRow) -> String {
     let who = match (&event.email, &event.subject) {
         (Some(email), _) => harmless(email),

@@ -15,7 +15,7 @@ use crate::http::Request;
 /// Larger buffers are freed between requests, so idle connections cost little.
 const KEPT_BYTES: usize = 2 * 1024;
 
-/// What a connection is doing.
+/// The phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Waiting for a request, or receiving its head or, if set, its body.

@@ -7,7 +7,7 @@ use crate::http::{Response, SERVER};
 /// upstream connection only.
 const REPLACED: [&str; 4] = ["connection", "keep-alive", "trailer", "upgrade"];
 
-/// What the door adds to the head of a response.
+/// Additions of the door to the head of a response.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ConnectionOptions {
     /// Whether the connection stays open for another request.

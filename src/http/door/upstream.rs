@@ -26,7 +26,7 @@ const PROBE_REQUEST: &[u8] =
 /// The longest head of a response.
 const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// What an upstream connection is doing.
+/// The phase of an upstream connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UpstreamState {
     /// New, waiting for the response to its probe.
