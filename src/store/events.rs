@@ -9,6 +9,8 @@ use super::{Store, StoreError};
 
 /// A day in UTC.
 pub const DAY_SECONDS: i64 = 24 * 60 * 60;
+/// A user with a million events is deleted in a few seconds.
+const DELETION_SECONDS_MAX: i64 = 60;
 
 /// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -258,9 +260,15 @@ impl EventRow {
 }
 
 impl Store {
-    /// Records an event soon, without waiting. Drops it if the store cannot keep up.
-    pub fn record(&self, event: Event, at: i64) {
-        self.writer.write_later(move |db| insert(db, &event, at));
+    /// Records an event soon, without waiting. Drops it if the store cannot keep up. If its user is
+    /// deleted meanwhile, it is recorded as the deletion leaves events.
+    pub fn record(&self, mut event: Event, at: i64) {
+        self.writer.write_later(move |db| {
+            if is_of_deleted_user(db, &event, at)? {
+                (event.email, event.detail, event.client) = (None, None, Client::default());
+            }
+            insert(db, &event, at)
+        });
     }
 
     /// The last matching events, the newest last.
@@ -394,6 +402,13 @@ pub fn insert(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<()> {
         count(db, at.div_euclid(DAY_SECONDS), signin.into(), refusal.into())?;
     }
     Ok(())
+}
+
+/// Whether the user was deleted since this event, or shortly before it. A deletion bears the time of
+/// its start, and requests may still see the user until it ends.
+fn is_of_deleted_user(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM events WHERE sub = ?1 AND at >= ?2 AND kind = 'delete'";
+    db.prepare_cached(sql)?.exists(params![event.subject, at - DELETION_SECONDS_MAX])
 }
 
 /// Adds to the counts of a day.

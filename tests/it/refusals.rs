@@ -1,6 +1,7 @@
 //! Recorded refusals, and the budget that limits them in a flood.
 
 use hallpass::http::Request;
+use hallpass::store::{Client, Event, EventKind, RefusedBy};
 use serde_json::json;
 
 use crate::test_app::{DAY, NOW, RequestExt, TestApp, body, get, post_token, refused, token};
@@ -121,4 +122,31 @@ fn a_refused_exchange_is_recorded_once() {
     assert_eq!(test.send(ask("/auth/check", &token(json!({})))).status, 403);
     assert_eq!(test.count(REFUSALS), 1);
     assert_eq!(test.count("events WHERE host = 'wiki.example.com'"), 1);
+}
+
+#[test]
+fn a_refusal_written_after_its_user_was_deleted_has_no_personal_data() {
+    let test = TestApp::open();
+    let ada = json!({"sub": "1", "email": "ada@gmail.com"});
+    let event = || Event {
+        subject: Some("1".into()),
+        email: Some("ada@gmail.com".into()),
+        client: Client { address: Some("192.0.2.1".into()), user_agent: Some("Firefox".into()) },
+        host: Some("wiki.example.com".into()),
+        ..Event::new(EventKind::Refusal)
+    };
+    const PERSONAL: &str = "events WHERE coalesce(email, client_address, user_agent) IS NOT NULL";
+    test.sign_in(ada);
+    test.app.store().delete_user("1", NOW + 100).unwrap();
+    for (at, by, personal) in [
+        (NOW + 99, RefusedBy::ForwardAuth, 0),
+        (NOW + 100, RefusedBy::SignIn, 0),
+        (NOW + 160, RefusedBy::ForwardAuth, 0),
+        // A stranger again.
+        (NOW + 161, RefusedBy::SignIn, 1),
+    ] {
+        assert!(test.app.store().record_refusal(event(), by, at));
+        assert_eq!(test.count(PERSONAL), personal, "at {}", at - NOW);
+    }
+    assert_eq!(test.count("events WHERE host = 'wiki.example.com'"), 4);
 }
