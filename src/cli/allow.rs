@@ -13,10 +13,11 @@ use crate::store::{Actor, AllowedEntry, Store, StoreError};
 const COLUMNS: [Column; 7] = [
     Column::text("ENTRY"),
     Column::whole("KIND"),
-    Column::whole("SUB").spare(3),
-    Column::text("E-MAIL NOW").spare(1),
-    Column::whole("ADDED").spare(4),
-    Column::text("BY").spare(2),
+    Column::whole("SUB").spare(2),
+    // The only name that people recognize, if the entry is a sub.
+    Column::text("E-MAIL NOW").spare(4),
+    Column::whole("ADDED").spare(3),
+    Column::text("BY").spare(1),
     Column::text("NOTE"),
 ];
 

@@ -93,7 +93,8 @@ impl Store {
     }
 
     /// The entries for this account or domain. An e-mail means the user to whom it is pinned, else the
-    /// entry without a `sub`, else the entries whose `sub` first came with it.
+    /// entry without a `sub`, else the entries whose `sub` first came with it, else those whose `sub`
+    /// last came with it.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -109,7 +110,16 @@ impl Store {
                         return Ok(found);
                     }
                 }
-                select(db, "a.email = ?1", email)
+                let found = select(db, "a.email = ?1", email)?;
+                if !found.is_empty() {
+                    return Ok(found);
+                }
+                let mut last = all(db)?;
+                last.retain(|entry| {
+                    let now = entry.account_email.as_deref();
+                    now.is_some_and(|now| now.eq_ignore_ascii_case(email))
+                });
+                Ok(last)
             }
         })
     }
