@@ -12,10 +12,13 @@ pub fn one_account(store: &Store, name: &str) -> Result<UserRecord, String> {
     match accounts.len() {
         0 => {
             let what = if name.contains('@') { "address" } else { "sub" };
-            Err(format!(
-                "there is no user {}: nobody with this {what} has signed in",
-                printable(name)
-            ))
+            let shown = printable(name);
+            let blocked = store.blocked_email(name).map_err(|error| error.to_string())?;
+            let hint = match blocked {
+                Some(_) => format!("; to lift its block, run `hallpass users unblock {shown}`"),
+                None => String::new(),
+            };
+            Err(format!("there is no user {shown}: nobody with this {what} has signed in{hint}"))
         }
         1 => Ok(accounts.remove(0)),
         _ => {

@@ -10,7 +10,7 @@ use super::export::{self, ExportFormat};
 use super::find_user::{called, one_account};
 use super::values::{DatabaseOption, WhoOption};
 use super::{confirm, events, sessions, tokens};
-use crate::cli::output::table::Column;
+use crate::cli::output::table::{Column, printable};
 use crate::cli::output::time::local;
 use crate::cli::output::{json, table};
 use crate::clock;
@@ -108,9 +108,9 @@ pub enum UsersCommand {
     /// Delete a user, their sessions and tokens, and their personal data in events
     ///
     /// This also removes the entries of `allow` that name the user. The sub, kind and time of each
-    /// event remain, and a hash of each user name. A person whom a setting or the entry of a domain
-    /// lets in can sign in again, as a new user; to keep them out, block them. Older backups keep
-    /// everything.
+    /// event remain, and a hash of each user name. A block is lifted too. A person whom a setting or
+    /// the entry of a domain lets in can sign in again, as a new user; to keep them out, block their
+    /// sub or e-mail after the deletion. Older backups keep everything.
     Delete {
         /// The user.
         #[command(flatten)]
@@ -249,12 +249,23 @@ pub fn users(options: &UsersOptions) -> Result<(), String> {
         }
         UsersCommand::Delete { who, yes } => {
             let account = one_account(&store, &who.who)?;
+            let is_blocked = !state(&account.user).is_empty();
+            let question =
+                if is_blocked { "This also lifts their block. Delete " } else { "Delete " };
             confirm::require(
                 *yes,
-                &format!("Delete {} and all their sessions?", called(&account)),
+                &format!("{question}{} and all their sessions?", called(&account)),
             )?;
-            store.delete_user(subject(&account), now).map_err(text)?;
-            say("deleted", &account)
+            // The answer may have taken a while.
+            store.delete_user(subject(&account), clock::now()).map_err(text)?;
+            say("deleted", &account)?;
+            if is_blocked {
+                table::note(&format!(
+                    "this also lifted their block; to keep them out, run `hallpass users block {}`",
+                    printable(subject(&account))
+                ));
+            }
+            Ok(())
         }
     }
 }
@@ -297,8 +308,9 @@ fn list(accounts: &[UserRecord], blocked: &[BlockedEmail], json: bool) -> Result
         return table::documents(accounts.iter().map(json::account).chain(blocked));
     }
     let blocked = blocked.iter().map(|blocked| {
-        let (nothing, never) = (String::new, || "never".to_owned());
-        vec![blocked.email.clone(), nothing(), nothing(), never(), never(), "blocked".to_owned()]
+        let [nothing, never, state] = ["", "never", "blocked"].map(str::to_owned);
+        let email = blocked.email.clone();
+        vec![email, nothing.clone(), nothing.clone(), nothing, never.clone(), never, state]
     });
     let rows = accounts.iter().map(|account| {
         let user = &account.user;

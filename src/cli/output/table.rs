@@ -55,6 +55,7 @@ impl Column {
 /// # Errors
 /// If it cannot be written.
 pub fn table(columns: &[Column], rows: impl Iterator<Item = Vec<String>>) -> Result<(), String> {
+    let rows = rows.inspect(|row| debug_assert_eq!(row.len(), columns.len(), "{row:?}"));
     if !is_terminal() {
         return self::rows(rows);
     }

@@ -126,6 +126,22 @@ fn an_address_that_changed_hands_means_its_holder() {
 }
 
 #[test]
+fn an_entry_that_is_a_sub_is_found_by_the_last_email_of_its_account() {
+    let program = program();
+    program.sql(
+        "INSERT INTO events (at, kind, sub, email) VALUES (1, 'refusal', '5', 'eve@yahoo.com')",
+    );
+    for (sub, email) in [("5", "eve@yahoo.com"), ("6", "bob@yahoo.com")] {
+        program.printed(&["allow", "add", sub]);
+        if sub == "6" {
+            program.session_of(json!({"sub": sub, "email": email}));
+        }
+        let removed = program.printed(&["allow", "remove", &email.to_uppercase()]);
+        assert!(removed.starts_with(&format!("removed {email} ({sub}) from")), "{removed}");
+    }
+}
+
+#[test]
 fn somebody_who_has_never_signed_in_can_be_blocked() {
     let program = Program::serve(&[]);
     let eve = json!({"sub": "5", "email": "eve@gmail.com"});
@@ -136,8 +152,12 @@ fn somebody_who_has_never_signed_in_can_be_blocked() {
     assert!(
         program.printed(&["users", "block", "eve@gmail.com"]).starts_with("was blocked already")
     );
-    assert_eq!(program.printed(&["users", "list"]), "eve@gmail.com\t\t\tnever\tnever\tblocked\n");
+    assert_eq!(program.printed(&["users", "list"]), "eve@gmail.com\t\t\t\tnever\tnever\tblocked\n");
     assert_eq!(program.printed(&["users", "list", "--search", "bob"]), "");
+    program.fails(
+        &["users", "delete", "eve@gmail.com", "--yes"],
+        "to lift its block, run `hallpass users unblock eve@gmail.com`",
+    );
     let shown = program.printed(&["users", "show", "eve@gmail.com"]);
     assert!(shown.contains("before their first sign-in") && shown.contains("block"), "{shown}");
     let document = &program.documents(&["users", "show", "eve@gmail.com", "--json"])[0];

@@ -88,6 +88,17 @@ fn a_deleted_user_is_gone_with_their_sessions_and_email() {
 }
 
 #[test]
+fn deleting_a_blocked_user_says_that_the_block_is_lifted() {
+    let program = Program::serve(&[]);
+    program.session_of(ada());
+    program.printed(&["users", "block", "ada@gmail.com"]);
+    let output = program.command(&["users", "delete", "ada@gmail.com", "--yes"]);
+    assert!(error(&output).contains("to keep them out, run `hallpass users block 1`"));
+    program.printed(&["users", "block", "1"]);
+    assert!(program.sign_in(&token(ada())).unwrap().starts_with("HTTP/1.1 403"));
+}
+
+#[test]
 fn a_list_can_be_searched_sorted_and_limited() {
     let program = Program::serve(&[]);
     program.session_of(bob());
