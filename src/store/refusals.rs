@@ -1,5 +1,5 @@
-//! Refusals that anybody can cause. They are recorded within a budget and only counted beyond it, so
-//! that a flood does not fill the disk.
+//! Refusals that anybody can cause. They are recorded within a budget and only counted beyond it,
+//! so a flood does not fill the disk.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! The caller's own sessions: showing and ending them.
+//! Shows and ends the caller's own sessions.
 
 use serde::Serialize;
 use serde_json::{Value, json};
