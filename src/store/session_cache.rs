@@ -1,7 +1,9 @@
-//! Keeps sessions in memory, so few checks read the database. This cache is exact. Every change of
-//! a user, a session or the list of who may enter, by any process, gives the database a new
-//! revision (schema.sql), and an entry counts only under the revision at which it was read. The
-//! revision is read again after any commit, which the WAL-index tells.
+//! Keeps sessions in memory, so few checks read the database.
+//!
+//! The cache is exact. Every change of a user, a session or the list of who may enter, by any
+//! process, gives the database a new revision (schema.sql), and an entry counts only under the
+//! revision at which it was read. The revision is read again after any commit, which the WAL-index
+//! tells.
 
 use std::ffi::OsString;
 use std::fs::File;
