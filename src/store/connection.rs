@@ -18,8 +18,12 @@ const WAL_BYTES_KEPT: u32 = 64 * 1024 * 1024;
 pub fn open(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    set_busy_timeout(&connection)?;
     Ok(connection)
+}
+
+pub fn set_busy_timeout(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)
 }
 
 /// Opens for reading only.

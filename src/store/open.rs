@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
@@ -22,8 +23,8 @@ const MIGRATIONS: [Migration; 2] = [
             DROP TRIGGER IF EXISTS session_changed;",
         after: |_| Ok(()),
     },
-    // A CHECK cannot be changed, so the table is created again. Triggers that name it would prevent
-    // its renaming.
+    // A CHECK cannot be changed, so the table is created again. The legacy renaming leaves the
+    // operator's views and triggers alone.
     Migration {
         before: "ALTER TABLE events ADD COLUMN detail TEXT;
             ALTER TABLE users ADD COLUMN google_disabled_at INTEGER;
@@ -39,15 +40,23 @@ const MIGRATIONS: [Migration; 2] = [
             DROP INDEX IF EXISTS sessions_by_user;
             DROP INDEX IF EXISTS sessions_by_expiry;
             DROP INDEX IF EXISTS sessions_by_last_seen;
-            ALTER TABLE sessions RENAME TO sessions_2;",
+            PRAGMA legacy_alter_table = ON;
+            ALTER TABLE sessions RENAME TO sessions_2;
+            PRAGMA legacy_alter_table = OFF;",
         after: |db| {
+            let of_operator = objects_on(db, "sessions_2")?;
+            // Without foreign keys, other programs may have deleted users and left their sessions.
             db.execute_batch(
                 "INSERT INTO sessions (token_sha256, id, sub, kind, client_id, authorized_party, created_at,
                 last_seen_at, expires_at, ended_at, client_address, user_agent)
             SELECT token_sha256, id, sub, kind, client_id, authorized_party, created_at,
-                last_seen_at, expires_at, ended_at, client_address, user_agent FROM sessions_2;
+                last_seen_at, expires_at, ended_at, client_address, user_agent FROM sessions_2
+                WHERE sub IN (SELECT sub FROM users);
             DROP TABLE sessions_2;",
             )?;
+            for sql in of_operator {
+                db.execute_batch(&sql.replace("\"sessions_2\"", "sessions"))?;
+            }
             username::give_all(db)
         },
     },
@@ -60,6 +69,15 @@ struct Migration {
     after: fn(&Connection) -> rusqlite::Result<()>,
 }
 
+/// The statements that create the indexes and triggers on a table.
+fn objects_on(db: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    let sql = "SELECT sql FROM sqlite_schema
+        WHERE tbl_name = ?1 AND type IN ('index', 'trigger') AND sql IS NOT NULL";
+    db.prepare(sql)?.query_map([table], |row| row.get(0))?.collect()
+}
+
+/// How long a process waits for another one's migration. That of a million users takes minutes.
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// Up to this size the whole database is checked at start, which takes about 20 milliseconds.
 const CHECKED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -126,9 +144,7 @@ fn prepare(path: &Path) -> Result<Connection, Failure> {
     if connection.is_readonly("main")? {
         return Err(Failure::ReadOnly);
     }
-    let objects: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if objects > 0 {
+    if objects(&connection)? > 0 {
         version(&connection)?;
         if fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_BYTES_MAX)
             && quick_check(&connection)? == Integrity::Damaged
@@ -145,18 +161,17 @@ fn prepare(path: &Path) -> Result<Connection, Failure> {
 /// written.
 fn migrate(connection: &mut Connection) -> Result<(), Failure> {
     let path = connection.path().map(PathBuf::from).unwrap_or_default();
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let objects: i64 =
-        transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    let version = if objects > 0 { version(&transaction)? } else { SCHEMA_VERSION };
-    if version < SCHEMA_VERSION {
-        // The transaction has begun, so no other process writes.
-        let kept = copy::before_migration(&path, SCHEMA_VERSION).map_err(Failure::NotCopied)?;
-        log::info!(
-            "the database was migrated from an older version of Hallpass; a copy of the old one is {}",
-            kept.display()
-        );
+    if objects(connection)? > 0 && version(connection)? < SCHEMA_VERSION {
+        log::info!("the database was created by an older version of Hallpass; migrating it");
+        connection.busy_timeout(MIGRATION_TIMEOUT)?;
     }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version = if objects(&transaction)? > 0 { version(&transaction)? } else { SCHEMA_VERSION };
+    // The transaction has begun, so no other process writes.
+    let kept = (version < SCHEMA_VERSION)
+        .then(|| copy::before_migration(&path, SCHEMA_VERSION))
+        .transpose()
+        .map_err(Failure::NotCopied)?;
     let migrations = &MIGRATIONS[version as usize - 1..];
     for migration in migrations {
         transaction.execute_batch(migration.before)?;
@@ -167,7 +182,16 @@ fn migrate(connection: &mut Connection) -> Result<(), Failure> {
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-    Ok(transaction.commit()?)
+    transaction.commit()?;
+    if let Some(kept) = kept {
+        log::info!("migrated the database; {} is the one before", kept.display());
+    }
+    connection::set_busy_timeout(connection)?;
+    Ok(())
+}
+
+fn objects(db: &Connection) -> rusqlite::Result<i64> {
+    db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
 }
 
 /// The schema version, from 1 to `SCHEMA_VERSION`.

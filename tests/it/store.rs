@@ -120,6 +120,41 @@ fn a_migration_copies_the_mode_and_replaces_no_earlier_copy() {
 }
 
 #[test]
+fn a_migration_survives_what_other_programs_did() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, sql) in [("1", OF_VERSION_1), ("2", OF_VERSION_2)] {
+        let old = folder.path().join(name);
+        let database = create_from(&old, sql);
+        // Without foreign keys and triggers, sessions stay when their user is deleted.
+        database
+            .execute_batch(
+                "PRAGMA foreign_keys = OFF;
+                CREATE TEMP TABLE kept AS SELECT * FROM sessions;
+                DELETE FROM users WHERE sub = (SELECT min(sub) FROM users);
+                INSERT OR IGNORE INTO sessions SELECT * FROM kept;
+                CREATE TABLE notes (text TEXT);
+                CREATE VIEW open AS SELECT sub FROM sessions WHERE ended_at IS NULL;
+                CREATE INDEX mine ON sessions (client_id);
+                CREATE TRIGGER noted AFTER DELETE ON sessions BEGIN INSERT INTO notes VALUES (old.id); END;",
+            )
+            .unwrap();
+        drop(database);
+        drop(Store::open(&old).unwrap());
+        let database = Connection::open(&old).unwrap();
+        let count = |sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        let orphans = "SELECT count(*) FROM sessions WHERE sub NOT IN (SELECT sub FROM users)";
+        assert_eq!(count(orphans), 0, "{name}");
+        count("SELECT count(*) FROM open");
+        let own = "SELECT count(*) FROM sqlite_schema WHERE name IN ('mine', 'noted') AND tbl_name = 'sessions'";
+        assert_eq!(count(own), 2, "{name}");
+        assert_eq!(count("SELECT count(*) FROM pragma_foreign_key_check"), 0, "{name}");
+        let sessions = count("SELECT count(*) FROM sessions");
+        database.execute_batch("DELETE FROM sessions").unwrap();
+        assert!(count("SELECT count(*) FROM notes") >= sessions, "{name}");
+    }
+}
+
+#[test]
 fn a_database_is_not_migrated_if_the_copy_fails() {
     let folder = tempfile::tempdir().unwrap();
     // With `.before-3` the name is one byte too long.
