@@ -1,7 +1,7 @@
 //! Refusals that anybody can cause. They are recorded within a budget and only counted beyond it,
 //! so a flood does not fill the disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
@@ -11,6 +11,11 @@ use super::events::{self, DAY_SECONDS, Event};
 
 /// Refusals that may be recorded at once. Each second allows one more.
 const BURST: i64 = 60;
+/// The same refusal by check or forward within this time is recorded once. nginx asks check and then
+/// forward about one request, and a page loads its pictures and scripts.
+const REPEAT_SECONDS: i64 = 10;
+/// Refusals to compare with. Beyond it, the oldest is forgotten.
+const RECENT_MAX: usize = 128;
 
 /// The place of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +44,41 @@ impl Budget {
     }
 }
 
+/// The last recorded refusals by check and forward, the oldest first.
+#[derive(Default)]
+struct Recent(VecDeque<Recorded>);
+
+struct Recorded {
+    at: i64,
+    subject: Option<String>,
+    host: Option<String>,
+    reason: Option<String>,
+}
+
+impl Recent {
+    /// Whether the same person was refused by the same app for the same reason a moment ago.
+    fn has(&self, refusal: &Event, now: i64) -> bool {
+        self.0.iter().any(|recorded| {
+            now.abs_diff(recorded.at) < REPEAT_SECONDS.unsigned_abs()
+                && recorded.subject == refusal.subject
+                && recorded.host == refusal.host
+                && recorded.reason == refusal.reason
+        })
+    }
+
+    fn add(&mut self, refusal: &Event, at: i64) {
+        if self.0.len() == RECENT_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(Recorded {
+            at,
+            subject: refusal.subject.clone(),
+            host: refusal.host.clone(),
+            reason: refusal.reason.clone(),
+        });
+    }
+}
+
 /// The budgets of all clients together, and the refusals beyond them.
 #[derive(Default)]
 pub struct Refusals {
@@ -46,6 +86,7 @@ pub struct Refusals {
     unidentified: Mutex<Budget>,
     /// Check and forward have no rate limit.
     forward_auth: Mutex<Budget>,
+    recent: Mutex<Recent>,
     unrecorded: Mutex<Unrecorded>,
 }
 
@@ -72,14 +113,24 @@ impl Refusals {
 
 impl Store {
     /// Records a refusal soon, without waiting. Sign-ins without a `sub` and forward auth have a
-    /// budget each. Beyond it the refusal is only counted, and this returns false.
+    /// budget each. Beyond it the refusal is only counted, and this returns false. A repeated
+    /// refusal by check or forward is neither recorded nor counted.
     pub fn record_refusal(&self, refusal: Event, by: RefusedBy, at: i64) -> bool {
         let budget = match by {
             RefusedBy::ForwardAuth => Some(&self.refusals.forward_auth),
             RefusedBy::SignIn if refusal.subject.is_none() => Some(&self.refusals.unidentified),
             RefusedBy::SignIn => None,
         };
+        let is_check =
+            refusal.subject.is_some() && (by == RefusedBy::ForwardAuth || refusal.host.is_some());
+        let mut recent = is_check.then(|| lock(&self.refusals.recent));
+        if recent.as_ref().is_some_and(|recent| recent.has(&refusal, at)) {
+            return true;
+        }
         if budget.is_none_or(|budget| lock(budget).take(at)) {
+            if let Some(recent) = &mut recent {
+                recent.add(&refusal, at);
+            }
             self.record(refusal, at);
             return true;
         }

@@ -51,7 +51,11 @@ fn a_flood_does_not_hide_refusals_of_known_users() {
 }
 
 fn ask(target: &str, session: &str) -> Request {
-    let mut request = get(target).bearer(session).header("X-Forwarded-Host", "wiki.example.com");
+    ask_for("wiki.example.com", target, session)
+}
+
+fn ask_for(host: &str, target: &str, session: &str) -> Request {
+    let mut request = get(target).bearer(session).header("X-Forwarded-Host", host);
     request.peer = Some([127, 0, 0, 1].into());
     request
 }
@@ -106,8 +110,9 @@ fn refusals_by_check_have_their_own_budget() {
     let test = TestApp::open();
     let session = test.session();
     refuse_unidentified(&test, 60, NOW);
-    for _ in 0..100 {
-        assert_eq!(test.send(ask("/auth/check?allowed_emails=", &session)).status, 403);
+    for app in 0..100 {
+        let host = format!("app-{app}.example.com");
+        assert_eq!(test.send(ask_for(&host, "/auth/check?allowed_emails=", &session)).status, 403);
     }
     assert_eq!((test.count("events WHERE host IS NOT NULL"), unrecorded(&test)), (60, "40".into()));
     for anonymous in ["/auth/check", "/auth/forward?allowed_emails="] {
@@ -128,11 +133,13 @@ fn a_refused_exchange_is_recorded_once() {
 fn a_refusal_written_after_its_user_was_deleted_has_no_personal_data() {
     let test = TestApp::open();
     let ada = json!({"sub": "1", "email": "ada@gmail.com"});
-    let event = || Event {
+    // Each with a reason of its own, because a repeated refusal is recorded once.
+    let event = |at: i64| Event {
         subject: Some("1".into()),
         email: Some("ada@gmail.com".into()),
         client: Client { address: Some("192.0.2.1".into()), user_agent: Some("Firefox".into()) },
         host: Some("wiki.example.com".into()),
+        reason: Some(format!("{at}")),
         ..Event::new(EventKind::Refusal)
     };
     const PERSONAL: &str = "events WHERE coalesce(email, client_address, user_agent) IS NOT NULL";
@@ -145,8 +152,38 @@ fn a_refusal_written_after_its_user_was_deleted_has_no_personal_data() {
         // A stranger again.
         (NOW + 161, RefusedBy::SignIn, 1),
     ] {
-        assert!(test.app.store().record_refusal(event(), by, at));
+        assert!(test.app.store().record_refusal(event(at), by, at));
         assert_eq!(test.count(PERSONAL), personal, "at {}", at - NOW);
     }
     assert_eq!(test.count("events WHERE host = 'wiki.example.com'"), 4);
+}
+
+#[test]
+fn one_visit_is_one_refusal_even_if_the_proxy_asks_twice() {
+    let test = TestApp::open();
+    let session = test.session();
+    #[track_caller]
+    fn check(test: &TestApp, request: Request, now: i64, refusals: i64) {
+        assert_eq!(test.send_at(request, now).status, 403);
+        assert_eq!(test.count(REFUSALS), refusals);
+    }
+    let (first, second) = ("/auth/check?allowed_emails=", "/auth/forward?allowed_emails=");
+    check(&test, ask(first, &session), NOW, 1);
+    check(&test, ask(second, &session), NOW, 1);
+    check(&test, ask(second, &session), NOW + 9, 1);
+    check(&test, ask(second, &session), NOW + 10, 2);
+    check(&test, ask_for("cloud.example.com", first, &session), NOW + 10, 3);
+    check(&test, ask("/auth/check?allowed_groups=a", &session), NOW + 10, 4);
+    assert_eq!(unrecorded(&test), "0");
+    assert_eq!(test.text("SELECT CAST(sum(refusals) AS TEXT) FROM days").unwrap(), "4");
+}
+
+#[test]
+fn a_refused_id_token_that_the_proxy_sends_twice_is_one_refusal() {
+    let test = TestApp::with(&["--allow-domain", "example.com"]);
+    let token = token(json!({}));
+    for target in ["/auth/check", "/auth/forward"] {
+        assert_eq!(test.send(ask(target, &token)).status, 403);
+    }
+    assert_eq!(test.count(REFUSALS), 1);
 }
