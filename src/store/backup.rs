@@ -80,7 +80,7 @@ impl Store {
                 backup.display()
             )));
         }
-        open::for_reading(backup)?;
+        open::backup_for_reading(backup)?;
         let replaced = replaceable(target, "give --database another path")?;
         let existing =
             [target.to_owned()].into_iter().chain(sidecars(target)).find(|path| path.exists());

@@ -115,9 +115,23 @@ pub fn require_exists(path: &Path) -> Result<(), StoreError> {
 
 /// Opens one of our databases for reading only, of this version or an older one.
 pub fn for_reading(path: &Path) -> Result<ReadOnlyConnection, StoreError> {
-    let reading = ReadOnlyConnection::open(path).map_err(|error| Failure::from(error).of(path))?;
-    reading.read(|db| Ok(version(db)))?.map_err(|failure| failure.of(path))?;
-    Ok(reading)
+    checked(path)?.map_err(|failure| failure.of(path))
+}
+
+/// The same for a backup to restore.
+pub fn backup_for_reading(path: &Path) -> Result<ReadOnlyConnection, StoreError> {
+    checked(path)?.map_err(|failure| match failure {
+        Failure::Foreign => StoreError(format!("{} is not a backup of Hallpass", path.display())),
+        other => other.of(path),
+    })
+}
+
+fn checked(path: &Path) -> Result<Result<ReadOnlyConnection, Failure>, StoreError> {
+    let reading = match ReadOnlyConnection::open(path) {
+        Ok(reading) => reading,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    Ok(reading.read(|db| Ok(version(db)))?.map(|_version| reading))
 }
 
 /// Refuses a database of an older version, which may lack a table.

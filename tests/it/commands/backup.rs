@@ -139,12 +139,12 @@ fn only_a_sound_backup_of_ours_is_restored() {
         "no database at all, but a text of some length that begins with no magic",
     )
     .unwrap();
-    restore_fails(&[&path("text"), "--database", &target], "is not Hallpass's");
+    restore_fails(&[&path("text"), "--database", &target], "text is not a backup of Hallpass");
     rusqlite::Connection::open(path("cats"))
         .unwrap()
         .execute_batch("CREATE TABLE cats (name TEXT)")
         .unwrap();
-    restore_fails(&[&path("cats"), "--database", &target], "is not Hallpass's");
+    restore_fails(&[&path("cats"), "--database", &target], "cats is not a backup of Hallpass");
 
     program.printed(&["backup", &path("backup.db")]);
     let mut bytes = fs::read(path("backup.db")).unwrap();
