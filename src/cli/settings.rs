@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use url::{Host, Url};
 
 use super::serve_options::ServeOptions;
+use crate::cli::output::time;
 use crate::entry::{Entry, domain_of_pattern, is_domain};
 use crate::google::{AllowList, Policy, TokeninfoSettings, VerifierSettings};
 use crate::http_client::Authorities;
@@ -281,7 +282,7 @@ fn session_idle(duration: Duration) -> Result<i64, String> {
     if duration < SESSION_IDLE_MIN {
         return Err(format!(
             "--session-idle takes at least 2m, not {}: the last use of a session is recorded once a minute",
-            humantime::format_duration(duration)
+            time::span(duration)
         ));
     }
     Ok(duration.as_secs() as i64)

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use super::find_user::{called, one_account};
 use super::values::{DatabaseOption, WhoOption, duration, duration_or_zero};
 use crate::cli::output::table::Column;
-use crate::cli::output::time::local;
+use crate::cli::output::time::{local, span};
 use crate::cli::output::{json, table};
 use crate::clock;
 use crate::store::{
@@ -21,9 +21,9 @@ const COLUMNS: [Column; 6] = [
     Column::whole("ID"),
     Column::text("USER"),
     Column::text("NAME"),
-    Column::whole("CREATED").spare(2),
-    Column::whole("LAST USED").spare(3),
-    Column::whole("EXPIRES").spare(1),
+    Column::whole("CREATED").spare(1),
+    Column::whole("LAST USED").spare(2),
+    Column::whole("EXPIRES").spare(3),
 ];
 
 /// Flags of `tokens`.
@@ -150,7 +150,11 @@ pub fn table(tokens: &[(Session, User)]) -> Result<(), String> {
             user.profile.email.as_ref().unwrap_or(&user.profile.subject).clone(),
             token.name.clone().unwrap_or_default(),
             local(token.created_at),
-            local(token.last_seen_at),
+            if token.last_seen_at > token.created_at {
+                local(token.last_seen_at)
+            } else {
+                "not used yet".to_owned()
+            },
             local(token.expires_at),
         ]
     });
@@ -170,7 +174,7 @@ fn create(
     if lifetime > lifetime_max {
         return Err(format!(
             "--lifetime is longer than the server allows: --token-lifetime is {}",
-            humantime::format_duration(lifetime_max)
+            span(lifetime_max)
         ));
     }
     let account = one_account(store, who)?;

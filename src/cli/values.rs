@@ -29,6 +29,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if !duration.is_zero() && duration <= LONGEST => Ok(duration),
         Ok(_) => Err("expected more than zero and at most ten years".into()),
+        Err(_) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Err(format!("expected a unit: write {text}d, {text}h or {text}s"))
+        }
         Err(error) => Err(format!("expected a duration such as 90s, 12h or 30d: {error}")),
     }
 }

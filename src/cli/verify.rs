@@ -10,7 +10,7 @@ use super::serve_options::ServeOptions;
 use super::settings;
 use super::stop::Stop;
 use crate::cli::output::report::{Finding, Report, Verdict};
-use crate::cli::output::time::{local, span};
+use crate::cli::output::time::{distance, local};
 use crate::clock;
 use crate::google::{
     self, AllowList, Claims, Expected, Failure, Identity, Policy, Question, Rejection,
@@ -177,7 +177,7 @@ fn explained(
         "claims" => "complete, but read from the token: Google does not vouch for them".into(),
         "exp" | "iat" | "nbf" => claim
             .parse()
-            .map_or(claim.to_owned(), |at| format!("{} ({})", local(at), span(at, now))),
+            .map_or(claim.to_owned(), |at| format!("{} ({})", local(at), distance(at, now))),
         "profile" => claims.map(described).unwrap_or_default(),
         _ => claim.to_owned(),
     };

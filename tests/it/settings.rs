@@ -61,7 +61,7 @@ fn lists_repeat_or_use_commas() {
 fn durations() {
     let settings = accepted(&["--session-lifetime", "12h", "--session-idle", "120s"]);
     assert_eq!((settings.session_lifetime, settings.session_idle), (43_200, 120));
-    rejected(&["--session-idle", "119s"], "--session-idle takes at least 2m, not 1m 59s");
+    rejected(&["--session-idle", "119s"], "--session-idle takes at least 2m, not 119s");
     rejected(&["--session-idle", "3s"], "the last use of a session is recorded once a minute");
     let default = accepted(&[]);
     assert_eq!((default.session_lifetime, default.session_idle), (30 * 86_400, 7 * 86_400));
@@ -72,6 +72,11 @@ fn durations() {
     for duration in ["0s", "", "30", "-1s", "soon", "11years"] {
         rejected(&[&format!("--session-idle={duration}")], "--session-idle");
     }
+}
+
+#[test]
+fn a_duration_without_a_unit_is_told_which_to_write() {
+    rejected(&["--session-lifetime", "30"], "expected a unit: write 30d, 30h or 30s");
 }
 
 #[test]

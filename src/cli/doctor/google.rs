@@ -7,6 +7,7 @@ use url::Url;
 
 use super::settings;
 use crate::cli::output::report::Finding;
+use crate::cli::output::time;
 use crate::clock;
 use crate::google::{
     CLOCK_SKEW_SECONDS_MAX, Exchange, Failure, FetchedKeys, Tokeninfo, VerifierSettings, Verify,
@@ -103,7 +104,7 @@ fn told_of_keys(settings: &VerifierSettings, keys: &Result<FetchedKeys, String>)
         Ok(found) => {
             let keys =
                 found.set.sizes().into_iter().map(|(kid, bits)| format!("{kid} ({bits} bits)"));
-            let lifetime = humantime::format_duration(Duration::from_secs(found.lifetime_seconds));
+            let lifetime = time::span(Duration::from_secs(found.lifetime_seconds));
             let (count, names) = (keys.len(), keys.collect::<Vec<_>>().join(", "));
             Finding::ok(CHECK, format!("{count} for {lifetime}: {names}"))
         }
@@ -175,7 +176,7 @@ fn clock(date: Option<i64>, now: i64) -> Finding {
         );
     };
     let ahead = now.saturating_sub(theirs);
-    let distance = humantime::format_duration(Duration::from_secs(ahead.unsigned_abs()));
+    let distance = time::span(Duration::from_secs(ahead.unsigned_abs()));
     if ahead < -CLOCK_SKEW_SECONDS_MAX {
         return Finding::failure(
             CHECK,

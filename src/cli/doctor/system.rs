@@ -3,7 +3,7 @@
 use url::Url;
 
 use crate::cli::output::report::Finding;
-use crate::cli::output::time::{local, span};
+use crate::cli::output::time::{distance, local};
 use crate::cli::serve_options::{DESCRIPTORS_BESIDE_CONNECTIONS, ServeOptions};
 use crate::clock;
 use crate::http::door::Capacity;
@@ -58,7 +58,7 @@ pub fn certificate(serve: &ServeOptions, public_url: &Url) -> Option<Finding> {
     };
     let now = clock::now();
     let (from, until) = (identity.valid_from, identity.valid_until);
-    let shown = format!("{} ({})", local(until), span(until, now));
+    let shown = format!("{} ({})", local(until), distance(until, now));
     Some(if until <= now {
         Finding::failure(CHECK, format!("expired {shown}"), RENEW)
     } else if from > now {
