@@ -10,7 +10,7 @@ use crate::cli::output::table::Column;
 use crate::cli::output::time::local;
 use crate::cli::output::{json, table};
 use crate::clock;
-use crate::store::{Actor, EventKind, Session, SessionSelector, Store, StoreError, User};
+use crate::store::{Actor, Ended, EventKind, Session, SessionSelector, Store, StoreError, User};
 
 const COLUMNS: [Column; 7] = [
     Column::whole("ID"),
@@ -104,7 +104,7 @@ pub fn sessions(options: &SessionsOptions) -> Result<(), String> {
             };
             let ended = match (id, user) {
                 (Some(id), _) => match end(SessionSelector::Id(id.clone()))? {
-                    0 => {
+                    ended if ended.total() == 0 => {
                         return Err(format!("there is no open session {}", table::printable(id)));
                     }
                     ended => ended,
@@ -121,11 +121,20 @@ pub fn sessions(options: &SessionsOptions) -> Result<(), String> {
                         .map_err(text)?
                 }
             };
-            table::lines(
-                [format!("ended {ended} {}", if ended == 1 { "session" } else { "sessions" })]
-                    .into_iter(),
-            )
+            table::lines([format!("ended {}", counted(ended))].into_iter())
         }
+    }
+}
+
+/// Names sessions and tokens apart, and leaves out what was not there.
+fn counted(ended: Ended) -> String {
+    let sessions =
+        format!("{} {}", ended.sessions, if ended.sessions == 1 { "session" } else { "sessions" });
+    let tokens = format!("{} {}", ended.tokens, if ended.tokens == 1 { "token" } else { "tokens" });
+    match ended {
+        Ended { tokens: 0, .. } => sessions,
+        Ended { sessions: 0, .. } => tokens,
+        _ => format!("{sessions} and {tokens}"),
     }
 }
 

@@ -129,7 +129,8 @@ pub fn tokens(options: &TokensOptions) -> Result<(), String> {
             };
             let ended = store
                 .end_sessions(&selector, EventKind::Revocation, &Actor::operator(), now)
-                .map_err(text)?;
+                .map_err(text)?
+                .tokens;
             match (id, ended) {
                 (Some(id), 0) => Err(format!("there is no open token {}", table::printable(id))),
                 (_, 1) => table::lines(["ended 1 token".to_owned()].into_iter()),

@@ -46,7 +46,7 @@ pub use integrity_check::Integrity;
 pub use model::{Authenticated, Client, Session, SessionKind, User, UserRecord};
 pub use open_files::instance;
 pub use refusals::RefusedBy;
-pub use sessions::SessionSelector;
+pub use sessions::{Ended, SessionSelector};
 pub use sign_in::{NewSession, Refusal, SignIn, SignedIn};
 pub use stats::{Day, RecentUser, RefusalRow};
 pub use tokens::{NewToken, TOKENS_PER_USER_MAX, TokenRefusal};

@@ -1,5 +1,6 @@
 //! Finds sessions by the hash of their token, lists them and ends them.
 
+use std::ops::AddAssign;
 use std::sync::LazyLock;
 
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
@@ -42,6 +43,29 @@ pub enum SessionSelector {
     Token(String),
     /// All tokens of this user.
     TokensOf(String),
+}
+
+/// How many sessions and tokens were ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Without tokens.
+    pub sessions: usize,
+    /// Tokens for programs.
+    pub tokens: usize,
+}
+
+impl Ended {
+    /// Sessions and tokens.
+    pub fn total(self) -> usize {
+        self.sessions + self.tokens
+    }
+}
+
+impl AddAssign for Ended {
+    fn add_assign(&mut self, other: Ended) {
+        self.sessions += other.sessions;
+        self.tokens += other.tokens;
+    }
 }
 
 /// The session with this token, live or not, and its user.
@@ -126,9 +150,9 @@ impl Store {
         kind: EventKind,
         actor: &Actor,
         now: i64,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Ended, StoreError> {
         let mut steps = self.writer.steps();
-        let mut ended = 0;
+        let mut ended = Ended::default();
         loop {
             let (selector, actor) = (selector.clone(), actor.clone());
             let count = steps.write(move |db| {
@@ -136,7 +160,7 @@ impl Store {
                 end(db, &selector.condition(), (&subject, &id), kind, &actor, now)
             })?;
             ended += count;
-            if count < STEP_ROWS {
+            if count.total() < STEP_ROWS {
                 return Ok(ended);
             }
         }
@@ -152,9 +176,9 @@ impl Store {
         actor: &Actor,
         now: i64,
         mut progress: impl FnMut(usize),
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Ended, StoreError> {
         // In the order of the tokens' hashes, so it ends even while users sign in.
-        let (mut after, mut ended) = (Vec::new(), 0);
+        let (mut after, mut ended) = (Vec::new(), Ended::default());
         let mut steps = self.writer.steps();
         loop {
             let (from, actor): (Vec<u8>, _) = (after, actor.clone());
@@ -164,13 +188,13 @@ impl Store {
                 let last: Option<Vec<u8>> = db
                     .prepare_cached(sql)?
                     .query_row(params![from, STEP_ROWS as i64], |row| row.get(0))?;
-                let Some(last) = last else { return Ok((None, 0)) };
+                let Some(last) = last else { return Ok((None, Ended::default())) };
                 let range = "s.token_sha256 > ?2 AND s.token_sha256 <= ?3";
                 let count = end(db, range, (&from, &last), EventKind::Revocation, &actor, now)?;
                 Ok((Some(last), count))
             })?;
             ended += count;
-            progress(ended);
+            progress(ended.total());
             let Some(last) = last else { return Ok(ended) };
             after = last;
         }
@@ -220,7 +244,8 @@ pub fn end_some_of(
 ) -> rusqlite::Result<usize> {
     let selector = SessionSelector::User(subject.to_owned());
     let (subject, id) = selector.parameters();
-    end(db, &selector.condition(), (&subject, &id), EventKind::Revocation, actor, now)
+    let ended = end(db, &selector.condition(), (&subject, &id), EventKind::Revocation, actor, now)?;
+    Ok(ended.total())
 }
 
 /// Ends the open sessions that match the condition, which has parameters 2 and 3.
@@ -231,7 +256,7 @@ fn end(
     kind: EventKind,
     actor: &Actor,
     now: i64,
-) -> rusqlite::Result<usize> {
+) -> rusqlite::Result<Ended> {
     // The plus keeps SQLite from using the index by expiry; the condition has a better one.
     let open = format!("s.ended_at IS NULL AND +s.expires_at > ?1 AND {condition}");
     let record = format!(
@@ -249,6 +274,15 @@ fn end(
         address,
         user_agent
     ])?;
-    let update = format!("UPDATE sessions AS s SET ended_at = ?1 WHERE {open}");
-    db.prepare_cached(&update)?.execute(params![now, second, third])
+    let update =
+        format!("UPDATE sessions AS s SET ended_at = ?1 WHERE {open} RETURNING kind = 'token'");
+    let mut statement = db.prepare_cached(&update)?;
+    let mut ended = Ended::default();
+    for is_token in statement.query_map(params![now, second, third], |row| row.get(0))? {
+        match is_token? {
+            true => ended.tokens += 1,
+            false => ended.sessions += 1,
+        }
+    }
+    Ok(ended)
 }

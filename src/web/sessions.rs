@@ -59,7 +59,7 @@ pub fn delete(app: &App, request: &Request, id: &str, now: i64) -> Result<Respon
     let session =
         SessionSelector::IdOfUser { id: id.to_owned(), subject: caller.user.profile.subject };
     let actor = Actor::user(app.client(request));
-    if app.store.end_sessions(&session, EventKind::Revocation, &actor, now)? == 0 {
+    if app.store.end_sessions(&session, EventKind::Revocation, &actor, now)?.total() == 0 {
         return Err(Error::NotFound);
     }
     Ok(Response::empty(204))

@@ -33,6 +33,7 @@ fn a_token_is_created_listed_and_revoked() {
     assert_eq!((lifetime("Backup"), lifetime("Calendar")), (365, 90));
     assert_eq!(find("Backup")["email"], "ada@gmail.com");
     let table = program.printed(&["tokens", "list", "--user", "1"]);
+    assert!(table.contains("\tnot used yet\t"), "{table}");
     assert!(table.contains("Backup") && table.contains("Calendar") && !table.contains("hp_"));
     let shown = program.printed(&["users", "show", "1"]);
     assert!(shown.contains("Open tokens: 2") && shown.contains("Calendar"), "{shown}");
@@ -66,12 +67,18 @@ fn revoking_all_sessions_of_a_user_ends_their_tokens() {
     let (session, _) = (program.session_of(ada()), program.session_of(bob()));
     let token = created(&program, &["1", "--name", "a"]);
     let other = created(&program, &["2", "--name", "a"]);
-    program.printed(&["sessions", "revoke", "--user", "1"]);
+    assert_eq!(
+        program.printed(&["sessions", "revoke", "--user", "1"]),
+        "ended 1 session and 1 token\n"
+    );
     program.has_status(&token, "401");
     program.has_status(&session, "401");
     program.has_status(&other, "200");
     program.printed(&["sessions", "revoke", "--all", "--yes"]);
     program.has_status(&other, "401");
+    created(&program, &["1", "--name", "b"]);
+    assert_eq!(program.printed(&["sessions", "revoke", "--user", "1"]), "ended 1 token\n");
+    assert_eq!(program.printed(&["sessions", "revoke", "--user", "1"]), "ended 0 sessions\n");
 }
 
 #[test]
@@ -79,9 +86,9 @@ fn the_longest_life_is_the_servers() {
     let program = Program::serve(&[]);
     program.session_of(ada());
     for (more, reason) in [
-        (&["--lifetime", "366d"][..], "--token-lifetime is"),
+        (&["--lifetime", "366d"][..], "--token-lifetime is 365d"),
         (&["--token-lifetime", "0"], "turned off"),
-        (&["--token-lifetime", "1d", "--lifetime", "2d"], "--token-lifetime is"),
+        (&["--token-lifetime", "1d", "--lifetime", "2d"], "--token-lifetime is 1d"),
     ] {
         program.fails(&[&["tokens", "create", "1", "--name", "a"], more].concat(), reason);
     }

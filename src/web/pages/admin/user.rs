@@ -118,7 +118,7 @@ pub fn change_user(
         let actor = Actor::admin(account_name(&caller.user.profile), app.client(request));
         let end = |sessions: &SessionSelector, actor: &Actor| {
             let ended = app.store.end_sessions(sessions, EventKind::Revocation, actor, now);
-            ended.map(|count| count > 0)
+            ended.map(|ended| ended.total() > 0)
         };
         let (changed, done) = match action {
             "block" => (app.store.set_blocked(&subject, true, actor, now)?, "blocked"),
