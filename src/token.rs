@@ -222,6 +222,12 @@ pub fn random_name() -> String {
     }
 }
 
+/// Whether the text could be from [`random_name`].
+pub fn is_random_name(text: &str) -> bool {
+    let is_character = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    text.len() == 16 && text.bytes().all(is_character) && !text.starts_with('-')
+}
+
 macro_rules! redacted {
     ($($secret:ty => $shown:literal),*) => {$(
         impl fmt::Debug for $secret {

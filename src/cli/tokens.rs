@@ -191,6 +191,7 @@ fn create(
     let token_session = match created.map_err(|error| error.to_string())? {
         Ok(session) => session,
         Err(TokenRefusal::Ended) => return Err(format!("there is no user {}", called(&account))),
+        Err(TokenRefusal::Exists) => return Err("this ID is taken; try again".into()),
         Err(TokenRefusal::TooMany) => {
             return Err(format!(
                 "{} has {TOKENS_PER_USER_MAX} tokens already; end one first",

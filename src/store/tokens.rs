@@ -32,6 +32,8 @@ pub struct NewToken {
 pub enum TokenRefusal {
     /// The user's session has just ended, or the user was deleted.
     Ended,
+    /// There is a token with this ID already.
+    Exists,
     /// The user has `TOKENS_PER_USER_MAX` already.
     TooMany,
 }
@@ -105,6 +107,9 @@ fn create(
         (SELECT 1 FROM sessions WHERE id = ?2 AND sub = ?1 AND ended_at IS NULL))";
     if !db.prepare_cached(exists)?.exists(params![subject, session_id])? {
         return Ok(Err(TokenRefusal::Ended));
+    }
+    if db.prepare_cached("SELECT 1 FROM sessions WHERE id = ?1")?.exists([&new.id])? {
+        return Ok(Err(TokenRefusal::Exists));
     }
     let count = "SELECT count(*) FROM sessions
         WHERE sub = ?1 AND kind = 'token' AND ended_at IS NULL AND expires_at > ?2";

@@ -12,14 +12,17 @@ use crate::json::Fields;
 use crate::store::{
     Actor, Authenticated, NewToken, Session, SessionKind, TOKENS_PER_USER_MAX, TokenRefusal,
 };
-use crate::token::{SessionToken, TokenName, random_name};
+use crate::token::{SessionToken, TokenName, is_random_name, random_name};
 
 const TURNED_OFF: &str = "tokens for programs are turned off here (--token-lifetime 0)";
 const ONLY_WITH_A_SESSION: &str =
     "only a session can create a token; sign in at Hallpass and send that session";
 const BAD_NAME: &str = "name must be a text of 1 to 100 characters without control characters";
 const BAD_LIFETIME: &str = "lifetime must be a duration such as 12h or 90d";
-const TOO_LONG: &str = "the lifetime is longer than this server allows (--token-lifetime)";
+const TOO_LONG: &str = "the lifetime is longer than this server allows (--token-lifetime); 1y is 365.25 days, so write 365d";
+const EXISTS: &str =
+    "this token was already created, and it is not shown again; create another if you need one";
+const BAD_ID: &str = "id must be one from the form of the account page";
 const TOO_MANY: &str = "you have 100 tokens already; end one first";
 
 #[derive(Serialize)]
@@ -52,7 +55,8 @@ struct Document<'a> {
 pub fn post(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     csrf::guard(request, &app.settings)?;
     let caller = app.authenticate(request, now)?;
-    let (token, session) = create(app, request, &caller, &body::fields(request)?, now)?;
+    let (token, session) =
+        create(app, request, &caller, random_name(), &body::fields(request)?, now)?;
     let token = Document {
         token: Some(token.expose()),
         id: &session.id,
@@ -85,7 +89,17 @@ pub fn list(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     Ok(Response::json(200, &Listed { tokens }))
 }
 
-/// Creates a token for the caller, as the fields say.
+/// The `id` of the account page's form. The form cannot create two tokens, even if the browser sends
+/// it again because the page with the new token is reloaded.
+///
+/// # Errors
+/// 400 if it does not look like an ID.
+pub fn form_id(fields: &Fields) -> Result<String, Error> {
+    let id = body::text(fields, "id");
+    if is_random_name(id) { Ok(id.to_owned()) } else { Err(Error::InvalidRequest(BAD_ID)) }
+}
+
+/// Creates a token with this new ID for the caller, as the fields say.
 ///
 /// # Errors
 /// 400, 401, 403 or 503.
@@ -93,6 +107,7 @@ pub fn create(
     app: &App,
     request: &Request,
     caller: &Authenticated,
+    id: String,
     fields: &Fields,
     now: i64,
 ) -> Result<(SessionToken, Session), Error> {
@@ -113,7 +128,7 @@ pub fn create(
     let token = SessionToken::generate();
     let new = NewToken {
         token: token.hash(),
-        id: random_name(),
+        id,
         name,
         expires_at: now + lifetime,
         created_with: Some(caller.session.clone()),
@@ -122,6 +137,7 @@ pub fn create(
     match app.store.create_token(&caller.user, new, actor, now)? {
         Ok(session) => Ok((token, session)),
         Err(TokenRefusal::Ended) => Err(Error::Unauthenticated { bad_credential: true }),
+        Err(TokenRefusal::Exists) => Err(Error::InvalidRequest(EXISTS)),
         Err(TokenRefusal::TooMany) => Err(Error::denied(TOO_MANY)),
     }
 }

@@ -43,7 +43,7 @@ fn do_everything(program: &Program) -> Vec<String> {
         program.get("/auth/check", &format!("Authorization: {value}\r\n"));
         form("/auth/tokens", &format!("Authorization: {value}\r\n"), "name=Another");
     }
-    form("/auth/account", &cookie, "create=true&name=Page");
+    form("/auth/account", &cookie, "create=true&id=fU8PGZJz1TYiiB_3&name=Page");
     form("/auth/tokens", &cookie, &format!("name={}", "x".repeat(101)));
     program.get(&format!("/auth/signin?rd=/secret-query&id_token={}", id_tokens[2]), "");
     program.get(&format!("/{}/{session}", id_tokens[2]), "");

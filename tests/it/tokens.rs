@@ -248,13 +248,18 @@ fn each_way_to_end_a_token_counts_on_the_next_request() {
     let by = |selector| {
         move |test: &TestApp, _: &str, _: &str| {
             let (kind, actor) = (EventKind::Revocation, Actor::operator());
-            assert!(test.app.store().end_sessions(&selector, kind, &actor, NOW).unwrap() > 0);
+            assert!(
+                test.app.store().end_sessions(&selector, kind, &actor, NOW).unwrap().total() > 0
+            );
         }
     };
     ends(401, by(SessionSelector::User(SUB.into())));
     ends(401, by(SessionSelector::TokensOf(SUB.into())));
     ends(401, |test, _, _| {
-        assert_eq!(test.app.store().end_all_sessions(&Actor::operator(), NOW, |_| ()).unwrap(), 2);
+        assert_eq!(
+            test.app.store().end_all_sessions(&Actor::operator(), NOW, |_| ()).unwrap().total(),
+            2
+        );
     });
     ends(401, |test, _, _| assert!(test.app.store().delete_user(SUB, NOW).unwrap()));
     ends(403, |test, _, _| {
@@ -374,7 +379,9 @@ fn the_account_page_creates_lists_and_ends_tokens() {
     let account = || body(&test.send(get("/auth/account").browser().cookie(&session)));
     assert!(account().contains("Create the token") && !account().contains("end all tokens"));
     assert!(account().contains("testuser_gmail.com"), "the user name");
-    let response = page("create=true&name=%D7%92%D7%99%D7%91%D7%95%D7%99+%3Cb%3E&lifetime=7d");
+    let response = page(
+        "create=true&id=fU8PGZJz1TYiiB_3&name=%D7%92%D7%99%D7%91%D7%95%D7%99+%3Cb%3E&lifetime=7d",
+    );
     assert_eq!((response.status, response.header("Cache-Control")), (200, Some("no-store")));
     let shown = body(&response);
     assert!(shown.contains("<bdi>גיבוי &lt;b&gt;</bdi>"), "{shown}");
@@ -390,14 +397,41 @@ fn the_account_page_creates_lists_and_ends_tokens() {
     check(&test, token, NOW, 401);
     // The page says what is wrong.
     for (fields, why) in [
-        ("create=true&name=", "Name must be a text"),
-        ("create=true&name=a&lifetime=x", "Lifetime must be a duration"),
-        ("create=true&name=a&lifetime=9999d", "longer than this server allows"),
+        ("create=true&name=a", "Id must be one from the form"),
+        ("create=true&id=-U8PGZJz1TYiiB_3&name=a", "Id must be one from the form"),
+        ("create=true&id=fU8PGZJz1TYiiB_&name=a", "Id must be one from the form"),
+        ("create=true&id=fU8PGZJz1TYiiB_4&name=", "Name must be a text"),
+        ("create=true&id=fU8PGZJz1TYiiB_4&name=a&lifetime=x", "Lifetime must be a duration"),
+        ("create=true&id=fU8PGZJz1TYiiB_4&name=a&lifetime=9999d", "longer than this server allows"),
     ] {
         let response = page(fields);
         assert_eq!(response.status, 400);
         assert!(body(&response).contains(why) && body(&response).contains("Create the token"));
     }
+}
+
+#[test]
+fn a_reload_of_the_new_token_creates_no_second_one() {
+    let test = TestApp::open();
+    let session = test.session();
+    let id = || {
+        let page = body(&test.send(get("/auth/account").browser().cookie(&session)));
+        let start = page.find("name=\"id\" value=\"").unwrap() + 17;
+        page[start..start + 16].to_owned()
+    };
+    #[track_caller]
+    fn check(test: &TestApp, session: &str, id: &str, status: u16, tokens: i64) -> String {
+        let fields = format!("create=true&id={id}&name=Backup&lifetime=7d");
+        let response = test.send(post("/auth/account", FORM, &fields).browser().cookie(session));
+        assert_eq!(response.status, status);
+        assert_eq!(test.count("sessions WHERE kind = 'token'"), tokens);
+        body(&response)
+    }
+    let first = id();
+    assert!(check(&test, &session, &first, 200, 1).contains("hp_"));
+    let again = check(&test, &session, &first, 400, 1);
+    assert!(again.contains("This token was already created") && !again.contains("hp_"));
+    check(&test, &session, &id(), 200, 2);
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn account_page(
     Ok(page(app, status, "Your account", Scripts::None, &content))
 }
 
-/// POST /auth/account with `end=ID`, `end_others=true` or `create=true`: the page's buttons.
+/// POST /auth/account with `end=ID`, `end_others=true`, or `create=true` and `id=ID`: the page's buttons.
 ///
 /// # Errors
 /// 400, 401, 403 or 503.
@@ -104,7 +104,9 @@ pub fn change_account(app: &App, request: &Request, now: i64) -> Result<Response
     let caller = app.authenticate(request, now)?;
     let fields = body::fields(request)?;
     if body::text(&fields, "create") == "true" {
-        return match tokens::create(app, request, &caller, &fields, now) {
+        let created = tokens::form_id(&fields)
+            .and_then(|id| tokens::create(app, request, &caller, id, &fields, now));
+        return match created {
             Ok((token, session)) => Ok(created_page(app, &token, &session)),
             Err(problem @ (Error::InvalidRequest(_) | Error::AccessDenied { .. })) => {
                 account_page(app, &caller, Some(&problem), now)

@@ -7,7 +7,7 @@ use super::time::{date, date_text, date_time};
 use super::{Scripts, page};
 use crate::http::Response;
 use crate::store::Session;
-use crate::token::{SessionToken, TOKEN_NAME_CHARACTERS_MAX};
+use crate::token::{SessionToken, TOKEN_NAME_CHARACTERS_MAX, random_name};
 use crate::web::app::App;
 use crate::web::signin::ACCOUNT_PATH;
 
@@ -74,6 +74,7 @@ pub fn own_tokens(app: &App, tokens: &[Session]) -> Markup {
                     }
                     option value="" selected[chosen.is_none()] { (longest(lifetime_max)) }
                 }
+                input type="hidden" name="id" value=(random_name());
                 button.primary name="create" value="true" { "Create the token" }
             }
         }
