@@ -78,11 +78,16 @@ pub fn verify(options: &VerifyOptions) -> Result<(), Stop> {
         ))?;
         return conclude(report, None);
     };
-    let segments = match text.split('.').count() {
-        3 => "3 segments".to_owned(),
-        other => format!("{other} segments, not the 3 of an ID token"),
-    };
-    report.add(finding("shape", Verdict::Ok, format!("{} bytes in {segments}", text.len())))?;
+    let segments = text.split('.').count();
+    if segments != 3 {
+        report.add(finding(
+            "shape",
+            Verdict::Failure,
+            format!("an ID token has 3 parts with dots between them, not {segments}"),
+        ))?;
+        return conclude(report, None);
+    }
+    report.add(finding("shape", Verdict::Ok, format!("{} bytes in 3 segments", text.len())))?;
 
     let now = clock::now();
     let expected =
