@@ -23,7 +23,7 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// Flags of `health`.
 #[derive(Debug, Clone, Args)]
 pub struct HealthOptions {
-    /// The URL to check [default: /healthz at the first address of --listen]
+    /// The URL to check; without a path, /healthz there [default: /healthz at the first address of --listen]
     #[arg(long, env = "HALLPASS_HEALTH_URL", value_name = "URL", value_parser = url)]
     pub url: Option<Url>,
     /// Where the server listens
@@ -64,7 +64,13 @@ pub fn health(options: &HealthOptions) -> Result<(), String> {
     let is_tls = options.tls_cert.is_some();
     let mut addresses = options.listen.iter().filter(|address| !address.is_any_port());
     let (place, answer) = match (&options.url, addresses.next()) {
-        (Some(url), _) => (url.to_string(), ask(url.as_str(), true)),
+        (Some(url), _) => {
+            let mut url = url.clone();
+            if url.path() == "/" && url.query().is_none() {
+                url.set_path("/healthz");
+            }
+            (url.to_string(), ask(url.as_str(), true))
+        }
         (None, Some(address)) => (address.to_string(), ask_listener(address, is_tls, "/healthz")),
         (None, None) => {
             return Err("--listen has port 0, so the server's port is unknown; give --url".into());

@@ -230,6 +230,13 @@ fn health_asks_where_the_settings_say() {
     assert!(code == Some(1) && error.contains("give --url"), "{error}");
     let plain = Program::serve(&[]);
     assert_eq!(health(&plain.address.to_string(), ""), well);
+    let of_url = |path: &str| {
+        let url = format!("http://{}{path}", plain.address);
+        hallpass(&["health", "--url", &url]).output().unwrap().status.code()
+    };
+    for (path, code) in [("", 0), ("/", 0), ("/healthz", 0), ("/none", 1)] {
+        assert_eq!(of_url(path), Some(code), "{path}");
+    }
 }
 
 /// The program starts nevertheless.

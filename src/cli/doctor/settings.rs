@@ -198,7 +198,9 @@ pub fn public_url(serve: &ServeOptions, url: Result<&Url, &String>) -> Finding {
     }
     Finding::ok(
         CHECK,
-        format!("{shown}; in Google's console, {shown}/auth/signin is the redirect URI"),
+        format!(
+            "in Google's console, {shown} is the JavaScript origin and {shown}/auth/signin is the redirect URI"
+        ),
     )
 }
 

@@ -256,7 +256,7 @@ fn public_url_cookie_origins_and_proxies() {
     url(
         "https://auth.example.invalid",
         "ok",
-        "https://auth.example.invalid/auth/signin is the redirect URI",
+        "https://auth.example.invalid is the JavaScript origin and https://auth.example.invalid/auth/signin is the redirect URI",
     );
     url("http://localhost:1", "ok", "");
     url("http://127.0.0.1:1", "ok", "");
