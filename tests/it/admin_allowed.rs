@@ -13,7 +13,11 @@ const JSON: &str = "application/json";
 
 /// An application that lets in its admin and nobody else, with the admin's session.
 fn test() -> (TestApp, String) {
-    let test = TestApp::with(&["--admin-email", "ada@example.com"]);
+    test_with(&[])
+}
+
+fn test_with(flags: &[&str]) -> (TestApp, String) {
+    let test = TestApp::with(&[&["--admin-email", "ada@example.com"], flags].concat());
     let ada = json!({"sub": "1", "email": "ada@example.com", "hd": "example.com", "name": "Ada"});
     let session = test.sign_in(ada)["session"]["token"].as_str().unwrap().to_owned();
     (test, session)
@@ -85,7 +89,7 @@ fn the_page_adds_and_removes_entries() {
     );
     // The ID of a removed entry is never used again: a page that was open meanwhile removes nothing else.
     led_to(&test.send(form("remove=2").cookie(&ada)), "removed");
-    led_to(&test.send(form("sub=8").cookie(&ada)), "added");
+    led_to(&test.send(form("sub=8").cookie(&ada)), "added-sub");
     led_to(&test.send(form("remove=2").cookie(&ada)), "nothing");
 }
 
@@ -221,7 +225,7 @@ fn a_refused_person_can_be_let_in_from_the_admin_pages() {
     let overview = page(&test, "/auth/admin", &ada);
     assert_eq!(overview.matches(">Let in</button>").count(), 1, "{overview}");
     assert!(overview.contains("name=\"sub\" value=\"9&quot;&lt;\""));
-    led_to(&test.send(form("sub=9%22%3C").cookie(&ada)), "added");
+    led_to(&test.send(form("sub=9%22%3C").cookie(&ada)), "added-sub");
     let overview = page(&test, "/auth/admin", &ada);
     assert!(overview.contains("let in since") && !overview.contains(">Let in</button>"));
     assert!(page(&test, PATH, &ada).contains("<strong><bdi>eve@outlook.com</bdi>"));
@@ -270,4 +274,18 @@ fn the_refused_person_learns_whom_to_ask() {
     assert!(asks(open.send(listed)).0);
     open.other_process().execute("UPDATE users SET blocked_at = 1", []).unwrap();
     assert!(!asks(open.send(get("/auth/forward").browser().cookie(&session))).0);
+}
+
+#[test]
+fn adding_a_sub_says_that_apps_may_get_no_remote_user() {
+    #[track_caller]
+    fn check(remote_user: &str, done: &str) {
+        let (test, ada) = test_with(&["--remote-user", remote_user]);
+        led_to(&test.send(form("sub=8").cookie(&ada)), done);
+        let shown = page(&test, &format!("{PATH}?done={done}"), &ada);
+        assert_eq!(shown.contains("--remote-user username"), done == "added-sub", "{shown}");
+    }
+    check("email", "added-sub");
+    check("username", "added");
+    check("sub", "added");
 }

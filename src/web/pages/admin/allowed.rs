@@ -10,6 +10,7 @@ use crate::google::{Policy, is_for_want_of_an_entry};
 use crate::http::{Request, Response};
 use crate::json::Fields;
 use crate::store::{Actor, AllowedEntry, Authenticated, EventRow};
+use crate::web::RemoteUser;
 use crate::web::app::App;
 use crate::web::error::Error;
 use crate::web::pages::time::date;
@@ -27,9 +28,17 @@ const NO_ACCOUNT: &str = "email must be an e-mail such as ada@example.com, or a 
 const NO_SUBJECT: &str = "sub must be 1 to 255 printable ASCII characters";
 const NO_DOMAIN: &str = "domain must be a domain such as example.com";
 
+/// A person was added by `sub`, while `Remote-User` carries the e-mail.
+const ADDED_BY_SUBJECT: &str = "added-sub";
+
 /// Values of `done` in the URL after an action, and the notice for each.
-const NOTICES: [(&str, &str); 4] = [
+const NOTICES: [(&str, &str); 5] = [
     ("added", "Added. They may sign in now."),
+    (
+        ADDED_BY_SUBJECT,
+        "Added. They may sign in now. If Google is not authoritative for their e-mail address, apps get no \
+         Remote-User for them unless the server runs with --remote-user username (or sub).",
+    ),
     ("there", "They are on the list already."),
     (
         "removed",
@@ -79,7 +88,12 @@ pub fn change_allowed(app: &App, request: &Request, now: i64) -> Result<Response
             Ok(added) => {
                 let (entry, is_new) = added?;
                 if request.wants_page() {
-                    return Ok(back(app, if is_new { "added" } else { "there" }));
+                    let done = match is_new {
+                        false => "there",
+                        true if has_no_remote_user(app, &entry) => ADDED_BY_SUBJECT,
+                        true => "added",
+                    };
+                    return Ok(back(app, done));
                 }
                 let status = if is_new { 201 } else { 200 };
                 Ok(Response::json(status, &json!({"allowed": entry})))
@@ -189,6 +203,13 @@ impl Rejected {
             }
         }
     }
+}
+
+/// Whether apps may get an empty `Remote-User` for this person.
+fn has_no_remote_user(app: &App, entry: &AllowedEntry) -> bool {
+    entry.email.is_none()
+        && entry.subject.is_some()
+        && app.settings.remote_user == RemoteUser::Email
 }
 
 fn actor(app: &App, request: &Request, caller: &Authenticated) -> Actor {
