@@ -113,7 +113,8 @@ impl DocsSandbox {
             DocsSandbox { program: Program::serve(&[]), folder: tempfile::tempdir().unwrap() };
         symlink(env!("CARGO_BIN_EXE_hallpass"), sandbox.path("hallpass")).unwrap();
         let claims = |sub, name| json!({"sub": sub, "email": format!("{name}@example.com"), "hd": "example.com"});
-        for (sub, name) in [("1", "ada"), ("2", "eve"), ("3", "old")] {
+        for (sub, name) in [("1", "ada"), ("2", "eve"), ("3", "old"), ("4", "mira"), ("5", "jonas")]
+        {
             session_token(&sandbox.program.sign_in(&token(claims(sub, name))).unwrap());
         }
         let sql = "UPDATE sessions SET id = 'fU8PGZJz1TYiiB_3' WHERE sub = '1'";
