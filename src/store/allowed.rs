@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::events::{self, Actor, Event, EventKind};
+use super::model::{required_text, text};
 use super::{Store, StoreError};
 use crate::entry::Entry;
 use crate::profile::Profile;
@@ -149,7 +150,10 @@ impl Store {
             }
             let mut statement =
                 db.prepare_cached("SELECT domain FROM allowed ORDER BY domain LIMIT 2")?;
-            statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>().map(Some)
+            statement
+                .query_map([], |row| required_text(row, 0))?
+                .collect::<rusqlite::Result<_>>()
+                .map(Some)
         })
     }
 
@@ -261,7 +265,7 @@ fn entry_of(db: &Connection, entry: &Entry) -> rusqlite::Result<Option<AllowedEn
 
 fn holder(db: &Connection, email: &str) -> rusqlite::Result<Option<String>> {
     let sql = "SELECT sub FROM users WHERE pinned_email = ?1";
-    db.prepare_cached(sql)?.query_row([email], |row| row.get(0)).optional()
+    db.prepare_cached(sql)?.query_row([email], |row| required_text(row, 0)).optional()
 }
 
 fn by_id(db: &Connection, id: i64) -> rusqlite::Result<Option<AllowedEntry>> {
@@ -290,10 +294,4 @@ fn record(
         ..Event::new(kind)
     };
     events::insert(db, &event, now)
-}
-
-/// Other programs may have written text that is not UTF-8.
-fn text(row: &Row, column: usize) -> rusqlite::Result<Option<String>> {
-    let bytes = row.get_ref(column)?.as_bytes_or_null()?;
-    Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::events::{self, Actor, Event, EventKind};
-use super::model::{PROFILE_COLUMNS, profile_parameters};
+use super::model::{PROFILE_COLUMNS, profile_parameters, required_text};
 use super::{Store, StoreError};
 use crate::profile::Profile;
 
@@ -76,7 +76,7 @@ impl Store {
 }
 
 fn read(row: &Row) -> rusqlite::Result<BlockedEmail> {
-    Ok(BlockedEmail { email: row.get(0)?, created_at: row.get(1)? })
+    Ok(BlockedEmail { email: required_text(row, 0)?, created_at: row.get(1)? })
 }
 
 /// Whether the profile's e-mail is blocked, even if Google is not authoritative for it.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::model::Client;
+use super::model::{Client, required_text, text};
 use super::{Store, StoreError};
 
 /// A day in UTC.
@@ -245,16 +245,16 @@ impl EventRow {
         Ok(EventRow {
             id: row.get(0)?,
             at: row.get(1)?,
-            kind: row.get(2)?,
-            subject: row.get(3)?,
-            email: row.get(4)?,
-            session_id: row.get(5)?,
-            client: Client { address: row.get(6)?, user_agent: row.get(7)? },
-            client_id: row.get(8)?,
-            reason: row.get(9)?,
-            verified_by: row.get(10)?,
-            host: row.get(11)?,
-            detail: row.get(12)?,
+            kind: required_text(row, 2)?,
+            subject: text(row, 3)?,
+            email: text(row, 4)?,
+            session_id: text(row, 5)?,
+            client: Client { address: text(row, 6)?, user_agent: text(row, 7)? },
+            client_id: text(row, 8)?,
+            reason: text(row, 9)?,
+            verified_by: text(row, 10)?,
+            host: text(row, 11)?,
+            detail: text(row, 12)?,
         })
     }
 }

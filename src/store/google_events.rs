@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::events::{self, Actor, EVENT_COLUMNS, Event, EventKind, EventRow};
+use super::model::text;
 use super::writer::STEP_ROWS;
 use super::{Store, StoreError, sessions};
 
@@ -142,7 +143,7 @@ fn apply(
 /// The e-mail of the user, if there is such a user.
 fn email_of(db: &Connection, subject: &str) -> rusqlite::Result<Option<Option<String>>> {
     let sql = "SELECT email FROM users WHERE sub = ?1";
-    db.prepare_cached(sql)?.query_row([subject], |row| row.get(0)).optional()
+    db.prepare_cached(sql)?.query_row([subject], |row| text(row, 0)).optional()
 }
 
 /// Returns false if more sessions must end. Events may arrive out of order, so an older `Enable` does

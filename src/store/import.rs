@@ -2,11 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use rusqlite::types::Value;
+use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use super::events::BY_THE_OPERATOR;
-use super::model::{PROFILE_COLUMNS, USER_COLUMNS, UserRecord, profile_parameters};
+use super::model::{PROFILE_COLUMNS, USER_COLUMNS, UserRecord, profile_parameters, required_text};
 use super::username::{self, Username};
 use super::writer::STEP_ROWS;
 use super::{Store, StoreError};
@@ -125,7 +125,7 @@ fn conflict(db: &Connection, user: &ImportedUser) -> rusqlite::Result<Option<Str
         let mut statement =
             db.prepare_cached("SELECT sub FROM users WHERE pinned_email = ?1 AND sub <> ?2")?;
         let holder: Option<String> =
-            statement.query_row([email, subject], |row| row.get(0)).optional()?;
+            statement.query_row([email, subject], |row| required_text(row, 0)).optional()?;
         if let Some(holder) = holder {
             return Ok(Some(format!("{place}: {email} is held by the user {holder}")));
         }
@@ -209,6 +209,11 @@ fn write(
 fn row(db: &Connection, subject: &str) -> rusqlite::Result<Option<Vec<Value>>> {
     let mut statement = db.prepare_cached("SELECT * FROM users WHERE sub = ?1")?;
     let columns = statement.column_count();
-    let values = |row: &Row| (0..columns).map(|column| row.get(column)).collect();
+    let value = |row: &Row, column| match row.get_ref(column)? {
+        // Other programs may have written text that is not UTF-8.
+        ValueRef::Text(text) => Ok(Value::Blob(text.to_vec())),
+        other => Ok(Value::try_from(other)?),
+    };
+    let values = |row: &Row| (0..columns).map(|column| value(row, column)).collect();
     statement.query_row([subject], values).optional()
 }

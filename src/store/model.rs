@@ -169,21 +169,21 @@ impl User {
     pub fn from_row(row: &Row, first: usize) -> rusqlite::Result<User> {
         Ok(User {
             profile: Profile {
-                subject: row.get(first)?,
-                email: row.get(first + 1)?,
+                subject: required_text(row, first)?,
+                email: text(row, first + 1)?,
                 email_verified: row.get(first + 2)?,
                 email_authoritative: row.get(first + 3)?,
-                name: row.get(first + 4)?,
-                given_name: row.get(first + 5)?,
-                family_name: row.get(first + 6)?,
-                picture: row.get(first + 7)?,
-                hosted_domain: row.get(first + 8)?,
-                locale: row.get(first + 9)?,
+                name: text(row, first + 4)?,
+                given_name: text(row, first + 5)?,
+                family_name: text(row, first + 6)?,
+                picture: text(row, first + 7)?,
+                hosted_domain: text(row, first + 8)?,
+                locale: text(row, first + 9)?,
             },
             created_at: row.get(first + 10)?,
             last_signin_at: row.get(first + 11)?,
             blocked_at: row.get(first + 12)?,
-            username: row.get(first + 13)?,
+            username: text(row, first + 13)?,
             google_disabled_at: row.get(first + 14)?,
         })
     }
@@ -194,7 +194,10 @@ pub const USER_COLUMN_COUNT: usize = 15;
 impl UserRecord {
     /// Reads `USER_COLUMNS` and `pinned_email`.
     pub fn from_row(row: &Row) -> rusqlite::Result<UserRecord> {
-        Ok(UserRecord { user: User::from_row(row, 0)?, pinned_email: row.get(USER_COLUMN_COUNT)? })
+        Ok(UserRecord {
+            user: User::from_row(row, 0)?,
+            pinned_email: text(row, USER_COLUMN_COUNT)?,
+        })
     }
 }
 
@@ -222,15 +225,29 @@ impl Session {
             _ => SessionKind::IdToken,
         };
         Ok(Session {
-            id: row.get(0)?,
+            id: required_text(row, 0)?,
             kind,
-            name: row.get(9)?,
-            client_id: row.get(8)?,
+            name: text(row, 9)?,
+            client_id: required_text(row, 8)?,
             created_at: row.get(2)?,
             last_seen_at: row.get(3)?,
             expires_at: row.get(4)?,
             ended_at: row.get(5)?,
-            client: Client { address: row.get(6)?, user_agent: row.get(7)? },
+            client: Client { address: text(row, 6)?, user_agent: text(row, 7)? },
         })
     }
+}
+
+/// A text that may be NULL. Other programs may have written text that is not UTF-8.
+pub fn text(row: &Row, column: usize) -> rusqlite::Result<Option<String>> {
+    Ok(row.get_ref(column)?.as_bytes_or_null()?.map(lossy))
+}
+
+/// A text that is never NULL, as [`text`].
+pub fn required_text(row: &Row, column: usize) -> rusqlite::Result<String> {
+    Ok(lossy(row.get_ref(column)?.as_bytes()?))
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }

@@ -26,8 +26,9 @@ fn contains_words(context: &mut Context, texts: &mut String) -> rusqlite::Result
     })?;
     texts.clear();
     for index in 1..context.len() {
-        if let Some(text) = context.get_raw(index).as_str_or_null()? {
-            texts.push_str(text);
+        if let Some(text) = context.get_raw(index).as_bytes_or_null()? {
+            // Other programs may have written text that is not UTF-8.
+            texts.push_str(&String::from_utf8_lossy(text));
             // No word contains a line feed, so none is found across two texts.
             texts.push('\n');
         }

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::events::{self, Event, EventKind};
+use super::model::required_text;
 use super::writer::STEP_ROWS;
 use super::{Store, StoreError};
 use crate::token::TokenHash;
@@ -18,7 +19,9 @@ impl Store {
     pub fn limit_sessions(&self, sessions_max: u32, now: i64) -> Result<(), StoreError> {
         let sql = "SELECT sub FROM sessions WHERE ended_at IS NULL AND kind <> 'token' GROUP BY sub HAVING count(*) > ?1";
         let beyond: Vec<String> = self.searchers.read(|db| {
-            db.prepare_cached(sql)?.query_map([sessions_max], |row| row.get(0))?.collect()
+            db.prepare_cached(sql)?
+                .query_map([sessions_max], |row| required_text(row, 0))?
+                .collect()
         })?;
         let mut steps = self.writer.steps();
         for subject in beyond {
@@ -56,7 +59,7 @@ pub fn limit(
     let mut statement = db.prepare_cached(sql)?;
     let rows = statement
         .query_map(params![subject, kept, sessions_max, now, STEP_ROWS as i64], |row| {
-            Ok((row.get(0)?, row.get(1)?))
+            Ok((required_text(row, 0)?, required_text(row, 1)?))
         })?;
     let ended: Vec<(String, String)> = rows.collect::<rusqlite::Result<_>>()?;
     for (session_id, client_id) in &ended {

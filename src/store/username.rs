@@ -5,6 +5,7 @@ use std::iter;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::events::{self, Actor, Event, EventKind};
+use super::model::{required_text, text};
 use super::{Store, StoreError};
 use crate::token::sha256;
 
@@ -98,7 +99,7 @@ impl Store {
             let other = "SELECT email FROM users WHERE sub = ?1 AND username IS NOT ?2";
             let email: Option<Option<String>> = db
                 .prepare_cached(other)?
-                .query_row(params![subject, name.as_str()], |row| row.get(0))
+                .query_row(params![subject, name.as_str()], |row| text(row, 0))
                 .optional()?;
             let Some(email) = email else { return Ok(Renaming::Unchanged) };
             assign(db, &subject, &name)?;
@@ -141,7 +142,7 @@ pub fn give_all(db: &Connection) -> rusqlite::Result<()> {
         WHERE username IS NULL AND last_signin_at > 0 ORDER BY created_at, sub";
     let users: Vec<(String, Option<String>)> = db
         .prepare(nameless)?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([], |row| Ok((required_text(row, 0)?, text(row, 1)?)))?
         .collect::<Result<_, _>>()?;
     for (subject, email) in users {
         let name = reserve_for(db, &subject, email.as_deref())?;
@@ -155,7 +156,7 @@ pub fn holder(db: &Connection, name: &Username, subject: &str) -> rusqlite::Resu
     let sql = "SELECT sub FROM usernames WHERE username_sha256 = ?1 AND sub <> ?3
         UNION ALL SELECT sub FROM users WHERE username = ?2 AND sub <> ?3";
     let parameters = params![sha256(name.as_str()), name.as_str(), subject];
-    db.prepare_cached(sql)?.query_row(parameters, |row| row.get(0)).optional()
+    db.prepare_cached(sql)?.query_row(parameters, |row| required_text(row, 0)).optional()
 }
 
 /// Gives a user a name that no other user ever had.

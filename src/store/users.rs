@@ -6,7 +6,7 @@ use std::str::FromStr;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::events::{self, Actor, Event, EventKind};
-use super::model::{USER_COLUMNS, User, UserRecord};
+use super::model::{USER_COLUMNS, User, UserRecord, required_text, text};
 use super::writer::STEP_ROWS;
 use super::{Store, StoreError};
 
@@ -176,7 +176,7 @@ impl Store {
                 if blocked { (block, EventKind::Block) } else { (unblock, EventKind::Unblock) };
             let mut statement = db.prepare_cached(sql)?;
             let changed = statement
-                .query_row(params![subject, blocked.then_some(now)], |row| row.get(0))
+                .query_row(params![subject, blocked.then_some(now)], |row| text(row, 0))
                 .optional()?;
             drop(statement);
             changed.map_or(Ok(false), |email| insert_event(db, kind, &subject, email, actor, now))
@@ -194,7 +194,7 @@ impl Store {
             let sql = "UPDATE users SET pinned_email = NULL, email_authoritative = 0
                 WHERE sub = ?1 AND (pinned_email IS NOT NULL OR email_authoritative <> 0) RETURNING email";
             let mut statement = db.prepare_cached(sql)?;
-            let changed = statement.query_row([&subject], |row| row.get(0)).optional()?;
+            let changed = statement.query_row([&subject], |row| text(row, 0)).optional()?;
             drop(statement);
             changed.map_or(Ok(false), |email| insert_event(db, EventKind::Release, &subject, email, actor, now))
         })
@@ -299,7 +299,7 @@ fn redact_reasons(db: &Connection, subject: &str) -> rusqlite::Result<()> {
         UNION SELECT pinned_email FROM users WHERE sub = ?1 AND pinned_email IS NOT NULL
         UNION SELECT email FROM events WHERE sub = ?1 AND email IS NOT NULL";
     let mut statement = db.prepare_cached(emails)?;
-    let emails = statement.query_map([subject], |row| row.get(0))?;
+    let emails = statement.query_map([subject], |row| required_text(row, 0))?;
     for email in emails.collect::<rusqlite::Result<Vec<String>>>()? {
         redact_email(db, &email)?;
     }

@@ -539,3 +539,26 @@ fn metric_labels_are_few() {
         assert!(metrics.contains(&format!("route=\"{route}\",status=\"200\"}} 1")), "{route}");
     }
 }
+
+/// Other programs can write such text; it must not keep anybody else out of the pages.
+#[test]
+fn text_that_is_not_utf_8_is_shown_with_replacements() {
+    let (test, ada, bob) = test();
+    test.other_process()
+        .execute_batch(
+            "UPDATE users SET name = CAST(x'426fff62' AS TEXT), given_name = CAST(x'ff' AS TEXT),
+                locale = CAST(x'ff' AS TEXT) WHERE sub = '2';
+            UPDATE sessions SET user_agent = CAST(x'ff' AS TEXT);
+            UPDATE events SET user_agent = CAST(x'ff' AS TEXT), reason = CAST(x'ff' AS TEXT);",
+        )
+        .unwrap();
+    assert_eq!(status(&test, &bob), 200);
+    for path in ["/auth/admin", "/auth/admin/users", "/auth/admin/users/2"] {
+        assert!(page(&test, path, &ada).contains("Bo\u{fffd}b"), "{path}");
+    }
+    page(&test, "/auth/admin/users?search=bo", &ada);
+    led_to(
+        &test.send(change("2", "action=block").cookie(&ada)),
+        "/auth/admin/users/2?done=blocked",
+    );
+}

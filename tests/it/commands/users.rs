@@ -278,3 +278,33 @@ fn users_whom_google_disabled() {
     assert_eq!(state(), "");
     assert_eq!(program.printed(&["users", "unblock", "1"]), "was not blocked: ada@gmail.com (1)\n");
 }
+
+#[test]
+fn text_that_is_not_utf_8_does_not_stop_a_command() {
+    let program = Program::serve(&[]);
+    program.session_of(ada());
+    program.session_of(bob());
+    program.sql(
+        "UPDATE users SET name = CAST(x'ff' AS TEXT), email = CAST(x'ff40fe' AS TEXT) WHERE sub = '2';
+         UPDATE sessions SET user_agent = CAST(x'ff' AS TEXT);
+         UPDATE events SET email = CAST(x'ff' AS TEXT), user_agent = CAST(x'ff' AS TEXT) WHERE sub = '2';
+         INSERT INTO blocked_emails (email, created_at) VALUES (CAST(x'ff' AS TEXT), 1)",
+    );
+    for (list, rows) in [
+        (&["users", "list", "--json"][..], 3),
+        (&["users", "list", "--search", "ada", "--json"], 1),
+        (&["sessions", "list", "--json"], 2),
+        (&["events", "--json"], 2),
+    ] {
+        assert_eq!(program.documents(list).len(), rows, "{list:?}");
+    }
+    let exported = program.printed(&["users", "export", "--format", "json"]);
+    assert_eq!(serde_json::from_str::<Vec<serde_json::Value>>(&exported).unwrap().len(), 2);
+    for change in
+        [&["block", "2"][..], &["unblock", "2"], &["rename", "2", "bob"], &["release", "2"]]
+    {
+        let output = program.command(&[&["users"], change].concat());
+        assert!(output.status.success(), "{change:?}: {}", error(&output));
+    }
+    program.printed(&["users", "delete", "2", "--yes"]);
+}
