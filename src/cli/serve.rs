@@ -47,7 +47,7 @@ pub fn serve(options: &ServeOptions, warnings: &[String]) -> Result<(), String> 
     }
     let text = |error: StoreError| error.to_string();
     let store = Store::open(&options.database).map_err(text)?;
-    let entries = store.allowed().map_err(text)?.len();
+    let entries = store.count_allowed().map_err(text)?;
     if settings.policy.is_empty() && entries == 0 {
         return Err(format!("{NOBODY}, or run `hallpass allow add`"));
     }
@@ -180,7 +180,7 @@ fn addresses(sockets: &Sockets) -> Vec<String> {
     tcp.chain(unix).collect()
 }
 
-fn log_settings(settings: &Settings, database: &Path, entries: usize) {
+fn log_settings(settings: &Settings, database: &Path, entries: u64) {
     let place = std::path::absolute(database).unwrap_or_else(|_| database.to_owned());
     log::info!("the database is {}", place.display());
     log::info!("tokens may be for {}", settings.client_ids.join(", "));

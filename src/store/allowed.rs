@@ -9,7 +9,8 @@ use super::{Store, StoreError};
 use crate::entry::Entry;
 use crate::profile::Profile;
 
-const LISTED_MAX: i64 = 10_000;
+/// Enough to explain a refusal.
+const NAMES_MAX: i64 = 10_000;
 
 /// An entry of the list. Times are unix seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -77,12 +78,34 @@ impl AllowedEntry {
 }
 
 impl Store {
-    /// The entries, the newest first.
+    /// All entries, the newest first.
     ///
     /// # Errors
     /// If the store cannot answer.
     pub fn allowed(&self) -> Result<Vec<AllowedEntry>, StoreError> {
         self.readers.read(all)
+    }
+
+    /// At most `limit` entries, the newest first. `before` continues a list after the entry with this
+    /// ID.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn allowed_before(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AllowedEntry>, StoreError> {
+        self.readers.read(|db| before_id(db, before.unwrap_or(i64::MAX), limit))
+    }
+
+    /// The number of entries.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn count_allowed(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM allowed";
+        self.readers.read(|db| db.query_row(sql, [], |row| row.get(0)).map(i64::unsigned_abs))
     }
 
     /// The entry that admits this person, if there is one.
@@ -125,7 +148,7 @@ impl Store {
         })
     }
 
-    /// The domain or e-mail of each entry that has one.
+    /// The domain or e-mail of each of the newest 10,000 entries that have one.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -134,7 +157,7 @@ impl Store {
             ORDER BY id DESC LIMIT ?1";
         self.readers.read(|db| {
             let read = |row: &Row| Ok(AllowedName { domain: text(row, 0)?, email: text(row, 1)? });
-            db.prepare_cached(sql)?.query_map([LISTED_MAX], read)?.collect()
+            db.prepare_cached(sql)?.query_map([NAMES_MAX], read)?.collect()
         })
     }
 
@@ -219,9 +242,14 @@ impl Store {
     }
 }
 
-pub fn all(db: &Connection) -> rusqlite::Result<Vec<AllowedEntry>> {
-    let sql = format!("SELECT {COLUMNS} FROM allowed a ORDER BY a.id DESC LIMIT ?1");
-    db.prepare_cached(&sql)?.query_map([LISTED_MAX], AllowedEntry::from_row)?.collect()
+fn all(db: &Connection) -> rusqlite::Result<Vec<AllowedEntry>> {
+    before_id(db, i64::MAX, u32::MAX)
+}
+
+fn before_id(db: &Connection, id: i64, limit: u32) -> rusqlite::Result<Vec<AllowedEntry>> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM allowed a WHERE a.id < ?1 ORDER BY a.id DESC LIMIT ?2");
+    db.prepare_cached(&sql)?.query_map(params![id, limit], AllowedEntry::from_row)?.collect()
 }
 
 /// The entry that admits this person, if there is one.

@@ -18,7 +18,7 @@ use crate::web::signin::account_name;
 use crate::web::{body, csrf};
 
 /// Entries per page.
-const PAGE_ROWS: usize = 100;
+const PAGE_ROWS: u32 = 100;
 /// A note is a remark, not a document.
 const NOTE_CHARACTERS_MAX: usize = 200;
 
@@ -229,10 +229,9 @@ fn list_page(
 ) -> Result<Response, Error> {
     let from = request.query("from").next().map(|from| from.parse::<i64>()).transpose();
     let from = from.map_err(|_| Error::InvalidRequest("from must be an ID"))?;
-    let mut entries = app.store.allowed()?;
-    entries.retain(|entry| from.is_none_or(|from| entry.id < from));
-    let has_more = entries.len() > PAGE_ROWS;
-    entries.truncate(PAGE_ROWS);
+    let mut entries = app.store.allowed_before(from, PAGE_ROWS + 1)?;
+    let has_more = entries.len() > PAGE_ROWS as usize;
+    entries.truncate(PAGE_ROWS as usize);
     let next = entries.last().filter(|_| has_more).map(|last| last.id);
     let content = html! {
         (notice)
