@@ -6,7 +6,7 @@ use super::events::{self, Actor, Event, EventKind};
 use super::model::{
     SESSION_COLUMN_COUNT, SESSION_COLUMNS, Session, SessionKind, USER_COLUMNS, User,
 };
-use super::{Store, StoreError};
+use super::{Store, StoreError, username};
 use crate::token::{TokenHash, TokenName};
 
 /// Live tokens of one user.
@@ -117,6 +117,7 @@ fn create(
     if live >= TOKENS_PER_USER_MAX {
         return Ok(Err(TokenRefusal::TooMany));
     }
+    username::give(db, subject)?;
     // Repeatedly creating and revoking tokens leaves a bounded number of rows.
     let forget = "DELETE FROM sessions WHERE token_sha256 IN
         (SELECT token_sha256 FROM sessions WHERE sub = ?1 AND kind = 'token' AND ended_at IS NOT NULL

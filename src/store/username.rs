@@ -151,6 +151,17 @@ pub fn give_all(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Gives a name to a user who has none. Users get one when they first sign in, but a token may be
+/// created before.
+pub fn give(db: &Connection, subject: &str) -> rusqlite::Result<()> {
+    let nameless = "SELECT CASE WHEN email_authoritative THEN email END FROM users
+        WHERE sub = ?1 AND username IS NULL";
+    let email = db.prepare_cached(nameless)?.query_row([subject], |row| text(row, 0)).optional()?;
+    let Some(email) = email else { return Ok(()) };
+    let name = reserve_for(db, subject, email.as_deref())?;
+    assign(db, subject, &name)
+}
+
 /// The other `sub` to which the name belongs or belonged.
 pub fn holder(db: &Connection, name: &Username, subject: &str) -> rusqlite::Result<Option<String>> {
     let sql = "SELECT sub FROM usernames WHERE username_sha256 = ?1 AND sub <> ?3

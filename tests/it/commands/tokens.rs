@@ -105,3 +105,13 @@ fn the_longest_life_is_the_servers() {
         assert_eq!(hallpass(wrong).output().unwrap().status.code(), Some(2), "{wrong:?}");
     }
 }
+
+#[test]
+fn a_token_names_a_user_who_has_never_signed_in() {
+    let program = Program::serve(&["--remote-user", "username"]);
+    program.printed(&["users", "block", "7"]);
+    program.printed(&["users", "unblock", "7"]);
+    let token = created(&program, &["7", "--name", "sync"]);
+    let answer = program.get("/auth/check", &format!("Authorization: Bearer {token}\r\n"));
+    assert!(answer.contains("\r\nRemote-User: g7\r\n"), "{answer}");
+}
