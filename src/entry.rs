@@ -17,6 +17,9 @@ const SUBJECT_LENGTH_MAX: usize = 255;
 const EMAIL_LENGTH_MAX: usize = 254;
 const DOMAIN_LENGTH_MAX: usize = 253;
 
+/// The longest note about an entry: a remark, not a document.
+pub const NOTE_CHARACTERS_MAX: usize = 200;
+
 /// An entry of an allow-list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {

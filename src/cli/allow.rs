@@ -1,13 +1,13 @@
 //! `hallpass allow`: adds, lists and removes entries of the list of who may enter.
 
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
 use super::values::DatabaseOption;
 use crate::cli::output::table::{self, Column, printable};
 use crate::cli::output::time::local;
 use crate::clock;
-use crate::entry::{Entry, domain_of_pattern, is_domain};
+use crate::entry::{Entry, NOTE_CHARACTERS_MAX, domain_of_pattern, is_domain};
 use crate::store::{Actor, AllowedEntry, Store, StoreError};
 
 const COLUMNS: [Column; 7] = [
@@ -45,7 +45,7 @@ pub enum AllowCommand {
         #[command(flatten)]
         who: Named,
         /// A note for yourself, shown in lists
-        #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+        #[arg(long, value_name = "TEXT", value_parser = note())]
         note: Option<String>,
     },
     /// List the entries, the newest first
@@ -74,6 +74,13 @@ pub struct Named {
     /// A Google Workspace domain
     #[arg(long, value_name = "DOMAIN", value_parser = NonEmptyStringValueParser::new())]
     pub domain: Option<String>,
+}
+
+fn note() -> impl TypedValueParser<Value = String> {
+    NonEmptyStringValueParser::new().try_map(|text| match text.chars().count() {
+        0..=NOTE_CHARACTERS_MAX => Ok(text),
+        count => Err(format!("expected at most {NOTE_CHARACTERS_MAX} characters, not {count}")),
+    })
 }
 
 /// Runs `hallpass allow`.

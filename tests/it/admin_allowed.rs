@@ -148,7 +148,11 @@ fn programs_get_json() {
         (json!({"sub": "\n"}), "sub must be"),
         (json!({"domain": "gmail.com"}), "only Workspace accounts have a domain"),
         (json!({"domain": "x", "note": "n".repeat(201)}), "longer than 200"),
+        (json!({"email": "eve@gmail.com", "note": 5}), "note must be a string"),
+        (json!({"email": "eve@gmail.com", "note": ["a"]}), "note must be a string"),
         (json!({"remove": "x"}), "remove must be an ID"),
+        (json!({"remove": 1.5}), "remove must be an ID"),
+        (json!({"remove": null}), "remove must be an ID"),
     ] {
         let response = send(wrong.clone());
         refused(&response, 400, "invalid_request");
@@ -160,6 +164,11 @@ fn programs_get_json() {
         assert_eq!(delete(id).status, 404, "{id}");
     }
     assert_eq!(test.count("allowed"), 2);
+    for id in [json!(2), json!("3")] {
+        let removal = json!({"remove": id});
+        assert_eq!((send(removal.clone()).status, send(removal).status), (204, 404), "{id}");
+    }
+    assert_eq!(send(json!({"email": "eve@gmail.com", "note": null})).status, 201);
 }
 
 #[test]

@@ -260,3 +260,12 @@ fn verify_names_the_entry() {
         "nothing is recorded"
     );
 }
+
+#[test]
+fn a_note_has_a_limit() {
+    let program = program();
+    let add = |length: usize| {
+        program.command(&["allow", "add", "1", "--note", &"ñ".repeat(length)]).status.success()
+    };
+    assert!(!add(201) && add(200));
+}

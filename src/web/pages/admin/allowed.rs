@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use serde_json::json;
 
 use super::{ALLOWED_PATH, admin_page, for_admin, user_path};
-use crate::entry::Entry;
+use crate::entry::{Entry, NOTE_CHARACTERS_MAX};
 use crate::google::{Policy, is_for_want_of_an_entry};
 use crate::http::{Request, Response};
 use crate::json::Fields;
@@ -19,8 +19,6 @@ use crate::web::{body, csrf};
 
 /// Entries per page.
 const PAGE_ROWS: u32 = 100;
-/// A note is a remark, not a document.
-const NOTE_CHARACTERS_MAX: usize = 200;
 
 const WHAT_TO_SEND: &str = "give exactly one of email (an e-mail or a sub), sub and domain";
 const NOTE_TOO_LONG: &str = "the note is longer than 200 characters";
@@ -68,16 +66,24 @@ pub fn admin_allowed(app: &App, request: &Request, now: i64) -> Result<Response,
 /// the ID of an entry.
 ///
 /// # Errors
-/// Those of [`for_admin`]; 400 for anything but one entry that somebody can match.
+/// Those of [`for_admin`]; 400 for anything but one entry that somebody can match; for programs, 404
+/// if there is no entry to remove.
 pub fn change_allowed(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     for_admin(app, request, now, |caller| {
         csrf::guard_admin(request, &app.settings)?;
         let fields = body::fields(request)?;
-        if fields.first("remove").is_some() {
-            let id = body::text(&fields, "remove");
-            let id = id.parse().map_err(|_| Error::InvalidRequest("remove must be an ID"))?;
+        if let Some(id) = fields.first("remove") {
+            // A form has only strings.
+            let id = id.as_i64().or_else(|| id.as_str()?.parse().ok());
+            let id = id.ok_or(Error::InvalidRequest("remove must be an ID"))?;
             let removed = app.store.disallow(id, actor(app, request, caller), now)?;
-            return Ok(back(app, if removed.is_some() { "removed" } else { "nothing" }));
+            if request.wants_page() {
+                return Ok(back(app, if removed.is_some() { "removed" } else { "nothing" }));
+            }
+            return removed.map(|_| Response::empty(204)).ok_or(Error::NotFound);
+        }
+        if fields.first("note").is_some_and(|note| !note.is_string() && !note.is_null()) {
+            return Err(Error::InvalidRequest("note must be a string"));
         }
         let wish = Wish::of(&fields);
         let added = wish.entry().map(|entry| {
