@@ -206,3 +206,27 @@ fn create(
     ));
     table::lines([token.expose().to_owned()].into_iter())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_shows_when_a_token_ends() {
+        const AT: &str = "2026-11-24 14:09:48";
+        let row =
+            ["Qthe2e9BliihMigq", "somebody@mail.example.com", "Backup", AT, "not used yet", AT];
+        #[track_caller]
+        fn check(row: [&str; 6], width: u16, created: bool, used: bool, expires: bool) {
+            let rows = [row.map(str::to_owned).to_vec()].into_iter();
+            let header = table::drawn(&COLUMNS, rows, width).swap_remove(0);
+            let shown = ["CREATED", "LAST USED", "EXPIRES"].map(|name| header.contains(name));
+            assert_eq!(shown, [created, used, expires], "{width}: {header}");
+        }
+        check(row, 68, false, false, false);
+        check(row, 69, false, false, true);
+        check(row, 80, false, false, true);
+        check(row, 83, false, true, true);
+        check(row, 104, true, true, true);
+    }
+}

@@ -62,7 +62,12 @@ pub fn table(columns: &[Column], rows: impl Iterator<Item = Vec<String>>) -> Res
     lines(drawn(columns, rows, width()).into_iter())
 }
 
-fn drawn(columns: &[Column], rows: impl Iterator<Item = Vec<String>>, width: u16) -> Vec<String> {
+/// The lines of a table that is at most this wide, unless an unwrapped column is wider.
+pub fn drawn(
+    columns: &[Column],
+    rows: impl Iterator<Item = Vec<String>>,
+    width: u16,
+) -> Vec<String> {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
