@@ -240,6 +240,14 @@ fn signin_address(app: &App, request: &Request) -> String {
                 .finish();
             format!("{address}?{query}")
         }
-        None => address,
+        None => {
+            if let Some(host) = host(app, request) {
+                log::debug!(
+                    "after sign-in, people do not return to {host}: the address is malformed, too long, or neither on \
+                     the public URL's host and port nor, on the default port, under --cookie-domain"
+                );
+            }
+            address
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::program::{Program, eventually};
 use crate::test_app::{FORM, RequestExt, TestApp, post, token};
 
 #[track_caller]
@@ -168,4 +169,21 @@ fn an_http_public_url_allows_http_siblings() {
     };
     assert!(page("http://app.house.home.arpa/") && page("https://app.house.home.arpa/"));
     assert!(!page("http://app.house.home.arpa:8080/"));
+}
+
+#[test]
+fn the_log_says_why_people_do_not_return() {
+    let flags = ["--public-url", "https://auth.example.com", "--cookie-domain", "example.com"];
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::serve_in(folder, &flags, &[("RUST_LOG", "debug")]);
+    let visit = |host: &str| {
+        let headers = format!(
+            "Accept: text/html\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Uri: /\r\nX-Forwarded-Host: {host}\r\n"
+        );
+        assert!(program.get("/auth/forward", &headers).starts_with("HTTP/1.1 302"));
+    };
+    visit("wiki.example.com");
+    visit("wiki.example.com:8443");
+    eventually(|| program.log().contains("people do not return to wiki.example.com:8443: "));
+    assert_eq!(program.log().matches("people do not return").count(), 1, "{}", program.log());
 }
