@@ -70,6 +70,9 @@ impl EventUrl {
                 Err("--event-url takes no user name and no password".into())
             }
             Ok(url) => Ok(url),
+            Err(url::ParseError::RelativeUrlWithoutBase) => {
+                Err("--event-url takes a URL such as https://chat.example.com/hooks/1, with https:// in front".into())
+            }
             Err(error) => Err(format!(
                 "--event-url takes a URL such as https://chat.example.com/hooks/1: {error}"
             )),

@@ -177,5 +177,11 @@ fn stopped(database: &Path) -> StoreError {
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> StoreError {
-    StoreError(format!("cannot write {}: {error}", path.display()))
+    // An error of a temporary file names that file, which nobody asked for.
+    let cause = match (error.get_ref(), error.kind()) {
+        (None, _) => error.to_string(),
+        (Some(_), io::ErrorKind::NotFound) => "there is no such folder".to_owned(),
+        (Some(_), kind) => kind.to_string(),
+    };
+    StoreError(format!("cannot write {}: {cause}", path.display()))
 }

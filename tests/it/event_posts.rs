@@ -348,7 +348,10 @@ fn a_wrong_url_is_refused_without_showing_it() {
         ("ftp://a.example/secret", "--event-url takes an http or https URL"),
         ("data:secret", "--event-url takes an http or https URL"),
         ("https://me:secret@a.example/", "--event-url takes no user name and no password"),
-        ("a.example/secret", "--event-url takes a URL such as https://chat.example.com/hooks/1: "),
+        (
+            "a.example/secret",
+            "--event-url takes a URL such as https://chat.example.com/hooks/1, with https:// in front",
+        ),
         ("https://a example/secret", "--event-url takes a URL such as"),
     ] {
         let folder = tempfile::tempdir().unwrap();

@@ -255,8 +255,10 @@ fn neither_a_backup_nor_an_export_replaces_the_database() {
             fails(&format!("{database}{suffix}"), "belongs to the database");
         }
     }
-    program
-        .fails(&["backup", "/no/such/folder/backup.db"], "cannot write /no/such/folder/backup.db");
+    program.fails(
+        &["backup", "/no/such/folder/backup.db"],
+        "cannot write /no/such/folder/backup.db: there is no such folder\n",
+    );
     program.has_status(&session, "200");
 }
 
