@@ -382,7 +382,7 @@ pub fn insert(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<()> {
     let sql = "INSERT INTO events
             (at, kind, sub, email, session_id, client_address, client_id, user_agent, reason, verified_by,
             host, detail)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, nullif(?7, ''), ?8, ?9, ?10, ?11, ?12)";
     db.prepare_cached(sql)?.execute(params![
         at,
         event.kind.as_str(),

@@ -4,7 +4,9 @@ use hallpass::http::Request;
 use hallpass::store::{Client, Event, EventKind, RefusedBy};
 use serde_json::json;
 
-use crate::test_app::{DAY, NOW, RequestExt, TestApp, body, get, post_token, refused, token};
+use crate::test_app::{
+    DAY, FORM, NOW, RequestExt, TestApp, body, document, get, post, post_token, refused, token,
+};
 
 const DIGITS: &str = "1234567890";
 const REFUSALS: &str = "events WHERE kind = 'refusal'";
@@ -103,6 +105,22 @@ fn refusals_by_check_and_forward_name_user_app_and_reason() {
         request
     };
     check("", nginx, "wiki.example.com:8443", app_list);
+}
+
+#[test]
+fn the_overview_names_the_app_and_a_token_has_no_client_id() {
+    let test = TestApp::with(&["--allow-anyone", "--admin-email", "testuser@gmail.com"]);
+    let session = test.session();
+    let created = test.send(post("/auth/tokens", FORM, "name=Backup").bearer(&session));
+    let program = document(&created)["token"]["token"].as_str().unwrap().to_owned();
+    // As for a token that the operator created.
+    test.other_process()
+        .execute_batch("UPDATE sessions SET client_id = '' WHERE kind = 'token'")
+        .unwrap();
+    assert_eq!(test.send(ask("/auth/check?allowed_emails=", &program)).status, 403);
+    assert_eq!(test.count("events WHERE kind = 'refusal' AND client_id IS NULL"), 1);
+    let overview = body(&test.send(get("/auth/admin").browser().cookie(&session)));
+    assert!(overview.contains("at <bdi>wiki.example.com</bdi>"), "{overview}");
 }
 
 #[test]

@@ -122,6 +122,7 @@ fn refused(app: &App, refusals: &[RefusalRow], now: i64) -> Markup {
                         }
                         br;
                         bdi.small { (event.reason.as_deref().unwrap_or_default()) }
+                        @if let Some(host) = &event.host { br; span.small.quiet { "at " bdi { (host) } } }
                         @if let Some(address) = &event.client.address { br; span.small.quiet { "from " (address) } }
                     }
                     div.side {
