@@ -108,7 +108,7 @@ pub fn require_exists(path: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     Err(StoreError(format!(
-        "there is no database at {}; say where it is with --database",
+        "there is no database at {}; say where it is with --database, or create it by starting `hallpass serve` once",
         path.display()
     )))
 }

@@ -114,12 +114,14 @@ fn a_missing_database_is_never_created() {
         &["sessions", "list"],
         &["events"],
         &["allow", "add", "1"],
+        &["import", "users.csv"],
         &["users", "show", "1"],
     ] {
         let output = hallpass(arguments).env("HALLPASS_DATABASE", &path).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         assert!(
-            error(&output).contains(&format!("there is no database at {}", path.display())),
+            error(&output).contains(&format!("there is no database at {}", path.display()))
+                && error(&output).contains("starting `hallpass serve` once"),
             "{}",
             error(&output)
         );
