@@ -85,8 +85,15 @@ impl Entry {
 
 /// The domain in `*@example.com` or `@example.com`, which some programs take for all of its
 /// accounts.
-pub fn domain_of_pattern(text: &str) -> Option<&str> {
+fn domain_of_pattern(text: &str) -> Option<&str> {
     text.strip_prefix('*').unwrap_or(text).strip_prefix('@').filter(|domain| is_domain(domain))
+}
+
+/// The Workspace domain that somebody may have meant instead of an account: in `*@example.com`,
+/// `@example.com` or `example.com`.
+pub fn workspace_domain(text: &str) -> Option<&str> {
+    let domain = domain_of_pattern(text).unwrap_or(text);
+    Entry::domain(domain).filter(|entry| entry.never_matches().is_none()).map(|_| domain)
 }
 
 /// Whether it has the shape of a domain.
@@ -95,6 +102,11 @@ pub fn is_domain(text: &str) -> bool {
         !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
     text.split('.').all(label)
+}
+
+/// Whether it is a domain of Gmail, which is no Workspace domain.
+pub fn is_gmail_domain(domain: &str) -> bool {
+    is_gmail(domain) || domain.eq_ignore_ascii_case("googlemail.com")
 }
 
 /// Whether Google is authoritative for every address of that domain.
@@ -107,7 +119,7 @@ fn is_others_mail(domain: &str) -> bool {
 }
 
 fn domain_never_matches(domain: &str) -> Option<NeverMatches> {
-    if is_gmail(domain) || domain == "googlemail.com" || is_others_mail(domain) {
+    if is_gmail_domain(domain) || is_others_mail(domain) {
         return Some(NeverMatches {
             why: "only Workspace accounts have a domain",
             advice: "name the accounts by their e-mails".into(),
@@ -185,10 +197,12 @@ mod tests {
         let longest = format!("{}@example.com", "a".repeat(254 - 12));
         account(&longest, Some(Entry::Email(longest.clone())));
         account(&format!("a{longest}"), None);
-        assert_eq!(domain_of_pattern("*@example.com"), Some("example.com"));
-        assert_eq!(domain_of_pattern("@example.com"), Some("example.com"));
-        assert_eq!(domain_of_pattern("*@*"), None);
-        assert_eq!(domain_of_pattern("ada@example.com"), None);
+        for text in ["*@example.com", "@example.com", "example.com"] {
+            assert_eq!(workspace_domain(text), Some("example.com"));
+        }
+        for text in ["*@*", "ada@example.com", "gmail.com", "@GoogleMail.com", "bob", "co.uk"] {
+            assert_eq!(workspace_domain(text), None, "{text}");
+        }
     }
 
     #[track_caller]

@@ -7,8 +7,8 @@ use super::values::DatabaseOption;
 use crate::cli::output::table::{self, Column, printable};
 use crate::cli::output::time::local;
 use crate::clock;
-use crate::entry::{Entry, NOTE_CHARACTERS_MAX, domain_of_pattern, is_domain};
-use crate::store::{Actor, AllowedEntry, Store, StoreError};
+use crate::entry::{Entry, NOTE_CHARACTERS_MAX, workspace_domain};
+use crate::store::{Actor, AllowedEntry, Obstacle, Store, StoreError};
 
 const COLUMNS: [Column; 7] = [
     Column::text("ENTRY"),
@@ -103,7 +103,8 @@ pub fn allow(options: &AllowOptions) -> Result<(), String> {
             }
             let added = store.allow(entry, note.clone(), Actor::operator(), clock::now());
             let (entry, is_new) = added.map_err(text)?;
-            say(&added_text(&entry, is_new, note.is_some()))
+            let obstacle = store.obstacle(&entry).map_err(text)?;
+            say(&added_text(&entry, is_new, note.is_some(), obstacle))
         }
         AllowCommand::List { json } => {
             let entries = store.allowed().map_err(text)?;
@@ -129,7 +130,7 @@ impl Named {
         }
         let text = account.unwrap_or_default();
         Entry::account(text).ok_or_else(|| {
-            match domain_of_pattern(text).or(Some(text).filter(|text| is_domain(text))) {
+            match workspace_domain(text) {
                 Some(domain) => format!(
                     "{text:?} is not an account; for all accounts of a Workspace domain, use --domain {domain}"
                 ),
@@ -139,10 +140,36 @@ impl Named {
     }
 }
 
-fn added_text(entry: &AllowedEntry, is_new: bool, has_note: bool) -> String {
+fn added_text(
+    entry: &AllowedEntry,
+    is_new: bool,
+    has_note: bool,
+    obstacle: Option<Obstacle>,
+) -> String {
     let who = called(entry);
+    let (when, note) = match (is_new, has_note) {
+        (true, _) => ("now", ""),
+        (false, true) => ("already", "; its note is changed"),
+        (false, false) => ("already", ""),
+    };
+    if let Some(obstacle) = obstacle {
+        let why = match obstacle {
+            Obstacle::Blocked => {
+                let name = entry.subject.as_deref().unwrap_or(entry.name());
+                format!(
+                    "is blocked; to let them in, run `hallpass users unblock {}`",
+                    printable(name)
+                )
+            }
+            Obstacle::NoAuthority(subject) => format!(
+                "cannot sign in with it, because Google is not the authority for this address; to let \
+                 them in, run `hallpass allow add {}`",
+                printable(&subject)
+            ),
+        };
+        return format!("{who} is on the list {when}{note}, but {why}");
+    }
     if !is_new {
-        let note = if has_note { "; its note is changed" } else { "" };
         return format!("{who} is on the list already{note}");
     }
     let until_then = if entry.email.is_some() && entry.subject.is_none() {

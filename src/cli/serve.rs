@@ -13,7 +13,7 @@ use super::doctor;
 use super::event_poster::{EventPoster, Patience};
 use super::scheduled_backups::Backups;
 use super::serve_options::{DESCRIPTORS_BESIDE_CONNECTIONS, ServeOptions};
-use super::settings::NOBODY;
+use super::settings::nobody;
 use crate::google::{Policy, Verify};
 use crate::http::{self, Handler, Limits, Request, Response, Service, Sockets, bind_tcp};
 use crate::logging;
@@ -38,7 +38,7 @@ pub fn serve(options: &ServeOptions, warnings: &[String]) -> Result<(), String> 
     let settings = options.settings(port)?;
     // Before a database is created.
     if settings.policy.is_empty() && !Store::exists(&options.database) {
-        return Err(NOBODY.into());
+        return Err(nobody(&settings.policy));
     }
     let metrics = bind_others(options, &settings, &mut sockets)?;
     Backups::require_folder(&options.backups)?;
@@ -49,7 +49,7 @@ pub fn serve(options: &ServeOptions, warnings: &[String]) -> Result<(), String> 
     let store = Store::open(&options.database).map_err(text)?;
     let entries = store.count_allowed().map_err(text)?;
     if settings.policy.is_empty() && entries == 0 {
-        return Err(format!("{NOBODY}, or run `hallpass allow add`"));
+        return Err(format!("{}, or run `hallpass allow add`", nobody(&settings.policy)));
     }
     sockets.bind_unix()?;
     let addresses = addresses(&sockets).join(", ");

@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use super::serve_options::ServeOptions;
 use crate::cli::output::time;
-use crate::entry::{Entry, domain_of_pattern, is_domain};
+use crate::entry::{Entry, is_domain, is_gmail_domain, workspace_domain};
 use crate::google::{AllowList, Policy, TokeninfoSettings, VerifierSettings};
 use crate::http_client::Authorities;
 use crate::process;
@@ -129,12 +129,22 @@ fn accounts(flag: &str, items: &[String]) -> Result<AllowList, String> {
 }
 
 fn not_an_account(flag: &str, item: &str) -> String {
-    match domain_of_pattern(item) {
+    match workspace_domain(item).filter(|_| item.contains('@')) {
         Some(domain) if flag == "--allow-email" => format!(
             "--allow-email takes single addresses, not {item:?}; to let in all accounts of a Workspace \
              domain, use --allow-domain {domain}"
         ),
         _ => format!("{flag} takes an address such as ada@example.com or a sub, not {item:?}"),
+    }
+}
+
+/// Why a server with this policy and an empty list in the database does not start.
+pub fn nobody(policy: &Policy) -> String {
+    match policy {
+        Policy::Listed(list) if list.domains.iter().any(|domain| is_gmail_domain(domain)) => {
+            format!("{NOBODY}; only Workspace accounts have a domain, so gmail.com lets in nobody")
+        }
+        _ => NOBODY.to_owned(),
     }
 }
 

@@ -204,6 +204,9 @@ fn create(
         called(&account),
         local(token_session.expires_at)
     ));
+    if account.user.blocked_at.or(account.user.google_disabled_at).is_some() {
+        table::note("the token does not work yet, because this user is blocked");
+    }
     table::lines([token.expose().to_owned()].into_iter())
 }
 

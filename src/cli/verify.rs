@@ -59,7 +59,7 @@ pub fn verify(options: &VerifyOptions) -> Result<(), Stop> {
     let path = &options.serve.database;
     let database = Store::exists(path).then(|| Store::open_reading(path)).transpose();
     if policy.is_empty() && matches!(database, Ok(None)) {
-        return Err(Stop::usage(settings::NOBODY.into()));
+        return Err(Stop::usage(settings::nobody(&policy)));
     }
     let verifier = settings::verifier(&options.serve).map_err(Stop::usage)?;
     let pasted = match options.token.as_slice() {

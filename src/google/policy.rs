@@ -1,5 +1,6 @@
 //! The policy: who may sign in.
 
+use crate::entry::is_gmail_domain;
 use crate::profile::Profile;
 
 /// Accounts and Workspace domains. Being named once suffices. Empty lists let nobody in.
@@ -63,9 +64,13 @@ impl Policy {
         }
     }
 
-    /// Whether it lets nobody in.
+    /// Whether it lets nobody in. The domains of Gmail are never in `hd`. The e-mails of any other
+    /// domain may be those of a Workspace.
     pub fn is_empty(&self) -> bool {
-        matches!(self, Policy::Listed(list) if list.is_empty())
+        let Policy::Listed(AllowList { domains, emails, subjects }) = self else { return false };
+        domains.iter().all(|domain| is_gmail_domain(domain))
+            && emails.is_empty()
+            && subjects.is_empty()
     }
 
     /// Which accounts Google's button should offer: those of the Workspace domain if only one is

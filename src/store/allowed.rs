@@ -37,6 +37,15 @@ pub struct AllowedEntry {
     pub is_user: bool,
 }
 
+/// Why the account of an entry cannot sign in nevertheless.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    /// It is blocked, or Google reported that it was disabled.
+    Blocked,
+    /// The user with this `sub` has the e-mail of the entry, but Google is not the authority for it.
+    NoAuthority(String),
+}
+
 /// The domain or the e-mail of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedName {
@@ -145,6 +154,28 @@ impl Store {
                 });
                 Ok(last)
             }
+        })
+    }
+
+    /// Why the account of this entry cannot sign in, as far as it is known.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn obstacle(&self, entry: &AllowedEntry) -> Result<Option<Obstacle>, StoreError> {
+        let blocked = "SELECT 1 FROM users
+                WHERE sub = ?1 AND (blocked_at IS NOT NULL OR google_disabled_at IS NOT NULL)
+            UNION SELECT 1 FROM blocked_emails WHERE email = lower(?2)";
+        let other = "SELECT sub FROM users WHERE email = ?1 COLLATE NOCASE
+                AND hosted_domain IS NULL AND email NOT LIKE '%@gmail.com' LIMIT 1";
+        let (subject, email) = (&entry.subject, &entry.email);
+        self.readers.read(|db| {
+            let now = entry.account_email.as_ref().or(email.as_ref());
+            if db.prepare_cached(blocked)?.exists(params![subject, now])? {
+                return Ok(Some(Obstacle::Blocked));
+            }
+            let unbound = email.as_ref().filter(|_| subject.is_none());
+            let holder = db.prepare_cached(other)?.query_row([unbound], |row| row.get(0));
+            Ok(holder.optional()?.map(Obstacle::NoAuthority))
         })
     }
 

@@ -37,7 +37,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use allowed::{AllowedEntry, AllowedName};
+pub use allowed::{AllowedEntry, AllowedName, Obstacle};
 pub use blocked_emails::BlockedEmail;
 pub use events::{About, Actor, DAY_SECONDS, Event, EventFilter, EventKind, EventRow, NextEvent};
 pub use google_events::{GoogleEffect, GoogleEvent, GoogleEventOutcome, GoogleReport};

@@ -94,6 +94,18 @@ fn the_page_adds_and_removes_entries() {
 }
 
 #[test]
+fn the_page_says_why_an_added_account_still_cannot_sign_in() {
+    let (test, ada) = test();
+    let operator = hallpass::store::Actor::operator();
+    test.app.store().block_email("eve@gmail.com", operator, NOW).unwrap();
+    led_to(&test.send(form("email=eve@gmail.com").cookie(&ada)), "blocked");
+    assert!(page(&test, &format!("{PATH}?done=blocked"), &ada).contains("but they are blocked"));
+    led_to(&test.send(form("sub=7").cookie(&ada)), "added-sub");
+    assert_eq!(enters(&test, json!({"sub": "7", "email": "bob@example.net"})), 200);
+    led_to(&test.send(form("email=bob@example.net").cookie(&ada)), "no-authority");
+}
+
+#[test]
 fn a_wrong_entry_is_explained_and_kept_in_its_field() {
     let (test, ada) = test();
     for (fields, text) in [
@@ -101,6 +113,8 @@ fn a_wrong_entry_is_explained_and_kept_in_its_field() {
             "email=example.com&note=a+note",
             "<bdi>example.com</bdi> is not an e-mail address or a sub",
         ),
+        ("email=%40example.com&note=a+note", "Let in a whole Google Workspace\u{201d}"),
+        ("email=gmail.com&note=a+note", "<bdi>gmail.com</bdi> is not an e-mail address or a sub.<"),
         (
             "email=eve%40outlook.com&note=a+note",
             "would let in nobody, because Google is the authority",

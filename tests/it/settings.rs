@@ -38,6 +38,17 @@ fn settings_that_let_nobody_in_are_rejected() {
     assert!(settings(&["--client-id", "", "--allow-anyone"]).is_err());
     assert!(settings(&["--client-id", "x", "--allow-domain", ""]).is_err());
     rejected(&["--allow-anyone"], "not both");
+    for (flag, value, is_empty) in [
+        ("--allow-domain", "gmail.com,GoogleMail.com", true),
+        ("--allow-domain", "gmail.com,example.com", false),
+        // It may be an address of a Workspace.
+        ("--admin-email", "ada@example.net", false),
+        ("--allow-email", "ada@gmail.com", false),
+    ] {
+        let policy = settings(&["--client-id", "x", flag, value]).unwrap().policy;
+        assert_eq!(policy.is_empty(), is_empty, "{value}");
+    }
+    assert!(!settings(&["--client-id", "x", "--allow-anyone"]).unwrap().policy.is_empty());
 }
 
 #[test]

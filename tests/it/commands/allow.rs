@@ -89,7 +89,9 @@ fn entries_that_cannot_match_are_refused_with_what_to_write() {
         (&["example.com"][..], "use --domain example.com"),
         (&["*@example.com"], "use --domain example.com"),
         (&["@example.com"], "use --domain example.com"),
-        (&["ada"], "use --domain ada"),
+        (&["ada"], "expected an address such as ada@example.com or a sub"),
+        (&["gmail.com"], "expected an address such as ada@example.com or a sub"),
+        (&["@gmail.com"], "expected an address such as ada@example.com or a sub"),
         (&["a b"], "expected an address such as ada@example.com or a sub"),
         (&["ada@googlemail.com"], "such as ada@gmail.com"),
         (&["ada+x@gmail.com"], "write ada@gmail.com"),
@@ -123,6 +125,28 @@ fn an_address_that_changed_hands_means_its_holder() {
 
     program.sql("INSERT INTO allowed (email, sub, created_at) VALUES ('x@gmail.com', '5', 1), ('x@gmail.com', '6', 1)");
     program.fails(&["allow", "remove", "x@gmail.com"], "give one of these subs instead: 5, 6");
+}
+
+#[test]
+fn adding_an_entry_says_why_its_account_still_cannot_sign_in() {
+    let program = Program::serve(&[]);
+    let is_added = |name: &str, text: &str| {
+        let printed = program.printed(&["allow", "add", name]);
+        assert!(printed.contains(text), "{printed}");
+    };
+    program.session_of(ada());
+    program.printed(&["users", "block", "ada@gmail.com"]);
+    for text in ["on the list now, but is blocked", "on the list already, but is blocked"] {
+        is_added("ada@gmail.com", text);
+    }
+    is_added("1", "run `hallpass users unblock 1`");
+    program.printed(&["users", "block", "eve@gmail.com"]);
+    is_added("eve@gmail.com", "run `hallpass users unblock eve@gmail.com`");
+    program.session_of(json!({"sub": "5", "email": "bob@example.net"}));
+    is_added("bob@example.net", "Google is not the authority");
+    is_added("5", "bob@example.net (5) may sign in now");
+    program.session_of(json!({"sub": "6", "email": "cy@example.net", "hd": "example.net"}));
+    is_added("cy@example.net", "cy@example.net (6) may sign in now");
 }
 
 #[test]
@@ -197,17 +221,21 @@ fn somebody_who_has_never_signed_in_can_be_blocked() {
 fn an_admin_or_an_entry_is_enough_to_start() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hallpass.db");
-    let start = || {
+    let started = |flags: &[&str]| {
         let arguments = ["serve", "--listen", "127.0.0.1:0", "--client-id", CLIENT_ID];
-        let output = hallpass(&arguments).env("HALLPASS_DATABASE", &path).output().unwrap();
+        let mut command = hallpass(&[&arguments[..], flags].concat());
+        let output = command.env("HALLPASS_DATABASE", &path).output().unwrap();
         (output.status.code(), error(&output))
     };
+    let start = || started(&[]);
     let (code, said) = start();
     assert!(
         code == Some(1) && said.contains("say whom to let in: give --admin-email EMAIL"),
         "{said}"
     );
     assert!(!path.exists(), "nothing is created");
+    let (code, said) = started(&["--allow-domain", "gmail.com"]);
+    assert!(code == Some(1) && said.contains("so gmail.com lets in nobody"), "{said}");
 
     let program = Program::serve_only(folder, &["--admin-email", "ada@gmail.com"], &[]);
     program.session_of(ada());

@@ -62,6 +62,15 @@ fn a_token_is_created_listed_and_revoked() {
 }
 
 #[test]
+fn a_token_for_a_blocked_user_comes_with_a_warning() {
+    let program = Program::serve(&[]);
+    program.session_of(ada());
+    program.printed(&["users", "block", "1"]);
+    let output = program.command(&["tokens", "create", "1", "--name", "Backup"]);
+    assert!(error(&output).contains("because this user is blocked"), "{}", error(&output));
+}
+
+#[test]
 fn revoking_all_sessions_of_a_user_ends_their_tokens() {
     let program = Program::serve(&[]);
     let (session, _) = (program.session_of(ada()), program.session_of(bob()));

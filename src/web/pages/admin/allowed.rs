@@ -5,11 +5,11 @@ use maud::{Markup, html};
 use serde_json::json;
 
 use super::{ALLOWED_PATH, admin_page, for_admin, user_path};
-use crate::entry::{Entry, NOTE_CHARACTERS_MAX};
+use crate::entry::{Entry, NOTE_CHARACTERS_MAX, workspace_domain};
 use crate::google::{Policy, is_for_want_of_an_entry};
 use crate::http::{Request, Response};
 use crate::json::Fields;
-use crate::store::{Actor, AllowedEntry, Authenticated, EventRow};
+use crate::store::{Actor, AllowedEntry, Authenticated, EventRow, Obstacle};
 use crate::web::RemoteUser;
 use crate::web::app::App;
 use crate::web::error::Error;
@@ -30,12 +30,22 @@ const NO_DOMAIN: &str = "domain must be a domain such as example.com";
 const ADDED_BY_SUBJECT: &str = "added-sub";
 
 /// Values of `done` in the URL after an action, and the notice for each.
-const NOTICES: [(&str, &str); 5] = [
+const NOTICES: [(&str, &str); 7] = [
     ("added", "Added. They may sign in now."),
     (
         ADDED_BY_SUBJECT,
         "Added. They may sign in now. If Google is not authoritative for their e-mail address, apps get no \
          Remote-User for them unless the server runs with --remote-user username (or sub).",
+    ),
+    (
+        "blocked",
+        "They are on the list, but they are blocked. To let them in, unblock them on their page under Users, or with \
+         hallpass users unblock.",
+    ),
+    (
+        "no-authority",
+        "The address is on the list, but its account cannot sign in with it, because Google is not the authority for \
+         this address. To let that account in, add its sub.",
     ),
     ("there", "They are on the list already."),
     (
@@ -94,10 +104,12 @@ pub fn change_allowed(app: &App, request: &Request, now: i64) -> Result<Response
             Ok(added) => {
                 let (entry, is_new) = added?;
                 if request.wants_page() {
-                    let done = match is_new {
-                        false => "there",
-                        true if has_no_remote_user(app, &entry) => ADDED_BY_SUBJECT,
-                        true => "added",
+                    let done = match app.store.obstacle(&entry)? {
+                        Some(Obstacle::Blocked) => "blocked",
+                        Some(Obstacle::NoAuthority(_)) => "no-authority",
+                        None if !is_new => "there",
+                        None if has_no_remote_user(app, &entry) => ADDED_BY_SUBJECT,
+                        None => "added",
                     };
                     return Ok(back(app, done));
                 }
@@ -205,7 +217,12 @@ impl Rejected {
                 }
                 (None, NOTE_TOO_LONG) => { "Not added: " (NOTE_TOO_LONG) "." }
                 (None, _) if name.is_empty() => { "Not added: please enter " (kind) "." }
-                (None, _) => { "Not added: " bdi { (name) } " is not " (kind) "." }
+                (None, _) => {
+                    "Not added: " bdi { (name) } " is not " (kind) "."
+                    @if wish.domain.is_empty() && let Some(domain) = workspace_domain(&name) {
+                        " To let in every account of " bdi { (domain) } ", use \u{201c}Let in a whole Google Workspace\u{201d}."
+                    }
+                }
             }
         }
     }
