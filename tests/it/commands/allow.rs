@@ -153,7 +153,7 @@ fn adding_an_entry_says_why_its_account_still_cannot_sign_in() {
 fn an_entry_that_is_a_sub_is_found_by_the_last_email_of_its_account() {
     let program = program();
     program.sql(
-        "INSERT INTO events (at, kind, sub, email) VALUES (1, 'refusal', '5', 'eve@yahoo.com')",
+        "INSERT INTO events (at, kind, sub, email) VALUES (unixepoch(), 'refusal', '5', 'eve@yahoo.com')",
     );
     for (sub, email) in [("5", "eve@yahoo.com"), ("6", "bob@yahoo.com")] {
         program.printed(&["allow", "add", sub]);
