@@ -230,7 +230,7 @@ fn original_method<'a>(app: &App, request: &'a Request) -> &'a str {
         .unwrap_or(&request.method)
 }
 
-/// The absolute URL of the sign-in page, with the way back.
+/// The absolute URL of the sign-in page, with the return address.
 fn signin_address(app: &App, request: &Request) -> String {
     let address = app.settings.url_of("/auth/signin");
     match return_to::forwarded(request, &app.settings) {

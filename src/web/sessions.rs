@@ -96,7 +96,7 @@ pub fn sign_out(app: &App, request: &Request, now: i64) -> Result<Response, Erro
     Ok(response.with("Set-Cookie", session_cookie::clear(&app.settings)))
 }
 
-/// The address of the sign-in page after a sign-out, with the way back to `rd`.
+/// The address of the sign-in page after a sign-out, with the return address `rd`.
 pub fn signed_out_address(app: &App, rd: Option<&str>) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair(SIGNED_OUT.0, SIGNED_OUT.1);

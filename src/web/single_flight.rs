@@ -24,16 +24,16 @@ impl SingleFlight {
         token: TokenHash,
         exchange: impl FnOnce() -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut flights = lock(&self.0);
-        if let Some(flight) = flights.get(&token).cloned() {
-            drop(flights);
+        let mut in_progress = lock(&self.0);
+        if let Some(flight) = in_progress.get(&token).cloned() {
+            drop(in_progress);
             let outcome =
                 flight.done.wait_while(lock(&flight.outcome), |outcome| outcome.is_none());
             return outcome.unwrap_or_else(PoisonError::into_inner).clone().unwrap_or(Ok(()));
         }
         let flight = Arc::new(Flight::default());
-        flights.insert(token, flight.clone());
-        drop(flights);
+        in_progress.insert(token, flight.clone());
+        drop(in_progress);
 
         let outcome = exchange();
         lock(&self.0).remove(&token);

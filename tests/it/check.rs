@@ -71,7 +71,7 @@ fn without_a_session() {
 }
 
 #[test]
-fn a_navigation_gets_the_sign_in_page_with_the_way_back() {
+fn a_navigation_gets_the_sign_in_page_with_the_return_address() {
     let test = test();
     let location = "https://auth.example.com/auth/signin?rd=https%3A%2F%2Fapp.example.com%2Fp%3Fa%3D1%26b%3D2%26u%3Dhttps%3A%2F%2Fx%2F";
     let deep = "/p?a=1&b=2&u=https://x/";
@@ -163,7 +163,7 @@ fn only_an_original_get_or_head_is_redirected() {
     }
 }
 
-/// Checks the way back after a request with those headers of a proxy.
+/// Checks the return address after a request with those headers of a proxy.
 #[track_caller]
 fn comes_back(headers: &[(&str, &str)], expected: Option<&str>) {
     let test = test();
@@ -181,7 +181,7 @@ fn comes_back(headers: &[(&str, &str)], expected: Option<&str>) {
 }
 
 #[test]
-fn the_way_back_keeps_what_browsers_and_proxies_send() {
+fn the_return_address_keeps_what_browsers_and_proxies_send() {
     let app = ("X-Forwarded-Host", "app.example.com");
     let https = ("X-Forwarded-Proto", "https");
     let with_uri = |uri: &str, place: &str| {
@@ -259,7 +259,7 @@ fn x_original_url_counts_unless_all_forwarded_headers_are_present() {
 }
 
 #[test]
-fn the_way_back_needs_a_trusted_proxy_and_all_its_headers() {
+fn the_return_address_needs_a_trusted_proxy_and_all_its_headers() {
     let test = test();
     let plain = Some("https://auth.example.com/auth/signin");
     let mut stranger = proxied("/auth/forward", "/p").browser();

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::test_app::{FORM, RequestExt, TestApp, body, get, post, post_token, request, token};
 
 #[test]
-fn the_sign_in_page_has_googles_button_and_the_way_back() {
+fn the_sign_in_page_has_googles_button_and_the_return_address() {
     let test = TestApp::with(&["--allow-anyone", "--site-name", "The <Lab>"]);
     let response = test.send(get("/auth/signin?rd=%2Fdeep%3Fa%3D1%26b%3D%22%3E").browser());
     let page = body(&response);
@@ -20,7 +20,7 @@ fn the_sign_in_page_has_googles_button_and_the_way_back() {
         "The &lt;Lab&gt;",
         "<noscript>",
     ] {
-        // This way back contains characters that are not allowed, so it is left out.
+        // This return address contains characters that are not allowed, so it is left out.
         assert_eq!(page.contains(part), !part.starts_with("data-state"), "{part}");
     }
     let page = body(&test.send(get("/auth/signin?rd=%2Fdeep%3Fa%3D1%26b%3D2").browser()));
@@ -224,7 +224,7 @@ fn names_cannot_reverse_the_text_around_them() {
 }
 
 #[test]
-fn go_to_sign_in_keeps_the_way_back() {
+fn go_to_sign_in_keeps_the_return_address() {
     let test = TestApp::with(&["--allow-anyone", "--signin-burst", "1"]);
     let failed = |fields: &str| {
         let request = post("/auth/signin", FORM, &format!("credential=x{fields}")).browser();

@@ -1,4 +1,4 @@
-//! The way back after sign-in, tested through `state`.
+//! The return address after sign-in, tested through `state`.
 
 use serde_json::json;
 

@@ -91,8 +91,7 @@ fn may_be_let_in(reason: &str) -> bool {
     reason == NOT_ON_THE_APPS_LIST || is_for_want_of_an_entry(reason)
 }
 
-/// The sign-in page, with the way back to where the person was going when a proxy or a refused
-/// sign-in stopped them.
+/// The sign-in page, with the return address of a request through a proxy or of a refused sign-in.
 fn signin_address(app: &App, request: &Request, other_account: bool) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     if other_account {

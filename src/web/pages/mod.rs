@@ -145,7 +145,7 @@ pub fn copy_script() -> Response {
         .with("Cache-Control", ASSET_CACHE)
 }
 
-/// GET /auth/signin.js: keeps the #fragment of the way back.
+/// GET /auth/signin.js: keeps the #fragment of the return address.
 pub fn signin_script() -> Response {
     Response::text(200, "text/javascript", include_str!("signin.js").to_owned())
         .with("Cache-Control", ASSET_CACHE)

@@ -1,4 +1,4 @@
-// Redirects keep the #fragment of the first address. Add it to the way back after sign-in.
+// Redirects keep the #fragment of the first address. Add it to the return address after sign-in.
 const ENCODED_LENGTH_MAX = 8000;
 const withFragment = (place) => {
   const longer = place + location.hash;
@@ -7,4 +7,4 @@ const withFragment = (place) => {
 };
 for (const button of document.querySelectorAll('[data-state]')) button.dataset.state = withFragment(button.dataset.state);
 for (const field of document.querySelectorAll('[name=state]')) field.value = withFragment(field.value);
-for (const link of document.querySelectorAll('.way-back')) link.href = withFragment(link.getAttribute('href'));
+for (const link of document.querySelectorAll('.return')) link.href = withFragment(link.getAttribute('href'));

@@ -23,13 +23,15 @@ use crate::web::{cookies, return_to};
 /// None: with an unacceptable `rd`, sign-in leads to the account page.
 pub fn signin(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     warn_of_another_host(app, request);
-    let way_back = return_to::requested(request, &app.settings);
+    let return_address = return_to::requested(request, &app.settings);
     let signed_in = app.live_sessions(request, now).unwrap_or_default();
     let signed_out =
         signed_in.is_empty() && request.query(SIGNED_OUT.0).any(|done| done == SIGNED_OUT.1);
     let other_account = request.query("prompt").any(|prompt| prompt == "select_account");
-    let destination =
-        way_back.as_deref().and_then(|place| Url::parse(place).ok()).filter(|url| url.has_host());
+    let destination = return_address
+        .as_deref()
+        .and_then(|place| Url::parse(place).ok())
+        .filter(|url| url.has_host());
     let content = html! {
         @if signed_out { p.notice role="status" { "You are signed out." } }
         h1 { "Sign in" }
@@ -40,18 +42,18 @@ pub fn signin(app: &App, request: &Request, now: i64) -> Result<Response, Error>
         @if let Some(caller) = signed_in.first() && !other_account {
             p { "You are signed in as " strong { bdi { (account_name(&caller.user.profile)) } } "." }
             div.actions {
-                a.button.primary.way-back href=(way_back.as_deref().unwrap_or(ACCOUNT_PATH)) { "Continue" }
+                a.button.primary.return href=(return_address.as_deref().unwrap_or(ACCOUNT_PATH)) { "Continue" }
             }
             h2 { "Use another account" }
         }
     };
     match &app.demo {
-        Some(demo) => Ok(demo_page(app, demo, request, &content, way_back.as_deref(), now)),
+        Some(demo) => Ok(demo_page(app, demo, request, &content, return_address.as_deref(), now)),
         None => {
             // This is only a hint, so it is left out if the store cannot answer.
             let domains = app.store.allowed_domains_alone().ok().flatten();
             let domain = app.settings.policy.hosted_domain_hint(domains.as_deref());
-            let button = google_button(app, way_back.as_deref(), other_account, domain);
+            let button = google_button(app, return_address.as_deref(), other_account, domain);
             let content = html! { (content) (button) };
             Ok(page(app, 200, "Sign in", Scripts::Google, &content))
         }
@@ -82,7 +84,7 @@ fn warn_of_another_host(app: &App, request: &Request) {
 /// Google exactly as written here. Our script must change `data-state` before Google's reads it.
 fn google_button(
     app: &App,
-    way_back: Option<&str>,
+    return_address: Option<&str>,
     other_account: bool,
     hosted_domain: Option<&str>,
 ) -> Markup {
@@ -92,7 +94,7 @@ fn google_button(
             data-hd=[hosted_domain] {}
         div.google {
             div.g_id_signin data-type="standard" data-size="large" data-theme="outline" data-text="signin_with"
-                data-shape="rectangular" data-logo_alignment="left" data-state=[way_back] {}
+                data-shape="rectangular" data-logo_alignment="left" data-state=[return_address] {}
             p.no-button {
                 "Google's sign-in button has not appeared: your browser could not load it from "
                 strong { "accounts.google.com" } ". A content blocker, a DNS filter such as Pi-hole or a missing "
@@ -117,7 +119,7 @@ fn demo_page(
     demo: &DemoGoogle,
     request: &Request,
     content: &Markup,
-    way_back: Option<&str>,
+    return_address: Option<&str>,
     now: i64,
 ) -> Response {
     let known = cookies::g_csrf_tokens(request).into_iter().next();
@@ -137,7 +139,7 @@ fn demo_page(
                 form method="post" action="/auth/signin" {
                     input type="hidden" name="credential" value=(demo.issue(person, now).expose());
                     input type="hidden" name="g_csrf_token" value=(csrf_token);
-                    @if let Some(place) = way_back { input type="hidden" name="state" value=(place); }
+                    @if let Some(place) = return_address { input type="hidden" name="state" value=(place); }
                     button {
                         span {
                             bdi { (person.given_name) " " (person.family_name) }

@@ -16,19 +16,19 @@ use crate::web::signin::{ACCOUNT_PATH, account_name};
 /// # Errors
 /// 503 if the store cannot answer.
 pub fn signout(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
-    let way_back = return_to::requested(request, &app.settings);
+    let return_address = return_to::requested(request, &app.settings);
     let signed_in = app.live_sessions(request, now)?;
     let Some(caller) = signed_in.first() else {
-        return Ok(Response::see_other(signed_out_address(app, way_back.as_deref())));
+        return Ok(Response::see_other(signed_out_address(app, return_address.as_deref())));
     };
     let content = html! {
         h1 { "Sign out?" }
         p { "You are signed in as " strong { bdi { (account_name(&caller.user.profile)) } } "." }
         form.actions method="post" action="/auth/signout" {
-            @if let Some(place) = &way_back { input type="hidden" name="rd" value=(place); }
+            @if let Some(place) = &return_address { input type="hidden" name="rd" value=(place); }
             button.primary { "Sign out" }
             button.danger name="everywhere" value="true" { "Sign out everywhere" }
-            a.button href=(way_back.as_deref().unwrap_or(ACCOUNT_PATH)) { "Stay signed in" }
+            a.button href=(return_address.as_deref().unwrap_or(ACCOUNT_PATH)) { "Stay signed in" }
         }
     };
     Ok(page(app, 200, "Sign out", Scripts::None, &content))
