@@ -5,11 +5,15 @@
 
 use std::str::Chars;
 
+/// Some editors on Windows write it at the start of a file. It is U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// The variables in the order of the file.
 ///
 /// # Errors
 /// The first line that systemd would ignore or read differently from what it seems to say.
 pub fn parse(text: &[u8]) -> Result<Vec<(String, String)>, String> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let text = str::from_utf8(text).map_err(|error| {
         let before = &text[..error.valid_up_to()];
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
@@ -153,6 +157,7 @@ mod tests {
         );
         check("# a comment does not continue \\\nA=1", &[("A", "1")]);
         check("A=1\nA=2", &[("A", "1"), ("A", "2")]);
+        check("\u{feff}A=1\nB=2", &[("A", "1"), ("B", "2")]);
         check("A=$B ${C} `d`", &[("A", "$B ${C} `d`")]);
     }
 

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use clap::builder::StyledStr;
@@ -115,7 +115,12 @@ impl SettingsFile {
             return Ok(SettingsFile::default());
         }
         let path = PathBuf::from(named.as_deref().unwrap_or(FILE_DEFAULT.as_ref()));
-        match fs::read(&path) {
+        // Reading a FIFO waits for a writer, perhaps forever.
+        let read = fs::metadata(&path).and_then(|found| {
+            let is_readable = found.is_file() || found.is_dir();
+            if is_readable { fs::read(&path) } else { Err(io::Error::other("not a regular file")) }
+        });
+        match read {
             Ok(text) => {
                 let variables =
                     env_file::parse(&text).map_err(|why| format!("{}, {why}", path.display()))?;

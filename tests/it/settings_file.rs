@@ -87,6 +87,10 @@ fn a_named_file_must_be_readable_and_well_formed() {
         hallpass(&list).env("HALLPASS_ENV_FILE", "/"),
         "cannot read the settings file /: Is a directory",
     );
+    let fifo = File::with("");
+    fs::remove_file(fifo.path()).unwrap();
+    assert!(Command::new("mkfifo").arg(fifo.path()).status().unwrap().success());
+    fails(&mut fifo.command(&list), "hallpass.env: not a regular file");
     fails(&mut File::with("A=1\nB").command(&list), "hallpass.env, line 2: expected NAME=VALUE");
     fails(&mut File::with(b"A='1\n").command(&list), "line 1: the quotation mark ' is not closed");
     fails(
