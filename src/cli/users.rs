@@ -184,6 +184,7 @@ pub fn users(options: &UsersOptions) -> Result<(), String> {
                 say(what, &account)
             }
             Who::Stranger(entry) => {
+                require_unseen(&store, &entry)?;
                 let changed = match &entry {
                     Entry::Subject(subject) => store.block_unknown(subject, Actor::operator(), now),
                     other => store.block_email(other.as_str(), Actor::operator(), now),
@@ -295,6 +296,22 @@ fn known_or_named(store: &Store, name: &str) -> Result<Who, String> {
             _ => Err(why),
         },
     }
+}
+
+/// Blocking a former e-mail would not block the account.
+fn require_unseen(store: &Store, entry: &Entry) -> Result<(), String> {
+    let Entry::Email(email) = entry else { return Ok(()) };
+    let seen = store.users_seen_with(email).map_err(|error| error.to_string())?;
+    if seen.is_empty() {
+        return Ok(());
+    }
+    let subjects: Vec<&str> = seen.iter().map(subject).collect();
+    Err(format!(
+        "{} is a former e-mail of {}; to block the account, give its sub: {}",
+        table::printable(email),
+        seen.iter().map(called).collect::<Vec<_>>().join(" and "),
+        table::printable(&subjects.join(" or "))
+    ))
 }
 
 fn say_of_stranger(what: &str, entry: &Entry) -> Result<(), String> {

@@ -135,6 +135,20 @@ impl Store {
         })
     }
 
+    /// The users who have come with this e-mail, whatever theirs is now. Reads every event.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub fn users_seen_with(&self, email: &str) -> Result<Vec<UserRecord>, StoreError> {
+        let sql = format!(
+            "SELECT {USER_COLUMNS}, u.pinned_email FROM users u WHERE u.sub IN
+                (SELECT sub FROM allowed WHERE email = lower(?1)
+                UNION SELECT sub FROM events WHERE email = ?1 COLLATE NOCASE) ORDER BY u.sub"
+        );
+        self.searchers
+            .read(|db| db.prepare_cached(&sql)?.query_map([email], UserRecord::from_row)?.collect())
+    }
+
     /// Blocks a `sub` that is not a user yet. Like an imported user, it has never signed in. Returns
     /// whether that changed anything.
     ///

@@ -308,3 +308,23 @@ fn text_that_is_not_utf_8_does_not_stop_a_command() {
     }
     program.printed(&["users", "delete", "2", "--yes"]);
 }
+
+#[test]
+fn a_former_email_leads_to_the_account() {
+    let program = Program::serve(&[]);
+    program.session_of(ada());
+    program.session_of(json!({"sub": "1", "email": "lovelace@gmail.com"}));
+    program.session_of(bob());
+    program.fails(
+        &["users", "block", "Ada@gmail.com"],
+        "ada@gmail.com is a former e-mail of lovelace@gmail.com (1); to block the account, give its sub: 1",
+    );
+    // An entry knows the account even if the events are gone.
+    program.sql(
+        "DELETE FROM events;
+         INSERT INTO allowed (email, sub, created_at) VALUES ('robert@gmail.com', '2', 1)",
+    );
+    program.fails(&["users", "block", "robert@gmail.com"], "give its sub: 2");
+    let blocked = program.printed(&["users", "block", "ada@gmail.com"]);
+    assert_eq!(blocked, "blocked ada@gmail.com, who has never signed in\n");
+}
