@@ -79,8 +79,8 @@ CREATE UNIQUE INDEX IF NOT EXISTS allowed_by_email ON allowed (email) WHERE sub 
 CREATE UNIQUE INDEX IF NOT EXISTS allowed_by_sub_alone ON allowed (sub) WHERE email IS NULL;
 CREATE INDEX IF NOT EXISTS allowed_by_sub ON allowed (sub);
 
--- E-mails that are blocked before their account has signed in. When Google is authoritative for the e-mail
--- of a sign-in, the sign-in is refused and a blocked user replaces the row.
+-- E-mails that are blocked before their account has signed in. Every sign-in with such an e-mail is refused. If
+-- Google is authoritative for it, a blocked user replaces the row.
 CREATE TABLE IF NOT EXISTS blocked_emails (
     email               TEXT PRIMARY KEY,   -- lower case
     created_at          INTEGER NOT NULL,

@@ -11,7 +11,7 @@ use crate::profile::Profile;
 pub struct User {
     /// The profile at the last sign-in.
     pub profile: Profile,
-    /// A unique name, given at the first sign-in.
+    /// A unique name, given at the first sign-in or with the first token.
     pub username: Option<String>,
     /// The first sign-in or the import.
     pub created_at: i64,
