@@ -3,7 +3,7 @@
 use crate::cli::output::table::printable;
 use crate::store::{Store, UserRecord};
 
-/// The user with this `sub` or e-mail.
+/// The user with this `sub`, e-mail or user name.
 ///
 /// # Errors
 /// If there is none, or several with this e-mail; then it lists their subs.
@@ -11,7 +11,11 @@ pub fn one_account(store: &Store, name: &str) -> Result<UserRecord, String> {
     let mut accounts = store.users_named(name).map_err(|error| error.to_string())?;
     match accounts.len() {
         0 => {
-            let what = if name.contains('@') { "address" } else { "sub" };
+            let what = match name {
+                _ if name.contains('@') => "address",
+                _ if name.bytes().all(|byte| byte.is_ascii_digit()) => "sub",
+                _ => "sub or user name",
+            };
             let shown = printable(name);
             let blocked = store.blocked_email(name).map_err(|error| error.to_string())?;
             let hint = match blocked {

@@ -114,7 +114,8 @@ impl Store {
         })
     }
 
-    /// The user with this `sub`, or else every user with this e-mail, current or pinned.
+    /// The user with this `sub`, or else every user with this e-mail, current or pinned, or with this
+    /// user name. Digits alone are never a user name: they may be a `sub` that is no user yet.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -124,7 +125,8 @@ impl Store {
         // With OR instead of UNION, SQLite would read every row.
         let by_email = format!(
             "{select} u.sub IN (SELECT sub FROM users WHERE email = ?1 COLLATE NOCASE
-                UNION SELECT sub FROM users WHERE pinned_email = lower(?1)) ORDER BY u.sub"
+                UNION SELECT sub FROM users WHERE pinned_email = lower(?1)
+                UNION SELECT sub FROM users WHERE username = ?1 AND ?1 GLOB '*[^0-9]*') ORDER BY u.sub"
         );
         self.readers.read(|db| {
             let found = |sql: &str| -> rusqlite::Result<Vec<UserRecord>> {

@@ -99,6 +99,17 @@ fn deleting_a_blocked_user_says_that_the_block_is_lifted() {
 }
 
 #[test]
+fn a_user_is_found_by_their_user_name() {
+    let program = Program::serve(&[]);
+    program.session_of(ada());
+    assert!(program.printed(&["users", "show", "ada_gmail.com"]).contains("ada@gmail.com"));
+    program.fails(&["users", "show", "jonas"], "nobody with this sub or user name");
+    // It may be the sub of somebody who has never signed in.
+    program.printed(&["users", "rename", "1", "4711"]);
+    program.fails(&["users", "show", "4711"], "nobody with this sub");
+}
+
+#[test]
 fn a_list_can_be_searched_sorted_and_limited() {
     let program = Program::serve(&[]);
     program.session_of(bob());
