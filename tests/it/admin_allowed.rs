@@ -314,3 +314,21 @@ fn adding_a_sub_says_that_apps_may_get_no_remote_user() {
     check("username", "added");
     check("sub", "added");
 }
+
+#[test]
+fn the_notice_after_a_removal_says_who_still_enters() {
+    let (test, ada) = test();
+    let eve = json!({"sub": "8", "email": "eve@example.org", "hd": "example.org"});
+    led_to(&test.send(form("domain=example.org").cookie(&ada)), "added");
+    led_to(&test.send(form("sub=8").cookie(&ada)), "added-sub");
+    test.send(form("sub=1").cookie(&ada));
+    assert_eq!(enters(&test, eve.clone()), 200);
+    led_to(&test.send(form("remove=2").cookie(&ada)), "still");
+    assert_eq!(enters(&test, eve.clone()), 200);
+    // The settings let in the admin.
+    led_to(&test.send(form("remove=3").cookie(&ada)), "still");
+    let shown = page(&test, &format!("{PATH}?done=still"), &ada);
+    assert!(shown.contains("another entry or the settings still let them in"), "{shown}");
+    led_to(&test.send(form("remove=1").cookie(&ada)), "removed");
+    assert_eq!(enters(&test, eve), 403);
+}

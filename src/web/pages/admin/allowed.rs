@@ -30,7 +30,7 @@ const NO_DOMAIN: &str = "domain must be a domain such as example.com";
 const ADDED_BY_SUBJECT: &str = "added-sub";
 
 /// Values of `done` in the URL after an action, and the notice for each.
-const NOTICES: [(&str, &str); 7] = [
+const NOTICES: [(&str, &str); 8] = [
     ("added", "Added. They may sign in now."),
     (
         ADDED_BY_SUBJECT,
@@ -50,8 +50,9 @@ const NOTICES: [(&str, &str); 7] = [
     ("there", "They are on the list already."),
     (
         "removed",
-        "Removed. They are refused from their next request on, unless the settings let them in.",
+        "Removed. They are refused from their next request on, unless another entry or the settings let them in.",
     ),
+    ("still", "Removed, but another entry or the settings still let them in."),
     ("nothing", "There was nothing to remove."),
 ];
 
@@ -88,7 +89,12 @@ pub fn change_allowed(app: &App, request: &Request, now: i64) -> Result<Response
             let id = id.ok_or(Error::InvalidRequest("remove must be an ID"))?;
             let removed = app.store.disallow(id, actor(app, request, caller), now)?;
             if request.wants_page() {
-                return Ok(back(app, if removed.is_some() { "removed" } else { "nothing" }));
+                let done = match &removed {
+                    None => "nothing",
+                    Some(removed) if still_enters(app, removed)? => "still",
+                    Some(_) => "removed",
+                };
+                return Ok(back(app, done));
             }
             return removed.map(|_| Response::empty(204)).ok_or(Error::NotFound);
         }
@@ -123,6 +129,15 @@ pub fn change_allowed(app: &App, request: &Request, now: i64) -> Result<Response
             Err(rejected) => Err(Error::InvalidRequest(rejected.why)),
         }
     })
+}
+
+/// Whether the user of a removed entry may enter without it. False if the entry was not bound to a
+/// user.
+fn still_enters(app: &App, removed: &AllowedEntry) -> Result<bool, Error> {
+    let user = removed.subject.as_deref().map(|subject| app.store.user(subject)).transpose()?;
+    let Some(account) = user.flatten() else { return Ok(false) };
+    let profile = &account.user.profile;
+    Ok(app.settings.policy.permits(profile) || app.store.entry_for(profile)?.is_some())
 }
 
 /// DELETE /auth/admin/allowed/ID.
