@@ -311,6 +311,9 @@ fn adding_a_sub_says_that_apps_may_get_no_remote_user() {
         assert_eq!(shown.contains("--remote-user username"), done == "added-sub", "{shown}");
     }
     check("email", "added-sub");
+    let (test, ada) = test();
+    assert_eq!(enters(&test, mira()), 403);
+    led_to(&test.send(form("sub=7").cookie(&ada)), "added");
     check("username", "added");
     check("sub", "added");
 }

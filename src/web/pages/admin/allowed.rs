@@ -9,6 +9,7 @@ use crate::entry::{Entry, NOTE_CHARACTERS_MAX, workspace_domain};
 use crate::google::{Policy, is_for_want_of_an_entry};
 use crate::http::{Request, Response};
 use crate::json::Fields;
+use crate::profile::is_authoritative;
 use crate::store::{Actor, AllowedEntry, Authenticated, EventRow, Obstacle};
 use crate::web::RemoteUser;
 use crate::web::app::App;
@@ -245,8 +246,11 @@ impl Rejected {
 
 /// Whether apps may get an empty `Remote-User` for this person.
 fn has_no_remote_user(app: &App, entry: &AllowedEntry) -> bool {
+    let is_gmail =
+        entry.account_email.as_deref().is_some_and(|email| is_authoritative(email, None, None));
     entry.email.is_none()
         && entry.subject.is_some()
+        && !is_gmail
         && app.settings.remote_user == RemoteUser::Email
 }
 
