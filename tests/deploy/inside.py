@@ -107,11 +107,11 @@ def answers(listen, machine):
             time.sleep(0.05)
 
 
-def serves(machine):
+def serves(machine, operator):
     listen, process = start(machine)
     try:
         assert answers(listen, machine)
-        listed = machine.run("hallpass", "users", "list", user="hallpass")
+        listed = machine.run("hallpass", "users", "list", user=operator)
         assert "no users" in listed, listed
     finally:
         process.terminate()
@@ -141,7 +141,7 @@ def main(folder, package, newer):
     found = {path: machine.describe(path) for path in kept}
     assert found == {path: modes[path] for path in kept}, found
     machine.run("systemd-analyze", "verify", "hallpass.service", "hallpass.socket")
-    serves(machine)
+    serves(machine, "hallpass")
 
     settings = machine.path(SETTINGS)
     edited = settings.read_text().replace("HALLPASS_ALLOW_DOMAIN=example.com", "HALLPASS_ALLOW_DOMAIN=other.example")
@@ -152,7 +152,8 @@ def main(folder, package, newer):
         assert settings.read_text() == edited, "the operator's settings were overwritten"
         assert machine.describe(SETTINGS) == "600 root:hallpass"
     assert "A setting of the newer version" in machine.path(f"{SETTINGS}.dpkg-dist").read_text()
-    serves(machine)
+    # Only root may read the settings now.
+    serves(machine, "root")
 
     machine.run("dpkg", "--remove", "hallpass")
     assert not machine.path("/usr/bin/hallpass").exists() and settings.read_text() == edited
