@@ -124,12 +124,24 @@ impl Store {
         now: i64,
         limit: u32,
     ) -> Result<Vec<(Session, User)>, StoreError> {
+        self.open_rows("s.kind <> 'token'", "s.expires_at DESC", subject, now, limit)
+    }
+
+    /// Sessions or tokens that have neither ended nor expired, by a condition and an order in SQL.
+    pub(super) fn open_rows(
+        &self,
+        condition: &str,
+        order: &str,
+        subject: Option<&str>,
+        now: i64,
+        limit: u32,
+    ) -> Result<Vec<(Session, User)>, StoreError> {
         // A separate condition for each case, so each uses its index.
         let whose = if subject.is_some() { "s.sub = ?2" } else { "?2 IS NULL" };
         let sql = format!(
             "SELECT {SESSION_COLUMNS}, {USER_COLUMNS} FROM sessions s JOIN users u ON u.sub = s.sub
-             WHERE s.ended_at IS NULL AND s.expires_at > ?1 AND s.kind <> 'token' AND {whose}
-             ORDER BY s.expires_at DESC LIMIT ?3"
+             WHERE s.ended_at IS NULL AND s.expires_at > ?1 AND {condition} AND {whose}
+             ORDER BY {order} LIMIT ?3"
         );
         self.readers.read(|db| {
             let mut statement = db.prepare_cached(&sql)?;

@@ -3,9 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::events::{self, Actor, Event, EventKind};
-use super::model::{
-    SESSION_COLUMN_COUNT, SESSION_COLUMNS, Session, SessionKind, USER_COLUMNS, User,
-};
+use super::model::{Session, SessionKind, User};
 use super::{Store, StoreError, username};
 use crate::token::{TokenHash, TokenName};
 
@@ -73,20 +71,7 @@ impl Store {
         now: i64,
         limit: u32,
     ) -> Result<Vec<(Session, User)>, StoreError> {
-        // A separate condition for each case, so each uses its index.
-        let whose = if subject.is_some() { "s.sub = ?2" } else { "?2 IS NULL" };
-        let sql = format!(
-            "SELECT {SESSION_COLUMNS}, {USER_COLUMNS} FROM sessions s JOIN users u ON u.sub = s.sub
-             WHERE s.kind = 'token' AND s.ended_at IS NULL AND s.expires_at > ?1 AND {whose}
-             ORDER BY s.created_at DESC, s.id LIMIT ?3"
-        );
-        self.readers.read(|db| {
-            let mut statement = db.prepare_cached(&sql)?;
-            let rows = statement.query_map(params![now, subject, limit], |row| {
-                Ok((Session::from_row(row)?, User::from_row(row, SESSION_COLUMN_COUNT)?))
-            })?;
-            rows.collect()
-        })
+        self.open_rows("s.kind = 'token'", "s.created_at DESC, s.id", subject, now, limit)
     }
 }
 
