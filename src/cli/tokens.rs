@@ -6,7 +6,7 @@ use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
 use super::find_user::{called, one_account};
-use super::values::{DatabaseOption, WhoOption, duration, duration_or_zero};
+use super::values::{DatabaseOption, UserArgument, duration, duration_or_zero};
 use crate::cli::output::table::Column;
 use crate::cli::output::time::{local, span};
 use crate::cli::output::{json, table};
@@ -48,7 +48,7 @@ pub enum TokensCommand {
     Create {
         /// The user.
         #[command(flatten)]
-        who: WhoOption,
+        who: UserArgument,
         /// The purpose of the token, shown in lists and events
         #[arg(long, value_name = "NAME", value_parser = token_name())]
         name: TokenName,

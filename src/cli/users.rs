@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::export::{self, ExportFormat};
 use super::find_user::{called, one_account};
-use super::values::{DatabaseOption, WhoOption};
+use super::values::{DatabaseOption, UserArgument};
 use super::{confirm, events, sessions, tokens};
 use crate::cli::output::table::{Column, printable};
 use crate::cli::output::time::local;
@@ -66,7 +66,7 @@ pub enum UsersCommand {
     Show {
         /// The user.
         #[command(flatten)]
-        who: WhoOption,
+        who: UserArgument,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -75,14 +75,14 @@ pub enum UsersCommand {
     ///
     /// You can also block somebody who has never signed in, by e-mail or by the sub that a refusal
     /// shows.
-    Block(WhoOption),
+    Block(UserArgument),
     /// Unblock a user; their sessions that have not ended work again
-    Unblock(WhoOption),
+    Unblock(UserArgument),
     /// Release a user's e-mail, so another Google account may sign in with it
     ///
     /// Their sessions continue, but until they sign in again, apps do not get their e-mail: headers
     /// such as Remote-User are empty.
-    Release(WhoOption),
+    Release(UserArgument),
     /// Give a user another user name
     ///
     /// Nobody gets a name that ever belonged to somebody else, even if that user was renamed or
@@ -90,7 +90,7 @@ pub enum UsersCommand {
     Rename {
         /// The user.
         #[command(flatten)]
-        who: WhoOption,
+        who: UserArgument,
         /// 1 to 64 lower-case letters, digits, dots, hyphens and underscores; a letter or a digit
         /// first
         #[arg(value_name = "NAME", value_parser = username())]
@@ -114,7 +114,7 @@ pub enum UsersCommand {
     Delete {
         /// The user.
         #[command(flatten)]
-        who: WhoOption,
+        who: UserArgument,
         /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,

@@ -90,7 +90,7 @@ pub struct DatabaseOption {
 
 /// The argument that names a user.
 #[derive(Debug, Clone, Args)]
-pub struct WhoOption {
+pub struct UserArgument {
     /// The user's e-mail or sub
     #[arg(value_name = "EMAIL|SUB", value_parser = NonEmptyStringValueParser::new())]
     pub who: String,

@@ -112,6 +112,17 @@ impl From<Error> for SignInFailure {
     }
 }
 
+/// Whether a person may sign in.
+enum Admission {
+    BySettings,
+    /// An entry in the database lets them in. It may be removed meanwhile; then they are refused for
+    /// this reason.
+    ByList {
+        otherwise: &'static str,
+    },
+    Refused(&'static str),
+}
+
 impl App {
     /// Every sign-in goes through here: the token is verified, the policy applied, and the store
     /// records it.
@@ -130,8 +141,9 @@ impl App {
         let (identity, verified_by) = &verified;
         let claims = identity.claims();
         let unless_allowed = match self.admit(claims).map_err(Error::from)? {
-            Ok(unless_allowed) => unless_allowed,
-            Err(reason) => {
+            Admission::BySettings => None,
+            Admission::ByList { otherwise } => Some(otherwise),
+            Admission::Refused(reason) => {
                 let error = Error::denied_to(&claims.profile, reason);
                 let verified = Some(Box::new(verified));
                 return Err(SignInFailure { error, verified, unrecorded: true });
@@ -170,23 +182,19 @@ impl App {
         }
     }
 
-    /// Whether the settings or the list in the database let this person in. The inner values are
-    /// reasons: why the settings alone do not, and why neither does.
-    fn admit(
-        &self,
-        claims: &Claims,
-    ) -> Result<Result<Option<&'static str>, &'static str>, StoreError> {
+    fn admit(&self, claims: &Claims) -> Result<Admission, StoreError> {
         let (policy, profile) = (&self.settings.policy, &claims.profile);
         if claims.is_service_account() {
-            return Ok(Err(SERVICE_ACCOUNT));
+            return Ok(Admission::Refused(SERVICE_ACCOUNT));
         }
         if policy.permits(profile) {
-            return Ok(Ok(None));
+            return Ok(Admission::BySettings);
         }
         if self.store.entry_for(profile)?.is_some() {
-            return Ok(Ok(Some(policy.refusal(profile, &AllowList::default()))));
+            let otherwise = policy.refusal(profile, &AllowList::default());
+            return Ok(Admission::ByList { otherwise });
         }
-        Ok(Err(policy.refusal(profile, &allow_list(self.store.allowed_names()?))))
+        Ok(Admission::Refused(policy.refusal(profile, &allow_list(self.store.allowed_names()?))))
     }
 
     fn verify(
