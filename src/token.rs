@@ -9,6 +9,9 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::json::Fields;
 
+/// The two spellings of Google's name in `iss`.
+pub const ISSUERS: [&str; 2] = ["https://accounts.google.com", "accounts.google.com"];
+
 /// Real ID tokens are about 1.3 kB. Longer ones than this are never sent anywhere.
 pub const ID_TOKEN_BYTES_MAX: usize = 8192;
 
@@ -50,7 +53,7 @@ impl IdToken {
         let token = IdToken::parse(text)?;
         let claims = Fields::parse(&token.payload()?).ok()?;
         let issuer = claims.first("iss")?.as_str()?;
-        crate::google::ISSUERS.contains(&issuer).then_some(token)
+        ISSUERS.contains(&issuer).then_some(token)
     }
 
     /// The unverified payload. `None` unless the token has three segments (RFC 7515, section 3.1).

@@ -11,7 +11,7 @@ use ring::rand::SystemRandom;
 use serde_json::{Map, Value, json};
 
 use crate::profile::{Profile, is_authoritative};
-use crate::token::IdToken;
+use crate::token::{ISSUERS, IdToken};
 
 /// The client ID of the demo's tokens.
 pub const CLIENT_ID: &str = "demo.apps.googleusercontent.com";
@@ -87,7 +87,7 @@ impl DemoGoogle {
     /// A token for that person, valid for an hour from `now` (unix seconds).
     pub fn issue(&self, person: &Person, now: i64) -> IdToken {
         let mut claims = json!({
-            "iss": super::ISSUERS[0], "azp": CLIENT_ID, "aud": CLIENT_ID, "sub": person.subject,
+            "iss": ISSUERS[0], "azp": CLIENT_ID, "aud": CLIENT_ID, "sub": person.subject,
             "email": person.email, "email_verified": true,
             "name": format!("{} {}", person.given_name, person.family_name),
             "given_name": person.given_name, "family_name": person.family_name, "locale": "en",

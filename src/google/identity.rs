@@ -2,12 +2,9 @@
 
 use serde_json::Value;
 
-use super::verifier::VerifiedBy;
 use crate::json::Fields;
 use crate::profile::{Profile, is_authoritative};
-
-/// The two spellings of Google's own name in `iss`.
-pub const ISSUERS: [&str; 2] = ["https://accounts.google.com", "accounts.google.com"];
+use crate::token::ISSUERS;
 
 /// Google's tokens live for an hour. One that claims more than a day is not Google's.
 const EXPIRY_SECONDS_MAX: i64 = 24 * 60 * 60;
@@ -15,6 +12,25 @@ const EXPIRY_SECONDS_MAX: i64 = 24 * 60 * 60;
 pub const CLOCK_SKEW_SECONDS_MAX: i64 = 5 * 60;
 /// Google: `sub` has at most 255 case-sensitive ASCII characters.
 const SUBJECT_BYTES_MAX: usize = 255;
+
+/// The proof that a token is genuine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VerifiedBy {
+    /// A 200 from tokeninfo.
+    Tokeninfo,
+    /// A valid signature by one of Google's current keys.
+    Keys,
+}
+
+impl VerifiedBy {
+    /// Its name in events and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            VerifiedBy::Tokeninfo => "tokeninfo",
+            VerifiedBy::Keys => "keys",
+        }
+    }
+}
 
 /// A person for whom Google has vouched to this server.
 ///

@@ -1,6 +1,7 @@
 //! Does Google vouch for this token, and is it for us?
 
 mod verifier;
+mod failure;
 mod tokeninfo;
 mod call_limiter;
 mod rejected_tokens;
@@ -14,8 +15,9 @@ mod risc_api;
 mod policy;
 pub mod demo;
 
+pub use failure::Failure;
 pub use identity::{
-    CLOCK_SKEW_SECONDS_MAX, Claims, Expected, ISSUERS, Identity, Rejection, RuleVerdict,
+    CLOCK_SKEW_SECONDS_MAX, Claims, Expected, Identity, Rejection, RuleVerdict, VerifiedBy,
 };
 pub use jwks::KeySet;
 pub use keys::{FetchedKeys, Keys, fetch_keys};
@@ -24,6 +26,4 @@ pub use risc_api::{Registration, RiscApi};
 pub use security_event::{AccountEvent, EventFailure, EventType, SecurityEvent};
 pub use service_account::ServiceAccount;
 pub use tokeninfo::{Exchange, Tokeninfo, TokeninfoSettings};
-pub use verifier::{
-    Decision, Failure, Question, Verification, VerifiedBy, Verifier, VerifierSettings, Verify,
-};
+pub use verifier::{Decision, Question, Verification, Verifier, VerifierSettings, Verify};

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::identity::{CLOCK_SKEW_SECONDS_MAX, ISSUERS};
+use super::identity::CLOCK_SKEW_SECONDS_MAX;
 use super::jwks::RsaKey;
 use super::jws::Jws;
 use super::keys::KeyError;
 use crate::json;
+use crate::token::ISSUERS;
 
 /// The types (`typ`) that the header of a security event token may name (RFC 8417, section 2.3).
 const TOKEN_TYPES: [&str; 2] = ["secevent+jwt", "JWT"];

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use url::Url;
 
 use super::call_limiter::CallLimiter;
+use super::failure::Failure;
 use super::rejected_tokens::RejectedTokens;
-use super::verifier::Failure;
 use crate::clock;
 use crate::http_client::{Authorities, Client};
 use crate::metrics::{Call, CallResult, Metrics, Reading};

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::call_limiter::CallLimiter;
-use super::identity::{Expected, Identity, Rejection};
+use super::failure::Failure;
+use super::identity::{Expected, Identity, Rejection, VerifiedBy};
 use super::jws::Jws;
-use super::keys::{KeyError, Keys};
+use super::keys::Keys;
 use super::security_event::{EventFailure, SecurityEvent};
 use super::tokeninfo::{Tokeninfo, TokeninfoSettings};
 use crate::metrics::{Metrics, Reading};
@@ -51,25 +52,6 @@ pub struct VerifierSettings {
     pub security_events: bool,
 }
 
-/// The proof that a token is genuine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VerifiedBy {
-    /// A 200 from tokeninfo.
-    Tokeninfo,
-    /// A valid signature by one of Google's current keys.
-    Keys,
-}
-
-impl VerifiedBy {
-    /// Its name in events and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            VerifiedBy::Tokeninfo => "tokeninfo",
-            VerifiedBy::Keys => "keys",
-        }
-    }
-}
-
 /// A token to verify and what it is compared with.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
@@ -80,20 +62,6 @@ pub struct Question<'a> {
     /// The client's address: networks share the calls to Google. `None` is this machine or a
     /// trusted proxy, which may use all of them.
     pub client: Option<IpAddr>,
-}
-
-/// Why there is no identity.
-#[derive(Debug)]
-pub enum Failure {
-    /// The token is invalid, for the given reason. Final.
-    Refused(&'static str),
-    /// Google cannot answer. This says nothing about the token.
-    Unavailable {
-        /// The cause, without token and URL.
-        cause: String,
-        /// Seconds after which to try again, if known.
-        retry_after: Option<u64>,
-    },
 }
 
 /// How a token was verified.
@@ -328,19 +296,6 @@ fn by_keys(keys: &Keys, question: &Question, deadline: Instant) -> Verification 
 
 const NOT_CLAIMS: Failure =
     Failure::Refused("the token's payload is not a JSON object with iss, sub, aud, iat and exp");
-
-impl From<KeyError> for Failure {
-    fn from(error: KeyError) -> Failure {
-        match error {
-            KeyError::Unknown => {
-                Failure::Refused("the token is signed with a key that Google does not have")
-            }
-            KeyError::Unavailable { cause, retry_after } => {
-                Failure::Unavailable { cause, retry_after }
-            }
-        }
-    }
-}
 
 fn unavailable(cause: String) -> Failure {
     Failure::Unavailable { cause, retry_after: None }

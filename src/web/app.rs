@@ -4,10 +4,9 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use super::client_address::ClientAddress;
-use super::google_events;
 use super::rate_limit::RateLimiter;
 use super::request_id::RequestIds;
-use super::settings::Settings;
+use super::settings::{RateLimit, Settings};
 use super::single_flight::SingleFlight;
 use crate::google::demo::DemoGoogle;
 use crate::google::{Keys, Verifier};
@@ -20,6 +19,10 @@ use crate::store::{Client, Store};
 const TEXT_LENGTH_MAX: usize = 256;
 /// Longer parts of a path may be tokens.
 const PATH_SEGMENT_LOGGED_MAX: usize = 40;
+
+/// Anybody can post Google's security events. A post costs at most one check of a signature, and
+/// Google sends a refused event again.
+const GOOGLE_EVENTS_LIMIT: RateLimit = RateLimit { burst: 200, per_second: 50 };
 
 /// Everything that handlers need.
 pub struct App {
@@ -54,7 +57,7 @@ impl App {
             instance: store.instance(),
             request_ids: RequestIds::default(),
             signin_limiter: RateLimiter::new(settings.signin_limit),
-            events_limiter: RateLimiter::new(google_events::LIMIT),
+            events_limiter: RateLimiter::new(GOOGLE_EVENTS_LIMIT),
             exchanges: SingleFlight::default(),
             demo: None,
             settings,

@@ -2,14 +2,10 @@
 
 use super::app::App;
 use super::error::Error;
-use super::settings::RateLimit;
 use crate::google::{AccountEvent, EventFailure, EventType, SecurityEvent};
 use crate::http::{Request, Response};
 use crate::store::{GoogleEffect, GoogleEvent, GoogleEventOutcome, GoogleReport};
 
-/// Anybody can post here. A post costs at most one check of a signature, and Google sends a refused
-/// event again.
-pub const LIMIT: RateLimit = RateLimit { burst: 200, per_second: 50 };
 const MEDIA_TYPES: [&str; 2] = ["application/secevent+jwt", "application/jwt"];
 
 /// Receives one event. The answer is 202 once its effect is on disk, or if it has none.
