@@ -1,9 +1,11 @@
 //! The end of a request and of a connection.
 
 use std::io::ErrorKind;
+use std::net::IpAddr;
 
 use super::connection::Phase;
 use super::event_loop::EventLoop;
+use super::reject::Reason;
 
 /// How much a lingering client may still send.
 const LINGER_BYTES_MAX: usize = 64 * 1024;
@@ -88,4 +90,44 @@ impl EventLoop {
             Phase::Reading { .. } | Phase::Answering { .. } | Phase::Lingering { .. } => (),
         }
     }
+
+    /// Counts a rejection and logs it.
+    pub(super) fn count_rejection(&mut self, reason: Reason, address: Option<IpAddr>) {
+        self.count_rejected_request(reason, address, &[]);
+    }
+
+    fn count_rejected_request(&mut self, reason: Reason, address: Option<IpAddr>, received: &[u8]) {
+        self.counters.count(reason);
+        let Some(omitted) = self.rejection_log.next_line(reason, self.now) else {
+            return;
+        };
+        let peer = address.map_or("a Unix socket".into(), |address| address.to_string());
+        let more = if omitted > 0 {
+            format!(" ({omitted} more since the last such line)")
+        } else {
+            String::new()
+        };
+        log::info!("rejected {peer}: {}{more}", reason.describe(received));
+    }
+
+    /// Rejects a request: responds with the reason if the client can read it, and closes.
+    pub(super) fn reject(&mut self, key: usize, reason: Reason) {
+        let connection = &mut self.connections[key];
+        connection.unread = true;
+        let (address, received) = (connection.address, connection.take_inbound());
+        self.count_rejected_request(reason, address, &received);
+        match reason.response(&received) {
+            Some(response) => self.send_and_close(key, &response),
+            None => self.close(key),
+        }
+    }
+}
+
+/// A redirect from http to https. `base` is the public URL without a final slash; `target` is a
+/// valid request target.
+pub(super) fn redirect(base: &str, target: &str) -> String {
+    let path = if target == "*" { "/" } else { target };
+    format!(
+        "HTTP/1.1 308 Permanent Redirect\r\nLocation: {base}{path}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
 }

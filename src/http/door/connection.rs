@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::eviction::EvictionKey;
+use super::limits::HEAD_BYTES_MAX;
 use super::reject::Reason;
 use super::request_body::RequestBody;
 use super::request_head::{self, HeaderPolicy};
@@ -150,7 +151,7 @@ impl Connection {
         let worth_parsing =
             self.inbound.is_empty() || received.is_empty() || received.contains(&b'\n');
         self.inbound.extend_from_slice(received);
-        if !worth_parsing && self.inbound.len() < request_head::HEAD_BYTES_MAX {
+        if !worth_parsing && self.inbound.len() < HEAD_BYTES_MAX {
             return Ok(false);
         }
         let policy = HeaderPolicy { peer: self.address, headers };

@@ -27,6 +27,7 @@ mod certificate;
 mod certificate_der;
 mod handshakes;
 mod eviction;
+mod limits;
 mod request_head;
 mod request_target;
 mod request_body;
@@ -50,9 +51,10 @@ use event_loop::EventLoop;
 pub use certificate::TlsFiles;
 pub use counters::Counters;
 pub use fast_path::FastPath;
+pub use limits::{BODY_BYTES_MAX, CHUNKED_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX};
 pub use reject::Reason;
-pub use request_body::{BODY_BYTES_MAX, CHUNKED_BYTES_MAX, RequestBody};
-pub use request_head::{HEAD_BYTES_MAX, HEADERS_MAX, Head, HeaderPolicy, parse_request};
+pub use request_body::RequestBody;
+pub use request_head::{Head, HeaderPolicy, parse_request};
 pub use upstream_request::{PEER_HEADER, write as write_upstream_request};
 
 /// The most requests at tiny_http at once. A sign-in may wait seconds for Google, and checks must

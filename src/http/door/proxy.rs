@@ -4,9 +4,10 @@ use std::io::ErrorKind;
 
 use mio::event::Event;
 
+use super::close;
 use super::connection::Phase;
 use super::event_loop::EventLoop;
-use super::reject::{self, Reason};
+use super::reject::Reason;
 use super::response_head::{ConnectionOptions, InvalidResponse};
 use super::upstream::UpstreamState;
 use super::upstream_request;
@@ -138,7 +139,7 @@ impl EventLoop {
         connection.phase = Phase::Waiting;
         connection.deadline = self.now + self.deadlines.queue;
         if let Some(base) = connection.redirect.clone() {
-            let response = reject::redirect(&base, &connection.request.target);
+            let response = close::redirect(&base, &connection.request.target);
             return self.send_and_close(key, &response);
         }
         (self.trim)(&mut connection.request);

@@ -1,11 +1,8 @@
 //! Rejections: reasons, responses and log lines.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::event_loop::EventLoop;
-use super::request_body::{BODY_BYTES_MAX, CHUNKED_BYTES_MAX};
-use super::request_head::{self, HEAD_BYTES_MAX, HEADERS_MAX};
+use super::limits::{BODY_BYTES_MAX, CHUNKED_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX};
 
 /// The shortest time between two log lines with the same reason.
 const LOG_PERIOD: Duration = Duration::from_secs(1);
@@ -81,7 +78,7 @@ impl Reason {
     }
 
     /// One sentence for the log and the client. `received` is the beginning of the request.
-    fn describe(self, received: &[u8]) -> String {
+    pub(super) fn describe(self, received: &[u8]) -> String {
         match self {
             Reason::Malformed => "the request is not well-formed HTTP/1.1".into(),
             Reason::Timeout => "the request took too long to arrive".into(),
@@ -93,7 +90,7 @@ impl Reason {
             ),
             Reason::HeadersTooLarge => format!(
                 "the request line and headers are longer than {HEAD_BYTES_MAX} bytes; the longest is {}",
-                request_head::longest_line(received)
+                longest_line(received)
             ),
             Reason::TooManyHeaders => format!("there are more than {HEADERS_MAX} headers"),
             Reason::Version => "only HTTP/1.0 and HTTP/1.1 are supported".into(),
@@ -127,7 +124,7 @@ impl Reason {
     }
 
     /// The response for the client; `None` if it would not be read.
-    fn response(self, received: &[u8]) -> Option<String> {
+    pub(super) fn response(self, received: &[u8]) -> Option<String> {
         let (status, code) = self.status()?;
         let text = self.describe(received);
         let body = format!(r#"{{"error":"{code}","error_description":"{text}"}}"#);
@@ -153,7 +150,7 @@ struct Logged {
 impl RejectionLog {
     /// How many rejections for this reason were not logged since its last line; `None` if this one
     /// is not logged either.
-    fn next_line(&mut self, reason: Reason, now: Instant) -> Option<u64> {
+    pub(super) fn next_line(&mut self, reason: Reason, now: Instant) -> Option<u64> {
         let logged = &mut self.0[reason as usize];
         if logged.last.is_some_and(|last| now.saturating_duration_since(last) < LOG_PERIOD) {
             logged.omitted += 1;
@@ -164,44 +161,22 @@ impl RejectionLog {
     }
 }
 
-impl EventLoop {
-    /// Counts a rejection and logs it.
-    pub(super) fn count_rejection(&mut self, reason: Reason, address: Option<IpAddr>) {
-        self.count_rejected_request(reason, address, &[]);
-    }
-
-    fn count_rejected_request(&mut self, reason: Reason, address: Option<IpAddr>, received: &[u8]) {
-        self.counters.count(reason);
-        let Some(omitted) = self.rejection_log.next_line(reason, self.now) else {
-            return;
-        };
-        let peer = address.map_or("a Unix socket".into(), |address| address.to_string());
-        let more = if omitted > 0 {
-            format!(" ({omitted} more since the last such line)")
-        } else {
-            String::new()
-        };
-        log::info!("rejected {peer}: {}{more}", reason.describe(received));
-    }
-
-    /// Rejects a request: responds with the reason if the client can read it, and closes.
-    pub(super) fn reject(&mut self, key: usize, reason: Reason) {
-        let connection = &mut self.connections[key];
-        connection.unread = true;
-        let (address, received) = (connection.address, connection.take_inbound());
-        self.count_rejected_request(reason, address, &received);
-        match reason.response(&received) {
-            Some(response) => self.send_and_close(key, &response),
-            None => self.close(key),
+/// Names the longest line of a head that is too long, without quoting any value.
+fn longest_line(head: &[u8]) -> String {
+    /// Longer than the names in use, and shorter than secrets.
+    const NAME_BYTES_MAX: usize = 40;
+    let head = &head[..head.len().min(HEAD_BYTES_MAX)];
+    let first = head.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or_default();
+    let lines = head[first..].split(|byte| *byte == b'\n').enumerate();
+    let Some((at, line)) = lines.max_by_key(|(_, line)| line.len()).filter(|(at, _)| *at > 0)
+    else {
+        return "the request line".into();
+    };
+    let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+    match std::str::from_utf8(name) {
+        Ok(name) if name.len() <= NAME_BYTES_MAX && !name.is_empty() => {
+            format!("the header {name}")
         }
+        _ => format!("header number {at}"),
     }
-}
-
-/// A redirect from http to https. `base` is the public URL without a final slash; `target` is a
-/// valid request target.
-pub(super) fn redirect(base: &str, target: &str) -> String {
-    let path = if target == "*" { "/" } else { target };
-    format!(
-        "HTTP/1.1 308 Permanent Redirect\r\nLocation: {base}{path}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    )
 }

@@ -4,12 +4,8 @@
 //! without leniency: lines end with CRLF, and sizes consist of hexadecimal digits. Extensions are
 //! skipped, as the RFC demands.
 
+use super::limits::{BODY_BYTES_MAX, CHUNKED_BYTES_MAX};
 use super::reject::Reason;
-
-/// The longest body; an ID token has less than 2 KiB.
-pub const BODY_BYTES_MAX: usize = 16 * 1024;
-/// The most bytes on the wire of a body in chunks, which bounds sizes and extensions too.
-pub const CHUNKED_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
 
 /// The part of a body that is still missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,15 +10,11 @@ use std::net::IpAddr;
 
 use percent_encoding::{AsciiSet, percent_encode};
 
+use super::limits::{BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX};
 use super::reject::Reason;
-use super::request_body::{BODY_BYTES_MAX, RequestBody};
+use super::request_body::RequestBody;
 use super::request_target::{self, Target};
 use crate::http::Request;
-
-/// The longest head, from the method to the empty line.
-pub const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// The most headers; browsers behind a proxy send about 30.
-pub const HEADERS_MAX: usize = 100;
 
 /// Headers that are not passed on, because they concern only the connection or the framing of the
 /// body.
@@ -120,26 +116,6 @@ fn parse_other_version(bytes: &[u8], policy: HeaderPolicy) -> Result<Option<Head
     let mut known = bytes.to_vec();
     known[minor] = b'1';
     parse_request(&known, policy)
-}
-
-/// Names the longest line of a head that is too long, without quoting any value.
-pub(super) fn longest_line(head: &[u8]) -> String {
-    /// Longer than the names in use, and shorter than secrets.
-    const NAME_BYTES_MAX: usize = 40;
-    let head = &head[..head.len().min(HEAD_BYTES_MAX)];
-    let first = head.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or_default();
-    let lines = head[first..].split(|byte| *byte == b'\n').enumerate();
-    let Some((at, line)) = lines.max_by_key(|(_, line)| line.len()).filter(|(at, _)| *at > 0)
-    else {
-        return "the request line".into();
-    };
-    let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
-    match std::str::from_utf8(name) {
-        Ok(name) if name.len() <= NAME_BYTES_MAX && !name.is_empty() => {
-            format!("the header {name}")
-        }
-        _ => format!("header number {at}"),
-    }
 }
 
 fn has_bare_line_feed(bytes: &[u8]) -> bool {

@@ -1,6 +1,6 @@
 //! The head of a response, written from a [`Response`] or from the head that tiny_http sent.
 
-use super::request_head::HEADERS_MAX;
+use super::limits::HEADERS_MAX;
 use crate::http::{Response, SERVER};
 
 /// Headers of tiny_http that are not passed on: the door writes its own, or they concern the
