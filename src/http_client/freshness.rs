@@ -1,8 +1,6 @@
 //! How long a response may be used without asking again: RFC 9111, for a private cache.
 
-use std::time::UNIX_EPOCH;
-
-use super::Answer;
+use super::answer::{Answer, delta_seconds, http_date};
 
 /// Seconds for which a response received at `now` stays fresh. If it does not say, `heuristic`
 /// minus its age (4.2.2).
@@ -28,19 +26,6 @@ pub fn fresh_seconds(answer: &Answer, heuristic: u64, now: i64) -> u64 {
     let apparent_age = date.map_or(0, |date| elapsed(date, now));
     let age = answer.fields("Age").flat_map(list_items).next().and_then(delta_seconds).unwrap_or(0);
     lifetime.saturating_sub(age.max(apparent_age))
-}
-
-/// Seconds in a header (1.2.2). A number that is too large becomes the largest there is.
-pub fn delta_seconds(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| text.parse().unwrap_or(u64::MAX))
-}
-
-/// A time in a header (RFC 9110, section 5.6.7), in unix seconds.
-pub fn http_date(text: &str) -> Option<i64> {
-    let time = httpdate::parse_http_date(text.trim()).ok()?;
-    i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
 }
 
 /// Seconds from one time to another, or 0 if the second is earlier.

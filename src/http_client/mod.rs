@@ -1,5 +1,6 @@
 //! Sends requests to one endpoint, within a deadline and a size limit. Errors contain no URL.
 
+mod answer;
 mod authorities;
 mod connector;
 mod freshness;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustls::CertificateError;
 use ureq::config::Config;
-use ureq::http::{HeaderMap, Uri};
+use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     ConnectProxyConnector, Connector, NextTimeout, RustlsConnector, SocksConnector,
@@ -19,15 +20,13 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, RequestBuilder};
 use url::Url;
 
+pub use answer::Answer;
 pub use authorities::Authorities;
 pub use freshness::fresh_seconds;
 pub use proxy::{proxy_for, proxy_variables};
 
 use connector::SideBySide;
-use freshness::{delta_seconds, http_date};
 
-/// The longest wait that a response may ask for.
-const RETRY_AFTER_SECONDS_MAX: u64 = 60 * 60;
 /// Real responses have 1 to 4 kB.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 /// Each of two buffers of a connection. ureq takes 128 KiB, which many calls at once multiply.
@@ -43,15 +42,6 @@ pub struct Client {
     is_proxied: bool,
     /// The value of `Authorization`.
     authorization: Option<String>,
-}
-
-/// A response of any status.
-pub struct Answer {
-    /// The HTTP status.
-    pub status: u16,
-    /// The body, or why it could not be read.
-    pub body: Result<Vec<u8>, String>,
-    headers: HeaderMap,
 }
 
 impl Client {
@@ -220,23 +210,3 @@ impl fmt::Display for DnsFailure {
 }
 
 impl std::error::Error for DnsFailure {}
-
-impl Answer {
-    /// The values of that header which are text, in order.
-    pub fn fields(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
-    }
-
-    /// `Date`, in unix seconds.
-    pub fn date(&self) -> Option<i64> {
-        self.fields("Date").next().and_then(http_date)
-    }
-
-    /// `Retry-After` (RFC 9110, section 10.2.3), at most an hour.
-    pub fn retry_after(&self, now: i64) -> Option<Duration> {
-        let text = self.fields("Retry-After").next()?;
-        let seconds = delta_seconds(text)
-            .or_else(|| http_date(text).map(|at| at.saturating_sub(now).max(0).unsigned_abs()))?;
-        Some(Duration::from_secs(seconds.min(RETRY_AFTER_SECONDS_MAX)))
-    }
-}
