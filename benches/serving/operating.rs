@@ -106,8 +106,8 @@ fn backup(database: &Path, folder: &Path) {
         with_copies.push((backed_up, gigabytes / copied.as_secs_f64()));
         with_synced_copies.push((backed_up, gigabytes / (copied + synced).as_secs_f64()));
     }
-    compare("hallpass backup, GB/s | cp", 2, &with_copies, Target::AtLeast(0.5));
-    compare("hallpass backup, GB/s | cp and sync", 2, &with_synced_copies, Target::AtLeast(0.5));
+    compare("hallpass backup, GB/s | cp", 2, &with_copies, Target::None);
+    compare("hallpass backup, GB/s | cp and sync", 2, &with_synced_copies, Target::None);
 }
 
 fn backup_under_load(server: &Server, tokens: &[String], database: &Path, folder: &Path) {
