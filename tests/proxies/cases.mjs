@@ -58,7 +58,8 @@ function identityOf(person) {
 
 /** The headers in which apps look for an identity. The files remove all of them. */
 export const IDENTITY_HEADERS = `X-Auth-Request-User X-Auth-Request-Email X-Auth-Request-Preferred-Username
-  X-Auth-Request-Groups X-Auth-Request-Access-Token X-Auth-Request-Redirect Remote-User Remote-Email Remote-Name Remote-Groups
+  X-Auth-Request-Groups X-Auth-Request-Access-Token X-Auth-Request-Redirect
+  Remote-User Remote-Email Remote-Name Remote-Groups Remote-Sub X-Vouch-User X-Vouch-IdP-Claims-Email
   X-Forwarded-User X-Forwarded-Email X-Forwarded-Groups X-Forwarded-Login X-Forwarded-Preferred-Username
   X-Forwarded-Access-Token X-Remote-User X-Remote-Email X-Remote-Name X-Remote-Group X-Remote-Groups
   X-WEBAUTH-USER X-WEBAUTH-EMAIL X-WEBAUTH-NAME X-WEBAUTH-FULLNAME X-WEBAUTH-GROUPS X-WEBAUTH-ROLE
@@ -71,7 +72,7 @@ export const IDENTITY_HEADERS = `X-Auth-Request-User X-Auth-Request-Email X-Auth
 export const FORGED = IDENTITY_HEADERS.map((name) => [...new Set([name, name.toLowerCase(), name.toUpperCase(),
   ...['_', '.', '~'].flatMap((other) => [name.replaceAll('-', other), name.replaceAll('-', other).toLowerCase(),
     name.replace('-', other), name.replace(/-(?=[^-]*$)/, other)])])].map((spelling) => [spelling, 'mallory']));
-const BATCHES = Array.from({ length: Math.ceil(FORGED.length / 8) }, (_, i) => FORGED.slice(8 * i, 8 * i + 8).flat());
+export const BATCHES = Array.from({ length: Math.ceil(FORGED.length / 8) }, (_, i) => FORGED.slice(8 * i, 8 * i + 8).flat());
 
 const valuesOf = (seen, name) => seen.headers.filter(([n]) => n.toLowerCase() === name).map(([, value]) => value);
 
@@ -93,7 +94,7 @@ function assertAnonymous(answer) {
 }
 
 /** Uncomments the line with `first`, and the comment lines that follow it. */
-function uncomment(text, first) {
+export function uncomment(text, first) {
   const lines = text.split('\n');
   const from = lines.findIndex((line) => line.includes(`# ${first}`));
   if (from < 0) throw new Error(`expected "# ${first}" in the file`);
@@ -112,9 +113,24 @@ function withRemoteUser(text, file) {
     '$& proxy_set_header X-Remote-User $hallpass_remote_user;') : copied;
 }
 
-/** The tests of one proxy. `start(stack, layout, ports)` starts it, `extra` adds its own tests. */
-export function cases(start, extra = () => {}) {
-  for (const [name, layout] of Object.entries(LAYOUTS)) {
+/**
+ * The tests of one proxy. `start(stack, layout, ports)` starts it, `extra` adds its own tests. `skip`
+ * names the tests of what the proxy cannot do, each with the reason. `otherUpgrades` are the answers to
+ * upgrades such as h2c, which do not happen. A proxy that does not pass on Hallpass's 503 has no `explainsOutages`.
+ */
+export function cases(start, extra = () => {},
+  {
+    layouts = Object.keys(LAYOUTS), skip = {}, preflights = withPreflights, remoteUser = withRemoteUser,
+    otherUpgrades = [200], explainsOutages = true, down = [502, 503],
+  } = {}) {
+  const unused = new Set(Object.keys(skip));
+  after(() => assert.deepEqual([...unused], [], 'there are no tests with these names'));
+  const test = (title, run) => {
+    unused.delete(title);
+    it(title, { skip: skip[title] ?? false }, run);
+  };
+  for (const name of layouts) {
+    const layout = LAYOUTS[name];
     describe(name, () => {
       const stack = new Stack();
       const fixture = { stack, layout, name, BROWSER, PROGRAM, ADA, EVE, DEEP, assertIdentity };
@@ -155,7 +171,7 @@ export function cases(start, extra = () => {}) {
         return answer;
       }
 
-      it('redirects a browser without a session to the sign-in page, with the return address', async () => {
+      test('redirects a browser without a session to the sign-in page, with the return address', async () => {
         const answer = await notForwarded(() => get(layout.app, DEEP, BROWSER));
         assert.equal(answer.status, 302);
         const location = new URL(answer.headers.location);
@@ -163,7 +179,7 @@ export function cases(start, extra = () => {}) {
         assert.deepEqual([...location.searchParams], [['rd', `https://${layout.app}${DEEP}`]]);
       });
 
-      it('keeps a return address that is long or has a backslash', async () => {
+      test('keeps a return address that is long or has a backslash', async () => {
         for (const target of [`/${'x'.repeat(1900)}`, `/x?${'u=https://x/&'.repeat(200)}`, `/x?${'é'.repeat(5000)}`,
           `/${'x'.repeat(6000)}`, '/x?path=C:\\a\\b']) {
           const asked = target.includes('\\') ? target : encodeURI(target).slice(0, 6000);
@@ -186,7 +202,7 @@ export function cases(start, extra = () => {}) {
         }
       });
 
-      it('answers a program without a session with 401 and no redirect', async () => {
+      test('answers a program without a session with 401 and no redirect', async () => {
         for (const headers of [PROGRAM, [], CURL, [...PROGRAM, ['Cookie', `${layout.cookie}=hp_nonsense`]],
           [...PROGRAM, ['Authorization', 'Bearer hp_nonsense']], [['Accept', '*/*'], ['Sec-Fetch-Mode', 'cors']],
           [...BROWSER, ['X-Requested-With', 'XMLHttpRequest']], [...BROWSER, ['Authorization', 'Basic YTpi']]]) {
@@ -201,7 +217,7 @@ export function cases(start, extra = () => {}) {
         }
       });
 
-      it('answers a browser\'s POST without a session with 401 and a page', async () => {
+      test('answers a browser\'s POST without a session with 401 and a page', async () => {
         for (const method of ['POST', 'PUT', 'DELETE']) {
           const answer = await notForwarded(() => get(layout.app, DEEP, BROWSER, { method, body: 'x=1' }));
           assert.deepEqual([answer.status, answer.headers.location], [401, undefined]);
@@ -210,14 +226,14 @@ export function cases(start, extra = () => {}) {
         }
       });
 
-      it('passes preflights to the app only if configured to', async () => {
+      test('passes preflights to the app only if configured to', async () => {
         const preflight = [['Accept', '*/*'], ['Origin', 'https://spa.example.net'],
           ['Access-Control-Request-Method', 'PUT'], ['Sec-Fetch-Mode', 'cors']];
         const options = { method: 'OPTIONS' };
         assert.equal((await notForwarded(() => get(layout.app, '/api', preflight, options))).status, 401);
         assert.equal((await notForwarded(() => get(layout.app, '/api',
           [...preflight.slice(2), ['Origin', `https://${layout.auth}`]], options))).status, 401);
-        const open = await start(stack, name, { hallpass: hallpass.port, app: app.port, change: withPreflights });
+        const open = await start(stack, name, { hallpass: hallpass.port, app: app.port, change: preflights });
         const there = (headers, more) => send(open.port, layout.app, '/api', { headers, ...more });
         const own = [['Cookie', `a=1; ${layout.cookie}=${(await signIn(ADA)).token}`], ['Remote-User', 'mallory']];
         const answer = await there([...preflight, ...own], options);
@@ -230,7 +246,7 @@ export function cases(start, extra = () => {}) {
         await open.stop();
       });
 
-      it('gives the app the identity for a cookie, a bearer token and an ID token', async () => {
+      test('gives the app the identity for a cookie, a bearer token and an ID token', async () => {
         for (const person of [ADA, EVE, NAMELESS]) {
           const session = await signIn(person);
           assertIdentity(await get(layout.app, DEEP, [...PROGRAM, cookieOf(session)]), person);
@@ -241,7 +257,7 @@ export function cases(start, extra = () => {}) {
         }
       });
 
-      it('passes on Google\'s security events', async () => {
+      test('passes on Google\'s security events', async () => {
         const [session, other] = [await signIn(EVE), await signIn(ADA)];
         const status = async (owner) => (await get(layout.app, '/x', [...PROGRAM, cookieOf(owner)])).status;
         const deliver = (body) => notForwarded(() => send(port, layout.auth, '/auth/google/events',
@@ -254,7 +270,7 @@ export function cases(start, extra = () => {}) {
         assert.deepEqual([await status(session), await status(other)], [401, 200]);
       });
 
-      it('forwards target, method and body unchanged', async () => {
+      test('forwards target, method and body unchanged', async () => {
         const session = await signIn(ADA);
         const body = crypto.randomBytes(2_400_000).toString('base64');
         for (const chunked of [false, true]) {
@@ -270,7 +286,7 @@ export function cases(start, extra = () => {}) {
         }
       });
 
-      it('returns a browser to the same URL after sign-in', async () => {
+      test('returns a browser to the same URL after sign-in', async () => {
         const first = await get(layout.app, DEEP, BROWSER);
         const signinUrl = new URL(first.headers.location);
         const page = await get(signinUrl.host, signinUrl.pathname + signinUrl.search, BROWSER);
@@ -291,7 +307,7 @@ export function cases(start, extra = () => {}) {
         assert.equal(last.json.url, DEEP);
       });
 
-      it('shows users who are not on the list the 403 page, without a redirect', async () => {
+      test('shows users who are not on the list the 403 page, without a redirect', async () => {
         const [host, target] = layout.listed;
         for (const person of layout.notOnTheList) {
           const session = await signIn(person);
@@ -328,7 +344,7 @@ export function cases(start, extra = () => {}) {
         assert.deepEqual([outsider.status, outsider.headers['set-cookie']], [403, undefined]);
       });
 
-      it('refuses a revoked session on the next request', async () => {
+      test('refuses a revoked session on the next request', async () => {
         const [one, other] = [await signIn(ADA), await signIn(ADA)];
         assertIdentity(await get(layout.app, '/x', [...PROGRAM, cookieOf(one)]), ADA);
         const end = await get(layout.auth, `/auth/sessions/${one.id}`, [cookieOf(other)], { method: 'DELETE' });
@@ -343,7 +359,7 @@ export function cases(start, extra = () => {}) {
         assert.equal((await notForwarded(() => get(layout.app, '/x', [cookieOf(other)]))).status, 401);
       });
 
-      it('removes forged identity headers in all spellings', async () => {
+      test('removes forged identity headers in all spellings', async () => {
         for (const person of [ADA, NAMELESS]) {
           const session = await signIn(person);
           for (const headers of [...BATCHES, [...BATCHES[0], ...BATCHES[0]]]) {
@@ -355,8 +371,8 @@ export function cases(start, extra = () => {}) {
         assert.equal((await notForwarded(() => get(layout.app, '/x', [...PROGRAM, ...BATCHES[0]]))).status, 401);
       });
 
-      it('gives an app the identity in another header', async () => {
-        const proxy = await start(stack, name, { hallpass: hallpass.port, app: app.port, change: withRemoteUser });
+      test('gives an app the identity in another header', async () => {
+        const proxy = await start(stack, name, { hallpass: hallpass.port, app: app.port, change: remoteUser });
         const headers = [...PROGRAM, cookieOf(await signIn(ADA)), ['X-Remote-User', 'mallory']];
         const answer = await send(proxy.port, layout.app, '/x', { headers });
         assertIdentity(answer, ADA);
@@ -364,7 +380,7 @@ export function cases(start, extra = () => {}) {
         await proxy.stop();
       });
 
-      it('keeps identity headers that a client names in Connection', async () => {
+      test('keeps identity headers that a client names in Connection', async () => {
         const session = await signIn(ADA);
         const names = Object.keys(identityOf(ADA));
         for (const connection of [`keep-alive, ${names.join(', ')}`, `close, ${names.join(',').toUpperCase()}`,
@@ -384,7 +400,7 @@ export function cases(start, extra = () => {}) {
         assertIdentity({ status: socket.status === 101 ? 200 : socket.status, json: socket.app }, ADA);
       });
 
-      it('drops trailers', async () => {
+      test('drops trailers', async () => {
         app.trailers = undefined;
         const answer = await get(layout.app, '/x', [cookieOf(await signIn(ADA)), ['Trailer', 'Remote-User, X-Own']],
           { method: 'POST', body: 'x=1', chunked: true, trailers: { 'Remote-User': 'mallory', 'X-Own': '1' } });
@@ -392,16 +408,16 @@ export function cases(start, extra = () => {}) {
         assert.equal(app.trailers, undefined);
       });
 
-      it('passes only WebSocket upgrades', async () => {
+      test('passes only WebSocket upgrades', async () => {
         const session = await signIn(ADA);
         for (const protocol of ['h2c', 'websocket, h2c', 'tcp', 'TLS/1.2']) {
           const answer = await upgrade(port, layout.app, '/x', [cookieOf(session),
             ['HTTP2-Settings', 'AAMAAABkAAQAAP__']], { protocol, connection: 'Upgrade, HTTP2-Settings' });
-          assert.equal(answer.status, 200, protocol);
+          assert.ok(otherUpgrades.includes(answer.status), `${protocol}: ${answer.status}`);
         }
       });
 
-      it('passes public paths without a check, an identity or the session', async () => {
+      test('passes public paths without a check, an identity or the session', async () => {
         const own = `${layout.cookie}=${(await signIn(ADA)).token}`;
         for (const headers of [PROGRAM, BROWSER, ...BATCHES]) {
           for (const method of ['GET', 'POST']) {
@@ -421,7 +437,7 @@ export function cases(start, extra = () => {}) {
         }
       });
 
-      it('removes forged addresses, hosts and paths', async () => {
+      test('removes forged addresses, hosts and paths', async () => {
         const forged = [
           ['X-Forwarded-Proto', 'http'], ['X-Forwarded-Host', 'evil.example'], ['X-Forwarded-Uri', '/evil'],
           ['X-Forwarded-For', '6.6.6.6'], ['X-Forwarded-Method', 'EVIL'], ['X-Real-IP', '6.6.6.6'],
@@ -449,7 +465,7 @@ export function cases(start, extra = () => {}) {
         assert.ok(!/evil|666/i.test(JSON.stringify(seen)), JSON.stringify(seen));
       });
 
-      it('removes the session from the app\'s request, and nothing else', async () => {
+      test('removes the session from the app\'s request, and nothing else', async () => {
         const { token } = await signIn(ADA);
         const own = `${layout.cookie}=${token}`;
         const table = [
@@ -495,7 +511,7 @@ export function cases(start, extra = () => {}) {
         }
       });
 
-      it('checks a request with larger cookies than Hallpass accepts', async () => {
+      test('checks a request with larger cookies than Hallpass accepts', async () => {
         const session = await signIn(ADA);
         const big = Array.from({ length: 6 }, (_, i) => ['Cookie', `app${i}=${'x'.repeat(3900)}; b${i}="y"`]);
         for (const cookies of [[cookieOf(session), ...big], [...big, cookieOf(session)]]) {
@@ -510,7 +526,7 @@ export function cases(start, extra = () => {}) {
         assert.equal((await notForwarded(() => get(layout.app, '/x', [...PROGRAM, ['Cookie', alike]]))).status, 401);
       });
 
-      it('forwards server-sent events at once', async () => {
+      test('forwards server-sent events at once', async () => {
         const events = await stream(port, layout.app, '/events', [cookieOf(await signIn(ADA))]);
         await until('the first event is there', () => events.text.includes('data: first'));
         app.tell('second');
@@ -518,7 +534,7 @@ export function cases(start, extra = () => {}) {
         events.end();
       });
 
-      it('lets git clone and push with a session, and not without', async () => {
+      test('lets git clone and push with a session, and not without', async () => {
         const run = (args, cwd = stack.folder) => promisify(execFile)('git', args, {
           cwd, env: { ...process.env, GIT_TERMINAL_PROMPT: '0', GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_NOSYSTEM: '1' },
         });
@@ -551,11 +567,11 @@ export function cases(start, extra = () => {}) {
         return { stack, layout, tunnelPort, token, other: ended.token, authority: at.authority };
       }
 
-      it('lets curl in with a token as the password', async () => {
+      test('lets curl in with a token as the password', async () => {
         await clients.curl(await programs(proxy));
       });
 
-      it('lets WebDAV clients in with a token as the password', async () => {
+      test('lets WebDAV clients in with a token as the password', async () => {
         const dav = await clients.davServer(stack);
         const open = await start(stack, name,
           { hallpass: hallpass.port, app: dav.port, change: clients.withChallenge });
@@ -566,7 +582,7 @@ export function cases(start, extra = () => {}) {
         await dav.stop();
       });
 
-      it('lets git in with a token as the password', async () => {
+      test('lets git in with a token as the password', async () => {
         const repository = path.join(app.git, 'repo.git');
         fs.rmSync(repository, { recursive: true, force: true });
         await promisify(execFile)('git', ['init', '--quiet', '--bare', '--initial-branch=main', repository]);
@@ -577,18 +593,18 @@ export function cases(start, extra = () => {}) {
         await open.stop();
       });
 
-      it('lets a calendar client in with a token as the password', async () => {
+      test('lets a calendar client in with a token as the password', async () => {
         const server = await clients.radicale(stack);
         const open = await start(stack, name, {
           hallpass: hallpass.port, app: server.port,
-          change: (text, file) => clients.withChallenge(withRemoteUser(text, file), file),
+          change: (text, file) => clients.withChallenge(remoteUser(text, file), file),
         });
         await clients.calendar({ ...await programs(open), server, user: ADA.email });
         await open.stop();
         await server.stop();
       });
 
-      it('passes a WebSocket after the check, and refuses one without a session', async () => {
+      test('passes a WebSocket after the check, and refuses one without a session', async () => {
         const open = await upgrade(port, layout.app, '/socket?x=1', [cookieOf(await signIn(ADA)), ['Cookie', 'a=1']]);
         assert.equal(open.status, 101);
         assertIdentity({ status: 200, json: open.app }, ADA);
@@ -601,7 +617,7 @@ export function cases(start, extra = () => {}) {
         assert.equal(app.requests, before);
       });
 
-      it('exposes only the paths of Hallpass under /auth/', async () => {
+      test('exposes only the paths of Hallpass under /auth/', async () => {
         for (const target of ['/healthz', '/readyz', '/metrics', '/auth/../healthz', '/auth/%2e%2e/healthz']) {
           const answer = await notForwarded(() => get(layout.auth, target, PROGRAM));
           assert.ok(answer.status >= 400, `${target}: ${answer.status}`);
@@ -618,7 +634,7 @@ export function cases(start, extra = () => {}) {
 
       extra(fixture);
 
-      it('serves live sessions while Google is down', async () => {
+      test('serves live sessions while Google is down', async () => {
         const session = await signIn(ADA);
         const token = idToken(ADA);
         const bearer = (value) => [...PROGRAM, ['Authorization', `Bearer ${value}`]];
@@ -631,6 +647,7 @@ export function cases(start, extra = () => {}) {
           assert.equal(google.calls, calls, 'Google was asked about a known session');
           const answer = await notForwarded(() => get(layout.app, '/x', bearer(idToken(ADA))));
           assert.equal(answer.status, 503);
+          if (!explainsOutages) return;
           assert.equal(answer.json.error, 'temporarily_unavailable');
           assert.ok(Number(answer.headers['retry-after']) > 0);
         } finally {
@@ -638,13 +655,14 @@ export function cases(start, extra = () => {}) {
         }
       });
 
-      it('lets nobody in while Hallpass is down, and applies a changed list after its restart', async () => {
+      test('lets nobody in while Hallpass is down, and applies a changed list after its restart', async () => {
         const [ada, eve] = [await signIn(ADA), await signIn(EVE)];
         await hallpass.stop();
-        for (const headers of [[...BROWSER, cookieOf(ada)], [...PROGRAM, cookieOf(ada)], BROWSER, PROGRAM]) {
+        // At once, because HAProxy tries again for seconds.
+        await Promise.all([[...BROWSER, cookieOf(ada)], [...PROGRAM, cookieOf(ada)], BROWSER, PROGRAM].map(async (headers) => {
           const answer = await notForwarded(() => get(layout.app, '/x', headers));
-          assert.ok([502, 503].includes(answer.status), String(answer.status));
-        }
+          assert.ok(down.includes(answer.status), String(answer.status));
+        }));
         await hallpass.start(flags('example.com'));
         assertIdentity(await get(layout.app, '/x', [...PROGRAM, cookieOf(ada)]), ADA);
         const page = await notForwarded(() => get(layout.app, '/x', [...BROWSER, cookieOf(eve)]));
@@ -652,7 +670,7 @@ export function cases(start, extra = () => {}) {
         assert.ok(page.text.includes(EVE.email));
       });
 
-      it('accepts a chunked sign-in', async () => {
+      test('accepts a chunked sign-in', async () => {
         const answer = await send(port, layout.auth, '/auth/signin', {
           method: 'POST', body: JSON.stringify({ id_token: idToken(ADA) }), chunked: true,
           headers: [...PROGRAM, ['Content-Type', 'application/json']],
@@ -660,7 +678,7 @@ export function cases(start, extra = () => {}) {
         assert.equal(answer.status, 200, answer.text);
       });
 
-      it('answers 431, not 503, to headers that are too large for Hallpass', async () => {
+      test('answers 431, not 503, to headers that are too large for Hallpass', async () => {
         const long = 'x'.repeat(7_000);
         const headers = [['Authorization', `Bearer ${long}`], ['User-Agent', long], cookieOf(await signIn(ADA))];
         const answer = await notForwarded(() => get(layout.app, `/${long}`, headers));

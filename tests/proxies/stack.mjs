@@ -1,6 +1,6 @@
 // Starts everything for the tests: Hallpass, a stand-in for tokeninfo, an app that answers with
-// what it received, and nginx and Caddy with the files of deploy/. Each is stopped through its own
-// handle, and no port is fixed.
+// what it received, and nginx and Caddy with the files of deploy/. The tests of the other proxies start
+// theirs. Each is stopped through its own handle, and no port is fixed.
 
 import { spawn, execFileSync } from 'node:child_process';
 import crypto from 'node:crypto';
@@ -321,7 +321,7 @@ function answers(socket, event) {
   });
 }
 
-const connects = (port) => answers(net.connect(port, '127.0.0.1'), 'connect');
+export const connects = (port) => answers(net.connect(port, '127.0.0.1'), 'connect');
 const speaksTls = (port, servername) =>
   answers(tls.connect({ port, host: '127.0.0.1', servername, rejectUnauthorized: false }), 'secureConnect');
 
