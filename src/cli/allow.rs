@@ -90,8 +90,8 @@ fn note() -> impl TypedValueParser<Value = String> {
 pub fn allow(options: &AllowOptions) -> Result<(), String> {
     let text = |error: StoreError| error.to_string();
     let store = match &options.command {
-        AllowCommand::List { .. } => Store::open_reading(&options.database.database),
-        _ => Store::open_existing(&options.database.database),
+        AllowCommand::List { .. } => options.database.database.open_reading(),
+        _ => options.database.database.open_existing(),
     }
     .map_err(text)?;
     match &options.command {

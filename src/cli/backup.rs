@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::values::DatabaseOption;
+use super::values::{DatabaseOption, DatabaseParser};
 use crate::cli::output::progress::Progress;
 use crate::cli::output::table;
 use crate::process;
-use crate::store::Store;
+use crate::store::{Database, Store};
 
 /// Flags of `backup`.
 #[derive(Debug, Clone, Args)]
@@ -29,8 +29,10 @@ pub struct RestoreOptions {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// The database to write
-    #[arg(long, env = "HALLPASS_DATABASE", value_name = "FILE", default_value = "hallpass.db")]
-    pub database: PathBuf,
+    // The help would show the variable's value, and with it a password.
+    #[arg(long, env = "HALLPASS_DATABASE", value_name = "FILE", default_value = "hallpass.db",
+        value_parser = DatabaseParser, hide_env_values = true)]
+    pub database: Database,
     /// Replace an existing database
     #[arg(long)]
     pub force: bool,
@@ -45,7 +47,7 @@ pub fn backup(options: &BackupOptions) -> Result<(), String> {
         return Err("a backup is written to a file, not to standard output; name one".into());
     }
     process::lower_priority();
-    let (database, never) = (&options.database.database, Arc::default());
+    let (database, never) = (file(&options.database.database)?, Arc::default());
     Store::back_up(database, &options.file, pages(&mut Progress::new("copied")), &never)
         .map_err(|error| error.to_string())?;
     table::lines([format!("backed up to {}", options.file.display())].into_iter())
@@ -58,12 +60,22 @@ pub fn backup(options: &BackupOptions) -> Result<(), String> {
 pub fn restore(options: &RestoreOptions) -> Result<(), String> {
     Store::restore(
         &options.file,
-        &options.database,
+        file(&options.database)?,
         options.force,
         pages(&mut Progress::new("copied")),
     )
     .map_err(|error| error.to_string())?;
-    table::lines([format!("restored to {}", options.database.display())].into_iter())
+    table::lines([format!("restored to {}", options.database)].into_iter())
+}
+
+/// The file of the database.
+///
+/// # Errors
+/// One sentence, if it is on a PostgreSQL server.
+pub fn file(database: &Database) -> Result<&Path, String> {
+    database.file().ok_or_else(|| {
+        "Hallpass backs up SQLite files only; use PostgreSQL's own tools, such as pg_dump".into()
+    })
 }
 
 fn pages(progress: &mut Progress) -> impl FnMut(i32, i32) {

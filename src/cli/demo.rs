@@ -17,7 +17,7 @@ use crate::google::demo::{CLIENT_ID, DOMAINS, DemoGoogle, PEOPLE};
 use crate::http::ListenAddress;
 use crate::http::{self, Handler, Limits, Request, Response, Service, Sockets, bind_tcp};
 use crate::logging;
-use crate::store::Store;
+use crate::store::Database;
 use crate::web::{App, Settings};
 
 /// The default of --database, shown in the help.
@@ -34,7 +34,11 @@ pub fn demo(mut options: ServeOptions, warnings: &[String]) -> Result<(), String
     logging::start(options.log_format);
     doctor::warn_of_environment(warnings);
     let signals = catch_signals()?;
-    Backups::require_folder(&options.backups)?;
+    let Some(file) = options.database.file() else {
+        return Err("the demo uses a SQLite file; give --database a path, or leave it out".into());
+    };
+    let is_temporary = file == Path::new(TEMPORARY);
+    Backups::require_possible(&options.backups, &options.database)?;
     options.listen.iter().try_for_each(require_loopback)?;
     if options.verify != Verify::Tokeninfo {
         return Err("the demo's Google has no public keys; omit --verify (HALLPASS_VERIFY)".into());
@@ -65,9 +69,8 @@ pub fn demo(mut options: ServeOptions, warnings: &[String]) -> Result<(), String
     }
     let folder =
         tempfile::tempdir().map_err(|error| format!("cannot make a temporary folder: {error}"))?;
-    let is_temporary = options.database == Path::new(TEMPORARY);
     if is_temporary {
-        options.database = folder.path().join("hallpass.db");
+        options.database = Database::File(folder.path().join("hallpass.db"));
     }
 
     let (mut sockets, port) = http::open(&options.listen, options.socket_mode)?;
@@ -75,7 +78,7 @@ pub fn demo(mut options: ServeOptions, warnings: &[String]) -> Result<(), String
     let metrics = bind_others(&options, &settings, &mut sockets)?;
     let redirect = sockets.redirect.iter().map(|(socket, _)| socket);
     sockets.tcp.iter().chain(redirect).chain(&metrics).try_for_each(require_bound_to_loopback)?;
-    let store = Store::open(&options.database).map_err(|error| error.to_string())?;
+    let store = options.database.open().map_err(|error| error.to_string())?;
     if is_temporary {
         let history = demo_history::invent(&google, &settings, &store, clock::now());
         history.map_err(|error| error.to_string())?;
@@ -86,7 +89,7 @@ pub fn demo(mut options: ServeOptions, warnings: &[String]) -> Result<(), String
             "Demo: the people are invented, and Google is not called. Open this URL; stop with Ctrl-C:"
         );
         println!("\n    {}\n", settings.url_of("/auth/signin"));
-        log::info!("the database is {}", options.database.display());
+        log::info!("the database is {}", options.database);
     };
     let app = App::new(settings, store).with_demo(google);
     run(sockets, metrics, &options, app, signals, ready)?;

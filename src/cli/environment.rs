@@ -1,6 +1,7 @@
 //! The command line, the environment and the settings file, read once. An empty variable counts as
 //! unset, whatever its type.
 
+use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -82,6 +83,11 @@ impl Options {
         let argument = context(&error, ContextKind::InvalidArg);
         if error.kind() == Wrong::UnknownArgument && argument.starts_with("--client-secret") {
             return Err(Stop::usage("--client-secret is not needed: Hallpass works without a client secret; leave it out".into()));
+        }
+        if argument.starts_with("--database")
+            && let Some(why) = error.source()
+        {
+            return Err(Stop::usage(format!("--database: {why}")));
         }
         if error.to_string().contains("-----BEGIN") {
             return Err(Stop::usage(

@@ -107,7 +107,7 @@ impl ValueEnum for EventKind {
 /// One sentence that says why it failed.
 pub fn events(options: &EventsOptions) -> Result<(), String> {
     let text = |error: StoreError| error.to_string();
-    let store = Store::open_reading(&options.database.database).map_err(text)?;
+    let store = options.database.database.open_reading().map_err(text)?;
     let filter = EventFilter {
         kind: options.kind,
         about: options.user.as_deref().map(|name| about(&store, name)).transpose()?,

@@ -15,7 +15,7 @@ use crate::cli::output::table;
 use crate::clock;
 use crate::json::Fields;
 use crate::profile::Profile;
-use crate::store::{Imported, ImportedUser, Store, Username};
+use crate::store::{Imported, ImportedUser, Username};
 
 /// Google: `sub` has at most 255 ASCII characters.
 const SUBJECT_BYTES_MAX: usize = 255;
@@ -54,8 +54,7 @@ struct Entry<'a>(Vec<(&'a str, String)>);
 /// # Errors
 /// One sentence that says why nothing, or only a part, was imported.
 pub fn import(options: &ImportOptions) -> Result<(), String> {
-    let store =
-        Store::open_existing(&options.database.database).map_err(|error| error.to_string())?;
+    let store = options.database.database.open_existing().map_err(|error| error.to_string())?;
     let about = |why: &str| format!("{}: {}", options.file.display(), table::printable(why));
     let nothing = |why: String| about(&format!("{why}; nothing was imported"));
     let text = fs::read_to_string(&options.file)

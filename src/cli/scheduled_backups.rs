@@ -13,7 +13,7 @@ use clap::Args;
 use super::values::duration;
 use crate::clock;
 use crate::process;
-use crate::store::Store;
+use crate::store::{Database, Store};
 use crate::web::App;
 
 const NAME_PREFIX: &str = "hallpass-";
@@ -58,13 +58,16 @@ pub struct Backups {
 }
 
 impl Backups {
-    /// Requires that the folder exists. It is never created: it may be a volume that is not
-    /// mounted.
+    /// Requires that the database is a file and that the folder exists. It is never created: it may
+    /// be a volume that is not mounted.
     ///
     /// # Errors
     /// One sentence, with what to do after a semicolon.
-    pub fn require_folder(options: &BackupSchedule) -> Result<(), String> {
+    pub fn require_possible(options: &BackupSchedule, database: &Database) -> Result<(), String> {
         match options.backup_dir.as_deref() {
+            Some(_) if database.file().is_none() => {
+                Err("--backup-dir backs up SQLite files only; use PostgreSQL's own tools, such as pg_dump".into())
+            }
             Some(folder) if !folder.is_dir() => Err(format!(
                 "there is no folder at --backup-dir {}; create it first",
                 folder.display()
@@ -75,14 +78,15 @@ impl Backups {
 
     /// Starts the thread if --backup-dir is given. Problems with the folder are only logged and
     /// counted, because they must not keep people from signing in.
-    pub fn start(options: &BackupSchedule, database: &Path, app: &Arc<App>) -> Option<Backups> {
+    pub fn start(options: &BackupSchedule, database: &Database, app: &Arc<App>) -> Option<Backups> {
+        let database = database.file()?.to_owned();
         let rotation = Rotation {
             folder: options.backup_dir.clone()?,
             every: options.backup_every.as_secs().max(1).cast_signed(),
             keep: options.backup_keep.into(),
         };
         let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, database, app) = (stop.clone(), database.to_owned(), Arc::downgrade(app));
+        let (stopped, app) = (stop.clone(), Arc::downgrade(app));
         let thread = thread::spawn(move || rotation.keep_up(&database, &app, &stopped));
         Some(Backups { stop, thread })
     }

@@ -1,7 +1,6 @@
 //! `hallpass serve`: starts the server from its flags, and stops it on a signal.
 
 use std::net::TcpListener;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ use super::settings::nobody;
 use crate::google::{Policy, Verify};
 use crate::http::{self, Handler, Limits, Request, Response, Service, Sockets, bind_tcp};
 use crate::logging;
-use crate::store::{Store, StoreError};
+use crate::store::{Database, StoreError};
 use crate::web::{App, Settings};
 
 /// Few scrapers connect.
@@ -37,16 +36,16 @@ pub fn serve(options: &ServeOptions, warnings: &[String]) -> Result<(), String> 
     let (mut sockets, port) = http::open(&options.listen, options.socket_mode)?;
     let settings = options.settings(port)?;
     // Before a database is created.
-    if settings.policy.is_empty() && !Store::exists(&options.database) {
+    if settings.policy.is_empty() && !options.database.may_exist() {
         return Err(nobody(&settings.policy));
     }
     let metrics = bind_others(options, &settings, &mut sockets)?;
-    Backups::require_folder(&options.backups)?;
+    Backups::require_possible(&options.backups, &options.database)?;
     if let Some(files) = options.tls_files() {
         files.load()?;
     }
     let text = |error: StoreError| error.to_string();
-    let store = Store::open(&options.database).map_err(text)?;
+    let store = options.database.open().map_err(text)?;
     let entries = store.count_allowed().map_err(text)?;
     if settings.policy.is_empty() && entries == 0 {
         return Err(format!("{}, or run `hallpass allow add`", nobody(&settings.policy)));
@@ -180,9 +179,11 @@ fn addresses(sockets: &Sockets) -> Vec<String> {
     tcp.chain(unix).collect()
 }
 
-fn log_settings(settings: &Settings, database: &Path, entries: u64) {
-    let place = std::path::absolute(database).unwrap_or_else(|_| database.to_owned());
-    log::info!("the database is {}", place.display());
+fn log_settings(settings: &Settings, database: &Database, entries: u64) {
+    match database.file().and_then(|file| std::path::absolute(file).ok()) {
+        Some(path) => log::info!("the database is {}", path.display()),
+        None => log::info!("the database is {database}"),
+    }
     log::info!("tokens may be for {}", settings.client_ids.join(", "));
     match settings.verifier.verify {
         Verify::Tokeninfo => {}

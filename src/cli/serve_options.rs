@@ -13,11 +13,14 @@ use url::Url;
 
 use super::event_poster::EventPosts;
 use super::scheduled_backups::BackupSchedule;
-use super::values::{boolean, duration, duration_or_zero, file_mode, list_item, url};
+use super::values::{
+    DatabaseParser, boolean, duration, duration_or_zero, file_mode, list_item, url,
+};
 use crate::google::Verify;
 use crate::http::door::TlsFiles;
 use crate::http::{ListenAddress, host_port};
 use crate::logging::LogFormat;
+use crate::store::Database;
 use crate::web::RemoteUser;
 
 /// File descriptors needed besides one per connection: for requests to tiny_http, the database and
@@ -113,14 +116,10 @@ pub struct ServeOptions {
     pub public_url: Option<Url>,
 
     /// The SQLite file; created if it does not exist
-    #[arg(
-        long,
-        env = "HALLPASS_DATABASE",
-        value_name = "FILE",
-        default_value = "hallpass.db",
-        help_heading = "Serving"
-    )]
-    pub database: PathBuf,
+    // The help would show the variable's value, and with it a password.
+    #[arg(long, env = "HALLPASS_DATABASE", value_name = "FILE", default_value = "hallpass.db",
+        value_parser = DatabaseParser, hide_env_values = true, help_heading = "Serving")]
+    pub database: Database,
 
     /// Proxies whose X-Forwarded-* headers count: addresses, networks, or `unix` for clients of the
     /// Unix socket

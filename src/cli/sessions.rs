@@ -10,7 +10,7 @@ use crate::cli::output::table::Column;
 use crate::cli::output::time::local;
 use crate::cli::output::{json, table};
 use crate::clock;
-use crate::store::{Actor, Ended, EventKind, Session, SessionSelector, Store, StoreError, User};
+use crate::store::{Actor, Ended, EventKind, Session, SessionSelector, StoreError, User};
 
 const COLUMNS: [Column; 7] = [
     Column::whole("ID"),
@@ -76,8 +76,8 @@ pub enum SessionsCommand {
 pub fn sessions(options: &SessionsOptions) -> Result<(), String> {
     let text = |error: StoreError| error.to_string();
     let store = match &options.command {
-        SessionsCommand::List { .. } => Store::open_reading(&options.database.database),
-        SessionsCommand::Revoke { .. } => Store::open_existing(&options.database.database),
+        SessionsCommand::List { .. } => options.database.database.open_reading(),
+        SessionsCommand::Revoke { .. } => options.database.database.open_existing(),
     }
     .map_err(text)?;
     let now = clock::now();

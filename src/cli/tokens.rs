@@ -97,8 +97,8 @@ fn token_name() -> impl TypedValueParser<Value = TokenName> {
 pub fn tokens(options: &TokensOptions) -> Result<(), String> {
     let text = |error: StoreError| error.to_string();
     let store = match &options.command {
-        TokensCommand::List { .. } => Store::open_reading(&options.database.database),
-        _ => Store::open_existing(&options.database.database),
+        TokensCommand::List { .. } => options.database.database.open_reading(),
+        _ => options.database.database.open_existing(),
     }
     .map_err(text)?;
     let now = clock::now();

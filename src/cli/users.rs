@@ -152,9 +152,9 @@ pub fn users(options: &UsersOptions) -> Result<(), String> {
     let text = |error: StoreError| error.to_string();
     let store = match &options.command {
         UsersCommand::List { .. } | UsersCommand::Show { .. } | UsersCommand::Export { .. } => {
-            Store::open_reading(&options.database.database)
+            options.database.database.open_reading()
         }
-        _ => Store::open_existing(&options.database.database),
+        _ => options.database.database.open_existing(),
     }
     .map_err(text)?;
     let now = clock::now();
@@ -244,7 +244,7 @@ pub fn users(options: &UsersOptions) -> Result<(), String> {
         }
         UsersCommand::Export { format, file } => {
             if let Some(file) = file {
-                Store::require_apart(&options.database.database, file).map_err(text)?;
+                options.database.database.require_apart(file).map_err(text)?;
             }
             export::users(&store, *format, file.as_deref())
         }

@@ -1,11 +1,14 @@
 //! Values of flags and variables, and the arguments that several commands take.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
 use std::time::Duration;
 
-use clap::Args;
-use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
+use clap::builder::{NonEmptyStringValueParser, PathBufValueParser, TypedValueParser};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Arg, Args, Command};
 use url::Url;
+
+use crate::store::Database;
 
 /// An item of a list, trimmed. It must not be empty.
 pub fn list_item() -> impl TypedValueParser<Value = String> {
@@ -74,18 +77,37 @@ fn without_scheme(text: &str) -> &str {
     }
 }
 
+/// A database, for --database. Errors do not show the URL, which may contain a password.
+#[derive(Clone)]
+pub struct DatabaseParser;
+
+impl TypedValueParser for DatabaseParser {
+    type Value = Database;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Database, clap::Error> {
+        let parser = PathBufValueParser::new().try_map(|path| Database::parse(path.as_os_str()));
+        parser.parse_ref(command, argument, value).map_err(|mut error| {
+            if let Some(scheme) = Database::scheme(value) {
+                error.insert(ContextKind::InvalidValue, ContextValue::String(scheme.to_owned()));
+            }
+            error
+        })
+    }
+}
+
 /// The flag that names the database.
 #[derive(Debug, Clone, Args)]
 pub struct DatabaseOption {
     /// The SQLite file of the server; it must exist
-    #[arg(
-        long,
-        global = true,
-        env = "HALLPASS_DATABASE",
-        value_name = "FILE",
-        default_value = "hallpass.db"
-    )]
-    pub database: PathBuf,
+    // The help would show the variable's value, and with it a password.
+    #[arg(long, global = true, env = "HALLPASS_DATABASE", value_name = "FILE", default_value = "hallpass.db",
+        value_parser = DatabaseParser, hide_env_values = true)]
+    pub database: Database,
 }
 
 /// The argument that names a user.

@@ -1,7 +1,6 @@
 //! `hallpass verify`: shows the result of each check of an ID token, without recording anything.
 
 use std::io::{self, IsTerminal, Read};
-use std::path::Path;
 use std::sync::Arc;
 
 use clap::{Args, value_parser};
@@ -16,7 +15,7 @@ use crate::google::{
     self, AllowList, Claims, Expected, Failure, Identity, Policy, Question, Rejection,
     SERVICE_ACCOUNT, Verification, VerifiedBy, Verifier,
 };
-use crate::store::{Refusal, Store, StoreError};
+use crate::store::{Database, Refusal, Store, StoreError};
 use crate::token::{ID_TOKEN_BYTES_MAX, IdToken, PastedToken};
 use crate::web::allow_list;
 
@@ -56,8 +55,8 @@ pub fn verify(options: &VerifyOptions) -> Result<(), Stop> {
         ));
     }
     let policy = settings::policy(&options.serve).map_err(Stop::usage)?;
-    let path = &options.serve.database;
-    let database = Store::exists(path).then(|| Store::open_reading(path)).transpose();
+    let address = &options.serve.database;
+    let database = address.may_exist().then(|| address.open_reading()).transpose();
     if policy.is_empty() && matches!(database, Ok(None)) {
         return Err(Stop::usage(settings::nobody(&policy)));
     }
@@ -113,7 +112,7 @@ pub fn verify(options: &VerifyOptions) -> Result<(), Stop> {
     }
     if let Some(claims) = &claims {
         report.add(admitted(&policy, claims, &database))?;
-        for finding in remembered(path, claims, &token, database) {
+        for finding in remembered(address, claims, &token, database) {
             report.add(finding)?;
         }
     }
@@ -211,7 +210,7 @@ fn described(claims: &Claims) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn admitted(policy: &Policy, claims: &Claims, database: &Database) -> Finding {
+fn admitted(policy: &Policy, claims: &Claims, database: &Opened) -> Finding {
     let admits = |text: String| finding("policy", Verdict::Ok, text);
     let refuses = |reason: &str| finding("policy", Verdict::Failure, reason);
     if claims.is_service_account() {
@@ -240,14 +239,19 @@ fn admitted(policy: &Policy, claims: &Claims, database: &Database) -> Finding {
 }
 
 /// `None` if there is none yet.
-type Database = Result<Option<Store>, StoreError>;
+type Opened = Result<Option<Store>, StoreError>;
 
 /// The checks against the database, if there is one.
-fn remembered(path: &Path, claims: &Claims, token: &IdToken, database: Database) -> Vec<Finding> {
+fn remembered(
+    address: &Database,
+    claims: &Claims,
+    token: &IdToken,
+    database: Opened,
+) -> Vec<Finding> {
     let store = match database {
         Ok(Some(store)) => store,
         Ok(None) => {
-            let nobody = format!("there is none at {}, so nobody is blocked", path.display());
+            let nobody = format!("there is none at {address}, so nobody is blocked");
             return vec![finding("database", Verdict::Ok, nobody)];
         }
         Err(error) => return vec![finding("database", Verdict::Unknown, error.to_string())],

@@ -3,6 +3,7 @@
 //! One thread writes, and one commit serves every caller that waits. A few connections read. In WAL
 //! mode a reader never waits, and each read sees the last commit of any process.
 
+mod database;
 mod model;
 mod connection;
 mod open;
@@ -31,6 +32,9 @@ mod import;
 mod copy;
 mod backup;
 mod integrity_check;
+#[cfg(feature = "postgres")]
+#[allow(dead_code, unused_imports)]
+mod postgres;
 
 use std::fmt;
 use std::path::Path;
@@ -39,6 +43,7 @@ use std::time::{Duration, Instant};
 
 pub use allowed::{AllowedEntry, AllowedName, Obstacle};
 pub use blocked_emails::BlockedEmail;
+pub use database::{Address, Database};
 pub use events::{About, Actor, DAY_SECONDS, Event, EventFilter, EventKind, EventRow, NextEvent};
 pub use google_events::{GoogleEffect, GoogleEvent, GoogleEventOutcome, GoogleReport};
 pub use import::{ImportFailure, Imported, ImportedUser};

@@ -123,7 +123,7 @@ fn an_admins_email_must_be_authoritative() {
 #[test]
 fn blocks_apply_to_admins_and_a_list_lets_them_in() {
     let (test, ada, _) = test();
-    test.other_process().execute("UPDATE users SET blocked_at = 1 WHERE sub = '1'", []).unwrap();
+    test.sql("UPDATE users SET blocked_at = 1 WHERE sub = '1'");
     refused(&test.send(get("/auth/admin").cookie(&ada)), 403, "access_denied");
     let test =
         TestApp::with(&["--allow-domain", "other.example", "--admin-email", "ada@example.com"]);
@@ -523,7 +523,7 @@ fn events_of_a_deleted_admin_contain_no_email() {
 fn imported_users_have_never_signed_in() {
     let (test, ada, _) = test();
     let user = "INSERT INTO users (sub, email_authoritative, created_at, last_signin_at) VALUES ('7', 0, 1, 0)";
-    test.other_process().execute(user, []).unwrap();
+    test.sql(user);
     assert_eq!(page(&test, "/auth/admin/users", &ada).matches("never signed in").count(), 1);
     assert!(page(&test, "/auth/admin/users/7", &ada).contains("<dd>never</dd>"));
 }
@@ -544,14 +544,12 @@ fn metric_labels_are_few() {
 #[test]
 fn text_that_is_not_utf_8_is_shown_with_replacements() {
     let (test, ada, bob) = test();
-    test.other_process()
-        .execute_batch(
-            "UPDATE users SET name = CAST(x'426fff62' AS TEXT), given_name = CAST(x'ff' AS TEXT),
+    test.sql(
+        "UPDATE users SET name = CAST(x'426fff62' AS TEXT), given_name = CAST(x'ff' AS TEXT),
                 locale = CAST(x'ff' AS TEXT) WHERE sub = '2';
             UPDATE sessions SET user_agent = CAST(x'ff' AS TEXT);
             UPDATE events SET user_agent = CAST(x'ff' AS TEXT), reason = CAST(x'ff' AS TEXT);",
-        )
-        .unwrap();
+    );
     assert_eq!(status(&test, &bob), 200);
     for path in ["/auth/admin", "/auth/admin/users", "/auth/admin/users/2"] {
         assert!(page(&test, path, &ada).contains("Bo\u{fffd}b"), "{path}");

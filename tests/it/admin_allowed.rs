@@ -220,7 +220,7 @@ fn long_lists_have_pages_that_show_each_entry_once() {
     let (test, ada) = test();
     let sql = "INSERT INTO allowed (sub, created_at) SELECT 's' || i, 1 FROM
         (WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10250) SELECT i FROM n)";
-    test.other_process().execute(sql, []).unwrap();
+    test.sql(sql);
     let (mut next, mut shown, mut pages) = (Some(PATH.to_owned()), 0, 0);
     while let Some(path) = next {
         let page = page(&test, &path, &ada);
@@ -297,7 +297,7 @@ fn the_refused_person_learns_whom_to_ask() {
     let session = open.session();
     let listed = get("/auth/forward?allowed_emails=x@gmail.com").browser().cookie(&session);
     assert!(asks(open.send(listed)).0);
-    open.other_process().execute("UPDATE users SET blocked_at = 1", []).unwrap();
+    open.sql("UPDATE users SET blocked_at = 1");
     assert!(!asks(open.send(get("/auth/forward").browser().cookie(&session))).0);
 }
 

@@ -137,12 +137,10 @@ fn a_removed_entry_means_403_on_the_next_check_of_every_process() {
             Handler::fast_path(&test.app, &request, NOW).map(|response| response.status)
         };
         assert_eq!((test.check(&session), fast()), (200, Some(200)));
-        test.other_process().execute_batch(remove).unwrap();
+        test.sql(remove);
         assert_eq!((fast(), test.check(&session), fast()), (None, 403, Some(403)), "{remove}");
-        test.other_process().execute("UPDATE allowed SET sub = '7'", []).unwrap();
-        test.other_process()
-            .execute("INSERT OR IGNORE INTO allowed (id, sub, created_at) VALUES (1, '7', 1)", [])
-            .unwrap();
+        test.sql("UPDATE allowed SET sub = '7'");
+        test.sql("INSERT OR IGNORE INTO allowed (id, sub, created_at) VALUES (1, '7', 1)");
         assert_eq!((fast(), test.check(&session)), (None, 200), "{remove}");
     }
     let test = TestApp::with(&ONLY);

@@ -14,6 +14,7 @@ use hallpass::web::App;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::engine::TestDatabase;
 use crate::google::Google;
 use crate::program::{Program, eventually, hallpass};
 use crate::test_app::{NOW, TestApp, body, claims, get, near, post_token, token};
@@ -114,7 +115,8 @@ struct Posted {
     app: Arc<App>,
     poster: Option<EventPoster>,
     _google: Google,
-    folder: TempDir,
+    _folder: TempDir,
+    database: TestDatabase,
 }
 
 const QUICK: Duration = Duration::from_millis(5);
@@ -127,8 +129,10 @@ const IMPATIENT: Patience = Patience { timeout: Duration::from_secs(2), ..PATIEN
 
 impl Posted {
     fn start(inbox: &Inbox, kinds: &[EventKind], patience: Patience) -> Posted {
-        let TestApp { app, google, folder } = TestApp::with(&["--allow-domain", "example.com"]);
-        let mut posted = Posted { app: Arc::new(app), poster: None, _google: google, folder };
+        let TestApp { app, google, folder, database } =
+            TestApp::with(&["--allow-domain", "example.com"]);
+        let (app, poster) = (Arc::new(app), None);
+        let mut posted = Posted { app, poster, _google: google, _folder: folder, database };
         posted.start_poster(inbox, kinds, patience);
         posted
     }
@@ -145,17 +149,13 @@ impl Posted {
         self.poster.take().unwrap().stop(Instant::now() + grace);
     }
 
-    /// Another process on the same database.
-    fn other_process(&self) -> rusqlite::Connection {
-        rusqlite::Connection::open(self.folder.path().join("hallpass.db")).unwrap()
-    }
-
     /// Records events of that kind about these people, at once.
     fn record(&self, kind: &str, people: std::ops::Range<i64>) {
-        let sql =
-            "WITH RECURSIVE n (i) AS (SELECT ?2 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?3)
-            INSERT INTO events (at, kind, sub) SELECT ?4, ?1, i FROM n";
-        self.other_process().execute(sql, (kind, people.start, people.end, NOW)).unwrap();
+        let (start, end) = (people.start, people.end);
+        self.database.sql(&format!(
+            "WITH RECURSIVE n (i) AS (SELECT {start} UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {end})
+             INSERT INTO events (at, kind, sub) SELECT {NOW}, '{kind}', CAST(i AS TEXT) FROM n"
+        ));
     }
 
     /// How many events were posted, and how many dropped.
@@ -193,7 +193,7 @@ fn each_event_is_posted_once() {
     let first = inbox.posts.lock().unwrap()[0].clone();
     assert_eq!((&first["kind"], &first["sub"]), (&json!("refusal"), &json!(subject)));
     let shown = hallpass(&["events", "--json", "--kind", "refusal", "--database"])
-        .arg(posted.folder.path().join("hallpass.db"))
+        .arg(posted.database.argument())
         .output()
         .unwrap();
     let mut shown: Value = serde_json::from_slice(&shown.stdout).unwrap();

@@ -92,7 +92,7 @@ fn it_stays_ended_even_if_its_row_is_deleted() {
         let test = TestApp::open();
         let token = token(json!({}));
         assert_eq!(test.send(get("/auth/me").bearer(&token)).status, 200);
-        test.other_process().execute_batch(gone).unwrap();
+        test.sql(gone);
         refused(&test.send(get("/auth/me").bearer(&token)), 401, "unauthenticated");
         assert_eq!(test.google.calls().len(), 1);
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod engine;
 mod test_app;
 mod google;
 mod signing;

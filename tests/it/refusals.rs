@@ -71,7 +71,7 @@ fn refusals_by_check_and_forward_name_user_app_and_reason() {
     fn check(sql: &str, request: impl Fn(&str) -> Request, host: &str, reason: &str) {
         let test = TestApp::open();
         let session = test.session();
-        test.other_process().execute_batch(sql).unwrap();
+        test.sql(sql);
         let answer = test.send(request(&session));
         assert_eq!(answer.status, 403, "{}", body(&answer));
         let expected =
@@ -114,9 +114,7 @@ fn the_overview_names_the_app_and_a_token_has_no_client_id() {
     let created = test.send(post("/auth/tokens", FORM, "name=Backup").bearer(&session));
     let program = document(&created)["token"]["token"].as_str().unwrap().to_owned();
     // As for a token that the operator created.
-    test.other_process()
-        .execute_batch("UPDATE sessions SET client_id = '' WHERE kind = 'token'")
-        .unwrap();
+    test.sql("UPDATE sessions SET client_id = '' WHERE kind = 'token'");
     assert_eq!(test.send(ask("/auth/check?allowed_emails=", &program)).status, 403);
     assert_eq!(test.count("events WHERE kind = 'refusal' AND client_id IS NULL"), 1);
     let overview = body(&test.send(get("/auth/admin").browser().cookie(&session)));

@@ -17,7 +17,7 @@ fn me_after(sql: &str) -> hallpass::http::Response {
     let session = test.session();
     let me = || test.send(get("/auth/me").bearer(&session));
     assert_eq!((me().status, me().status), (200, 200));
-    test.other_process().execute_batch(sql).unwrap();
+    test.sql(sql);
     me()
 }
 
@@ -82,9 +82,7 @@ fn a_change_that_is_undone_also_invalidates_the_cache() {
     let test = TestApp::open();
     let session = test.session();
     for (blocked_at, status) in [("1", 403), ("NULL", 200), ("2", 403), ("NULL", 200)] {
-        test.other_process()
-            .execute_batch(&format!("UPDATE users SET blocked_at = {blocked_at}"))
-            .unwrap();
+        test.sql(&format!("UPDATE users SET blocked_at = {blocked_at}"));
         assert_eq!(test.send(get("/auth/check").bearer(&session)).status, status, "{blocked_at}");
     }
 }
@@ -159,7 +157,7 @@ fn only_cached_sessions_are_answered_without_the_database() {
         [("UPDATE days SET signins = 0", 200), ("UPDATE users SET blocked_at = 1", 403)]
     {
         assert_eq!(check(), Some(200));
-        test.other_process().execute_batch(sql).unwrap();
+        test.sql(sql);
         assert_eq!(check(), None, "{sql}: somebody has written");
         assert_eq!(test.send(get("/auth/check").bearer(&session)).status, then);
     }
@@ -195,6 +193,6 @@ fn the_cache_is_exact_for_a_database_behind_a_symbolic_link() {
     let ended_at =
         || store.sessions(&[token], NOW, HOUR).unwrap()[0].as_ref().unwrap().session.ended_at;
     assert_eq!((ended_at(), ended_at()), (None, None));
-    test.other_process().execute_batch("UPDATE sessions SET ended_at = 1").unwrap();
+    test.sql("UPDATE sessions SET ended_at = 1");
     assert_eq!(ended_at(), Some(1));
 }

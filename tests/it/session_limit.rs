@@ -22,7 +22,7 @@ fn make_sessions(test: &TestApp, count: u32, ended_at: &str) {
             {NOW} + 86400, {ended_at}, NULL, NULL, NULL FROM users,
             (WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) SELECT i FROM n)"
     );
-    test.other_process().execute_batch(&sql).unwrap();
+    test.sql(&sql);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn very_many_sessions_can_be_listed_ended_and_deleted() {
         let session = test.session();
         make_sessions(&test, 1200, "NULL");
         let events = "INSERT INTO events (at, kind, sub, email) SELECT created_at, 'signin', sub, 'e' FROM sessions";
-        test.other_process().execute_batch(events).unwrap();
+        test.sql(events);
         let listed = document(&test.send(get("/auth/sessions").bearer(&session)));
         assert_eq!(listed["sessions"].as_array().unwrap().len(), 1000, "{name}");
         end(&test, &session);

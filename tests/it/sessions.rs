@@ -309,7 +309,7 @@ fn sessions_of_a_removed_client_id_end_at_restart() {
 fn blocked_users_can_sign_out() {
     let test = TestApp::open();
     let session = test.session();
-    test.other_process().execute("UPDATE users SET blocked_at = 1", []).unwrap();
+    test.sql("UPDATE users SET blocked_at = 1");
     assert_eq!(test.send(request("POST", "/auth/signout").bearer(&session)).status, 204);
     assert_eq!(test.count("sessions WHERE ended_at IS NOT NULL"), 1);
 }

@@ -254,7 +254,7 @@ fn an_authoritative_email_belongs_to_its_first_sub() {
 fn blocked_people_cannot_sign_in() {
     let test = TestApp::open();
     test.session();
-    test.other_process().execute("UPDATE users SET blocked_at = 1", []).unwrap();
+    test.sql("UPDATE users SET blocked_at = 1");
     refused(&test.send(post_token(&token(json!({})))), 403, "access_denied");
     assert_eq!(test.count("sessions"), 1);
 }

@@ -230,13 +230,11 @@ fn expired_rows_are_purged_in_steps() {
     let test = TestApp::open();
     test.session();
     test
-        .other_process()
-        .execute_batch(
+        .sql(
             "INSERT INTO sessions SELECT randomblob(32), hex(randomblob(8)), sub, 'session', 'x', NULL, 1, 1, 2, NULL,
                 NULL, NULL, NULL FROM users,
                 (WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200) SELECT i FROM n)",
-        )
-        .unwrap();
+        );
     let purge = |now, events_kept| test.app.store().purge(now, events_kept).unwrap();
     assert!(purge(NOW, None));
     assert_eq!(test.count("sessions"), 701);
@@ -321,7 +319,7 @@ fn an_integrity_check_stops_at_its_time_limit() {
     let test = TestApp::open();
     let filler = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
         INSERT INTO events (at, kind, reason) SELECT i, 'refusal', hex(randomblob(100)) FROM n";
-    test.other_process().execute_batch(filler).unwrap();
+    test.sql(filler);
     let check = |time_max| Store::check_integrity(&test.database(), time_max).unwrap();
     assert_eq!(check(Duration::ZERO), Integrity::Interrupted);
     assert_eq!(check(Duration::from_secs(60)), Integrity::Intact);

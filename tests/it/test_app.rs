@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use clap::Parser;
 use hallpass::cli::{Command, Options, ServeOptions};
 use hallpass::http::{Request, Response};
-use hallpass::store::Store;
 use hallpass::web::App;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::engine::TestDatabase;
 use crate::google::{Google, token_of};
 
 pub const NOW: i64 = 1_800_000_000;
@@ -23,6 +23,7 @@ pub struct TestApp {
     pub app: App,
     pub google: Google,
     pub folder: TempDir,
+    pub database: TestDatabase,
 }
 
 impl TestApp {
@@ -33,17 +34,25 @@ impl TestApp {
 
     /// With those flags, and no rate limit unless they set one.
     pub fn with(flags: &[&str]) -> TestApp {
-        TestApp::in_folder(tempfile::tempdir().unwrap(), Google::start(), flags)
+        let folder = tempfile::tempdir().unwrap();
+        let database = TestDatabase::new(folder.path());
+        TestApp::on(database, folder, Google::start(), flags)
+    }
+
+    #[cfg(feature = "postgres")]
+    /// Another server, with those flags.
+    pub fn on_database(database: &TestDatabase, flags: &[&str]) -> TestApp {
+        TestApp::on(database.clone(), tempfile::tempdir().unwrap(), Google::start(), flags)
     }
 
     /// The same with other flags, on the same database.
     pub fn restarted(self, flags: &[&str]) -> TestApp {
-        let TestApp { app, google, folder } = self;
+        let TestApp { app, google, folder, database } = self;
         drop(app);
-        TestApp::in_folder(folder, google, flags)
+        TestApp::on(database, folder, google, flags)
     }
 
-    fn in_folder(folder: TempDir, google: Google, flags: &[&str]) -> TestApp {
+    fn on(database: TestDatabase, folder: TempDir, google: Google, flags: &[&str]) -> TestApp {
         let mut all = vec!["--client-id", CLIENT_ID, "--public-url", "https://auth.example.com"];
         if !flags.contains(&"--signin-burst") {
             all.extend(["--signin-burst", "0"]);
@@ -52,29 +61,35 @@ impl TestApp {
         let url = google.url();
         all.extend(["--tokeninfo-url", &url]);
         let settings = serve_options(&all).settings(Some(8080)).unwrap();
-        let store = Store::open(&folder.path().join("hallpass.db")).unwrap();
-        TestApp { app: App::new(settings, store), google, folder }
+        let store = database.database.open().unwrap();
+        TestApp { app: App::new(settings, store), google, folder, database }
     }
 
     pub fn database(&self) -> PathBuf {
         self.folder.path().join("hallpass.db")
     }
 
-    /// Another process on the same database.
+    /// Another process on the same SQLite file.
     pub fn other_process(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.database()).unwrap()
     }
 
-    pub fn count(&self, from: &str) -> i64 {
-        self.app.store().flush();
-        self.other_process()
-            .query_row(&format!("SELECT count(*) FROM {from}"), [], |row| row.get(0))
-            .unwrap()
+    /// Runs statements as another process.
+    #[track_caller]
+    pub fn sql(&self, sql: &str) {
+        self.database.sql(sql);
     }
 
+    #[track_caller]
+    pub fn count(&self, from: &str) -> i64 {
+        let count = self.text(&format!("SELECT count(*) FROM {from}"));
+        count.unwrap().parse().unwrap()
+    }
+
+    #[track_caller]
     pub fn text(&self, sql: &str) -> Option<String> {
         self.app.store().flush();
-        self.other_process().query_row(sql, [], |row| row.get(0)).unwrap()
+        self.database.value(sql)
     }
 
     pub fn send(&self, request: Request) -> Response {

@@ -49,8 +49,12 @@ fn every_library_has_one_home() {
             "src/google/jwks.rs",
             "src/google/service_account.rs",
             "src/http_client/",
+            "src/store/postgres/tls.rs",
         ],
     );
+    for tokio in ["tokio::", "tokio_postgres::", "tokio_rustls::"] {
+        lives_in(tokio, &["src/store/postgres/"]);
+    }
     lives_in(
         "webpki::",
         &["src/http_client/", "src/google/jwks.rs", "src/http/door/certificate.rs"],
@@ -80,6 +84,7 @@ fn every_library_has_one_home() {
             "src/google/jwks.rs",
             "src/google/service_account.rs",
             "src/http/door/certificate.rs",
+            "src/store/postgres/tls.rs",
         ],
     );
     lives_in("SystemTime::now", &["src/clock.rs"]);

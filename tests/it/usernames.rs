@@ -177,7 +177,7 @@ fn simultaneous_sign_ins_in_two_processes_give_different_names() {
 fn somebody_who_never_signed_in_has_no_name_yet() {
     let test = TestApp::open();
     let insert = "INSERT INTO users (sub, email_authoritative, created_at, last_signin_at) VALUES ('1', 0, 1, 0)";
-    test.other_process().execute_batch(insert).unwrap();
+    test.sql(insert);
     assert_eq!(test.app.store().user("1").unwrap().unwrap().user.username, None);
     // The operator may choose it before.
     assert_eq!(rename(&test, "1", "chosen"), Renaming::Renamed);

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::cli::output::report::Finding;
-use crate::cli::scheduled_backups::{BackupSchedule, Backups};
+use crate::cli::scheduled_backups::Backups;
+use crate::cli::serve_options::ServeOptions;
 use crate::process::{free_bytes, is_writable};
-use crate::store::{Integrity, Store};
+use crate::store::{Database, Integrity, Store};
 
 /// A check of 10 GB takes about this long.
 const INTEGRITY_CHECK_TIME_MAX: Duration = Duration::from_secs(60);
@@ -18,9 +19,20 @@ const FREE_BYTES_MIN: u64 = 16 * MEBIBYTE;
 /// Several times what SQLite's log may take.
 const FREE_BYTES_WANTED: u64 = 256 * MEBIBYTE;
 
+const CHECK: &str = "database";
+
 /// Can the database be opened and written, and is it sound? If there is none, can it be created?
-pub fn database(path: &Path) -> Finding {
-    const CHECK: &str = "database";
+pub fn database(database: &Database) -> Finding {
+    if let Some(path) = database.file() {
+        return file(path);
+    }
+    match database.open_reading().and_then(|store| store.ping()) {
+        Ok(()) => Finding::ok(CHECK, format!("{database} answers and has Hallpass's tables")),
+        Err(why) => Finding::refused(CHECK, &why.to_string()),
+    }
+}
+
+fn file(path: &Path) -> Finding {
     let name = path.display();
     let folder = folder_of(path);
     if !folder.is_dir() {
@@ -84,11 +96,11 @@ pub fn file_mode(path: &Path) -> Option<Finding> {
 }
 
 /// Is the folder of --backup-dir usable?
-pub fn backup_dir(schedule: &BackupSchedule) -> Option<Finding> {
+pub fn backup_dir(serve: &ServeOptions) -> Option<Finding> {
     const CHECK: &str = "backup-dir";
-    let folder = schedule.backup_dir.as_deref()?;
+    let folder = serve.backups.backup_dir.as_deref()?;
     let name = folder.display();
-    Some(match Backups::require_folder(schedule) {
+    Some(match Backups::require_possible(&serve.backups, &serve.database) {
         Err(why) => Finding::refused(CHECK, &why),
         Ok(()) if !is_writable(folder) => Finding::warning(
             CHECK,

@@ -5,7 +5,6 @@ use url::Url;
 use crate::cli::output::report::Finding;
 use crate::cli::output::time::local;
 use crate::cli::serve_options::ServeOptions;
-use crate::store::Store;
 
 /// Are they on, may Google post them here, and when did the last one come? Only Google knows whether
 /// they are registered, and only somebody with the key may ask.
@@ -26,7 +25,7 @@ pub fn google_events(serve: &ServeOptions, public_url: &Url) -> Finding {
             "set --public-url to the https URL that the internet reaches",
         );
     }
-    let last = Store::open_reading(&serve.database).and_then(|store| store.last_google_events_at());
+    let last = serve.database.open_reading().and_then(|store| store.last_google_events_at());
     match last {
         Ok((Some(last), verification)) => {
             let verification = match verification {

@@ -17,7 +17,6 @@ use crate::cli::output::report::{Finding, Report, Verdict};
 use crate::cli::serve_options::ServeOptions;
 use crate::cli::settings::{public_url, verifier};
 use crate::http::ListenAddress;
-use crate::store;
 
 /// Flags of `doctor`.
 #[derive(Debug, Clone, Args)]
@@ -50,9 +49,11 @@ pub fn doctor(options: &DoctorOptions, warnings: &[String]) -> Result<(), String
     }
 
     report.add(database::database(&serve.database))?;
-    database::file_mode(&serve.database).map_or(Ok(()), |finding| report.add(finding))?;
-    report.add(database::disk(&serve.database))?;
-    database::backup_dir(&serve.backups).map_or(Ok(()), |finding| report.add(finding))?;
+    if let Some(file) = serve.database.file() {
+        database::file_mode(file).map_or(Ok(()), |finding| report.add(finding))?;
+        report.add(database::disk(file))?;
+    }
+    database::backup_dir(serve).map_or(Ok(()), |finding| report.add(finding))?;
 
     match &verifier {
         Ok(verifier) => {
@@ -75,7 +76,7 @@ pub fn doctor(options: &DoctorOptions, warnings: &[String]) -> Result<(), String
     if let Ok(url) = &public_url {
         system::certificate(serve, url).map_or(Ok(()), |finding| report.add(finding))?;
     }
-    let instance = store::instance(&serve.database);
+    let instance = serve.database.instance();
     let (finding, is_running) = reachability::server(serve, instance.as_deref());
     report.add(finding)?;
     if let Ok(url) = &public_url {
@@ -116,9 +117,12 @@ fn of_settings(
 /// Logs the problems that `doctor` would find without the network, when a server starts.
 pub fn warn(serve: &ServeOptions, public_url: &Url, warnings: &[String]) {
     let mut findings = of_settings(serve, Ok(public_url), warnings);
-    findings.extend(database::file_mode(&serve.database));
-    findings.extend(database::backup_dir(&serve.backups));
-    findings.extend([database::disk(&serve.database), system::descriptors(serve)]);
+    if let Some(file) = serve.database.file() {
+        findings.extend(database::file_mode(file));
+        findings.push(database::disk(file));
+    }
+    findings.extend(database::backup_dir(serve));
+    findings.push(system::descriptors(serve));
     findings.extend(system::certificate(serve, public_url));
     log_all(findings);
 }

@@ -1,7 +1,5 @@
 //! Do the settings agree with each other and with Google's rules?
 
-use std::path::Path;
-
 use url::{Host, Url};
 
 use crate::cli::output::report::Finding;
@@ -11,7 +9,7 @@ use crate::entry::{Entry, NeverMatches, is_gmail};
 use crate::google::{AllowList, Policy, Verify};
 use crate::http::ListenAddress;
 use crate::logging;
-use crate::store::{AllowedEntry, Store};
+use crate::store::{AllowedEntry, Database};
 
 /// All of Google's client IDs end with this.
 const CLIENT_ID_SUFFIX: &str = ".apps.googleusercontent.com";
@@ -67,8 +65,8 @@ pub fn who(serve: &ServeOptions) -> Finding {
 }
 
 /// The list in the database; empty if it cannot be read, which another check reports.
-fn entries(database: &Path) -> Vec<AllowedEntry> {
-    Store::open_reading(database).and_then(|store| store.allowed()).unwrap_or_default()
+fn entries(database: &Database) -> Vec<AllowedEntry> {
+    database.open_reading().and_then(|store| store.allowed()).unwrap_or_default()
 }
 
 fn listed(list: &AllowList, entries: &[AllowedEntry]) -> Finding {

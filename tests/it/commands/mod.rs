@@ -129,6 +129,57 @@ fn a_missing_database_is_never_created() {
     }
 }
 
+/// Without the feature, every command says that it is missing. With it, nothing answers at that port.
+#[test]
+fn the_url_of_a_database_is_refused_without_its_password() {
+    const URL: &str = "postgresql://hallpass:s3cret@127.0.0.1:1/hallpass";
+    let lacks = !cfg!(feature = "postgres");
+    let check = |arguments: &[&str], url: &str| {
+        let output = hallpass(arguments).env("HALLPASS_DATABASE", url).output().unwrap();
+        let text = format!("{}{}", error(&output), String::from_utf8_lossy(&output.stdout));
+        assert!(!output.status.success() && !text.contains("s3cret"), "{arguments:?}: {text}");
+        if lacks {
+            assert_eq!(output.status.code(), Some(2));
+            assert_eq!(
+                text,
+                "hallpass: --database: this build of Hallpass lacks PostgreSQL; give a file, or build it with \
+                 `--features postgres`\n"
+            );
+        }
+    };
+    for arguments in [
+        &["serve", "--client-id", "x", "--allow-anyone", "--listen", "127.0.0.1:0"][..],
+        &["doctor"],
+        &["verify", "--client-id", "x", "--allow-anyone", "a.b.c"],
+        &["demo", "--listen", "127.0.0.1:0"],
+        &["users", "list"],
+        &["users", "export"],
+        &["allow", "add", "1"],
+        &["sessions", "revoke", "--all", "--yes"],
+        &["tokens", "list"],
+        &["events"],
+        &["import", "/dev/null"],
+        &["backup", "/dev/null"],
+        &["restore", "/dev/null"],
+    ] {
+        check(arguments, URL);
+    }
+    for url in ["postgres://a:s3cret@[", "PostgreSQL://a:s3cret@x@y", "postgresql://a:s3cret@b?x=1"]
+    {
+        check(&["users", "list"], url);
+    }
+}
+
+#[test]
+fn the_help_does_not_show_the_password_of_the_database() {
+    for arguments in [&["serve", "--help"][..], &["users", "--help"], &["restore", "--help"]] {
+        let command =
+            hallpass(arguments).env("HALLPASS_DATABASE", "postgresql://a:s3cret@b").output();
+        let text = String::from_utf8(command.unwrap().stdout).unwrap();
+        assert!(text.contains("HALLPASS_DATABASE") && !text.contains("s3cret"), "{text}");
+    }
+}
+
 #[test]
 fn an_empty_list_is_a_note_on_standard_error() {
     let program = Program::serve(&[]);

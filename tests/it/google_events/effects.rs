@@ -121,7 +121,7 @@ fn a_person_whose_account_was_disabled_is_told_so() {
 fn a_session_of_a_disabled_account_does_not_work() {
     let (test, _certs) = test();
     let session = test.session();
-    test.other_process().execute("UPDATE users SET google_disabled_at = 1", []).unwrap();
+    test.sql("UPDATE users SET google_disabled_at = 1");
     let response = test.send(near_me(&session));
     assert!(response.status == 403 && body(&response).contains(HIJACKED));
 }
@@ -222,7 +222,7 @@ fn very_many_sessions_end_too() {
     let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
         INSERT INTO sessions (token_sha256, id, sub, kind, client_id, created_at, last_seen_at, expires_at)
         SELECT randomblob(32), 's' || i, sub, kind, client_id, created_at, last_seen_at, expires_at FROM sessions, n";
-    test.other_process().execute_batch(fill).unwrap();
+    test.sql(fill);
     test.receive(hijacked());
     assert_eq!(test.send(near_me(&session)).status, 401);
     assert_eq!(test.count("sessions WHERE ended_at IS NULL"), 0);
