@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    CounterVec, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::clock;
@@ -98,18 +98,23 @@ pub struct Reading {
     /// Whether it only grows.
     pub is_counter: bool,
     /// Its values, each with an optional value of the label `reason`.
-    pub values: Vec<(Option<&'static str>, u64)>,
+    pub values: Vec<(Option<&'static str>, f64)>,
 }
 
 impl Reading {
     /// A value that goes up and down.
     pub fn gauge(name: &'static str, help: &'static str, value: u64) -> Reading {
-        Reading { name, help, is_counter: false, values: vec![(None, value)] }
+        Reading { name, help, is_counter: false, values: vec![(None, value as f64)] }
     }
 
     /// A value that only grows.
     pub fn counter(name: &'static str, help: &'static str, value: u64) -> Reading {
-        Reading { name, help, is_counter: true, values: vec![(None, value)] }
+        Reading { name, help, is_counter: true, values: vec![(None, value as f64)] }
+    }
+
+    /// A time in seconds that only grows.
+    pub fn seconds(name: &'static str, help: &'static str, value: Duration) -> Reading {
+        Reading { name, help, is_counter: true, values: vec![(None, value.as_secs_f64())] }
     }
 }
 
@@ -299,14 +304,13 @@ impl Reading {
         let labels: &[&str] = if let [(None, _)] = self.values[..] { &[] } else { &["reason"] };
         let options = Opts::new(self.name, self.help);
         if self.is_counter {
-            let counters = counters(registry, options, labels);
+            let counters = registered(registry, CounterVec::new(options, labels));
             for (reason, value) in self.values {
                 counters.with_label_values(reason.as_slice()).inc_by(value);
             }
         } else {
-            let gauges = gauges(registry, options, labels);
+            let gauges = registered(registry, GaugeVec::new(options, labels));
             for (reason, value) in self.values {
-                let value = i64::try_from(value).unwrap_or(i64::MAX);
                 gauges.with_label_values(reason.as_slice()).set(value);
             }
         }

@@ -6,9 +6,11 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use rustix::fs::{Access, access, statvfs};
 use rustix::process::{geteuid, nice};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::metrics::Reading;
 
@@ -19,22 +21,31 @@ static FILE_VARIABLES: OnceLock<Vec<(String, String)>> = OnceLock::new();
 /// The lower priority: about a thirtieth of a processor that others need (sched(7)).
 const NICE: i32 = 15;
 
-/// Memory, threads and descriptors under their usual Prometheus names. Values that cannot be read
+/// Processor time, memory, threads and descriptors under their usual Prometheus names. Values that cannot be read
 /// are omitted.
 pub fn readings() -> Vec<Reading> {
     let resident = status_value("VmRSS:").map(|kibibytes| kibibytes * 1024);
     let threads = status_value("Threads:");
     let descriptors = fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64);
     let descriptors_max = rlimit::Resource::NOFILE.get_soft().ok();
-    [
+    let gauges = [
         ("process_resident_memory_bytes", "Resident memory", resident),
         ("process_threads", "Threads", threads),
         ("process_open_fds", "Open file descriptors", descriptors),
         ("process_max_fds", "Limit of open file descriptors", descriptors_max),
-    ]
-    .into_iter()
-    .filter_map(|(name, help, value)| Some(Reading::gauge(name, help, value?)))
-    .collect()
+    ];
+    let gauges = gauges
+        .into_iter()
+        .filter_map(|(name, help, value)| Some(Reading::gauge(name, help, value?)));
+    let cpu =
+        Reading::seconds("process_cpu_seconds_total", "User and system processor time", cpu_time());
+    gauges.chain([cpu]).collect()
+}
+
+/// The user and system time of all threads.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// The kernel's ID of this boot (random(4)), or an empty string.

@@ -1,6 +1,7 @@
 //! The operator's commands.
 
 mod serve;
+mod service_manager;
 mod serve_options;
 mod settings;
 mod demo;

@@ -12,6 +12,7 @@ use super::doctor;
 use super::event_poster::{EventPoster, Patience};
 use super::scheduled_backups::Backups;
 use super::serve_options::{DESCRIPTORS_BESIDE_CONNECTIONS, ServeOptions};
+use super::service_manager;
 use super::settings::nobody;
 use crate::google::{Policy, Verify};
 use crate::http::{self, Handler, Limits, Request, Response, Service, Sockets, bind_tcp};
@@ -121,6 +122,8 @@ pub fn run(
         log::info!("redirecting plain http on {bound} to {origin}");
     }
     ready(app.settings());
+    service_manager::ready();
+    service_manager::keep_alive(serving.heartbeat());
     for signal in signals.forever() {
         if signal != SIGHUP {
             log::info!(
@@ -129,10 +132,13 @@ pub fn run(
             );
             break;
         }
+        service_manager::reloading();
         if let Err(error) = serving.reload_tls() {
             log::error!("the old certificate stays in use: {error}");
         }
+        service_manager::ready();
     }
+    service_manager::stopping();
     let deadline = Instant::now() + STOP_GRACE;
     backups.into_iter().for_each(Backups::stop);
     serving.stop(deadline);

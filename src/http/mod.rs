@@ -7,7 +7,7 @@ mod upstream_socket;
 mod listen;
 mod message;
 
-pub use door::KEEP_ALIVE;
+pub use door::{Heartbeat, KEEP_ALIVE};
 pub use listen::{ListenAddress, Sockets, bind_tcp, host_port, open};
 pub use message::{Request, Response, SERVER};
 pub use server::{Handler, Server};

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::door::{Capacity, Counters, Deadlines, Door, Settings, TlsFiles};
+use super::door::{Capacity, Counters, Deadlines, Door, Heartbeat, Settings, TlsFiles};
 use super::server::{self, Handler, Server};
 use super::upstream_socket::UpstreamSocket;
 use super::{HEADERS_READ, Sockets};
@@ -72,6 +72,11 @@ impl Service {
     /// The counts of the door.
     pub fn door_counters(&self) -> Arc<Counters> {
         self.door.counters()
+    }
+
+    /// Watches the door.
+    pub fn heartbeat(&self) -> Heartbeat {
+        self.door.heartbeat()
     }
 
     /// Reads the certificate again. If that fails, the old one stays in use.

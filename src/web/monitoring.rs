@@ -99,7 +99,7 @@ pub fn exposition(app: &App, now: i64) -> Result<Response, Error> {
     readings.extend(app.verifier.readings(now));
     if let Some(door) = app.door.get() {
         let rejected =
-            Reason::ALL.map(|reason| (Some(reason.label()), door.rejected(reason))).to_vec();
+            Reason::ALL.map(|reason| (Some(reason.label()), door.rejected(reason) as f64)).to_vec();
         readings.extend([
             Reading::gauge(
                 "hallpass_door_connections",

@@ -43,6 +43,7 @@ mod settings_file;
 mod server;
 mod door;
 mod listening;
+mod service_manager;
 mod head;
 mod tiny_http;
 mod demo;

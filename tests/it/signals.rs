@@ -69,6 +69,9 @@ fn metrics_count_requests_and_sign_ins() {
         assert!(text.lines().any(|l| l == line), "{line}\n{text}");
     }
     assert!(text.contains("process_resident_memory_bytes ") && text.contains("process_open_fds "));
+    assert!(text.contains("# TYPE process_cpu_seconds_total counter"));
+    let cpu = text.lines().find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
+    assert!(cpu.unwrap().parse::<f64>().unwrap() > 0.0);
     assert!(!text.contains("secret-id") && !text.contains("nowhere") && !text.contains("# EOF"));
 }
 

@@ -76,6 +76,7 @@ fn every_library_has_one_home() {
     lives_in("io::stderr()", &["src/logging/", "src/cli/output/progress.rs"]);
     lives_in("process::exit", &["src/http/server.rs", "src/cli/output/table.rs"]);
     lives_in("signal_hook::", &["src/cli/serve.rs"]);
+    lives_in("sd_notify::", &["src/cli/service_manager.rs"]);
     lives_in(
         "ring::",
         &[

@@ -10,6 +10,7 @@ pub struct Counters {
     open: AtomicUsize,
     accepted: AtomicU64,
     rejected: [AtomicU64; Reason::ALL.len()],
+    turns: AtomicU64,
 }
 
 impl Counters {
@@ -26,6 +27,14 @@ impl Counters {
     /// Requests and connections rejected for this reason since the start.
     pub fn rejected(&self, reason: Reason) -> u64 {
         self.rejected[reason as usize].load(Relaxed)
+    }
+
+    pub(super) fn turns(&self) -> u64 {
+        self.turns.load(Relaxed)
+    }
+
+    pub(super) fn turned(&self) {
+        self.turns.fetch_add(1, Relaxed);
     }
 
     pub(super) fn count(&self, reason: Reason) {

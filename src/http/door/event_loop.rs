@@ -136,6 +136,7 @@ impl EventLoop {
                 log::error!("the door cannot wait for events: {error}");
                 std::thread::sleep(TICK_MAX);
             }
+            self.counters.turned();
             self.now = Instant::now();
             for event in &events {
                 self.dispatch(event);

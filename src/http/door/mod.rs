@@ -36,6 +36,7 @@ mod upstream_request;
 mod response_head;
 mod reject;
 mod counters;
+mod heartbeat;
 
 use std::io;
 use std::net::IpAddr;
@@ -51,6 +52,7 @@ use event_loop::EventLoop;
 pub use certificate::TlsFiles;
 pub use counters::Counters;
 pub use fast_path::FastPath;
+pub use heartbeat::Heartbeat;
 pub use limits::{BODY_BYTES_MAX, CHUNKED_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX};
 pub use reject::Reason;
 pub use request_body::RequestBody;
@@ -158,6 +160,11 @@ impl Door {
     /// Counts since the start.
     pub fn counters(&self) -> Arc<Counters> {
         self.counters.clone()
+    }
+
+    /// Watches the event loop.
+    pub fn heartbeat(&self) -> Heartbeat {
+        Heartbeat { waker: self.waker.clone(), counters: self.counters.clone(), turns: 0 }
     }
 
     /// Reads the certificate again. If that fails, the old one stays in use. Open connections keep

@@ -102,3 +102,34 @@ fn requests_are_trimmed_on_their_way_to_tiny_http() {
         assert!(text.contains("\nCookie: kept=1\n"), "{text}");
     }
 }
+
+#[test]
+fn the_heartbeat_stops_while_the_loop_is_stuck() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let door = door(|settings| {
+        settings.fast_path = Box::new(move |_| {
+            let _ = released.recv();
+            None
+        });
+    });
+    let mut heartbeat = door.door.as_ref().unwrap().heartbeat();
+    // Every call makes an idle loop turn.
+    for _ in 0..3 {
+        let start = Instant::now();
+        while !heartbeat.has_turned() {
+            assert!(start.elapsed() < LONG, "the loop did not turn");
+        }
+    }
+    let mut stream = door.connect();
+    stream.write_all(GET.as_bytes()).unwrap();
+    // The turn in which the request arrives is the last one.
+    let start = Instant::now();
+    let mut still = 0;
+    while still < 1000 {
+        still = if heartbeat.has_turned() { 0 } else { still + 1 };
+        assert!(start.elapsed() < LONG, "the loop still turns");
+        thread::yield_now();
+    }
+    drop(release);
+    assert_eq!(status(&answer(&mut stream)), 200);
+}
