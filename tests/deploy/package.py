@@ -56,7 +56,7 @@ def a_release_is_built_and_complete():
         [root] = Path(folder).iterdir()
         assert run(root / "hallpass", "--version").startswith("hallpass ")
         names = {str(path.relative_to(root)) for path in root.rglob("*")}
-        expected = {"LICENSE-MIT", "LICENSE-APACHE", "README.md", "man/hallpass.1", "man/hallpass-users-list.1"}
+        expected = {"LICENSE-MIT", "LICENSE-APACHE", "README.md", "man/hallpass.1", "man/hallpass-users-list.1", "man/hallpass.env.5"}
         expected |= {"completions/_hallpass", "systemd/hallpass.service", "systemd/hallpass.sysusers"}
         assert expected <= names, expected - names
         assert "HALLPASS_CLIENT_ID" in (root / "man/hallpass-serve.1").read_text(), "the man page does not name the variables"
