@@ -19,6 +19,9 @@ use crate::{clock, logging};
 const QUICK_THREADS: usize = 4;
 /// The most blocking requests at once, unless the handler says otherwise.
 const BLOCKING_MAX: usize = 64;
+/// The most requests at once that only wait for a read from another machine. They are counted apart,
+/// so no check is refused because sign-ins wait.
+const READING_MAX: usize = 128;
 /// The stack of a thread; nothing recurses.
 const STACK_BYTES: usize = 256 * 1024;
 
@@ -32,6 +35,11 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Whether a request without a body may block, too.
     fn may_block(&self, _request: &Request, _now: i64) -> bool {
+        false
+    }
+
+    /// Whether a request that does not block otherwise may wait for a read from another machine.
+    fn may_wait_to_read(&self, _request: &Request) -> bool {
         false
     }
 
@@ -62,6 +70,7 @@ struct Shared {
     blocking_max: usize,
     stopping: AtomicBool,
     blocking: Arc<AtomicUsize>,
+    reading: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -77,8 +86,9 @@ impl Server {
         let http = tiny_http::Server::from_listener(socket, None).map_err(io::Error::other)?;
         let blocking_max = blocking_max.min(handler.max_blocking());
         let stopping = AtomicBool::new(false);
-        let blocking = Arc::default();
-        let shared = Arc::new(Shared { http, handler, blocking_max, stopping, blocking });
+        let (blocking, reading) = Default::default();
+        let shared = Shared { http, handler, blocking_max, stopping, blocking, reading };
+        let shared = Arc::new(shared);
         let quick = |number| {
             let shared = shared.clone();
             thread::Builder::new()
@@ -101,9 +111,10 @@ impl Server {
         while let Ok(Some(request)) = self.shared.http.try_recv() {
             self.shared.dispatch(request);
         }
-        let blocking = self.shared.blocking.clone();
+        let counts = [self.shared.blocking.clone(), self.shared.reading.clone()];
         drop(self.shared);
-        while blocking.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+        let are_busy = || counts.iter().any(|count| count.load(Ordering::Acquire) > 0);
+        while are_busy() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -132,10 +143,13 @@ impl Shared {
             return respond(received, Response::empty(204)); // A probe of the door.
         };
         let has_body = received.body_length().is_some_and(|length| length > 0);
-        if !has_body && !self.handler.may_block(&request, clock::now()) {
+        let permit = if has_body || self.handler.may_block(&request, clock::now()) {
+            Permit::take(&self.blocking, self.blocking_max)
+        } else if self.handler.may_wait_to_read(&request) {
+            Permit::take(&self.reading, READING_MAX)
+        } else {
             return answer(&*self.handler, received, &request);
-        }
-        let permit = Permit::take(&self.blocking, self.blocking_max);
+        };
         let handler = self.handler.clone();
         let work = move |permit: Permit, received, request| {
             answer_with_body(&*handler, received, request);

@@ -170,6 +170,11 @@ impl Store {
         instance(self.readers.path()).unwrap_or_default()
     }
 
+    /// Whether each read asks another process, which may be on another machine.
+    pub fn is_remote(&self) -> bool {
+        false
+    }
+
     /// Reads from the database.
     ///
     /// # Errors

@@ -182,7 +182,12 @@ impl App {
     pub fn needs_exchange(&self, request: &Request, now: i64) -> bool {
         let token = request.bearers().find_map(IdToken::from_bearer);
         token.is_some_and(|token| {
-            !matches!(self.sessions(&Credential::IdToken(token), now).as_deref(), Ok([Some(_)]))
+            // The store is not read on a thread for quick requests if that may take long.
+            self.store.is_remote()
+                || !matches!(
+                    self.sessions(&Credential::IdToken(token), now).as_deref(),
+                    Ok([Some(_)])
+                )
         })
     }
 

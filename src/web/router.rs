@@ -19,6 +19,7 @@ use crate::store::Authenticated;
 /// Names the database and the machine that answer at /auth/me, and reveals nothing else about them.
 pub const INSTANCE_HEADER: &str = "X-Hallpass-Instance";
 const ME: &str = "/auth/me";
+const HEALTH: &str = "/healthz";
 /// Blocking requests besides those that wait for Google: sign-outs, sessions that are ended.
 const OTHER_BLOCKING_MAX: usize = 64;
 /// Robots find nothing here.
@@ -61,7 +62,7 @@ const ROUTES: &[Route] = &[
     get("/auth/logo", |app, _, _| pages::logo(app)),
     get("/favicon.ico", |_, _, _| Ok(pages::icon())),
     get("/robots.txt", |_, _, _| Ok(Response::text(200, "text/plain", ROBOTS.to_owned()))),
-    get("/healthz", |_, _, _| Ok(Response::json(200, &json!({"status": "ok"})))),
+    get(HEALTH, |_, _, _| Ok(Response::json(200, &json!({"status": "ok"})))),
     get("/readyz", monitoring::ready),
     get("/metrics", monitoring::metrics).blocking(),
     get("/", |_, _, _| Ok(Response::see_other("/auth/account".into()))),
@@ -304,6 +305,10 @@ impl Handler for App {
             "OPTIONS" => false,
             _ => true,
         }
+    }
+
+    fn may_wait_to_read(&self, request: &Request) -> bool {
+        self.store.is_remote() && request.path() != HEALTH
     }
 
     fn fast_path(&self, request: &Request, now: i64) -> Option<Response> {

@@ -128,6 +128,34 @@ fn every_header_that_is_read_is_let_in() {
     assert!(names > 10);
 }
 
+/// The tables of a schema, each with its columns.
+fn columns(schema: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for table in schema.split("CREATE TABLE IF NOT EXISTS ").skip(1) {
+        let (name, rest) = table.split_once(" (\n").unwrap();
+        let lines = rest.lines().take_while(|line| !line.starts_with(')'));
+        let names = lines.filter_map(|line| line.split_whitespace().next());
+        let columns = names.filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()));
+        found.extend(columns.map(|column| format!("{name}.{column}")));
+    }
+    assert!(found.len() > 50);
+    found.sort();
+    found
+}
+
+#[test]
+fn both_engines_have_the_same_columns() {
+    let own = ["hallpass.", "changes.", "days.slot", "events.xid", "revision."];
+    let [sqlite, postgres] =
+        [include_str!("../../schema.sql"), include_str!("../../src/store/postgres/schema.sql")]
+            .map(|schema| {
+                let mut columns = columns(schema);
+                columns.retain(|column| !own.iter().any(|own| column.starts_with(own)));
+                columns
+            });
+    assert_eq!(sqlite, postgres);
+}
+
 #[test]
 fn no_file_outgrows_its_concept() {
     for (name, source) in sources() {

@@ -16,6 +16,8 @@ use super::tls::Tls;
 
 /// Saying goodbye takes one packet.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(50);
+/// Asking the server to stop a query takes a connection, which may not be had.
+const CANCEL_TIMEOUT: Duration = Duration::from_millis(200);
 /// A transaction waits this long for a row that another one has locked. Its caller waits longer.
 const LOCK_TIMEOUT: &str = "8s";
 /// The server ends the transaction of a Hallpass that was stopped halfway, and with it its locks.
@@ -42,6 +44,9 @@ pub struct Connection {
     is_lax: bool,
     /// Whether a call has failed in this transaction. The server would answer COMMIT by undoing it.
     has_failed: bool,
+    /// Whether the server may still be at work for a call that took too long.
+    is_late: bool,
+    tls: Option<Tls>,
 }
 
 /// When a commit is reported.
@@ -91,6 +96,8 @@ impl Server {
             deadline,
             is_lax: false,
             has_failed: false,
+            is_late: false,
+            tls: self.tls.clone(),
         };
         let lax = "SELECT current_setting('synchronous_commit') IN ('off', 'local')";
         let rows = connection.query(lax, &[], &[])?;
@@ -194,12 +201,24 @@ impl Connection {
         let limited = async { timeout_at(self.deadline.into(), call(client)).await };
         let answer = self.runtime.block_on(limited);
         self.has_failed |= !matches!(answer, Ok(Ok(_)));
+        self.is_late |= answer.is_err();
         Ok(answer.map_err(|_| Error::TimedOut)??)
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        if let Some(client) = self.client.as_ref().filter(|_| self.is_late) {
+            let (token, tls) = (client.cancel_token(), self.tls.take());
+            let cancel = async {
+                match tls {
+                    None => token.cancel_query(NoTls).await,
+                    Some(tls) => token.cancel_query(tls).await,
+                }
+            };
+            // Without it, the query ends by itself.
+            let _ = self.runtime.block_on(async { timeout(CANCEL_TIMEOUT, cancel).await });
+        }
         // Without a client, the driver tells the server and ends.
         drop(self.client.take());
         self.statements.clear();

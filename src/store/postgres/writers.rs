@@ -23,6 +23,8 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// The pause after the first conflict with another transaction, and one more for each that follows.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(1);
+/// After the other transaction is done, the work takes another course. More conflicts are a fault.
+const CONFLICTS_MAX: u32 = 20;
 /// Work that nobody waits for is collected for this long.
 const LATER_WAIT: Duration = Duration::from_secs(1);
 /// Tasks that one thread takes at once.
@@ -246,7 +248,7 @@ impl Shared {
                 Err(failure) => failure,
             };
             let (pause, until) = match &failure {
-                Failure::Undone(error) if error.is_conflict() => {
+                Failure::Undone(error) if error.is_conflict() && conflicts < CONFLICTS_MAX => {
                     conflicts += 1;
                     (CONFLICT_PAUSE * conflicts, deadline)
                 }
