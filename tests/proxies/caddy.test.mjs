@@ -35,4 +35,4 @@ cases((stack, layout, ports) => stack.caddy(layout, ports), (fixture) => {
     assert.equal(status, 200, text);
     assert.equal(JSON.parse(text).user.sub, fixture.ADA.sub);
   });
-});
+}, { http2: true });

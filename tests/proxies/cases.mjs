@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import crypto from 'node:crypto';
 import fs from 'node:fs';
+import { connect as connectHttp2 } from 'node:http2';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
@@ -24,7 +25,7 @@ const BROWSER = [
 const PROGRAM = [['Accept', 'application/json']];
 const CURL = [['Accept', '*/*'], ['User-Agent', 'curl/8.0']];
 /** Open to everybody, without an identity. */
-const PUBLIC = '/manifest.webmanifest';
+export const PUBLIC = '/manifest.webmanifest';
 const DEEP = '/deep/link%20here?a=1&b=2&u=https://x/&v=%26%3D%C3%A9';
 
 /** The two layouts: where things are, and whom the example's second allow-list lets in. */
@@ -93,6 +94,22 @@ function assertAnonymous(answer) {
   }
 }
 
+/** The answers to GET requests with these headers over one connection. */
+async function overHttp2(port, host, requests) {
+  const session = connectHttp2(`https://127.0.0.1:${port}`, { servername: host, rejectUnauthorized: false });
+  const answers = requests.map((headers) => new Promise((resolve, reject) => {
+    const request = session.request({ ':method': 'GET', ':path': '/x', ':authority': host, ...headers });
+    let [status, text] = [0, ''];
+    request.on('response', (got) => (status = got[':status'])).on('data', (data) => (text += data)).on('error', reject);
+    request.on('end', () => {
+      let json;
+      try { json = JSON.parse(text); } catch { /* a page */ }
+      resolve({ status, text, json });
+    }).end();
+  }));
+  try { return await Promise.all(answers); } finally { session.close(); }
+}
+
 /** Uncomments the line with `first`, and the comment lines that follow it. */
 export function uncomment(text, first) {
   const lines = text.split('\n');
@@ -121,7 +138,7 @@ function withRemoteUser(text, file) {
 export function cases(start, extra = () => {},
   {
     layouts = Object.keys(LAYOUTS), skip = {}, preflights = withPreflights, remoteUser = withRemoteUser,
-    otherUpgrades = [200], explainsOutages = true, down = [502, 503],
+    otherUpgrades = [200], explainsOutages = true, down = [502, 503], http2 = false,
   } = {}) {
   const unused = new Set(Object.keys(skip));
   after(() => assert.deepEqual([...unused], [], 'there are no tests with these names'));
@@ -214,6 +231,18 @@ export function cases(start, extra = () => {},
             assert.match(answer.headers['www-authenticate'], /^Bearer realm="hallpass"(, error="invalid_token")?$/);
             if (method !== 'HEAD') assert.equal(answer.json.error, 'unauthenticated');
           }
+        }
+      });
+
+      test('lets no method and no form of the target through without a session', async () => {
+        const requests = ['TRACE', 'PATCH', 'MKCOL', 'REPORT', 'M-SEARCH', 'QUERY', 'get'].map((method) => [method, '/x']);
+        requests.push(['OPTIONS', '*'], ['GET', `http://${layout.app}/x`], ['GET', 'https://evil.example/x'],
+          ['GET', `https://${layout.auth}/auth/me`], ['GET', '//evil.example/x'], ['GET', '/x#y'], ['GET', '/auth/../x']);
+        for (const [method, target] of requests) {
+          const answer = await notForwarded(() => get(layout.app, target, PROGRAM, { method }));
+          // An unknown host is not the app, and Caddy answers it with an empty 200.
+          if (method === 'OPTIONS' || target.startsWith('https://evil')) continue;
+          assert.ok(answer.status >= 400, `${method} ${target}: ${answer.status}`);
         }
       });
 
@@ -669,6 +698,23 @@ export function cases(start, extra = () => {},
         assert.deepEqual([page.status, page.headers.location], [403, undefined]);
         assert.ok(page.text.includes(EVE.email));
       });
+
+      if (http2) {
+        test('guards HTTP/2 like HTTP/1.1', async () => {
+          const { token } = await signIn(ADA);
+          const forged = { remote_user: 'mallory', 'x-remote-user': 'mallory', 'x-forwarded-host': 'evil.example' };
+          // Browsers send each cookie as a header of its own.
+          const cookies = ['a=1', `${layout.cookie}=${token}`, 'b=2'];
+          const [first, ...others] = await overHttp2(port, layout.app, [
+            { ...forged, cookie: cookies }, { ...forged, cookie: 'a=1' }, { ...forged, ':method': 'POST', te: 'trailers' },
+            { ':path': '/auth/../x' }, { ':path': '//x' }]);
+          assertIdentity(first, ADA);
+          assert.ok(!/mallory|evil|hp_/.test(first.text), first.text);
+          assert.deepEqual(valuesOf(first.json, 'x-forwarded-host'), [layout.app]);
+          assert.equal(valuesOf(first.json, 'cookie').join('; ').replace(/;\s*/g, '; '), 'a=1; b=2');
+          for (const answer of others) assert.equal(answer.status, 401, answer.text);
+        });
+      }
 
       test('accepts a chunked sign-in', async () => {
         const answer = await send(port, layout.auth, '/auth/signin', {

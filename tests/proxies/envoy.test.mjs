@@ -14,7 +14,7 @@ async function start(stack, layout, { hallpass, app, change = (text) => text }) 
   const text = fs.readFileSync(path.join(ROOT, 'deploy/envoy/envoy.yaml'), 'utf8');
   const config = stack.file(`envoy-${port}.yaml`, substitute(change(text, 'envoy.yaml'), [
     // The tests send more headers than the usual limit of 100.
-    ['common_http_protocol_options:\n', 'common_http_protocol_options:\n                  max_headers_count: 400\n'],
+    ['use_remote_address: true', '$&\n                common_http_protocol_options: { max_headers_count: 400 }'],
     ['address: 0.0.0.0, port_value: 80 ', `address: 127.0.0.1, port_value: ${plain} `],
     ['address: 0.0.0.0, port_value: 443 ', `address: 127.0.0.1, port_value: ${port} `],
     [/\/etc\/letsencrypt\/\S+fullchain.pem/g, cert],
@@ -50,6 +50,7 @@ cases(start, (fixture) => {
   });
 }, {
   layouts: ['auth-subdomain'],
+  http2: true,
   otherUpgrades: [200, 403],
   explainsOutages: false,
   skip: {

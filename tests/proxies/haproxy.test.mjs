@@ -46,6 +46,7 @@ cases(start, (fixture) => {
   });
 }, {
   layouts: ['auth-subdomain'],
+  http2: true,
   skip: {
     'drops trailers': 'HAProxy 2.6 passes them on',
     'lets WebDAV clients in with a token as the password': 'the file has no line for it',

@@ -7,7 +7,7 @@ import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
-import { BATCHES, IDENTITY_HEADERS, FORGED, LAYOUTS, cases } from './cases.mjs';
+import { BATCHES, FORGED, IDENTITY_HEADERS, LAYOUTS, PUBLIC, cases } from './cases.mjs';
 import { CLIENT_ID, ROOT, Stack, freePort, idToken, send, substitute, upgrade } from './stack.mjs';
 
 const TRAEFIK = path.resolve(ROOT, process.env.TRAEFIK_BIN ?? 'target/proxies/bin/traefik');
@@ -17,7 +17,7 @@ async function traefik(stack, flags) {
   const [port, plain] = [await freePort(), await freePort()];
   const args = [`--entryPoints.web.address=127.0.0.1:${plain}`, '--entryPoints.web.http.redirections.entryPoint.to=:443',
     `--entryPoints.websecure.address=127.0.0.1:${port}`, '--global.checkNewVersion=false', '--log.level=INFO', ...flags];
-  const answers = () => send(port, 'app.example.com', '/manifest.webmanifest').then(({ status }) => status === 200, () => false);
+  const answers = () => send(port, 'app.example.com', PUBLIC).then(({ status }) => status === 200, () => false);
   const program = await stack.program(TRAEFIK, args, answers, { HOME: stack.folder });
   return { port, plain, stop: program.stop, output: () => program.output };
 }
@@ -39,11 +39,11 @@ function own(fixture) {
 
   it('takes all cookies and the identity from public paths', async () => {
     for (const headers of [...BATCHES, [['Authorization', `Bearer ${(await cookie())[1].split('=')[1]}`]]]) {
-      const answer = await get('/manifest.webmanifest', [...headers, ['Cookie', `a=1; ${(await cookie())[1]}`]]);
+      const answer = await get(PUBLIC, [...headers, ['Cookie', `a=1; ${(await cookie())[1]}`]]);
       assert.equal(answer.status, 200);
-      assert.ok(answer.json.app && !/mallory|hp_|example\.com"\]|a=1/.test(answer.text.replaceAll('app.example.com', '')), answer.text);
+      assert.ok(answer.json.app && !/mallory|hp_|ada@|a=1/.test(answer.text), answer.text);
     }
-    for (const target of ['/manifest.webmanifest/x', '/x/manifest.webmanifest', '/manifest.webmanifest;x', '/manifest.webmanifest/..;/x']) {
+    for (const target of [`${PUBLIC}/x`, `/x${PUBLIC}`, `${PUBLIC};x`, `${PUBLIC}/..;/x`]) {
       assert.equal((await get(target, fixture.PROGRAM)).status, 401, target);
     }
   });
@@ -58,10 +58,10 @@ function own(fixture) {
   });
 
   it('keeps identity headers that a client names in Connection', async () => {
-    for (const connection of ['close, Remote-User, X-Auth-Request-User', 'X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Uri']) {
+    for (const connection of ['close, Remote-User, X-Auth-Request-User', 'X-Forwarded-For, X-Forwarded-Uri']) {
       const answer = await get(fixture.DEEP, [...fixture.PROGRAM, await cookie()], { connection });
       fixture.assertIdentity(answer, fixture.ADA);
-      assert.deepEqual(answer.json.headers.filter(([name]) => name.toLowerCase() === 'x-forwarded-for'), [['X-Forwarded-For', '127.0.0.1']]);
+      assert.equal(new Headers(answer.json.headers).get('x-forwarded-for'), '127.0.0.1');
       const location = new URL((await get(fixture.DEEP, fixture.BROWSER, { connection })).headers.location);
       assert.equal(location.searchParams.get('rd'), `https://${fixture.layout.app}${fixture.DEEP}`);
     }
@@ -192,7 +192,7 @@ describe('Docker labels', () => {
       const answer = await get('app.example.com', '/x', ada, ['Authorization', 'Bearer of-the-app'], ...batch);
       assert.equal(answer.status, 200, answer.text);
       assert.ok(answer.text.includes('ada@example.com') && !/mallory|of-the-app/.test(answer.text), answer.text);
-      const open = await get('app.example.com', '/manifest.webmanifest', ada, ...batch);
+      const open = await get('app.example.com', PUBLIC, ada, ...batch);
       assert.ok(open.json.app && !/mallory|ada@|hp_/.test(open.text), open.text);
     }
     const before = app.requests;
