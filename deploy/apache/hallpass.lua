@@ -33,8 +33,8 @@ end
 local FAMILIES = { "x-auth-request-", "remote-", "x-remote-", "x-webauth-", "x-authentik-", "x-vouch-", "tailscale-", "cf-access-",
     "x-authenticated-", "x-goog-authenticated-user-", "x-goog-iap-", "x-amzn-oidc-", "x-ms-client-principal",
     "x-hallpass-", "x-forwarded-", "x-original-", "x-auth-user" }
-local NAMES = { "x-user", "x-user-email", "x-user-groups", "x-user-id", "x-user-name", "x-user-roles", "x-username",
-    "x-auth-email", "x-auth-groups", "x-auth-name", "x-real-ip", "x-rewrite-url", "x-script-name", "forwarded" }
+local NAMES = { "x-email", "x-user", "x-user-email", "x-user-groups", "x-user-id", "x-user-name", "x-user-roles",
+    "x-username", "x-auth-email", "x-auth-groups", "x-auth-name", "x-real-ip", "x-rewrite-url", "x-script-name", "forwarded" }
 -- What Hallpass reads on a check, and what the app gets to know.
 local ASKED = { "Accept", "Authorization", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "User-Agent", "X-Requested-With" }
 local IDENTITY = { "X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Preferred-Username", "Remote-User",

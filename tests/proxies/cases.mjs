@@ -66,7 +66,7 @@ export const IDENTITY_HEADERS = `X-Auth-Request-User X-Auth-Request-Email X-Auth
   X-WEBAUTH-USER X-WEBAUTH-EMAIL X-WEBAUTH-NAME X-WEBAUTH-FULLNAME X-WEBAUTH-GROUPS X-WEBAUTH-ROLE
   X-Authentik-Username X-Authentik-Email X-Authentik-Name X-Authentik-Groups X-Authentik-Uid X-Authentik-Jwt
   Tailscale-User-Login Tailscale-User-Name Tailscale-User-Profile-Pic
-  Cf-Access-Authenticated-User-Email Cf-Access-Jwt-Assertion X-User X-User-Email X-User-Id X-Username
+  Cf-Access-Authenticated-User-Email Cf-Access-Jwt-Assertion X-Email X-User X-User-Email X-User-Id X-Username
   X-Auth-User X-Auth-Email X-Authenticated-User X-Goog-Authenticated-User-Email X-Amzn-Oidc-Identity X-Amzn-Oidc-Data
   X-Ms-Client-Principal X-Ms-Client-Principal-Name X-Hallpass-Assertion`.split(/\s+/);
 /** Each in all spellings that some app treats alike, in batches that fit into one request. */
