@@ -35,7 +35,7 @@ local FAMILIES = { "x-auth-request-", "remote-", "x-remote-", "x-webauth-", "x-a
     "x-hallpass-", "x-forwarded-", "x-original-", "x-auth-user" }
 local NAMES = { "x-email", "x-user", "x-user-email", "x-user-groups", "x-user-id", "x-user-name", "x-user-roles",
     "x-username", "x-auth-email", "x-auth-groups", "x-auth-name", "x-real-ip", "x-rewrite-url", "x-script-name", "forwarded" }
--- What Hallpass reads on a check, and what the app gets to know.
+-- The headers that Hallpass reads on a check, and those of its answer that the app gets.
 local ASKED = { "Accept", "Authorization", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "User-Agent", "X-Requested-With" }
 local IDENTITY = { "X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Preferred-Username", "Remote-User",
     "Remote-Email", "Remote-Name", "X-Forwarded-User", "X-Hallpass-Assertion" }

@@ -1,10 +1,10 @@
 -- Hallpass for HAProxy: asks Hallpass about a request, gives the app the identity, and keeps the
 -- session from the app. haproxy.cfg shows how to use it. Nothing here needs to be changed.
 
--- What Hallpass reads on a check. haproxy.cfg has set the last three.
+-- The headers that Hallpass reads on a check. haproxy.cfg has set the last three.
 local ASKED = { "accept", "authorization", "sec-fetch-dest", "sec-fetch-mode", "user-agent", "x-requested-with",
     "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host" }
--- What the app gets to know.
+-- The headers of its answer that the app gets.
 local IDENTITY = { "x-auth-request-user", "x-auth-request-email", "x-auth-request-preferred-username",
     "remote-user", "remote-email", "remote-name", "x-forwarded-user", "x-hallpass-assertion" }
 -- HAProxy writes these itself.

@@ -8,7 +8,7 @@ import { cases } from './cases.mjs';
 import { ROOT, connects, freePort, send, substitute } from './stack.mjs';
 
 const deploy = (name) => fs.readFileSync(path.join(ROOT, 'deploy/apache', name), 'utf8');
-/** What hallpass.conf needs, and what Debian loads in any case. */
+/** The modules that hallpass.conf needs, and those that Debian loads in any case. */
 const MODULES = ['alias', 'authz_core', 'lua', 'mpm_event', 'proxy', 'proxy_http', 'rewrite', 'socache_shmcb', 'ssl'];
 
 async function start(stack, layout, { hallpass, app, change = (text) => text }) {

@@ -10,7 +10,7 @@ import { CLIENT_ID, ROOT, Stack, connects, freePort, idToken, send, substitute }
 
 const deploy = (name) => fs.readFileSync(path.join(ROOT, 'deploy', name), 'utf8');
 
-/** What Nginx Proxy Manager writes around the text in Advanced, for a host with WebSockets support. */
+/** The server that Nginx Proxy Manager writes around the text in Advanced, with WebSockets support. */
 const managed = (name, advanced, { port, tls, to }) => `server {
   set $forward_scheme http; set $server "127.0.0.1"; set $port ${to};
   listen 127.0.0.1:${port} ssl; server_name ${name}; ${tls}

@@ -32,7 +32,7 @@ async function start(stack, layout, { hallpass, app, change = (text) => text }) 
   return traefik(stack, [`--providers.file.filename=${file}`]);
 }
 
-/** What Traefik does in its own way, whatever configures it. */
+/** The tests of features that Traefik has in its own way. */
 function own(fixture) {
   const cookie = async () => fixture.cookieOf(await fixture.signIn(fixture.ADA));
   const get = (target, headers, more) => send(fixture.proxy.port, fixture.layout.app, target, { headers, ...more });
