@@ -6,18 +6,18 @@ import crypto from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
-import { after, describe, it } from 'node:test';
+import { it } from 'node:test';
 import { BATCHES, FORGED, IDENTITY_HEADERS, LAYOUTS, PUBLIC, cases } from './cases.mjs';
 import { CLIENT_ID, ROOT, Stack, freePort, idToken, send, substitute, upgrade } from './stack.mjs';
 
 const TRAEFIK = path.resolve(ROOT, process.env.TRAEFIK_BIN ?? 'target/proxies/bin/traefik');
 
-/** Traefik with more flags, once the app's public path is there. */
-async function traefik(stack, flags) {
+/** Traefik with more flags, once the app's public path answers with that status. */
+async function traefik(stack, flags, ready = 200) {
   const [port, plain] = [await freePort(), await freePort()];
   const args = [`--entryPoints.web.address=127.0.0.1:${plain}`, '--entryPoints.web.http.redirections.entryPoint.to=:443',
     `--entryPoints.websecure.address=127.0.0.1:${port}`, '--global.checkNewVersion=false', '--log.level=INFO', ...flags];
-  const answers = () => send(port, 'app.example.com', PUBLIC).then(({ status }) => status === 200, () => false);
+  const answers = () => send(port, 'app.example.com', PUBLIC).then(({ status }) => status === ready, () => false);
   const program = await stack.program(TRAEFIK, args, answers, { HOME: stack.folder });
   return { port, plain, stop: program.stop, output: () => program.output };
 }
@@ -151,55 +151,113 @@ async function docker(stack, services) {
   return stack.listen(server);
 }
 
+/** The documents of a YAML file in deploy/. */
+function yaml(name) {
+  const program = 'import json, sys, yaml; json.dump(list(yaml.safe_load_all(open(sys.argv[1]))), sys.stdout)';
+  return JSON.parse(execFileSync(path.join(ROOT, 'target/proxies/bin/python'), ['-c', program, path.join(ROOT, 'deploy', name)]));
+}
+
 /** The labels of each service in deploy/traefik/docker-labels.yaml, as Compose reads them. */
 function labelled(changes) {
-  const file = path.join(ROOT, 'deploy/traefik/docker-labels.yaml');
-  const program = 'import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)';
-  const { services } = JSON.parse(execFileSync(path.join(ROOT, 'target/proxies/bin/python'), ['-c', program, file]));
+  const [{ services }] = yaml('traefik/docker-labels.yaml');
   return Object.entries(services).filter(([, { labels }]) => labels).map(([name, { labels }]) =>
     [name, JSON.parse(substitute(JSON.stringify(labels).replaceAll('$$', '$'), changes(name)))]);
 }
 
-describe('Docker labels', () => {
-  const stack = new Stack();
-  after(() => stack.stop());
+/** The kinds of objects that Traefik asks for. */
+const KINDS = ['IngressRoute', 'IngressRouteTCP', 'IngressRouteUDP', 'Middleware', 'MiddlewareTCP', 'TraefikService', 'TLSOption',
+  'TLSStore', 'ServersTransport', 'ServersTransportTCP', 'Service', 'EndpointSlice', 'Secret', 'ConfigMap', 'Node'];
 
-  it('protect the apps like the file', async () => {
-    const google = await stack.google();
-    const app = await stack.app();
-    const hallpass = await stack.hallpass(['--client-id', CLIENT_ID, '--tokeninfo-url', google.url, '--allow-domain',
-      'example.com', '--allow-domain', 'partner.example', ...LAYOUTS['auth-subdomain'].flags]);
-    const services = labelled((name) => (name === 'hallpass'
-      ? [['http://hallpass:8080', `http://127.0.0.1:${hallpass.port}`], ['"8080"', `"${hallpass.port}"`]]
-      : [[name === 'app' ? '"3000"' : '"3001"', `"${app.port}"`]]));
-    const api = await docker(stack, services);
-    const { port } = await traefik(stack, [`--providers.docker.endpoint=tcp://127.0.0.1:${api}`,
-      '--providers.docker.exposedByDefault=false', '--providers.docker.network=front']);
-    const signIn = async (sub, hd) => {
-      const answer = await send(port, 'auth.example.com', '/auth/signin', {
-        method: 'POST', headers: [['Content-Type', 'application/json']],
-        body: JSON.stringify({ id_token: idToken({ sub, hd, email: `${sub}@${hd}`, email_verified: true }) }),
-      });
-      assert.equal(answer.status, 200, answer.text);
-      return ['Cookie', `__Secure-hallpass=${answer.json.session.token}`];
-    };
-    const get = (host, target, ...headers) => send(port, host, target, { headers });
-    const [ada, eve] = [await signIn('ada', 'example.com'), await signIn('eve', 'partner.example')];
-    const page = await get('app.example.com', '/x', ['Accept', 'text/html'], ['Sec-Fetch-Mode', 'navigate']);
-    assert.equal(page.status, 302);
-    assert.equal(new URL(page.headers.location).searchParams.get('rd'), 'https://app.example.com/x');
-    for (const batch of BATCHES) {
-      const answer = await get('app.example.com', '/x', ada, ['Authorization', 'Bearer of-the-app'], ...batch);
-      assert.equal(answer.status, 200, answer.text);
-      assert.ok(answer.text.includes('ada@example.com') && !/mallory|of-the-app/.test(answer.text), answer.text);
-      const open = await get('app.example.com', PUBLIC, ada, ...batch);
-      assert.ok(open.json.app && !/mallory|ada@|hp_/.test(open.text), open.text);
+/** The API of Kubernetes, as far as Traefik needs it: it lists these objects, which never change. */
+async function kubernetes(stack, objects) {
+  const server = http.createServer((request, response) => {
+    const url = new URL(request.url, 'http://x');
+    const answer = (status, document) => response.writeHead(status, { 'Content-Type': 'application/json' })
+      .end(JSON.stringify(document));
+    if (url.searchParams.has('sendInitialEvents')) {
+      return answer(422, { kind: 'Status', apiVersion: 'v1', status: 'Failure', reason: 'Invalid', code: 422 });
     }
-    const before = app.requests;
-    assert.equal((await get('app.example.com', '/x')).status, 401);
-    assert.equal((await get('staff.example.com', '/x', eve)).status, 403);
-    assert.equal((await get('auth.example.com', '/metrics')).status, 404);
-    assert.equal(app.requests, before);
-    assert.equal((await get('staff.example.com', '/x', ada)).status, 200);
+    if (url.searchParams.has('watch')) {
+      return response.writeHead(200, { 'Content-Type': 'application/json' }).flushHeaders();
+    }
+    const [, apiVersion, resource] = /^\/apis?\/(.*)\/([a-z]+)$/.exec(url.pathname) ?? [];
+    const kind = KINDS.find((name) => `${name.toLowerCase()}s` === resource);
+    const items = objects.filter((object) => object.apiVersion === apiVersion && object.kind === kind);
+    return answer(200, { kind: `${kind}List`, apiVersion, metadata: { resourceVersion: '1' }, items });
   });
-});
+  return stack.listen(server);
+}
+
+/** The objects of deploy/kubernetes/traefik.yaml, and the services and certificates that they name. */
+function resources(stack, { hallpass, app }) {
+  const [cert, key] = Object.values(stack.certificate()).map((file) => fs.readFileSync(file).toString('base64'));
+  const metadata = (name, namespace, more) => ({ name, namespace, uid: `${namespace}-${name}`, ...more });
+  const service = (name, port, to) => [
+    { kind: 'Service', apiVersion: 'v1', metadata: metadata(name, name), spec: { clusterIP: '127.0.0.1', ports: [{ port }] } },
+    { kind: 'EndpointSlice', apiVersion: 'discovery.k8s.io/v1', addressType: 'IPv4',
+      metadata: metadata(name, name, { labels: { 'kubernetes.io/service-name': name } }), ports: [{ name: '', port: to }],
+      endpoints: [{ addresses: ['127.0.0.1'], conditions: { ready: true, serving: true } }] },
+    { kind: 'Secret', apiVersion: 'v1', metadata: metadata(`${name === 'app' ? 'app' : 'auth'}-example-com`, name),
+      type: 'kubernetes.io/tls', data: { 'tls.crt': cert, 'tls.key': key } },
+  ];
+  const own = JSON.parse(substitute(JSON.stringify(yaml('kubernetes/traefik.yaml')), [
+    ['http://hallpass.hallpass.svc.cluster.local:8080', `http://127.0.0.1:${hallpass}`]]));
+  return [...own, ...service('app', 3000, app), ...service('hallpass', 8080, hallpass)];
+}
+
+/** Traefik with an app behind it, configured by other means than a file. */
+function guards(title, configure, { publicPath, staff }) {
+  it(title, async () => {
+    const stack = new Stack();
+    try {
+      const google = await stack.google();
+      const app = await stack.app();
+      const hallpass = await stack.hallpass(['--client-id', CLIENT_ID, '--tokeninfo-url', google.url, '--allow-domain',
+        'example.com', '--allow-domain', 'partner.example', ...LAYOUTS['auth-subdomain'].flags]);
+      const { port } = await traefik(stack, await configure(stack, { hallpass: hallpass.port, app: app.port }),
+        publicPath ? 200 : 401);
+      const signIn = async (sub, hd) => {
+        const answer = await send(port, 'auth.example.com', '/auth/signin', {
+          method: 'POST', headers: [['Content-Type', 'application/json']],
+          body: JSON.stringify({ id_token: idToken({ sub, hd, email: `${sub}@${hd}`, email_verified: true }) }),
+        });
+        assert.equal(answer.status, 200, answer.text);
+        return ['Cookie', `__Secure-hallpass=${answer.json.session.token}`];
+      };
+      const get = (host, target, ...headers) => send(port, host, target, { headers });
+      const [ada, eve] = [await signIn('ada', 'example.com'), await signIn('eve', 'partner.example')];
+      const page = await get('app.example.com', '/x', ['Accept', 'text/html'], ['Sec-Fetch-Mode', 'navigate']);
+      assert.equal(page.status, 302);
+      assert.equal(new URL(page.headers.location).searchParams.get('rd'), 'https://app.example.com/x');
+      for (const batch of BATCHES) {
+        const answer = await get('app.example.com', '/x', ada, ['Authorization', 'Bearer of-the-app'], ...batch);
+        assert.equal(answer.status, 200, answer.text);
+        assert.ok(answer.text.includes('ada@example.com') && !/mallory|of-the-app/.test(answer.text), answer.text);
+        const open = await get('app.example.com', PUBLIC, ada, ...batch);
+        assert.ok(open.json.app && !/mallory/.test(open.text), open.text);
+        if (publicPath) assert.doesNotMatch(open.text, /ada@|hp_/);
+      }
+      const before = app.requests;
+      assert.equal((await get('app.example.com', '/x')).status, 401);
+      assert.equal((await get('auth.example.com', '/metrics')).status, 404);
+      if (staff) assert.equal((await get('staff.example.com', '/x', eve)).status, 403);
+      assert.equal(app.requests, before);
+      if (staff) assert.equal((await get('staff.example.com', '/x', ada)).status, 200);
+    } finally {
+      await stack.stop();
+    }
+  });
+}
+
+guards('Docker labels protect the apps like the file', async (stack, { hallpass, app }) => {
+  const api = await docker(stack, labelled((name) => (name === 'hallpass'
+    ? [['http://hallpass:8080', `http://127.0.0.1:${hallpass}`], ['"8080"', `"${hallpass}"`]]
+    : [[name === 'app' ? '"3000"' : '"3001"', `"${app}"`]])));
+  return [`--providers.docker.endpoint=tcp://127.0.0.1:${api}`, '--providers.docker.exposedByDefault=false',
+    '--providers.docker.network=front'];
+}, { publicPath: true, staff: true });
+
+guards('the resources for Kubernetes protect the app like the file', async (stack, ports) => {
+  const api = await kubernetes(stack, resources(stack, ports));
+  return [`--providers.kubernetesCRD.endpoint=http://127.0.0.1:${api}`, '--providers.kubernetesCRD.token=token'];
+}, { publicPath: false, staff: false });
