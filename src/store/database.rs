@@ -17,7 +17,7 @@ pub enum Database {
     /// A SQLite file, which need not exist.
     File(PathBuf),
     /// A PostgreSQL server. Its text leaves out the password.
-    Postgres(Address),
+    Postgres(Box<Address>),
 }
 
 /// This build has no PostgreSQL, so there is no such value.
@@ -135,7 +135,7 @@ fn open(address: &Address, _: Purpose) -> Result<Store, StoreError> {
 
 #[cfg(feature = "postgres")]
 fn postgres(url: &str) -> Result<Database, String> {
-    Address::parse(url).map(Database::Postgres)
+    Address::parse(url).map(|address| Database::Postgres(Box::new(address)))
 }
 
 #[cfg(not(feature = "postgres"))]
@@ -160,7 +160,7 @@ impl fmt::Display for Database {
             #[cfg(feature = "postgres")]
             Database::Postgres(address) => address.fmt(formatter),
             #[cfg(not(feature = "postgres"))]
-            Database::Postgres(address) => match *address {},
+            Database::Postgres(address) => match **address {},
         }
     }
 }

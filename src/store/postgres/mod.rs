@@ -7,6 +7,8 @@ mod error;
 mod schema;
 mod readers;
 mod writers;
+#[cfg(test)]
+mod tests;
 
 pub use address::Address;
 pub use connection::{Connection, Server};

@@ -69,12 +69,18 @@ struct Found {
 
 /// The row about our tables, if there are any.
 fn found(connection: &mut Connection) -> Result<Option<Found>, Error> {
-    let exists = connection.query("SELECT to_regclass('hallpass') IS NOT NULL", &[], &[])?;
-    if !exists.first().is_some_and(|row| row.get(0)) {
+    if !has_tables(connection, "relname = 'hallpass'")? {
         return Ok(None);
     }
     let rows = connection.query("SELECT version, instance FROM hallpass", &[], &[])?;
     Ok(rows.first().map(|row| Found { version: row.get(0), instance: row.get(1) }))
+}
+
+/// Whether there are tables with these names. Unlike `to_regclass`, this locks a table, and so sees what
+/// others have committed while this transaction waited for the advisory lock.
+fn has_tables(connection: &mut Connection, names: &str) -> Result<bool, Error> {
+    let sql = format!("SELECT 1 FROM pg_class WHERE pg_table_is_visible(oid) AND {names}");
+    Ok(!connection.query(&sql, &[], &[])?.is_empty())
 }
 
 /// Creates what is missing, in one transaction. `None` if other tables are in the way.
@@ -84,9 +90,7 @@ fn create(connection: &mut Connection) -> Result<Option<String>, Error> {
     connection
         .batch(&format!("SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({LOCK})"))?;
     let before = found(connection)?;
-    let others = "SELECT to_regclass('users') IS NOT NULL OR to_regclass('sessions') IS NOT NULL";
-    let has_others = connection.query(others, &[], &[])?.first().is_some_and(|row| row.get(0));
-    if before.is_none() && has_others {
+    if before.is_none() && has_tables(connection, "relname IN ('users', 'sessions', 'events')")? {
         connection.roll_back()?;
         return Ok(None);
     }
