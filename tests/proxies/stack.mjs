@@ -16,7 +16,7 @@ import { fileURLToPath } from 'node:url';
 export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 export const CLIENT_ID = 'test-web.apps.googleusercontent.com';
 
-const HALLPASS = path.resolve(ROOT, process.env.HALLPASS_BIN ?? 'target/release/hallpass');
+export const HALLPASS = path.resolve(ROOT, process.env.HALLPASS_BIN ?? 'target/release/hallpass');
 if (!fs.existsSync(HALLPASS)) {
   throw new Error(`${HALLPASS} is missing: run \`cargo build --release\`, or set HALLPASS_BIN`);
 }
@@ -220,8 +220,8 @@ export class Stack {
     return app;
   }
 
-  /** nginx with deploy/nginx. `change` may alter a file's text. `http` goes into the http block. */
-  async nginx(layout, { hallpass, app, change = (text) => text, http: more = '' }) {
+  /** nginx with deploy/nginx. `change` may alter a file's text. `http` goes into the http block, `main` before it. */
+  async nginx(layout, { hallpass, app, change = (text) => text, http: more = '', main = '' }) {
     const [port, plain, { cert, key }] = [await freePort(), await freePort(), this.certificate()];
     const folder = fs.mkdtempSync(path.join(this.folder, 'nginx-'));
     const write = (name, text) => {
@@ -246,7 +246,7 @@ export class Stack {
     const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
       .map((kind) => `${kind}_temp_path ${folder}/${kind};`).join(' ');
     write('nginx.conf', `${process.getuid() === 0 ? 'user root;' : ''} daemon off; worker_processes 1;
-      pid ${folder}/nginx.pid; error_log stderr; events {}
+      pid ${folder}/nginx.pid; error_log stderr; ${main} events {}
       http { access_log off; ${temporary} ${more} include hallpass.conf; include site.conf; }`);
     const args = ['-p', folder, '-c', `${folder}/nginx.conf`, '-e', 'stderr'];
     const program = await this.program(process.env.NGINX_BIN ?? 'nginx', args, () => connects(port));
