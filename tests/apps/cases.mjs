@@ -15,7 +15,7 @@ const AUTH = 'auth.example.com';
 const { ada: ADA, grace: GRACE } = PEOPLE;
 const BROWSER = [['Accept', 'text/html'], ['Sec-Fetch-Mode', 'navigate'], ['Sec-Fetch-Dest', 'document']];
 
-export const email = (person) => person.email;
+const email = (person) => person.email;
 export const username = (person) => person.email.replace('@', '_');
 export const basic = (token) => ['Authorization', `Basic ${Buffer.from(`me:${token}`).toString('base64')}`];
 export const bearer = (token) => ['Authorization', `Bearer ${token}`];
@@ -184,6 +184,11 @@ async function run(stack, app) {
   const started = await app.start({ stack, recipe, settings, port, folder });
   const main = app.main ?? '';
   return { host: `${app.page}.example.com`, recipe, port, folder, started, nginx, caddy: lines('caddyfile'), main };
+}
+
+/** Tests that the page says which version is tested. */
+export function namesVersion(page, version) {
+  it(`is the version that ${page}.md names`, () => assert.equal(new Recipe(page).version, version));
 }
 
 /** Waits until an app answers. */

@@ -20,7 +20,7 @@ export const HALLPASS = path.resolve(ROOT, process.env.HALLPASS_BIN ?? 'target/r
 if (!fs.existsSync(HALLPASS)) {
   throw new Error(`${HALLPASS} is missing: run \`cargo build --release\`, or set HALLPASS_BIN`);
 }
-const START_MILLISECONDS = 15_000;
+const START_MILLISECONDS = 60_000;
 
 /** Programs to end and folders to remove, even if a test is interrupted. */
 const running = new Set();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
 
 /// Where the documents are, beside the README.
-const FOLDERS: [&str; 4] = ["docs", "deploy", "benches", ".github"];
+const FOLDERS: [&str; 5] = ["docs", "docs/apps", "deploy", "benches", ".github"];
 
 pub struct Document {
     /// Its path in the repository.
