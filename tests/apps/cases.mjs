@@ -13,6 +13,8 @@ import { Recipe, caddySite, nginxSite } from './recipe.mjs';
 
 const AUTH = 'auth.example.com';
 const { ada: ADA, grace: GRACE } = PEOPLE;
+/** Some apps have large pages. */
+const PATIENCE_MILLISECONDS = 60_000;
 const BROWSER = [['Accept', 'text/html'], ['Sec-Fetch-Mode', 'navigate'], ['Sec-Fetch-Dest', 'document']];
 
 const email = (person) => person.email;
@@ -112,6 +114,7 @@ export function cases(apps) {
       it('knows who signs in with a browser, until they sign out or are blocked', async () => {
         const visitor = await Visitor.arrive(world.browser);
         const { page } = visitor;
+        visitor.context.setDefaultTimeout(PATIENCE_MILLISECONDS);
         const place = `https://${at.host}${app.open ?? '/'}`;
         /** Sends requests from the app's own page. */
         const ask = (method, path, { headers = {}, body } = {}) => page.evaluate(async (request) => {
@@ -122,15 +125,16 @@ export function cases(apps) {
           await page.goto(place);
           assert.equal(new URL(page.url()).host, AUTH);
           await visitor.choose(name);
-          await page.waitForURL(`https://${at.host}/**`);
+          await page.waitForURL(`https://${at.host}/**`, { waitUntil: 'domcontentloaded' });
           assert.equal(await who(ask), app.knownAs?.(PEOPLE[name]));
           if (app.shows) await page.getByText(app.knownAs(PEOPLE[name])).first().waitFor();
         };
         const closed = async (status) => assert.equal((await ask('GET', app.open ?? '/')).status, status);
 
         await enter('ada');
+        const own = [app.header ?? 'Remote-User'].flat();
         const forged = (method, path, more = {}) => ask(method, path,
-          { ...more, headers: { ...more.headers, [app.header ?? 'Remote-User']: app.knownAs?.(GRACE) ?? 'grace' } });
+          { ...more, headers: { ...more.headers, ...Object.fromEntries(own.map((name) => [name, app.knownAs?.(GRACE) ?? 'grace'])) } });
         assert.equal(await who(forged), app.knownAs?.(ADA));
         await page.goto(`https://${AUTH}/auth/signout`);
         await page.getByRole('button', { name: 'Sign out', exact: true }).click();

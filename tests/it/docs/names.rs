@@ -12,7 +12,7 @@ use crate::program::{Program, token};
 use crate::test_app::{TestApp, request};
 
 /// Flags of other programs that the documents show.
-const OTHERS_FLAGS: [&str; 11] = [
+const OTHERS_FLAGS: [&str; 15] = [
     "--path",
     "--release",
     "--locked",
@@ -24,6 +24,10 @@ const OTHERS_FLAGS: [&str; 11] = [
     "--wait",
     "--now",
     "--test",
+    "--web",
+    "--init",
+    "--plugins-dir",
+    "--metadata",
 ];
 /// The beginnings of paths in the repository. Those of modules leave out `src/`.
 const FOLDERS: [&str; 11] = [
