@@ -125,6 +125,9 @@ fn status_value(name: &str) -> Option<u64> {
 
 /// Lowers the priority of this thread for good. On an idle machine it is as fast as before.
 pub fn lower_priority() {
-    // The work is done even if this fails.
-    let _ = nice(NICE);
+    // Other systems would lower the priority of the whole process (nice(2)).
+    if cfg!(target_os = "linux") {
+        // The work is done even if this fails.
+        let _ = nice(NICE);
+    }
 }

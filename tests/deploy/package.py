@@ -56,11 +56,38 @@ def a_release_is_built_and_complete():
         [root] = Path(folder).iterdir()
         assert run(root / "hallpass", "--version").startswith("hallpass ")
         names = {str(path.relative_to(root)) for path in root.rglob("*")}
-        expected = {"LICENSE-MIT", "LICENSE-APACHE", "README.md", "man/hallpass.1", "man/hallpass-users-list.1", "man/hallpass.env.5"}
-        expected |= {"completions/_hallpass", "systemd/hallpass.service", "systemd/hallpass.sysusers"}
+        expected = {"README.md", "man/hallpass.1", "man/hallpass-users-list.1", "man/hallpass.env.5"}
+        expected |= {"completions/_hallpass", "deploy/systemd/hallpass.service", "deploy/systemd/hallpass.sysusers"}
+        links_resolve(root)
         assert expected <= names, expected - names
         assert "HALLPASS_CLIENT_ID" in (root / "man/hallpass-serve.1").read_text(), "the man page does not name the variables"
         completes(root / "completions")
+
+
+@check
+def the_program_of_the_tarball_serves():
+    [archive] = DIST.glob("*.tar.gz")
+    run(ROOT / "deploy/release/smoke", archive)
+
+
+@check
+def links_in_the_package_resolve():
+    [package] = DIST.glob("*.deb")
+    with tempfile.TemporaryDirectory() as folder:
+        run("dpkg-deb", "--extract", package, folder)
+        links_resolve(Path(folder, "usr/share/doc/hallpass"))
+
+
+def links_resolve(root):
+    """Every document in the folder links to files in the folder or to the web."""
+    documents = list(root.rglob("*.md"))
+    assert root / "README.md" in documents
+    for document in documents:
+        for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+            path = link.split("#")[0]
+            if "://" in link or not path:
+                continue
+            assert (document.parent / path).exists(), f"{document.relative_to(root)} links to {link}"
 
 
 def completes(folder):

@@ -18,12 +18,13 @@ use crate::program::{Program, hallpass, session_token, token};
 use crate::test_app::CLIENT_ID;
 
 /// Parts of a line that keep it from being run, and why. The line is still parsed.
-const NOT_RUN: [(&str, &str); 10] = [
+const NOT_RUN: [(&str, &str); 11] = [
     ("sudo ", "root and systemd"),
     ("docker ", "a Docker engine"),
     ("cargo ", "it would build everything once more"),
     ("tests/run", "it runs this"),
     ("deploy/release/build", "it would build everything once more; tests/deploy does it"),
+    ("deploy/release/image", "a Docker engine"),
     ("google-events ", "Google's own API"),
     ("litestream ", "another program, which tests/litestream runs"),
     ("--tls-cert /etc", "ports and files of another machine"),
