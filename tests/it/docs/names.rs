@@ -12,7 +12,7 @@ use crate::program::{Program, token};
 use crate::test_app::{TestApp, request};
 
 /// Flags of other programs that the documents show.
-const OTHERS_FLAGS: [&str; 15] = [
+const OTHERS_FLAGS: [&str; 17] = [
     "--path",
     "--release",
     "--locked",
@@ -28,6 +28,8 @@ const OTHERS_FLAGS: [&str; 15] = [
     "--init",
     "--plugins-dir",
     "--metadata",
+    "--features",
+    "--lib",
 ];
 /// The beginnings of paths in the repository. Those of modules leave out `src/`.
 const FOLDERS: [&str; 11] = [
