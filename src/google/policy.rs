@@ -119,7 +119,8 @@ fn has(list: &[String], text: &str) -> bool {
 
 /// Why a service account is refused, even with --allow-anyone.
 pub const SERVICE_ACCOUNT: &str = "service accounts cannot sign in";
-const NOT_ON_THE_LIST: &str = "this account is not on the list of those who may sign in";
+/// Why somebody is refused whom no list names.
+pub const NOT_ON_THE_LIST: &str = "this account is not on the list of those who may sign in";
 const NO_AUTHORITY: &str = "this account is not on the list of those who may sign in: its address is, but Google is the \
                             authority for gmail.com addresses and Workspace accounts only";
 const ANOTHER_ACCOUNT: &str = "this account is not on the list of those who may sign in: its address is, but the entry \

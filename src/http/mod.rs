@@ -14,8 +14,9 @@ pub use server::{Handler, Server};
 pub use service::{Limits, Service};
 
 /// The request headers that are read anywhere. The door drops all others.
-pub const HEADERS_READ: [&str; 19] = [
+pub const HEADERS_READ: [&str; 20] = [
     "Accept",
+    "Accept-Language",
     "Access-Control-Request-Method",
     "Authorization",
     "Content-Type",

@@ -58,6 +58,11 @@ pub struct Denied {
 }
 
 impl Error {
+    pub const NO_SESSION: &str = "there is no session, or it has ended; sign in";
+    pub const NOTHING_HERE: &str = "there is nothing at this address";
+    pub const LATER: &str = "too many attempts from your address; try again later";
+    pub const CANNOT_VERIFY: &str = "your identity cannot be verified right now; try again later";
+
     /// The default for an outage of unknown length.
     pub const RETRY_AFTER_SECONDS: u64 = 5;
 
@@ -114,16 +119,14 @@ impl Error {
             Error::InvalidRequest(text) | Error::InvalidToken(text) => text,
             Error::InvalidEvent { description, .. } => description,
             Error::AccessDenied { reason, .. } => reason,
-            Error::Unauthenticated { .. } => "there is no session, or it has ended; sign in",
-            Error::NotFound => "there is nothing at this address",
+            Error::Unauthenticated { .. } => Error::NO_SESSION,
+            Error::NotFound => Error::NOTHING_HERE,
             Error::MethodNotAllowed(_) => "this address does not accept that method",
             Error::UnsupportedMediaType => {
                 "the body must be application/x-www-form-urlencoded or application/json"
             }
-            Error::TooManyRequests { .. } => "too many attempts from your address; try again later",
-            Error::Unavailable { .. } => {
-                "your identity cannot be verified right now; try again later"
-            }
+            Error::TooManyRequests { .. } => Error::LATER,
+            Error::Unavailable { .. } => Error::CANNOT_VERIFY,
         }
     }
 

@@ -22,7 +22,7 @@ const PLAIN_USER_ID: &str =
     "a plain user id does not prove who sends it, because ids are not secret; send the ID token";
 const NO_TOKEN: &str =
     "there is no token; send it as id_token, idToken, idtoken or credential, or as a bearer";
-const NOT_FROM_HERE: &str = "this sign-in did not begin in this browser, or its cookies are off \
+pub const NOT_FROM_HERE: &str = "this sign-in did not begin in this browser, or its cookies are off \
     (g_csrf_token must be present as a cookie and as a field, with the same value)";
 
 /// A well-formed sign-in request.

@@ -17,13 +17,13 @@ use crate::token::{SessionToken, TokenName, is_random_name, random_name};
 const TURNED_OFF: &str = "tokens for programs are turned off here (--token-lifetime 0)";
 const ONLY_WITH_A_SESSION: &str =
     "only a session can create a token; sign in at Hallpass and send that session";
-const BAD_NAME: &str = "name must be a text of 1 to 100 characters without control characters";
+pub const BAD_NAME: &str = "name must be a text of 1 to 100 characters without control characters";
 const BAD_LIFETIME: &str = "lifetime must be a duration such as 12h or 90d";
 const TOO_LONG: &str = "the lifetime is longer than this server allows (--token-lifetime); 1y is 365.25 days, so write 365d";
-const EXISTS: &str =
+pub const EXISTS: &str =
     "this token was already created, and it is not shown again; create another if you need one";
 const BAD_ID: &str = "id must be one from the form of the account page";
-const TOO_MANY: &str = "you have 100 tokens already; end one first";
+pub const TOO_MANY: &str = "you have 100 tokens already; end one first";
 
 #[derive(Serialize)]
 struct Created<'a> {

@@ -35,6 +35,7 @@ mod admin_allowed;
 mod allowed;
 mod search;
 mod signals;
+mod languages;
 mod limits;
 mod refusals;
 mod store;

@@ -3,7 +3,8 @@
 use maud::{Markup, html};
 
 use super::device::device;
-use super::error::sentence;
+use super::error::explanation;
+use super::languages::{Texts, accepted, fill};
 use super::time::{date_time, date_time_text};
 use super::tokens::{created_page, own_tokens};
 use super::{ADMIN_PATH, Scripts, page};
@@ -26,12 +27,13 @@ pub fn account(app: &App, request: &Request, now: i64) -> Result<Response, Error
         }
         caller => caller?,
     };
-    account_page(app, &caller, None, now)
+    account_page(app, accepted(request), &caller, None, now)
 }
 
 /// The page, with the reason why a token was not created.
 fn account_page(
     app: &App,
+    texts: &Texts,
     caller: &Authenticated,
     problem: Option<&Error>,
     now: i64,
@@ -43,31 +45,34 @@ fn account_page(
         app.store.sessions_of(&user.profile.subject, now, app.settings.session_idle)?;
     sessions.sort_by_key(|session| session.id != current.id);
     let content = html! {
-        @if let Some(problem) = problem { p.notice role="alert" { (sentence(problem.description())) } }
-        (profile_header(user))
+        @if let Some(problem) = problem { div.notice role="alert" { (explanation(texts, problem)) } }
+        (profile_header(texts, user))
         div.actions {
-            form method="post" action="/auth/signout" { button.primary { "Sign out" } }
+            form method="post" action="/auth/signout" { button.primary { (texts.sign_out) } }
             @if app.settings.admins.permits(&user.profile) {
-                a.button href=(app.settings.url_of(ADMIN_PATH)) { "Admin page" }
+                a.button href=(app.settings.url_of(ADMIN_PATH)) { (texts.admin_page) }
             }
         }
-        h2 { "Where you are signed in" }
+        h2 { (texts.where_signed_in) }
         ul.rows {
             @for session in &sessions {
+                @let device = device(texts, &session.client, session.kind);
+                @let last_seen_at = session.last_seen_at;
                 li {
                     div {
-                        strong { (device(&session.client, session.kind)) } " "
-                        @if session.id == current.id { span.badge { "this one" } }
+                        strong { (device) } " "
+                        @if session.id == current.id { span.badge { (texts.this_session) } }
                         br;
                         span.small.quiet {
-                            @if let Some(address) = &session.client.address { (address) br; }
-                            "since " (date_time(session.created_at)) br; "last seen " (date_time(session.last_seen_at))
+                            @if let Some(address) = &session.client.address { bdi { (address) } br; }
+                            (fill(texts.since, &[("time", &date_time(texts, session.created_at))])) br;
+                            (fill(texts.last_seen, &[("time", &date_time(texts, last_seen_at))]))
                         }
                     }
                     @if session.id != current.id {
                         form method="post" action=(ACCOUNT_PATH) {
                             button.danger name="end" value=(session.id)
-                                aria-label={ "End the session of " (device(&session.client, session.kind)) ", last seen " (date_time_text(session.last_seen_at)) } { "End" }
+                                aria-label=(fill(texts.end_session, &[("device", &device), ("time", &date_time_text(texts, last_seen_at))])) { (texts.end) }
                         }
                     }
                 }
@@ -76,23 +81,23 @@ fn account_page(
         @if sessions.len() > 1 {
             div.actions {
                 form method="post" action=(ACCOUNT_PATH) {
-                    button.danger name="end_others" value="true" { "End all others" }
+                    button.danger name="end_others" value="true" { (texts.end_others) }
                 }
             }
         }
-        @if has_tokens { (own_tokens(app, &tokens)) }
+        @if has_tokens { (own_tokens(app, texts, &tokens)) }
         @if sessions.len() > 1 || !tokens.is_empty() {
             div.actions.everything {
                 form method="post" action="/auth/signout" {
                     button.danger name="everywhere" value="true" {
-                        @if tokens.is_empty() { "Sign out everywhere" } @else { "Sign out everywhere and end all tokens" }
+                        @if tokens.is_empty() { (texts.sign_out_everywhere) } @else { (texts.sign_out_and_end_tokens) }
                     }
                 }
             }
         }
     };
     let status = problem.map_or(200, |problem| problem.status_and_code().0);
-    Ok(page(app, status, "Your account", Scripts::None, &content))
+    Ok(page(app, texts, status, texts.your_account, Scripts::None, &content))
 }
 
 /// POST /auth/account with `end=ID`, `end_others=true`, or `create=true` and `id=ID`: the page's buttons.
@@ -107,9 +112,9 @@ pub fn change_account(app: &App, request: &Request, now: i64) -> Result<Response
         let created = tokens::form_id(&fields)
             .and_then(|id| tokens::create(app, request, &caller, id, &fields, now));
         return match created {
-            Ok((token, session)) => Ok(created_page(app, &token, &session)),
+            Ok((token, session)) => Ok(created_page(app, accepted(request), &token, &session)),
             Err(problem @ (Error::InvalidRequest(_) | Error::AccessDenied { .. })) => {
-                account_page(app, &caller, Some(&problem), now)
+                account_page(app, accepted(request), &caller, Some(&problem), now)
             }
             Err(error) => Err(error),
         };
@@ -126,7 +131,7 @@ pub fn change_account(app: &App, request: &Request, now: i64) -> Result<Response
 }
 
 /// Picture, name and addresses.
-pub(super) fn profile_header(user: &User) -> Markup {
+pub(super) fn profile_header(texts: &Texts, user: &User) -> Markup {
     let profile = &user.profile;
     let name = profile.display_name();
     html! {
@@ -138,8 +143,8 @@ pub(super) fn profile_header(user: &User) -> Markup {
             div {
                 h1 { bdi { (name) } }
                 @if let Some(email) = &profile.email { p.quiet { bdi { (email) } } }
-                @if let Some(username) = &user.username { p.quiet.small { "User name: " bdi { (username) } } }
-                @if let Some(domain) = &profile.hosted_domain { p.quiet.small { "Google Workspace: " (domain) } }
+                @if let Some(username) = &user.username { p.quiet.small { (fill(texts.user_name, &[("name", &html! { bdi { (username) } })])) } }
+                @if let Some(domain) = &profile.hosted_domain { p.quiet.small { "Google Workspace: " bdi { (domain) } } }
             }
         }
     }

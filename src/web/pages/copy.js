@@ -4,7 +4,7 @@ for (const button of navigator.clipboard ? document.querySelectorAll('[data-copy
   button.hidden = false;
   button.addEventListener('click', async () => {
     await navigator.clipboard.writeText(button.dataset.copy);
-    button.textContent = 'Copied';
+    button.textContent = button.dataset.copied;
     setTimeout(() => { button.textContent = label; }, 2000);
   });
 }

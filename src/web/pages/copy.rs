@@ -2,17 +2,19 @@
 
 use maud::{Markup, html};
 
+use super::languages::Texts;
+
 /// A long line with a button that copies it.
-pub fn copyable(label: &str, line: &str) -> Markup {
+pub fn copyable(texts: &Texts, label: &str, line: &str) -> Markup {
     html! {
-        div.shell {
+        div.shell dir="ltr" {
             pre tabindex="0" aria-label=(label) { (line) }
-            (copy_button("Copy", line))
+            (copy_button(texts, texts.copy, line))
         }
     }
 }
 
 /// Hidden until the script finds a clipboard.
-pub fn copy_button(label: &str, text: &str) -> Markup {
-    html! { button.copy type="button" data-copy=(text) aria-live="polite" hidden { (label) } }
+pub fn copy_button(texts: &Texts, label: &str, text: &str) -> Markup {
+    html! { button.copy type="button" data-copy=(text) data-copied=(texts.copied) aria-live="polite" hidden { (label) } }
 }

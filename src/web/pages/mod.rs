@@ -5,6 +5,7 @@ mod signout;
 mod account;
 mod tokens;
 mod copy;
+mod languages;
 mod admin;
 mod error;
 mod device;
@@ -20,6 +21,8 @@ pub use admin::{
 pub use error::error_response;
 pub use signin::signin;
 pub use signout::signout;
+
+use languages::Texts;
 
 use super::app::App;
 use crate::http::Response;
@@ -39,11 +42,18 @@ enum Scripts {
 }
 
 /// A page with `content` in the common frame. Text in `content` is already escaped.
-fn page(app: &App, status: u16, title: &str, scripts: Scripts, content: &Markup) -> Response {
+fn page(
+    app: &App,
+    texts: &Texts,
+    status: u16,
+    title: &str,
+    scripts: Scripts,
+    content: &Markup,
+) -> Response {
     let name = &app.settings.site_name;
     let document = html! {
         (DOCTYPE)
-        html lang="en" {
+        html lang=(texts.tag) dir=(texts.direction) {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
@@ -55,7 +65,7 @@ fn page(app: &App, status: u16, title: &str, scripts: Scripts, content: &Markup)
             body {
                 @if app.demo.is_some() {
                     aside.demo {
-                        strong { "This is a demonstration." } " The people are invented, and Google is not asked."
+                        strong { (texts.demo) } " " (texts.demo_note)
                     }
                 }
                 main {
@@ -71,6 +81,8 @@ fn page(app: &App, status: u16, title: &str, scripts: Scripts, content: &Markup)
         }
     };
     Response::text(status, "text/html", document.into_string())
+        .with("Content-Language", texts.tag)
+        .with("Vary", "Accept-Language")
         .with("Content-Security-Policy", content_security_policy(app, scripts))
         .with("Cross-Origin-Opener-Policy", "same-origin-allow-popups")
         .with("Referrer-Policy", referrer_policy(app))

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use url::Url;
 
 use super::copy::{copy_button, copyable};
+use super::languages::{Texts, accepted, fill};
 use super::{Scripts, page};
 use crate::google::demo::{DemoGoogle, PEOPLE, Person};
 use crate::http::{Request, Response};
@@ -15,6 +16,8 @@ use crate::web::error::Error;
 use crate::web::sessions::SIGNED_OUT;
 use crate::web::signin::{ACCOUNT_PATH, account_name};
 use crate::web::{cookies, return_to};
+
+const GOOGLE_SCRIPT: &str = "https://accounts.google.com/gsi/client";
 
 /// GET /auth/signin?rd=URL. Somebody who is already signed in is told so, not redirected, because
 /// that could loop.
@@ -32,30 +35,36 @@ pub fn signin(app: &App, request: &Request, now: i64) -> Result<Response, Error>
         .as_deref()
         .and_then(|place| Url::parse(place).ok())
         .filter(|url| url.has_host());
+    let texts = accepted(request);
+    let site = match destination.as_ref().and_then(Url::host_str) {
+        Some(host) => html! { strong { bdi { (host) } } },
+        None => html! { bdi { (app.settings.site_name) } },
+    };
     let content = html! {
-        @if signed_out { p.notice role="status" { "You are signed out." } }
-        h1 { "Sign in" }
-        @match destination.as_ref().and_then(Url::host_str) {
-            Some(host) => p.quiet { "to continue to " strong { (host) } },
-            None => p.quiet { "to continue to " bdi { (app.settings.site_name) } },
-        }
+        @if signed_out { p.notice role="status" { (texts.signed_out) } }
+        h1 { (texts.sign_in) }
+        p.quiet { (fill(texts.to_continue, &[("site", &site)])) }
         @if let Some(caller) = signed_in.first() && !other_account {
-            p { "You are signed in as " strong { bdi { (account_name(&caller.user.profile)) } } "." }
+            @let account = html! { strong { bdi { (account_name(&caller.user.profile)) } } };
+            p { (fill(texts.signed_in_as, &[("account", &account)])) }
             div.actions {
-                a.button.primary.return href=(return_address.as_deref().unwrap_or(ACCOUNT_PATH)) { "Continue" }
+                a.button.primary.return href=(return_address.as_deref().unwrap_or(ACCOUNT_PATH)) { (texts.continue_button) }
             }
-            h2 { "Use another account" }
+            h2 { (texts.use_another_account) }
         }
     };
     match &app.demo {
-        Some(demo) => Ok(demo_page(app, demo, request, &content, return_address.as_deref(), now)),
+        Some(demo) => {
+            Ok(demo_page(app, texts, demo, request, &content, return_address.as_deref(), now))
+        }
         None => {
             // This is only a hint, so it is left out if the store cannot answer.
             let domains = app.store.allowed_domains_alone().ok().flatten();
             let domain = app.settings.policy.hosted_domain_hint(domains.as_deref());
-            let button = google_button(app, return_address.as_deref(), other_account, domain);
+            let button =
+                google_button(app, texts, return_address.as_deref(), other_account, domain);
             let content = html! { (content) (button) };
-            Ok(page(app, 200, "Sign in", Scripts::Google, &content))
+            Ok(page(app, texts, 200, texts.sign_in, Scripts::Google, &content))
         }
     }
 }
@@ -84,31 +93,35 @@ fn warn_of_another_host(app: &App, request: &Request) {
 /// Google exactly as written here. Our script must change `data-state` before Google's reads it.
 fn google_button(
     app: &App,
+    texts: &Texts,
     return_address: Option<&str>,
     other_account: bool,
     hosted_domain: Option<&str>,
 ) -> Markup {
+    // Google's script reads the language from its own address, and its button from the attribute.
+    let script = match texts.google_locale {
+        Some(locale) => format!("{GOOGLE_SCRIPT}?hl={locale}"),
+        None => GOOGLE_SCRIPT.to_owned(),
+    };
+    let site = html! { bdi { (app.settings.site_name) } };
+    let host = html! { strong { bdi { "accounts.google.com" } } };
+    let reload = html! { a href="" { (texts.reload) } };
     html! {
         div #g_id_onload data-client_id=(app.settings.client_ids[0])
             data-login_uri=(app.settings.url_of("/auth/signin")) data-ux_mode="redirect" data-auto_prompt="false"
             data-hd=[hosted_domain] {}
         div.google {
             div.g_id_signin data-type="standard" data-size="large" data-theme="outline" data-text="signin_with"
-                data-shape="rectangular" data-logo_alignment="left" data-state=[return_address] {}
-            p.no-button {
-                "Google's sign-in button has not appeared: your browser could not load it from "
-                strong { "accounts.google.com" } ". A content blocker, a DNS filter such as Pi-hole or a missing "
-                "internet connection can be the cause. Allow that address for this page, then "
-                a href="" { "reload it" } "."
-            }
+                data-shape="rectangular" data-logo_alignment="left" data-locale=[texts.google_locale] data-state=[return_address] {}
+            p.no-button { (fill(texts.no_google_button, &[("host", &host), ("reload", &reload)])) }
         }
         noscript {
-            p { "Google's sign-in button needs JavaScript. Please allow it for this page and for accounts.google.com." }
+            p { (fill(texts.needs_javascript, &[("host", &host)])) }
         }
-        p.quiet.small { "Google tells " bdi { (app.settings.site_name) } " your name, e-mail address and picture." }
+        p.quiet.small { (fill(texts.google_tells, &[("site", &site)])) }
         @if other_account { script src="/auth/other-account.js" {} }
         script src="/auth/signin.js" {}
-        script src="https://accounts.google.com/gsi/client" async {}
+        script src=(script) async {}
     }
 }
 
@@ -116,6 +129,7 @@ fn google_button(
 /// protection.
 fn demo_page(
     app: &App,
+    texts: &Texts,
     demo: &DemoGoogle,
     request: &Request,
     content: &Markup,
@@ -133,7 +147,7 @@ fn demo_page(
     let token = demo.issue(&PEOPLE[0], now);
     let content = html! {
         (content)
-        p { "Choose who you want to be. An admin sees the admin page; the last one is not on the list and shows a refusal." }
+        p { (texts.demo_choose) }
         div.people {
             @for person in &PEOPLE {
                 form method="post" action="/auth/signin" {
@@ -143,24 +157,24 @@ fn demo_page(
                     button {
                         span {
                             bdi { (person.given_name) " " (person.family_name) }
-                            @if is_admin(person) { " " span.badge { "admin" } }
+                            @if is_admin(person) { " " span.badge { (texts.demo_admin) } }
                         }
                         bdi.quiet { (person.email) }
                     }
                 }
             }
         }
-        h2 { "The same from a shell" }
+        h2 { (texts.demo_shell) }
         p.quiet.small {
-            "Send a token, get a session. This token is " (PEOPLE[0].given_name) "'s and lives for an hour. "
-            (copy_button("Copy the token", token.expose()))
+            (fill(texts.demo_send, &[("name", &PEOPLE[0].given_name)])) " "
+            (copy_button(texts, texts.copy_the_token, token.expose()))
         }
-        (copyable("Signing in with curl", &format!("curl -d id_token={} {signin}", token.expose())))
-        p.quiet.small { "Or present the token itself:" }
-        (copyable("Asking who it is with curl", &format!("curl -H 'Authorization: Bearer {}' {me}", token.expose())))
+        (copyable(texts, texts.curl_sign_in, &format!("curl -d id_token={} {signin}", token.expose())))
+        p.quiet.small { (texts.demo_present) }
+        (copyable(texts, texts.curl_me, &format!("curl -H 'Authorization: Bearer {}' {me}", token.expose())))
         script src="/auth/signin.js" {}
         script src="/auth/copy.js" {}
     };
-    page(app, 200, "Sign in", Scripts::Own, &content)
+    page(app, texts, 200, texts.sign_in, Scripts::Own, &content)
         .with("Set-Cookie", format!("g_csrf_token={csrf_token}; Path=/; SameSite=Lax"))
 }

@@ -2,6 +2,7 @@
 
 use maud::html;
 
+use super::languages::{accepted, fill};
 use super::{Scripts, page};
 use crate::http::{Request, Response};
 use crate::web::app::App;
@@ -21,15 +22,17 @@ pub fn signout(app: &App, request: &Request, now: i64) -> Result<Response, Error
     let Some(caller) = signed_in.first() else {
         return Ok(Response::see_other(signed_out_address(app, return_address.as_deref())));
     };
+    let texts = accepted(request);
+    let account = html! { strong { bdi { (account_name(&caller.user.profile)) } } };
     let content = html! {
-        h1 { "Sign out?" }
-        p { "You are signed in as " strong { bdi { (account_name(&caller.user.profile)) } } "." }
+        h1 { (texts.sign_out_question) }
+        p { (fill(texts.signed_in_as, &[("account", &account)])) }
         form.actions method="post" action="/auth/signout" {
             @if let Some(place) = &return_address { input type="hidden" name="rd" value=(place); }
-            button.primary { "Sign out" }
-            button.danger name="everywhere" value="true" { "Sign out everywhere" }
-            a.button href=(return_address.as_deref().unwrap_or(ACCOUNT_PATH)) { "Stay signed in" }
+            button.primary { (texts.sign_out) }
+            button.danger name="everywhere" value="true" { (texts.sign_out_everywhere) }
+            a.button href=(return_address.as_deref().unwrap_or(ACCOUNT_PATH)) { (texts.stay_signed_in) }
         }
     };
-    Ok(page(app, 200, "Sign out", Scripts::None, &content))
+    Ok(page(app, texts, 200, texts.sign_out, Scripts::None, &content))
 }

@@ -14,6 +14,7 @@ use crate::store::{Actor, AllowedEntry, Authenticated, EventRow, Obstacle};
 use crate::web::RemoteUser;
 use crate::web::app::App;
 use crate::web::error::Error;
+use crate::web::pages::languages::EN;
 use crate::web::pages::time::date;
 use crate::web::signin::account_name;
 use crate::web::{body, csrf};
@@ -374,7 +375,7 @@ fn row(entry: &AllowedEntry) -> Markup {
                 }
                 br;
                 span.small.quiet {
-                    "since " (date(entry.created_at)) ", by "
+                    "since " (date(&EN, entry.created_at)) ", by "
                     @match &entry.created_by { Some(admin) => bdi { (admin) }, None => "the operator" }
                 }
                 @if let Some(note) = &entry.note { br; span.small { bdi { (note) } } }

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::{counted, number};
 use crate::store::Day;
+use crate::web::pages::languages::EN;
 use crate::web::pages::time::{date, date_text};
 
 /// The width of a day and of its bar, in units of the drawing, which is stretched to the page.
@@ -48,7 +49,7 @@ pub fn chart(days: &[Day]) -> Markup {
                     @let left = place as f64 * DAY_WIDTH + (DAY_WIDTH - BAR_WIDTH) / 2.0;
                     g {
                         title {
-                            (date_text(day.begins_at)) ": " (counted(day.signins, "sign-in")) ", "
+                            (date_text(&EN, day.begins_at)) ": " (counted(day.signins, "sign-in")) ", "
                             (counted(day.refusals, "refusal"))
                         }
                         rect.day x=(place as f64 * DAY_WIDTH) y="0" width=(DAY_WIDTH) height=(height) {}
@@ -59,7 +60,7 @@ pub fn chart(days: &[Day]) -> Markup {
                 line x1="0" x2=(width) y1=(SIGNINS_HEIGHT) y2=(SIGNINS_HEIGHT) {}
             }
             @if let (Some(first), Some(last)) = (days.first(), days.last()) {
-                p.small.quiet { (date(first.begins_at)) (date(last.begins_at)) }
+                p.small.quiet { (date(&EN, first.begins_at)) (date(&EN, last.begins_at)) }
             }
         }
         details {
@@ -70,7 +71,7 @@ pub fn chart(days: &[Day]) -> Markup {
                 tbody {
                     @for day in days.iter().rev() {
                         tr {
-                            th scope="row" { (date(day.begins_at)) }
+                            th scope="row" { (date(&EN, day.begins_at)) }
                             td { (number(day.signins)) }
                             td { (number(day.refusals)) }
                         }

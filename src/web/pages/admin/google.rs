@@ -7,6 +7,7 @@ use maud::{Markup, html};
 
 use super::{counted, number};
 use crate::metrics::{Call, CallResult};
+use crate::web::pages::languages::EN;
 use crate::web::pages::time::date_time;
 
 /// Summarises `calls`, which begin with the latest.
@@ -29,7 +30,7 @@ pub fn answers(calls: &[Call]) -> Markup {
     html! {
         dl {
             dt { "Latest call" }
-            dd { (ended(last)) ", " (date_time(last.at)) }
+            dd { (ended(last)) ", " (date_time(&EN, last.at)) }
             dt { "Latency" }
             dd {
                 @match (percentile(&latencies, 50), percentile(&latencies, 95)) {
@@ -49,11 +50,11 @@ pub fn answers(calls: &[Call]) -> Markup {
             h3 { "Failures by kind" }
             ul.rows {
                 @for (kind, (times, latest)) in failures {
-                    li { div { (kind) } p.small.quiet { (counted(times, "time")) ", last at " (date_time(latest)) } }
+                    li { div { (kind) } p.small.quiet { (counted(times, "time")) ", last at " (date_time(&EN, latest)) } }
                 }
             }
         }
-        p.small.quiet { "Based on the last " (counted(calls.len() as u64, "call")) ", since " (date_time(first.at)) "." }
+        p.small.quiet { "Based on the last " (counted(calls.len() as u64, "call")) ", since " (date_time(&EN, first.at)) "." }
     }
 }
 

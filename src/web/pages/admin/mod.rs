@@ -16,6 +16,7 @@ pub use overview::admin;
 pub use user::{admin_user, change_user};
 pub use users::admin_users;
 
+use super::languages::EN;
 use super::{Scripts, page};
 use crate::http::{Request, Response};
 use crate::profile::Profile;
@@ -32,7 +33,7 @@ pub const USERS_PATH: &str = "/auth/admin/users";
 /// The path of the list of who may enter.
 pub const ALLOWED_PATH: &str = "/auth/admin/allowed";
 
-const NO_ADMIN: &str = "this account is not one of the admins (--admin-email)";
+pub const NO_ADMIN: &str = "this account is not one of the admins (--admin-email)";
 
 /// Calls `answer` if the caller is an admin. A browser without a session is sent to the sign-in
 /// page and comes back.
@@ -80,7 +81,7 @@ fn admin_page(app: &App, title: &str, here: &str, content: &Markup) -> Response 
             p.small.quiet.foot { "All times and days are UTC." }
         }
     };
-    page(app, 200, title, Scripts::None, &content)
+    page(app, &EN, 200, title, Scripts::None, &content)
 }
 
 fn user_path(subject: &str) -> String {

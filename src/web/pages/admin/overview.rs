@@ -10,6 +10,7 @@ use crate::store::{EventRow, RecentUser, RefusalRow};
 use crate::web::app::App;
 use crate::web::error::Error;
 use crate::web::pages::device::device;
+use crate::web::pages::languages::EN;
 use crate::web::pages::time::{ago, date_time};
 
 /// Days in the chart.
@@ -62,7 +63,7 @@ fn backups(status: BackupStatus) -> Markup {
             p.notice { "The latest backup failed. The server's log says why." }
         }
         @match status.newest {
-            Some(at) => p { "The newest backup was made on " (date_time(at)) "." },
+            Some(at) => p { "The newest backup was made on " (date_time(&EN, at)) "." },
             None => p.quiet { "There is no backup yet." },
         }
     }
@@ -99,7 +100,7 @@ fn signed_in(seen: &[RecentUser], now: i64) -> Markup {
                     div { (person(&user.profile)) }
                     p.small.quiet {
                         "seen " (ago(session.last_seen_at, now)) br;
-                        (device(&session.client, session.kind))
+                        (device(&EN, &session.client, session.kind))
                         @if *others > 0 { " and " (others) " more" }
                     }
                 }

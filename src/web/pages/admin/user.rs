@@ -16,6 +16,7 @@ use crate::web::app::App;
 use crate::web::error::Error;
 use crate::web::pages::account::profile_header;
 use crate::web::pages::device::device;
+use crate::web::pages::languages::EN;
 use crate::web::pages::time::{date_time, date_time_text};
 use crate::web::pages::tokens::token_rows;
 use crate::web::signin::account_name;
@@ -65,11 +66,11 @@ pub fn admin_user(
             NOTICES.iter().find(|(code, _)| done.as_deref() == Some(code)).map(|(_, text)| text);
         let content = html! {
             @if let Some(notice) = notice { p.notice role="status" { (notice) } }
-            (profile_header(user))
+            (profile_header(&EN, user))
             p {
-                @if let Some(at) = user.blocked_at { span.badge.danger { "blocked" } " since " (date_time(at)) " " }
+                @if let Some(at) = user.blocked_at { span.badge.danger { "blocked" } " since " (date_time(&EN, at)) " " }
                 @if let Some(at) = user.google_disabled_at {
-                    span.badge.danger { "disabled by Google" } " since " (date_time(at)) " "
+                    span.badge.danger { "disabled by Google" } " since " (date_time(&EN, at)) " "
                 }
                 @if !is_allowed { span.badge.danger { "not let in" } " " }
                 @if app.settings.admins.permits(&user.profile) { span.badge { "admin" } " " }
@@ -193,9 +194,9 @@ fn profile(account: &UserRecord, let_in_by: &Markup) -> Markup {
             dt { "E-mail held" }
             dd { bdi { (account.pinned_email.as_deref().unwrap_or("none")) } }
             dt { "Let in by" } dd { (let_in_by) }
-            dt { "First sign-in" } dd { (date_time(user.created_at)) }
+            dt { "First sign-in" } dd { (date_time(&EN, user.created_at)) }
             dt { "Last sign-in" } dd {
-                @match user.last_signin_at { Some(at) => { (date_time(at)) } None => "never" }
+                @match user.last_signin_at { Some(at) => { (date_time(&EN, at)) } None => "never" }
             }
         }
     }
@@ -270,7 +271,7 @@ fn sessions_list(subject: &str, sessions: &[Session], current: &str) -> Markup {
         @if sessions.is_empty() { p.quiet { "They are not signed in anywhere." } }
         ul.rows {
             @for session in sessions {
-                @let device = device(&session.client, session.kind);
+                @let device = device(&EN, &session.client, session.kind);
                 li {
                     div {
                         strong { (device) } " "
@@ -278,13 +279,13 @@ fn sessions_list(subject: &str, sessions: &[Session], current: &str) -> Markup {
                         br;
                         span.small.quiet {
                             @if let Some(address) = &session.client.address { (address) br; }
-                            "since " (date_time(session.created_at)) br; "last seen " (date_time(session.last_seen_at))
+                            "since " (date_time(&EN, session.created_at)) br; "last seen " (date_time(&EN, session.last_seen_at))
                         }
                     }
                     form method="post" action=(user_path(subject)) {
                         input type="hidden" name="session" value=(session.id);
                         button.danger name="action" value="end"
-                            aria-label={ "End the session of " (device) ", last seen " (date_time_text(session.last_seen_at)) } { "End" }
+                            aria-label={ "End the session of " (device) ", last seen " (date_time_text(&EN, session.last_seen_at)) } { "End" }
                     }
                 }
             }
@@ -296,7 +297,7 @@ fn tokens_list(subject: &str, tokens: &[Session]) -> Markup {
     html! {
         @if tokens.is_empty() { p.quiet { "They have no tokens." } }
         @else {
-            (token_rows(tokens, |token, label| html! {
+            (token_rows(&EN, tokens, |token, label| html! {
                 form method="post" action=(user_path(subject)) {
                     input type="hidden" name="session" value=(token.id);
                     button.danger name="action" value="end" aria-label=(label) { "End" }
@@ -350,7 +351,7 @@ fn event_row(app: &App, event: &EventRow, is_allowed: bool) -> Markup {
                 @if let Some(address) = &event.client.address { br; span.small.quiet { "from " (address) } }
             }
             div.side {
-                p.small { (date_time(event.at)) }
+                p.small { (date_time(&EN, event.at)) }
                 (let_in(app, event, is_allowed))
             }
         }
