@@ -5,6 +5,8 @@
 
 mod database;
 mod model;
+#[allow(dead_code, unused_imports, unused_macros)]
+mod db;
 mod connection;
 mod open;
 mod open_files;
