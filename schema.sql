@@ -23,7 +23,8 @@ CREATE TABLE IF NOT EXISTS users (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS users_by_last_signin ON users (last_signin_at);
 CREATE INDEX IF NOT EXISTS users_by_creation ON users (created_at);
-CREATE INDEX IF NOT EXISTS users_by_email ON users (email COLLATE NOCASE);
+CREATE INDEX IF NOT EXISTS users_by_email_lower ON users (lower(email));
+DROP INDEX IF EXISTS users_by_email; -- of earlier versions
 CREATE UNIQUE INDEX IF NOT EXISTS users_by_username ON users (username);
 
 -- Every user name ever given, so nobody gets another person's, even if that person was renamed or deleted.

@@ -1,10 +1,9 @@
 //! The database's list of who may enter, in addition to the settings.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
+use super::db::{Db, Error, Result, Row, params};
 use super::events::{self, Actor, Event, EventKind};
-use super::model::{required_text, text};
 use super::{Store, StoreError};
 use crate::entry::Entry;
 use crate::profile::Profile;
@@ -61,6 +60,10 @@ const COLUMNS: &str = "a.id, a.domain, a.email, a.sub, a.created_at, a.created_b
         WHERE e.sub = a.sub AND e.email IS NOT NULL ORDER BY e.at DESC, e.id DESC LIMIT 1)),
     EXISTS (SELECT 1 FROM users u WHERE u.sub = a.sub)";
 
+/// Whether `a`, a row of `allowed`, admits an account: its `sub` (1), its pinned e-mail (2) and its domain
+/// (3).
+pub const ADMITS: &str = "(a.sub = ?1 OR a.domain = ?3 OR (a.email = ?2 AND a.sub IS NULL))";
+
 /// Whether `u`, a row of `users`, may enter by its `sub` or its domain.
 pub const IS_ALLOWED: &str =
     "EXISTS (SELECT 1 FROM allowed a WHERE a.sub = u.sub OR a.domain = lower(u.hosted_domain))";
@@ -71,16 +74,16 @@ impl AllowedEntry {
         [&self.domain, &self.email, &self.subject].into_iter().flatten().next().map_or("", |it| it)
     }
 
-    fn from_row(row: &Row) -> rusqlite::Result<AllowedEntry> {
+    fn from_row(row: &Row) -> Result<AllowedEntry> {
         Ok(AllowedEntry {
             id: row.get(0)?,
-            domain: text(row, 1)?,
-            email: text(row, 2)?,
-            subject: text(row, 3)?,
+            domain: row.get(1)?,
+            email: row.get(2)?,
+            subject: row.get(3)?,
             created_at: row.get(4)?,
-            created_by: text(row, 5)?,
-            note: text(row, 6)?,
-            account_email: text(row, 7)?,
+            created_by: row.get(5)?,
+            note: row.get(6)?,
+            account_email: row.get(7)?,
             is_user: row.get(8)?,
         })
     }
@@ -114,7 +117,7 @@ impl Store {
     /// If the store cannot answer.
     pub fn count_allowed(&self) -> Result<u64, StoreError> {
         let sql = "SELECT count(*) FROM allowed";
-        self.readers.read(|db| db.query_row(sql, [], |row| row.get(0)).map(i64::unsigned_abs))
+        self.readers.read(|db| db.one(sql, &[], |row| row.get(0)).map(i64::unsigned_abs))
     }
 
     /// The entry that admits this person, if there is one.
@@ -165,17 +168,17 @@ impl Store {
         let blocked = "SELECT 1 FROM users
                 WHERE sub = ?1 AND (blocked_at IS NOT NULL OR google_disabled_at IS NOT NULL)
             UNION SELECT 1 FROM blocked_emails WHERE email = lower(?2)";
-        let other = "SELECT sub FROM users WHERE email = ?1 COLLATE NOCASE
-                AND hosted_domain IS NULL AND email NOT LIKE '%@gmail.com' LIMIT 1";
+        let other = "SELECT sub FROM users WHERE lower(email) = ?1
+                AND hosted_domain IS NULL AND lower(email) NOT LIKE '%@gmail.com' LIMIT 1";
         let (subject, email) = (&entry.subject, &entry.email);
         self.readers.read(|db| {
             let now = entry.account_email.as_ref().or(email.as_ref());
-            if db.prepare_cached(blocked)?.exists(params![subject, now])? {
+            if db.exists(blocked, params![subject, now])? {
                 return Ok(Some(Obstacle::Blocked));
             }
             let unbound = email.as_ref().filter(|_| subject.is_none());
-            let holder = db.prepare_cached(other)?.query_row([unbound], |row| row.get(0));
-            Ok(holder.optional()?.map(Obstacle::NoAuthority))
+            let holder = db.first(other, params![unbound], |row| row.get(0))?;
+            Ok(holder.map(Obstacle::NoAuthority))
         })
     }
 
@@ -187,8 +190,8 @@ impl Store {
         let sql = "SELECT domain, email FROM allowed WHERE domain IS NOT NULL OR email IS NOT NULL
             ORDER BY id DESC LIMIT ?1";
         self.readers.read(|db| {
-            let read = |row: &Row| Ok(AllowedName { domain: text(row, 0)?, email: text(row, 1)? });
-            db.prepare_cached(sql)?.query_map([NAMES_MAX], read)?.collect()
+            let read = |row: &Row| Ok(AllowedName { domain: row.get(0)?, email: row.get(1)? });
+            db.query(sql, params![NAMES_MAX], read)
         })
     }
 
@@ -199,15 +202,11 @@ impl Store {
     pub fn allowed_domains_alone(&self) -> Result<Option<Vec<String>>, StoreError> {
         self.readers.read(|db| {
             let accounts = "SELECT 1 FROM allowed WHERE domain IS NULL";
-            if db.prepare_cached(accounts)?.exists([])? {
+            if db.exists(accounts, &[])? {
                 return Ok(None);
             }
-            let mut statement =
-                db.prepare_cached("SELECT domain FROM allowed ORDER BY domain LIMIT 2")?;
-            statement
-                .query_map([], |row| required_text(row, 0))?
-                .collect::<rusqlite::Result<_>>()
-                .map(Some)
+            let sql = "SELECT domain FROM allowed ORDER BY domain LIMIT 2";
+            db.query(sql, &[], |row| row.get(0)).map(Some)
         })
     }
 
@@ -232,8 +231,10 @@ impl Store {
             }
             if let Some(there) = entry_of(db, &entry)? {
                 if note.is_some() {
-                    db.prepare_cached("UPDATE allowed SET note = ?2 WHERE id = ?1")?
-                        .execute(params![there.id, note])?;
+                    db.execute(
+                        "UPDATE allowed SET note = ?2 WHERE id = ?1",
+                        params![there.id, note],
+                    )?;
                 }
                 return Ok((by_id(db, there.id)?.unwrap_or(there), false));
             }
@@ -245,9 +246,9 @@ impl Store {
             let sql = "INSERT INTO allowed (domain, email, sub, created_at, created_by, note)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING id";
             let parameters = params![domain, email, subject, now, actor.admin, note];
-            let id = db.prepare_cached(sql)?.query_row(parameters, |row| row.get(0))?;
-            let added = by_id(db, id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-            record(db, EventKind::Allow, &added, actor, now)?;
+            let id = db.one(sql, parameters, |row| row.get(0))?;
+            let added = by_id(db, id)?.ok_or_else(Error::no_row)?;
+            record(db, EventKind::Allow, &added, &actor, now)?;
             Ok((added, true))
         })
     }
@@ -266,51 +267,53 @@ impl Store {
             let Some(removed) = by_id(db, id)? else {
                 return Ok(None);
             };
-            db.prepare_cached("DELETE FROM allowed WHERE id = ?1")?.execute([id])?;
-            record(db, EventKind::Disallow, &removed, actor, now)?;
+            db.execute("DELETE FROM allowed WHERE id = ?1", params![id])?;
+            record(db, EventKind::Disallow, &removed, &actor, now)?;
             Ok(Some(removed))
         })
     }
 }
 
-fn all(db: &Connection) -> rusqlite::Result<Vec<AllowedEntry>> {
+fn all(db: &Db) -> Result<Vec<AllowedEntry>> {
     before_id(db, i64::MAX, u32::MAX)
 }
 
-fn before_id(db: &Connection, id: i64, limit: u32) -> rusqlite::Result<Vec<AllowedEntry>> {
+fn before_id(db: &Db, id: i64, limit: u32) -> Result<Vec<AllowedEntry>> {
     let sql =
         format!("SELECT {COLUMNS} FROM allowed a WHERE a.id < ?1 ORDER BY a.id DESC LIMIT ?2");
-    db.prepare_cached(&sql)?.query_map(params![id, limit], AllowedEntry::from_row)?.collect()
+    db.query(&sql, params![id, limit], AllowedEntry::from_row)
 }
 
 /// The entry that admits this person, if there is one.
-pub fn entry_for(db: &Connection, profile: &Profile) -> rusqlite::Result<Option<AllowedEntry>> {
+pub fn entry_for(db: &Db, profile: &Profile) -> Result<Option<AllowedEntry>> {
     let sql = format!(
         "SELECT {COLUMNS} FROM allowed a
-         WHERE a.sub = ?1 OR a.domain = ?2 OR (a.email = ?3 AND a.sub IS NULL) LIMIT 1"
+         WHERE {ADMITS} LIMIT 1"
     );
-    let domain = profile.hosted_domain.as_deref().map(str::to_ascii_lowercase);
-    let email = profile.pinned_email();
-    db.prepare_cached(&sql)?
-        .query_row(params![profile.subject, domain, email], AllowedEntry::from_row)
-        .optional()
+    let (email, domain) = (profile.pinned_email(), domain_of(profile));
+    db.first(&sql, params![profile.subject, email, domain], AllowedEntry::from_row)
+}
+
+/// The Workspace domain, in lower case.
+pub fn domain_of(profile: &Profile) -> Option<String> {
+    profile.hosted_domain.as_deref().map(str::to_ascii_lowercase)
 }
 
 /// At a sign-in, records the `sub` in the entry for the authoritative e-mail, if there is one.
-pub fn bind(db: &Connection, profile: &Profile) -> rusqlite::Result<()> {
+pub fn bind(db: &Db, profile: &Profile) -> Result<()> {
     match profile.pinned_email() {
         Some(email) => set_subject(db, &email, &profile.subject),
         None => Ok(()),
     }
 }
 
-fn set_subject(db: &Connection, email: &str, subject: &str) -> rusqlite::Result<()> {
+fn set_subject(db: &Db, email: &str, subject: &str) -> Result<()> {
     let sql = "UPDATE allowed SET sub = ?1 WHERE email = ?2 AND sub IS NULL";
-    db.prepare_cached(sql)?.execute([subject, email]).map(drop)
+    db.execute(sql, params![subject, email]).map(drop)
 }
 
 /// The existing entry for the same account or domain.
-fn entry_of(db: &Connection, entry: &Entry) -> rusqlite::Result<Option<AllowedEntry>> {
+fn entry_of(db: &Db, entry: &Entry) -> Result<Option<AllowedEntry>> {
     let found = match entry {
         Entry::Domain(domain) => select(db, "a.domain = ?1", domain)?,
         Entry::Subject(subject) => select(db, "a.sub = ?1", subject)?,
@@ -322,33 +325,27 @@ fn entry_of(db: &Connection, entry: &Entry) -> rusqlite::Result<Option<AllowedEn
     Ok(found.into_iter().next())
 }
 
-fn holder(db: &Connection, email: &str) -> rusqlite::Result<Option<String>> {
+fn holder(db: &Db, email: &str) -> Result<Option<String>> {
     let sql = "SELECT sub FROM users WHERE pinned_email = ?1";
-    db.prepare_cached(sql)?.query_row([email], |row| required_text(row, 0)).optional()
+    db.first(sql, params![email], |row| row.get(0))
 }
 
-fn by_id(db: &Connection, id: i64) -> rusqlite::Result<Option<AllowedEntry>> {
+fn by_id(db: &Db, id: i64) -> Result<Option<AllowedEntry>> {
     let sql = format!("SELECT {COLUMNS} FROM allowed a WHERE a.id = ?1");
-    db.prepare_cached(&sql)?.query_row([id], AllowedEntry::from_row).optional()
+    db.first(&sql, params![id], AllowedEntry::from_row)
 }
 
-fn select(db: &Connection, condition: &str, value: &str) -> rusqlite::Result<Vec<AllowedEntry>> {
+fn select(db: &Db, condition: &str, value: &str) -> Result<Vec<AllowedEntry>> {
     let sql = format!("SELECT {COLUMNS} FROM allowed a WHERE {condition} ORDER BY a.id");
-    db.prepare_cached(&sql)?.query_map([value], AllowedEntry::from_row)?.collect()
+    db.query(&sql, params![value], AllowedEntry::from_row)
 }
 
-fn record(
-    db: &Connection,
-    kind: EventKind,
-    entry: &AllowedEntry,
-    actor: Actor,
-    now: i64,
-) -> rusqlite::Result<()> {
+fn record(db: &Db, kind: EventKind, entry: &AllowedEntry, actor: &Actor, now: i64) -> Result<()> {
     let event = Event {
         subject: entry.subject.clone(),
         email: entry.email.clone().or_else(|| entry.account_email.clone()),
-        client: actor.client,
-        reason: actor.reason,
+        client: actor.client.clone(),
+        reason: actor.reason.clone(),
         detail: entry.domain.clone(),
         ..Event::new(kind)
     };

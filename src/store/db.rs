@@ -6,11 +6,10 @@ use std::cell::RefCell;
 
 use rusqlite::params_from_iter;
 use rusqlite::types::{FromSqlResult, ToSqlOutput, ValueRef};
-#[cfg(feature = "postgres")]
-use tokio_postgres::types::Type;
 
+use super::StoreError;
 #[cfg(feature = "postgres")]
-use super::postgres;
+use super::postgres::{self, Type};
 
 /// A connection, in a transaction if it writes.
 pub enum Db<'a> {
@@ -27,7 +26,7 @@ pub enum Error {
     Postgres(postgres::Error),
 }
 
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A value for a statement. NULL has a type too, as PostgreSQL wants it.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +55,7 @@ pub(super) use params;
 pub enum Row<'a> {
     Sqlite(&'a rusqlite::Row<'a>),
     #[cfg(feature = "postgres")]
-    Postgres(&'a tokio_postgres::Row),
+    Postgres(&'a postgres::Row),
 }
 
 /// A type that can be read from a row.
@@ -161,7 +160,7 @@ impl Db<'_> {
 }
 
 #[cfg(feature = "postgres")]
-type PostgresParam<'a> = &'a (dyn tokio_postgres::types::ToSql + Sync);
+type PostgresParam<'a> = &'a (dyn postgres::ToSql + Sync);
 
 /// PostgreSQL writes `$1` for `?1`, and must be told the types.
 #[cfg(feature = "postgres")]
@@ -188,7 +187,7 @@ impl Row<'_> {
         let value = match self {
             Row::Sqlite(row) => row.get_ref(column)?,
             #[cfg(feature = "postgres")]
-            Row::Postgres(row) => postgres_value(row, column).map_err(postgres::Error::Driver)?,
+            Row::Postgres(row) => postgres_value(row, column)?,
         };
         let unexpected = |error| {
             let kind = value.data_type();
@@ -199,10 +198,7 @@ impl Row<'_> {
 }
 
 #[cfg(feature = "postgres")]
-fn postgres_value(
-    row: &tokio_postgres::Row,
-    column: usize,
-) -> std::result::Result<ValueRef<'_>, tokio_postgres::Error> {
+fn postgres_value(row: &postgres::Row, column: usize) -> Result<ValueRef<'_>, postgres::Error> {
     let value = match *row.columns()[column].type_() {
         Type::BOOL => {
             row.try_get::<_, Option<bool>>(column)?.map(|it| ValueRef::Integer(it.into()))
@@ -298,6 +294,15 @@ impl<T: Column> Column for Option<T> {
 }
 
 impl Error {
+    /// As an error of SQLite, where there is no other engine.
+    pub fn of_sqlite(self) -> rusqlite::Error {
+        match self {
+            Error::Sqlite(error) => error,
+            #[cfg(feature = "postgres")]
+            Error::Postgres(error) => rusqlite::Error::UserFunctionError(error.to_string().into()),
+        }
+    }
+
     /// A result lacks a row that it must have.
     pub fn no_row() -> Error {
         Error::Sqlite(rusqlite::Error::QueryReturnedNoRows)
@@ -327,12 +332,24 @@ impl From<Error> for postgres::Error {
     }
 }
 
-impl From<Error> for super::StoreError {
-    fn from(error: Error) -> super::StoreError {
+impl From<Error> for StoreError {
+    fn from(error: Error) -> StoreError {
         match error {
             Error::Sqlite(error) => error.into(),
             #[cfg(feature = "postgres")]
-            Error::Postgres(error) => super::StoreError(format!("database: {error}")),
+            Error::Postgres(error) => StoreError(format!("database: {error}")),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> StoreError {
+        // Not the driver's text, which may contain the whole statement.
+        match error {
+            rusqlite::Error::SqliteFailure(code, message) => {
+                StoreError(format!("database: {}", message.unwrap_or_else(|| code.to_string())))
+            }
+            other => StoreError(format!("database: {other}")),
         }
     }
 }

@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
-
-use super::model::{Client, required_text, text};
+use super::db::{Db, Result, Row, params};
+use super::model::Client;
 use super::{Store, StoreError};
 
 /// A day in UTC.
@@ -227,6 +226,7 @@ pub enum About {
 /// The columns of [`EventRow::from_row`].
 pub const EVENT_COLUMNS: &str = "e.id, e.at, e.kind, e.sub, e.email, e.session_id, e.client_address, e.user_agent, e.client_id, e.reason, \
      e.verified_by, e.host, e.detail";
+pub const EVENT_COLUMN_COUNT: usize = 13;
 
 impl EventRow {
     /// `reason` for people: of Google's reports, with the detail.
@@ -241,20 +241,20 @@ impl EventRow {
     }
 
     /// Reads `EVENT_COLUMNS`.
-    pub fn from_row(row: &Row) -> rusqlite::Result<EventRow> {
+    pub fn from_row(row: &Row) -> Result<EventRow> {
         Ok(EventRow {
             id: row.get(0)?,
             at: row.get(1)?,
-            kind: required_text(row, 2)?,
-            subject: text(row, 3)?,
-            email: text(row, 4)?,
-            session_id: text(row, 5)?,
-            client: Client { address: text(row, 6)?, user_agent: text(row, 7)? },
-            client_id: text(row, 8)?,
-            reason: text(row, 9)?,
-            verified_by: text(row, 10)?,
-            host: text(row, 11)?,
-            detail: text(row, 12)?,
+            kind: row.get(2)?,
+            subject: row.get(3)?,
+            email: row.get(4)?,
+            session_id: row.get(5)?,
+            client: Client { address: row.get(6)?, user_agent: row.get(7)? },
+            client_id: row.get(8)?,
+            reason: row.get(9)?,
+            verified_by: row.get(10)?,
+            host: row.get(11)?,
+            detail: row.get(12)?,
         })
     }
 }
@@ -262,8 +262,9 @@ impl EventRow {
 impl Store {
     /// Records an event soon, without waiting. Drops it if the store cannot keep up. If its user is
     /// deleted meanwhile, it is recorded as the deletion leaves events.
-    pub fn record(&self, mut event: Event, at: i64) {
+    pub fn record(&self, event: Event, at: i64) {
         self.writer.write_later(move |db| {
+            let mut event = event.clone();
             if is_of_deleted_user(db, &event, at)? {
                 (event.email, event.detail, event.client) = (None, None, Client::default());
             }
@@ -280,7 +281,7 @@ impl Store {
         filter: &EventFilter,
         limit: u32,
     ) -> Result<Vec<EventRow>, StoreError> {
-        let mut events = self.events(filter, 0, limit, "e.at DESC, e.id DESC")?;
+        let mut events = self.events(filter, 0, limit, false)?;
         events.reverse();
         Ok(events)
     }
@@ -295,7 +296,7 @@ impl Store {
         id: i64,
         limit: u32,
     ) -> Result<Vec<EventRow>, StoreError> {
-        self.events(filter, id, limit, "e.id")
+        self.events(filter, id, limit, true)
     }
 
     /// The ID of the event that was recorded last; 0 if there is none.
@@ -318,26 +319,25 @@ impl Store {
         waiting_max: u32,
     ) -> Result<NextEvent, StoreError> {
         let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
-        let condition = format!("e.id > ?1 AND e.kind IN ('{}')", kinds.join("', '"));
         self.readers.read(|db| {
+            let kinds = kinds.join("', '");
+            let condition = format!("e.id > ?1 AND e.kind IN ('{kinds}') {}", settled(db));
             // Before the others, so no event recorded meanwhile is missed.
             let newest = newest_id(db)?;
             // IDs begin again if all events were deleted.
             let mut last_id = last_id.min(newest);
             let sql = format!(
-                "SELECT max(id), count(*) FROM (SELECT id FROM events e WHERE {condition} \
-                 ORDER BY e.id DESC LIMIT -1 OFFSET ?2)"
+                "SELECT max(id), count(*) FROM (SELECT e.id FROM events e WHERE {condition} \
+                 ORDER BY e.id DESC LIMIT 9223372036854775807 OFFSET ?2) AS beyond"
             );
-            let (skipped_to, skipped) =
-                db.prepare_cached(&sql)?.query_row(params![last_id, waiting_max], |row| {
-                    Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, i64>(1)?))
-                })?;
+            let (skipped_to, skipped) = db.one(&sql, params![last_id, waiting_max], |row| {
+                Ok((row.get::<Option<i64>>(0)?, row.get::<i64>(1)?))
+            })?;
             last_id = skipped_to.unwrap_or(last_id);
             let sql = format!(
                 "SELECT {EVENT_COLUMNS} FROM events e WHERE {condition} ORDER BY e.id LIMIT 1"
             );
-            let event =
-                db.prepare_cached(&sql)?.query_row([last_id], EventRow::from_row).optional()?;
+            let event = db.first(&sql, params![last_id], EventRow::from_row)?;
             last_id = event.as_ref().map_or(newest, |event| event.id);
             Ok(NextEvent { event, last_id, skipped: skipped.unsigned_abs() })
         })
@@ -348,55 +348,65 @@ impl Store {
         filter: &EventFilter,
         id: i64,
         limit: u32,
-        order: &str,
+        follows: bool,
     ) -> Result<Vec<EventRow>, StoreError> {
+        let order = if follows { "e.id" } else { "e.at DESC, e.id DESC" };
         // A separate condition for each case, so each uses its index.
         let (about, name) = match &filter.about {
             None => ("?5 IS NULL", None),
             Some(About::Subject(subject)) => ("e.sub = ?5", Some(subject)),
-            Some(About::Email(email)) => ("e.email = ?5 COLLATE NOCASE", Some(email)),
+            Some(About::Email(email)) => ("lower(e.email) = lower(?5)", Some(email)),
         };
-        let sql = format!(
-            "SELECT {EVENT_COLUMNS} FROM events e WHERE e.id > ?1 AND (?2 IS NULL OR e.kind = ?2) AND e.at BETWEEN ?3 AND ?4
+        let sql = |settled| {
+            format!(
+            "SELECT {EVENT_COLUMNS} FROM events e WHERE e.id > ?1 {settled} AND (?2 IS NULL OR e.kind = ?2) AND e.at BETWEEN ?3 AND ?4
              AND {about} ORDER BY {order} LIMIT ?6"
-        );
+        )
+        };
         self.readers.read(|db| {
             let (since, until) =
                 (filter.since.unwrap_or(i64::MIN), filter.until.unwrap_or(i64::MAX));
-            let mut statement = db.prepare_cached(&sql)?;
-            let rows = statement.query_map(
-                params![id, filter.kind.map(EventKind::as_str), since, until, name, limit],
-                EventRow::from_row,
-            )?;
-            rows.collect()
+            let kind = filter.kind.map(EventKind::as_str);
+            let sql = sql(if follows { settled(db) } else { "" });
+            db.query(&sql, params![id, kind, since, until, name, limit], EventRow::from_row)
         })
     }
 }
 
-fn newest_id(db: &Connection) -> rusqlite::Result<i64> {
-    db.prepare_cached("SELECT coalesce(max(id), 0) FROM events")?.query_row([], |row| row.get(0))
+fn newest_id(db: &Db) -> Result<i64> {
+    let sql = format!("SELECT coalesce(max(e.id), 0) FROM events e WHERE e.id > 0 {}", settled(db));
+    db.one(&sql, &[], |row| row.get(0))
+}
+
+/// The rest of a condition on `e`: no event with a smaller ID can follow. PostgreSQL may commit IDs in
+/// another order.
+fn settled(db: &Db) -> &'static str {
+    if db.is_sqlite() { "" } else { "AND e.xid < pg_snapshot_xmin(pg_current_snapshot())" }
 }
 
 /// Appends an event and counts it in the table `days`.
-pub fn insert(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<()> {
+pub fn insert(db: &Db, event: &Event, at: i64) -> Result<()> {
     let sql = "INSERT INTO events
             (at, kind, sub, email, session_id, client_address, client_id, user_agent, reason, verified_by,
             host, detail)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, nullif(?7, ''), ?8, ?9, ?10, ?11, ?12)";
-    db.prepare_cached(sql)?.execute(params![
-        at,
-        event.kind.as_str(),
-        event.subject,
-        event.email,
-        event.session_id,
-        event.client.address,
-        event.client_id,
-        event.client.user_agent,
-        event.reason,
-        event.verified_by,
-        event.host,
-        event.detail
-    ])?;
+    db.execute(
+        sql,
+        params![
+            at,
+            event.kind.as_str(),
+            event.subject,
+            event.email,
+            event.session_id,
+            event.client.address,
+            event.client_id,
+            event.client.user_agent,
+            event.reason,
+            event.verified_by,
+            event.host,
+            event.detail
+        ],
+    )?;
     let (signin, refusal) = (event.kind == EventKind::SignIn, event.kind == EventKind::Refusal);
     if signin || refusal {
         count(db, at.div_euclid(DAY_SECONDS), signin.into(), refusal.into())?;
@@ -406,14 +416,20 @@ pub fn insert(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<()> {
 
 /// Whether the user was deleted since this event, or shortly before it. A deletion bears the time of
 /// its start, and requests may still see the user until it ends.
-fn is_of_deleted_user(db: &Connection, event: &Event, at: i64) -> rusqlite::Result<bool> {
+fn is_of_deleted_user(db: &Db, event: &Event, at: i64) -> Result<bool> {
     let sql = "SELECT 1 FROM events WHERE sub = ?1 AND at >= ?2 AND kind = 'delete'";
-    db.prepare_cached(sql)?.exists(params![event.subject, at - DELETION_SECONDS_MAX])
+    db.exists(sql, params![event.subject, at - DELETION_SECONDS_MAX])
 }
 
 /// Adds to the counts of a day.
-pub fn count(db: &Connection, day: i64, signins: i64, refusals: i64) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO days (day, signins, refusals) VALUES (?1, ?2, ?3)
-        ON CONFLICT (day) DO UPDATE SET signins = signins + ?2, refusals = refusals + ?3";
-    db.prepare_cached(sql)?.execute(params![day, signins, refusals]).map(drop)
+pub fn count(db: &Db, day: i64, signins: i64, refusals: i64) -> Result<()> {
+    // One row for a day would be a lock for which all servers wait.
+    let sql = if db.is_sqlite() {
+        "INSERT INTO days (day, signins, refusals) VALUES (?1, ?2, ?3)
+        ON CONFLICT (day) DO UPDATE SET signins = days.signins + ?2, refusals = days.refusals + ?3"
+    } else {
+        "INSERT INTO days (day, slot, signins, refusals) VALUES (?1, pg_backend_pid() % 64, ?2, ?3)
+        ON CONFLICT (day, slot) DO UPDATE SET signins = days.signins + ?2, refusals = days.refusals + ?3"
+    };
+    db.execute(sql, params![day, signins, refusals]).map(drop)
 }

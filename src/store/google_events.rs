@@ -1,9 +1,7 @@
 //! Security events from Google, each applied once, in one transaction with its record.
 
-use rusqlite::{Connection, OptionalExtension, params};
-
+use super::db::{Db, Result, params};
 use super::events::{self, Actor, EVENT_COLUMNS, Event, EventKind, EventRow};
-use super::model::text;
 use super::writer::STEP_ROWS;
 use super::{Store, StoreError, sessions};
 
@@ -88,8 +86,7 @@ impl Store {
     pub fn last_google_events_at(&self) -> Result<(Option<i64>, Option<i64>), StoreError> {
         let sql = "SELECT (SELECT max(at) FROM events WHERE kind = 'google'),
             (SELECT max(at) FROM events WHERE kind = 'google' AND reason = 'verification')";
-        self.readers
-            .read(|db| db.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
+        self.readers.read(|db| db.one(sql, &[], |row| Ok((row.get(0)?, row.get(1)?))))
     }
 
     /// The last reports about accounts of users, the latest first.
@@ -101,19 +98,14 @@ impl Store {
             "SELECT {EVENT_COLUMNS} FROM events e WHERE e.kind = 'google'
              AND EXISTS (SELECT 1 FROM users u WHERE u.sub = e.sub) ORDER BY e.at DESC LIMIT ?1"
         );
-        self.readers
-            .read(|db| db.prepare_cached(&sql)?.query_map([limit], EventRow::from_row)?.collect())
+        self.readers.read(|db| db.query(&sql, params![limit], EventRow::from_row))
     }
 }
 
 /// One step. `None` if more sessions must end first.
-fn apply(
-    db: &Connection,
-    event: &GoogleEvent,
-    now: i64,
-) -> rusqlite::Result<Option<GoogleEventOutcome>> {
+fn apply(db: &Db, event: &GoogleEvent, now: i64) -> Result<Option<GoogleEventOutcome>> {
     let seen = "SELECT 1 FROM google_events WHERE jti = ?1";
-    if db.prepare_cached(seen)?.exists([&event.id])? {
+    if db.exists(seen, params![&event.id])? {
         return Ok(Some(GoogleEventOutcome::Repeated));
     }
     let mut known = Vec::new();
@@ -136,25 +128,25 @@ fn apply(
         record(db, event, report, email, now)?;
     }
     let remember = "INSERT INTO google_events (jti, at) VALUES (?1, ?2)";
-    db.prepare_cached(remember)?.execute(params![event.id, now])?;
+    db.execute(remember, params![event.id, now])?;
     Ok(Some(GoogleEventOutcome::Applied))
 }
 
 /// The e-mail of the user, if there is such a user.
-fn email_of(db: &Connection, subject: &str) -> rusqlite::Result<Option<Option<String>>> {
+fn email_of(db: &Db, subject: &str) -> Result<Option<Option<String>>> {
     let sql = "SELECT email FROM users WHERE sub = ?1";
-    db.prepare_cached(sql)?.query_row([subject], |row| text(row, 0)).optional()
+    db.first(sql, params![subject], |row| row.get(0))
 }
 
 /// Returns false if more sessions must end. Events may arrive out of order, so an older `Enable` does
 /// not lift a newer `Disable`.
 fn take_effect(
-    db: &Connection,
+    db: &Db,
     event: &GoogleEvent,
     report: &GoogleReport,
     subject: &str,
     now: i64,
-) -> rusqlite::Result<bool> {
+) -> Result<bool> {
     let disable = "UPDATE users SET google_disabled_at = ?2
         WHERE sub = ?1 AND (google_disabled_at IS NULL OR google_disabled_at < ?2)";
     let enable =
@@ -165,7 +157,7 @@ fn take_effect(
         GoogleEffect::EndSessions | GoogleEffect::Record => None,
     };
     if let Some(sql) = state {
-        db.prepare_cached(sql)?.execute(params![subject, event.issued_at])?;
+        db.execute(sql, params![subject, event.issued_at])?;
     }
     match report.effect {
         GoogleEffect::EndSessions | GoogleEffect::Disable => {
@@ -176,12 +168,12 @@ fn take_effect(
 }
 
 fn record(
-    db: &Connection,
+    db: &Db,
     event: &GoogleEvent,
     report: &GoogleReport,
     email: Option<String>,
     now: i64,
-) -> rusqlite::Result<()> {
+) -> Result<()> {
     let event = Event {
         subject: report.subject.clone(),
         email,

@@ -1,7 +1,6 @@
 //! Google's public keys, kept for the next start.
 
-use rusqlite::{OptionalExtension, params};
-
+use super::db::params;
 use super::{Store, StoreError};
 use crate::published_keys::PublishedKeys;
 
@@ -13,7 +12,7 @@ impl Store {
     pub fn google_keys(&self) -> Result<Option<PublishedKeys>, StoreError> {
         let sql = "SELECT url, document, fetched_at, expires_at FROM google_keys";
         self.readers.read(|db| {
-            db.query_row(sql, [], |row| {
+            db.first(sql, &[], |row| {
                 Ok(PublishedKeys {
                     url: row.get(0)?,
                     document: row.get(1)?,
@@ -21,7 +20,6 @@ impl Store {
                     expires_at: row.get(3)?,
                 })
             })
-            .optional()
         })
     }
 

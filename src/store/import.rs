@@ -2,11 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use rusqlite::types::{Value, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
-
+use super::db::{Db, Result, params};
 use super::events::BY_THE_OPERATOR;
-use super::model::{PROFILE_COLUMNS, USER_COLUMNS, UserRecord, profile_parameters, required_text};
+use super::model::{PROFILE_COLUMNS, USER_COLUMNS, UserRecord, profile_parameters};
 use super::username::{self, Username};
 use super::writer::STEP_ROWS;
 use super::{Store, StoreError};
@@ -66,14 +64,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let sql = format!("SELECT {USER_COLUMNS}, u.pinned_email FROM users u ORDER BY u.sub");
         self.readers.read(|db| {
-            let mut statement = db.prepare(&sql)?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                if visit(UserRecord::from_row(row)?).is_break() {
-                    break;
-                }
-            }
-            Ok(())
+            db.visit(&sql, &[], |row| Ok(visit(UserRecord::from_row(row)?).is_continue()))
         })
     }
 
@@ -119,13 +110,11 @@ impl Store {
 }
 
 /// Names the other user who has the imported e-mail or user name.
-fn conflict(db: &Connection, user: &ImportedUser) -> rusqlite::Result<Option<String>> {
+fn conflict(db: &Db, user: &ImportedUser) -> Result<Option<String>> {
     let (place, subject) = (&user.place, &user.profile.subject);
     if let Some(email) = &user.pinned_email {
-        let mut statement =
-            db.prepare_cached("SELECT sub FROM users WHERE pinned_email = ?1 AND sub <> ?2")?;
-        let holder: Option<String> =
-            statement.query_row([email, subject], |row| required_text(row, 0)).optional()?;
+        let sql = "SELECT sub FROM users WHERE pinned_email = ?1 AND sub <> ?2";
+        let holder: Option<String> = db.first(sql, params![email, subject], |row| row.get(0))?;
         if let Some(holder) = holder {
             return Ok(Some(format!("{place}: {email} is held by the user {holder}")));
         }
@@ -139,63 +128,53 @@ fn conflict(db: &Connection, user: &ImportedUser) -> rusqlite::Result<Option<Str
 }
 
 /// Writes users, or none if there is a conflict now: another user may have signed in since the check.
-fn write(
-    db: &Connection,
-    users: &[ImportedUser],
-    now: i64,
-) -> rusqlite::Result<Result<Imported, String>> {
+fn write(db: &Db, users: &[ImportedUser], now: i64) -> Result<Result<Imported, String>> {
     if let Some(conflict) = users.iter().find_map(|user| conflict(db, user).transpose()) {
         return conflict.map(Err);
     }
     let mut imported = Imported::default();
-    let mut block = db.prepare_cached(
-        "INSERT INTO events (at, kind, sub, email, reason) SELECT ?1, 'block', ?2, ?3, ?4
-         WHERE NOT EXISTS (SELECT 1 FROM users WHERE sub = ?2 AND blocked_at IS NOT NULL)",
-    )?;
+    let block = "INSERT INTO events (at, kind, sub, email, reason) SELECT ?1, 'block', ?2, ?3, ?4
+         WHERE NOT EXISTS (SELECT 1 FROM users WHERE sub = ?2 AND blocked_at IS NOT NULL)";
     let upsert = format!(
         "INSERT INTO users ({PROFILE_COLUMNS}, pinned_email, created_at, last_signin_at)
-        VALUES (?1, ?2, ?3, coalesce(?15, 0), ?5, ?6, ?7, ?8, ?9, ?10, ?11, coalesce(?12, ?14),
+        VALUES (?1, ?2, ?3, coalesce(?15, FALSE), ?5, ?6, ?7, ?8, ?9, ?10, ?11, coalesce(?12, ?14),
             coalesce(?13, 0))
-        ON CONFLICT (sub) DO UPDATE SET email = coalesce(?2, email),
-            email_verified = coalesce(?3, email_verified),
-            email_authoritative = CASE WHEN ?2 IS NULL OR (?15 IS NULL AND email = ?2 COLLATE NOCASE)
-                THEN email_authoritative ELSE coalesce(?15, 0) END,
-            name = coalesce(?5, name), given_name = coalesce(?6, given_name),
-            family_name = coalesce(?7, family_name), picture = coalesce(?8, picture),
-            hosted_domain = coalesce(?9, hosted_domain), locale = coalesce(?10, locale),
-            pinned_email = coalesce(?11, pinned_email), last_signin_at = coalesce(?13, last_signin_at)
-        WHERE ?13 IS NULL OR last_signin_at <= ?13"
+        ON CONFLICT (sub) DO UPDATE SET email = coalesce(?2, users.email),
+            email_verified = coalesce(?3, users.email_verified),
+            email_authoritative = CASE WHEN ?2 IS NULL OR (?15 IS NULL AND lower(users.email) = lower(?2))
+                THEN users.email_authoritative ELSE coalesce(?15, FALSE) END,
+            name = coalesce(?5, users.name), given_name = coalesce(?6, users.given_name),
+            family_name = coalesce(?7, users.family_name), picture = coalesce(?8, users.picture),
+            hosted_domain = coalesce(?9, users.hosted_domain), locale = coalesce(?10, users.locale),
+            pinned_email = coalesce(?11, users.pinned_email),
+            last_signin_at = coalesce(?13, users.last_signin_at)
+        WHERE ?13 IS NULL OR users.last_signin_at <= ?13"
     );
-    let mut upsert = db.prepare_cached(&upsert)?;
-    let mut always = db.prepare_cached(
+    let always =
         "UPDATE users SET created_at = CASE WHEN ?2 < created_at THEN ?2 ELSE created_at END,
             blocked_at = coalesce(?3, blocked_at),
-            google_disabled_at = coalesce(?4, google_disabled_at) WHERE sub = ?1",
-    )?;
+            google_disabled_at = coalesce(?4, google_disabled_at) WHERE sub = ?1";
     for user in users {
         let profile = &user.profile;
         let before = row(db, &profile.subject)?;
         if user.blocked_at.is_some() {
             imported.blocked +=
-                block.execute(params![now, profile.subject, profile.email, BY_THE_OPERATOR])?;
+                db.execute(block, params![now, profile.subject, profile.email, BY_THE_OPERATOR])?;
         }
-        let others: [&dyn ToSql; 5] = [
-            &user.pinned_email,
-            &user.created_at,
-            &user.last_signin_at,
-            &now,
-            &user.email_authoritative,
+        let others = params![
+            user.pinned_email,
+            user.created_at,
+            user.last_signin_at,
+            now,
+            user.email_authoritative
         ];
-        let profile_written = upsert.execute(&*profile_parameters(profile, &others))?;
+        let profile_written = db.execute(&upsert, &profile_parameters(profile, others))?;
         if let Some(name) = user.username.as_ref().filter(|_| profile_written > 0) {
             username::assign(db, &profile.subject, name)?;
         }
-        always.execute(params![
-            profile.subject,
-            user.created_at,
-            user.blocked_at,
-            user.google_disabled_at
-        ])?;
+        let times =
+            params![profile.subject, user.created_at, user.blocked_at, user.google_disabled_at];
+        db.execute(always, times)?;
         match before {
             None => imported.new += 1,
             before if before != row(db, &profile.subject)? => imported.changed += 1,
@@ -206,14 +185,7 @@ fn write(
 }
 
 /// All columns of the user.
-fn row(db: &Connection, subject: &str) -> rusqlite::Result<Option<Vec<Value>>> {
-    let mut statement = db.prepare_cached("SELECT * FROM users WHERE sub = ?1")?;
-    let columns = statement.column_count();
-    let value = |row: &Row, column| match row.get_ref(column)? {
-        // Other programs may have written text that is not UTF-8.
-        ValueRef::Text(text) => Ok(Value::Blob(text.to_vec())),
-        other => Ok(Value::try_from(other)?),
-    };
-    let values = |row: &Row| (0..columns).map(|column| value(row, column)).collect();
-    statement.query_row([subject], values).optional()
+fn row(db: &Db, subject: &str) -> Result<Option<UserRecord>> {
+    let sql = format!("SELECT {USER_COLUMNS}, u.pinned_email FROM users u WHERE u.sub = ?1");
+    db.first(&sql, params![subject], UserRecord::from_row)
 }

@@ -1,10 +1,10 @@
 //! `last_seen_at` of sessions: collected for a moment and written together.
 
+use std::cell::OnceCell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, params};
-
 use super::Store;
+use super::db::{Db, Result, params};
 use super::model::Session;
 use crate::token::TokenHash;
 
@@ -22,7 +22,9 @@ impl Store {
         let queued = self.last_seen.add(*token, now);
         if queued == Queued::First {
             let last_seen = self.last_seen.clone();
-            if !self.writer.write_later(move |db| last_seen.write(db)) {
+            let queue = OnceCell::new();
+            let write = move |db: &Db| write(db, queue.get_or_init(|| last_seen.take()));
+            if !self.writer.write_later(write) {
                 return self.last_seen.clear();
             }
         }
@@ -60,19 +62,22 @@ impl LastSeen {
         self.lock().clear();
     }
 
-    /// Writes in the order of the table, so neighbours share a page.
-    fn write(&self, db: &Connection) -> rusqlite::Result<()> {
+    /// In the order of the table, so neighbours share a page.
+    fn take(&self) -> Vec<(TokenHash, i64)> {
         let mut queue = std::mem::take(&mut *self.lock());
         queue.sort_unstable();
-        let sql = "UPDATE sessions SET last_seen_at = ?2
-            WHERE token_sha256 = ?1 AND last_seen_at <= ?2 - ?3";
-        let mut update = db.prepare_cached(sql)?;
-        queue.iter().try_for_each(|(token, at)| {
-            update.execute(params![token.as_bytes(), at, LAST_SEEN_STEP_SECONDS]).map(drop)
-        })
+        queue
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(TokenHash, i64)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn write(db: &Db, queue: &[(TokenHash, i64)]) -> Result<()> {
+    let sql = "UPDATE sessions SET last_seen_at = ?2
+        WHERE token_sha256 = ?1 AND last_seen_at <= ?2 - ?3";
+    queue.iter().try_for_each(|(token, at)| {
+        db.execute(sql, params![token.as_bytes(), at, LAST_SEEN_STEP_SECONDS]).map(drop)
+    })
 }

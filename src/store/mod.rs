@@ -5,7 +5,6 @@
 
 mod database;
 mod model;
-#[allow(dead_code, unused_imports, unused_macros)]
 mod db;
 mod connection;
 mod open;
@@ -183,8 +182,7 @@ impl Store {
     /// If it cannot be read, or its file was removed or replaced.
     pub fn ping(&self) -> Result<(), StoreError> {
         self.files.require_unchanged()?;
-        self.readers
-            .read(|db| db.query_row("SELECT count(*) FROM users WHERE sub = ''", [], |_| Ok(())))
+        self.readers.read(|db| db.one("SELECT count(*) FROM users WHERE sub = ''", &[], |_| Ok(())))
     }
 
     /// Counts users and sessions, which takes milliseconds for every 10,000 rows.
@@ -195,9 +193,8 @@ impl Store {
         let sql = "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM users WHERE last_signin_at = 0),
             (SELECT count(*) FROM sessions WHERE ended_at IS NULL AND expires_at > ?1 AND kind <> 'token')";
         self.readers.read(|db| {
-            db.query_row(sql, [now], |row| {
-                let count =
-                    |column| Ok::<_, rusqlite::Error>(row.get::<_, i64>(column)?.unsigned_abs());
+            db.one(sql, db::params![now], |row| {
+                let count = |column| row.get(column).map(i64::unsigned_abs);
                 Ok(Counts { users: count(0)?, never_signed_in: count(1)?, sessions: count(2)? })
             })
         })
@@ -217,15 +214,3 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> StoreError {
-        // Not the driver's text, which may contain the whole statement.
-        match error {
-            rusqlite::Error::SqliteFailure(code, message) => {
-                StoreError(format!("database: {}", message.unwrap_or_else(|| code.to_string())))
-            }
-            other => StoreError(format!("database: {other}")),
-        }
-    }
-}

@@ -1,13 +1,13 @@
 //! Users and sessions as rows of the database, without queries.
 
-use rusqlite::{Row, ToSql};
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::db::{Param, Result, Row, params};
 use crate::profile::Profile;
 
 /// A user. Its JSON is part of the HTTP contract. Times are unix seconds.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// The profile at the last sign-in.
     pub profile: Profile,
@@ -24,7 +24,7 @@ pub struct User {
 }
 
 /// A user with the columns that only the operator sees.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserRecord {
     /// The user.
     pub user: User,
@@ -107,23 +107,20 @@ pub const PROFILE_COLUMNS: &str = "sub, email, email_verified, email_authoritati
     given_name, family_name, picture, hosted_domain, locale";
 
 /// The parameters 1 to 10, the columns of a profile, and the ones after them.
-pub fn profile_parameters<'a>(
-    profile: &'a Profile,
-    others: &[&'a dyn ToSql],
-) -> Vec<&'a dyn ToSql> {
-    let columns: [&dyn ToSql; 10] = [
-        &profile.subject,
-        &profile.email,
-        &profile.email_verified,
-        &profile.email_authoritative,
-        &profile.name,
-        &profile.given_name,
-        &profile.family_name,
-        &profile.picture,
-        &profile.hosted_domain,
-        &profile.locale,
+pub fn profile_parameters<'a>(profile: &'a Profile, others: &[Param<'a>]) -> Vec<Param<'a>> {
+    let columns = params![
+        profile.subject,
+        profile.email,
+        profile.email_verified,
+        profile.email_authoritative,
+        profile.name,
+        profile.given_name,
+        profile.family_name,
+        profile.picture,
+        profile.hosted_domain,
+        profile.locale
     ];
-    [&columns[..], others].concat()
+    [columns, others].concat()
 }
 
 /// The columns of [`User::from_row`].
@@ -166,24 +163,24 @@ impl Serialize for User {
 
 impl User {
     /// Reads `USER_COLUMNS`, which begin at column `first`.
-    pub fn from_row(row: &Row, first: usize) -> rusqlite::Result<User> {
+    pub fn from_row(row: &Row, first: usize) -> Result<User> {
         Ok(User {
             profile: Profile {
-                subject: required_text(row, first)?,
-                email: text(row, first + 1)?,
+                subject: row.get(first)?,
+                email: row.get(first + 1)?,
                 email_verified: row.get(first + 2)?,
                 email_authoritative: row.get(first + 3)?,
-                name: text(row, first + 4)?,
-                given_name: text(row, first + 5)?,
-                family_name: text(row, first + 6)?,
-                picture: text(row, first + 7)?,
-                hosted_domain: text(row, first + 8)?,
-                locale: text(row, first + 9)?,
+                name: row.get(first + 4)?,
+                given_name: row.get(first + 5)?,
+                family_name: row.get(first + 6)?,
+                picture: row.get(first + 7)?,
+                hosted_domain: row.get(first + 8)?,
+                locale: row.get(first + 9)?,
             },
             created_at: row.get(first + 10)?,
             last_signin_at: row.get(first + 11)?,
             blocked_at: row.get(first + 12)?,
-            username: text(row, first + 13)?,
+            username: row.get(first + 13)?,
             google_disabled_at: row.get(first + 14)?,
         })
     }
@@ -193,11 +190,8 @@ pub const USER_COLUMN_COUNT: usize = 15;
 
 impl UserRecord {
     /// Reads `USER_COLUMNS` and `pinned_email`.
-    pub fn from_row(row: &Row) -> rusqlite::Result<UserRecord> {
-        Ok(UserRecord {
-            user: User::from_row(row, 0)?,
-            pinned_email: text(row, USER_COLUMN_COUNT)?,
-        })
+    pub fn from_row(row: &Row) -> Result<UserRecord> {
+        Ok(UserRecord { user: User::from_row(row, 0)?, pinned_email: row.get(USER_COLUMN_COUNT)? })
     }
 }
 
@@ -218,36 +212,22 @@ impl Session {
     }
 
     /// Reads `SESSION_COLUMNS`, which begin at column 0.
-    pub fn from_row(row: &Row) -> rusqlite::Result<Session> {
-        let kind = match row.get_ref(1)?.as_str()? {
+    pub fn from_row(row: &Row) -> Result<Session> {
+        let kind = match &*row.get::<String>(1)? {
             "session" => SessionKind::Session,
             "token" => SessionKind::Token,
             _ => SessionKind::IdToken,
         };
         Ok(Session {
-            id: required_text(row, 0)?,
+            id: row.get(0)?,
             kind,
-            name: text(row, 9)?,
-            client_id: required_text(row, 8)?,
+            name: row.get(9)?,
+            client_id: row.get(8)?,
             created_at: row.get(2)?,
             last_seen_at: row.get(3)?,
             expires_at: row.get(4)?,
             ended_at: row.get(5)?,
-            client: Client { address: text(row, 6)?, user_agent: text(row, 7)? },
+            client: Client { address: row.get(6)?, user_agent: row.get(7)? },
         })
     }
-}
-
-/// A text that may be NULL. Other programs may have written text that is not UTF-8.
-pub fn text(row: &Row, column: usize) -> rusqlite::Result<Option<String>> {
-    Ok(row.get_ref(column)?.as_bytes_or_null()?.map(lossy))
-}
-
-/// A text that is never NULL, as [`text`].
-pub fn required_text(row: &Row, column: usize) -> rusqlite::Result<String> {
-    Ok(lossy(row.get_ref(column)?.as_bytes()?))
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
+use super::db::{self, Db};
 use super::integrity_check::{Integrity, quick_check};
 use super::read_only::ReadOnlyConnection;
 use super::{StoreError, connection, copy, username};
@@ -57,7 +58,8 @@ const MIGRATIONS: [Migration; 2] = [
             for sql in of_operator {
                 db.execute_batch(&sql.replace("\"sessions_2\"", "sessions"))?;
             }
-            username::give_all(db)
+            username::give_all(&Db::Sqlite(db))?;
+            Ok(())
         },
     },
 ];
@@ -66,7 +68,7 @@ const SCHEMA_VERSION: i32 = 1 + MIGRATIONS.len() as i32;
 /// The steps before and after schema.sql creates the missing tables.
 struct Migration {
     before: &'static str,
-    after: fn(&Connection) -> rusqlite::Result<()>,
+    after: fn(&Connection) -> Result<(), db::Error>,
 }
 
 /// The statements that create the indexes and triggers on a table.
@@ -237,6 +239,12 @@ impl Failure {
             Failure::Engine(error) => &format!("cannot be opened: {}", StoreError::from(error)),
         };
         StoreError(format!("the database {} {why}", path.display()))
+    }
+}
+
+impl From<db::Error> for Failure {
+    fn from(error: db::Error) -> Failure {
+        error.of_sqlite().into()
     }
 }
 

@@ -1,7 +1,6 @@
 //! Deletes rows that are no longer needed.
 
-use rusqlite::params;
-
+use super::db::params;
 use super::{Store, StoreError, google_events};
 
 /// About 2 GB. Older events are deleted whatever their age.
@@ -26,18 +25,18 @@ impl Store {
                 (SELECT token_sha256 FROM sessions WHERE expires_at <= ?1 LIMIT ?2)";
             let old =
                 "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE at <= ?1 LIMIT ?2)";
-            let sessions = db.prepare_cached(expired)?.execute(params![now, PURGE_STEP_ROWS])?;
+            let sessions = db.execute(expired, params![now, PURGE_STEP_ROWS])?;
             // IDs are consecutive, so there are at most as many events as the IDs span.
             let excess = "DELETE FROM events WHERE id IN
                 (SELECT id FROM events WHERE id <= (SELECT max(id) FROM events) - ?1 ORDER BY id LIMIT ?2)";
-            let events = db.prepare_cached(old)?.execute(params![oldest, PURGE_STEP_ROWS])?
-                + db.prepare_cached(excess)?.execute(params![EVENTS_MAX, PURGE_STEP_ROWS])?;
+            let events = db.execute(old, params![oldest, PURGE_STEP_ROWS])?
+                + db.execute(excess, params![EVENTS_MAX, PURGE_STEP_ROWS])?;
             let ids = "DELETE FROM google_events WHERE jti IN
                 (SELECT jti FROM google_events WHERE at <= ?1 LIMIT ?2)";
             let oldest_id = now - google_events::IDS_KEPT_SECONDS;
-            let ids = db.prepare_cached(ids)?.execute(params![oldest_id, PURGE_STEP_ROWS])?;
+            let ids = db.execute(ids, params![oldest_id, PURGE_STEP_ROWS])?;
             let tokens =
-                db.prepare_cached(expired_tokens)?.execute(params![now, PURGE_STEP_ROWS])?;
+                db.execute(expired_tokens, params![now, PURGE_STEP_ROWS])?;
             Ok(sessions.max(events).max(tokens).max(ids) >= PURGE_STEP_ROWS as usize)
         })
     }

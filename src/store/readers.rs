@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use rusqlite::Connection;
 
+use super::db::{Db, Error, Result};
 use super::open_files::OpenFiles;
 use super::read_only::ReadOnlyConnection;
 use super::{StoreError, connection};
@@ -46,15 +47,13 @@ impl Readers {
     }
 
     /// Runs queries. They need not all see the same commit.
-    pub fn read<T>(
-        &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, StoreError> {
+    pub fn read<T>(&self, mut query: impl FnMut(&Db) -> Result<T>) -> Result<T, StoreError> {
         let Some(pooling) = &self.pooling else {
-            return ReadOnlyConnection::open(&self.path)?.read(query);
+            return ReadOnlyConnection::open(&self.path)?
+                .read(|db| query(&Db::Sqlite(db)).map_err(Error::of_sqlite));
         };
         let connection = self.take(pooling)?;
-        let result = query(&connection);
+        let result = query(&Db::Sqlite(&connection));
         self.lock().idle.push(connection);
         self.returned.notify_one();
         Ok(result?)

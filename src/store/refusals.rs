@@ -1,10 +1,9 @@
 //! Refusals that anybody can cause. They are recorded within a budget and only counted beyond it,
 //! so a flood does not fill the disk.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use rusqlite::Connection;
 
 use super::Store;
 use super::events::{self, DAY_SECONDS, Event};
@@ -99,15 +98,10 @@ struct Unrecorded {
 }
 
 impl Refusals {
-    fn write(&self, db: &Connection) -> rusqlite::Result<()> {
-        let by_day = {
-            let mut unrecorded = lock(&self.unrecorded);
-            unrecorded.scheduled = false;
-            std::mem::take(&mut unrecorded.by_day)
-        };
-        by_day
-            .into_iter()
-            .try_for_each(|(day, count)| events::count(db, day, 0, count.cast_signed()))
+    fn take_unrecorded(&self) -> BTreeMap<i64, u64> {
+        let mut unrecorded = lock(&self.unrecorded);
+        unrecorded.scheduled = false;
+        std::mem::take(&mut unrecorded.by_day)
     }
 }
 
@@ -143,7 +137,13 @@ impl Store {
         *unrecorded.by_day.entry(at.div_euclid(DAY_SECONDS)).or_default() += 1;
         if !unrecorded.scheduled {
             let refusals = Arc::clone(&self.refusals);
-            unrecorded.scheduled = self.writer.write_later(move |db| refusals.write(db));
+            let by_day = OnceCell::new();
+            unrecorded.scheduled = self.writer.write_later(move |db| {
+                let by_day = by_day.get_or_init(|| refusals.take_unrecorded());
+                by_day
+                    .iter()
+                    .try_for_each(|(day, count)| events::count(db, *day, 0, count.cast_signed()))
+            });
         }
     }
 }

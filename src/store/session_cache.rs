@@ -12,9 +12,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use quick_cache::sync::Cache;
-use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
+use super::db::{Db, Result};
 use super::model::{Authenticated, Client, Session, SessionKind, User};
 use super::{Store, StoreError, sessions};
 use crate::profile::Profile;
@@ -85,15 +85,17 @@ impl SessionCache {
     /// Reads what the cache lacks, and keeps it.
     fn read(
         &self,
-        db: &Connection,
+        db: &Db,
         tokens: &[TokenHash],
         now: i64,
         idle_seconds: i64,
-    ) -> rusqlite::Result<Vec<Option<Authenticated>>> {
+    ) -> Result<Vec<Option<Authenticated>>> {
+        if !db.is_sqlite() {
+            return tokens.iter().map(|token| sessions::find(db, token)).collect();
+        }
         let version = self.wal_index.read();
         // In this order: a later change has a later version of the index and a later revision.
-        let revision =
-            db.prepare_cached("SELECT id FROM revision")?.query_row([], |row| row.get(0))?;
+        let revision = db.one("SELECT id FROM revision", &[], |row| row.get(0))?;
         *self.revision.lock().unwrap_or_else(PoisonError::into_inner) =
             version.map(|version| (version, revision));
         let find = |token| {

@@ -3,9 +3,8 @@
 use std::ops::AddAssign;
 use std::sync::LazyLock;
 
-use rusqlite::{Connection, OptionalExtension, ToSql, params};
-
 use super::allowed::IS_ALLOWED;
+use super::db::{Db, Param, Result, ToParam, params};
 use super::events::{Actor, EventKind};
 use super::model::{
     Authenticated, Client, SESSION_COLUMN_COUNT, SESSION_COLUMNS, Session, USER_COLUMN_COUNT,
@@ -69,22 +68,20 @@ impl AddAssign for Ended {
 }
 
 /// The session with this token, live or not, and its user.
-pub fn find(db: &Connection, token: &TokenHash) -> rusqlite::Result<Option<Authenticated>> {
+pub fn find(db: &Db, token: &TokenHash) -> Result<Option<Authenticated>> {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
             "SELECT {SESSION_COLUMNS}, {USER_COLUMNS}, {IS_ALLOWED} FROM sessions s JOIN users u ON u.sub = s.sub \
              WHERE s.token_sha256 = ?1"
         )
     });
-    db.prepare_cached(&SQL)?
-        .query_row([token.as_bytes()], |row| {
-            Ok(Authenticated {
-                session: Session::from_row(row)?,
-                user: User::from_row(row, SESSION_COLUMN_COUNT)?,
-                is_allowed: row.get(SESSION_COLUMN_COUNT + USER_COLUMN_COUNT)?,
-            })
+    db.first(&SQL, params![token.as_bytes()], |row| {
+        Ok(Authenticated {
+            session: Session::from_row(row)?,
+            user: User::from_row(row, SESSION_COLUMN_COUNT)?,
+            is_allowed: row.get(SESSION_COLUMN_COUNT + USER_COLUMN_COUNT)?,
         })
-        .optional()
+    })
 }
 
 impl Store {
@@ -105,10 +102,7 @@ impl Store {
              ORDER BY s.last_seen_at DESC LIMIT ?4"
         );
         self.readers.read(|db| {
-            let mut statement = db.prepare_cached(&sql)?;
-            statement
-                .query_map(params![subject, now, idle_seconds, LISTED_MAX], Session::from_row)?
-                .collect()
+            db.query(&sql, params![subject, now, idle_seconds, LISTED_MAX], Session::from_row)
         })
     }
 
@@ -144,11 +138,9 @@ impl Store {
              ORDER BY {order} LIMIT ?3"
         );
         self.readers.read(|db| {
-            let mut statement = db.prepare_cached(&sql)?;
-            let rows = statement.query_map(params![now, subject, limit], |row| {
+            db.query(&sql, params![now, subject, limit], |row| {
                 Ok((Session::from_row(row)?, User::from_row(row, SESSION_COLUMN_COUNT)?))
-            })?;
-            rows.collect()
+            })
         })
     }
 
@@ -169,7 +161,14 @@ impl Store {
             let (selector, actor) = (selector.clone(), actor.clone());
             let count = steps.write(move |db| {
                 let (subject, id) = selector.parameters();
-                end(db, &selector.condition(), (&subject, &id), kind, &actor, now)
+                end(
+                    db,
+                    &selector.condition(),
+                    (subject.to_param(), id.to_param()),
+                    kind,
+                    &actor,
+                    now,
+                )
             })?;
             ended += count;
             if count.total() < STEP_ROWS {
@@ -195,14 +194,15 @@ impl Store {
         loop {
             let (from, actor): (Vec<u8>, _) = (after, actor.clone());
             let (last, count) = steps.write(move |db| {
-                let sql = "SELECT max(token_sha256) FROM
-                    (SELECT token_sha256 FROM sessions WHERE token_sha256 > ?1 ORDER BY token_sha256 LIMIT ?2)";
-                let last: Option<Vec<u8>> = db
-                    .prepare_cached(sql)?
-                    .query_row(params![from, STEP_ROWS as i64], |row| row.get(0))?;
+                let sql = "SELECT step.token_sha256 FROM (SELECT token_sha256 FROM sessions
+                        WHERE token_sha256 > ?1 ORDER BY token_sha256 LIMIT ?2) AS step
+                    ORDER BY step.token_sha256 DESC LIMIT 1";
+                let parameters = params![from, STEP_ROWS as i64];
+                let last: Option<Vec<u8>> = db.first(sql, parameters, |row| row.get(0))?;
                 let Some(last) = last else { return Ok((None, Ended::default())) };
                 let range = "s.token_sha256 > ?2 AND s.token_sha256 <= ?3";
-                let count = end(db, range, (&from, &last), EventKind::Revocation, &actor, now)?;
+                let range_ends = (from.to_param(), last.to_param());
+                let count = end(db, range, range_ends, EventKind::Revocation, &actor, now)?;
                 Ok((Some(last), count))
             })?;
             ended += count;
@@ -248,27 +248,29 @@ impl SessionSelector {
 
 /// Ends open sessions of that user, at most `STEP_ROWS`, and records an event for each. Returns how
 /// many it ended.
-pub fn end_some_of(
-    db: &Connection,
-    subject: &str,
-    actor: &Actor,
-    now: i64,
-) -> rusqlite::Result<usize> {
+pub fn end_some_of(db: &Db, subject: &str, actor: &Actor, now: i64) -> Result<usize> {
     let selector = SessionSelector::User(subject.to_owned());
     let (subject, id) = selector.parameters();
-    let ended = end(db, &selector.condition(), (&subject, &id), EventKind::Revocation, actor, now)?;
+    let ended = end(
+        db,
+        &selector.condition(),
+        (subject.to_param(), id.to_param()),
+        EventKind::Revocation,
+        actor,
+        now,
+    )?;
     Ok(ended.total())
 }
 
 /// Ends the open sessions that match the condition, which has parameters 2 and 3.
 fn end(
-    db: &Connection,
+    db: &Db,
     condition: &str,
-    (second, third): (&dyn ToSql, &dyn ToSql),
+    (second, third): (Param, Param),
     kind: EventKind,
     actor: &Actor,
     now: i64,
-) -> rusqlite::Result<Ended> {
+) -> Result<Ended> {
     // The plus keeps SQLite from using the index by expiry; the condition has a better one.
     let open = format!("s.ended_at IS NULL AND +s.expires_at > ?1 AND {condition}");
     let record = format!(
@@ -277,24 +279,13 @@ fn end(
          FROM sessions s JOIN users u ON u.sub = s.sub WHERE {open}"
     );
     let Client { address, user_agent } = &actor.client;
-    db.prepare_cached(&record)?.execute(params![
-        now,
-        second,
-        third,
-        kind.as_str(),
-        actor.reason,
-        address,
-        user_agent
-    ])?;
+    let kind = kind.as_str();
+    let of_event = params![kind, actor.reason, address, user_agent];
+    db.execute(&record, &[params![now], &[second, third][..], of_event].concat())?;
     let update =
         format!("UPDATE sessions AS s SET ended_at = ?1 WHERE {open} RETURNING kind = 'token'");
-    let mut statement = db.prepare_cached(&update)?;
-    let mut ended = Ended::default();
-    for is_token in statement.query_map(params![now, second, third], |row| row.get(0))? {
-        match is_token? {
-            true => ended.tokens += 1,
-            false => ended.sessions += 1,
-        }
-    }
-    Ok(ended)
+    let are_tokens: Vec<bool> =
+        db.query(&update, &[now.to_param(), second, third], |row| row.get(0))?;
+    let tokens = are_tokens.iter().filter(|is_token| **is_token).count();
+    Ok(Ended { sessions: are_tokens.len() - tokens, tokens })
 }

@@ -1,10 +1,9 @@
 //! The figures of the admin overview. Each query has its own index, so its time does not grow with the
 //! tables.
 
-use rusqlite::{Row, params};
-
 use super::allowed::IS_ALLOWED;
-use super::events::{DAY_SECONDS, EVENT_COLUMNS, EventRow};
+use super::db::{Row, params};
+use super::events::{DAY_SECONDS, EVENT_COLUMN_COUNT, EVENT_COLUMNS, EventRow};
 use super::model::{SESSION_COLUMN_COUNT, SESSION_COLUMNS, Session, USER_COLUMNS, User};
 use super::{Store, StoreError};
 
@@ -51,8 +50,8 @@ impl Store {
     /// If the store cannot answer.
     pub fn last_activity_at(&self) -> Result<Option<i64>, StoreError> {
         let sql = "SELECT max(at) FROM (SELECT max(at) AS at FROM events
-            UNION ALL SELECT max(last_seen_at) FROM sessions WHERE ended_at IS NULL)";
-        self.readers.read(|db| db.prepare_cached(sql)?.query_row([], |row| row.get(0)))
+            UNION ALL SELECT max(last_seen_at) FROM sessions WHERE ended_at IS NULL) AS activity";
+        self.readers.read(|db| db.one(sql, &[], |row| row.get(0)))
     }
 
     /// The last `count` days, up to and including the day of `now`.
@@ -62,18 +61,19 @@ impl Store {
     pub fn days(&self, count: u32, now: i64) -> Result<Vec<Day>, StoreError> {
         let today = now.div_euclid(DAY_SECONDS);
         let first = today - i64::from(count) + 1;
-        let sql = "SELECT day, signins, refusals FROM days WHERE day BETWEEN ?1 AND ?2";
+        let sql =
+            "SELECT day, CAST(sum(signins) AS bigint), CAST(sum(refusals) AS bigint) FROM days
+            WHERE day BETWEEN ?1 AND ?2 GROUP BY day";
         self.readers.read(|db| {
             let empty = |day| Day { begins_at: day * DAY_SECONDS, signins: 0, refusals: 0 };
             let mut days: Vec<Day> = (first..=today).map(empty).collect();
-            let mut statement = db.prepare_cached(sql)?;
-            let mut rows = statement.query([first, today])?;
-            while let Some(row) = rows.next()? {
-                let count = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+            db.visit(sql, params![first, today], |row| {
+                let count = |column| row.get(column).map(i64::unsigned_abs);
                 let day: i64 = row.get(0)?;
                 days[(day - first) as usize] =
                     Day { begins_at: day * DAY_SECONDS, signins: count(1)?, refusals: count(2)? };
-            }
+                Ok(true)
+            })?;
             Ok(days)
         })
     }
@@ -98,9 +98,7 @@ impl Store {
         );
         self.readers.read(|db| {
             let mut seen: Vec<RecentUser> = Vec::new();
-            let mut statement = db.prepare_cached(&sql)?;
-            let mut rows = statement.query(params![now, idle_seconds, SESSIONS_READ_MAX])?;
-            while let Some(row) = rows.next()? {
+            db.visit(&sql, params![now, idle_seconds, SESSIONS_READ_MAX], |row| {
                 let (session, user) =
                     (Session::from_row(row)?, User::from_row(row, SESSION_COLUMN_COUNT)?);
                 match seen
@@ -113,7 +111,8 @@ impl Store {
                     }
                     None => {}
                 }
-            }
+                Ok(true)
+            })?;
             Ok(seen)
         })
     }
@@ -132,10 +131,10 @@ impl Store {
         let read = |row: &Row| {
             Ok(RefusalRow {
                 event: EventRow::from_row(row)?,
-                is_user: row.get("is_user")?,
-                is_allowed: row.get("is_allowed")?,
+                is_user: row.get(EVENT_COLUMN_COUNT)?,
+                is_allowed: row.get(EVENT_COLUMN_COUNT + 1)?,
             })
         };
-        self.readers.read(|db| db.prepare_cached(&sql)?.query_map([limit], read)?.collect())
+        self.readers.read(|db| db.query(&sql, params![limit], read))
     }
 }

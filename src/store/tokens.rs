@@ -1,7 +1,6 @@
 //! Tokens for programs: rows of `sessions` with a name and without an idle limit.
 
-use rusqlite::{Connection, params};
-
+use super::db::{Db, Result, params};
 use super::events::{self, Actor, Event, EventKind};
 use super::model::{Session, SessionKind, User};
 use super::{Store, StoreError, username};
@@ -49,7 +48,7 @@ impl Store {
         now: i64,
     ) -> Result<Result<Session, TokenRefusal>, StoreError> {
         let user = user.clone();
-        self.writer.write(move |db| create(db, &user, new, actor, now))
+        self.writer.write(move |db| create(db, &user, &new, &actor, now))
     }
 
     /// A user's live tokens, the newest first.
@@ -76,65 +75,71 @@ impl Store {
 }
 
 fn create(
-    db: &Connection,
+    db: &Db,
     user: &User,
-    new: NewToken,
-    actor: Actor,
+    new: &NewToken,
+    actor: &Actor,
     now: i64,
-) -> rusqlite::Result<Result<Session, TokenRefusal>> {
+) -> Result<Result<Session, TokenRefusal>> {
     let subject = &user.profile.subject;
     let Actor { reason, client, .. } = actor;
-    let (session_id, client_id) =
-        new.created_with.map(|session| (session.id, session.client_id)).unzip();
+    let (session_id, client_id) = new
+        .created_with
+        .as_ref()
+        .map(|session| (session.id.clone(), session.client_id.clone()))
+        .unzip();
     let client_id = client_id.unwrap_or_default();
     // The session may have ended since it was checked.
     let exists = "SELECT 1 FROM users WHERE sub = ?1 AND (?2 IS NULL OR EXISTS
         (SELECT 1 FROM sessions WHERE id = ?2 AND sub = ?1 AND ended_at IS NULL))";
-    if !db.prepare_cached(exists)?.exists(params![subject, session_id])? {
+    if !db.exists(exists, params![subject, session_id])? {
         return Ok(Err(TokenRefusal::Ended));
     }
-    if db.prepare_cached("SELECT 1 FROM sessions WHERE id = ?1")?.exists([&new.id])? {
+    if db.exists("SELECT 1 FROM sessions WHERE id = ?1", params![&new.id])? {
         return Ok(Err(TokenRefusal::Exists));
     }
     let count = "SELECT count(*) FROM sessions
         WHERE sub = ?1 AND kind = 'token' AND ended_at IS NULL AND expires_at > ?2";
-    let live: u32 = db.prepare_cached(count)?.query_row(params![subject, now], |row| row.get(0))?;
-    if live >= TOKENS_PER_USER_MAX {
+    let live: i64 = db.one(count, params![subject, now], |row| row.get(0))?;
+    if live >= i64::from(TOKENS_PER_USER_MAX) {
         return Ok(Err(TokenRefusal::TooMany));
     }
     username::give(db, subject)?;
     // Repeatedly creating and revoking tokens leaves a bounded number of rows.
     let forget = "DELETE FROM sessions WHERE token_sha256 IN
         (SELECT token_sha256 FROM sessions WHERE sub = ?1 AND kind = 'token' AND ended_at IS NOT NULL
-         ORDER BY ended_at DESC LIMIT -1 OFFSET ?2)";
-    db.prepare_cached(forget)?.execute(params![subject, TOKENS_PER_USER_MAX])?;
+         ORDER BY ended_at DESC LIMIT 9223372036854775807 OFFSET ?2)";
+    db.execute(forget, params![subject, TOKENS_PER_USER_MAX])?;
     let insert = "INSERT INTO sessions (token_sha256, id, sub, kind, name, client_id, created_at, last_seen_at,
             expires_at, client_address, user_agent)
         VALUES (?1, ?2, ?3, 'token', ?4, ?5, ?6, ?6, ?7, ?8, ?9)";
-    db.prepare_cached(insert)?.execute(params![
-        new.token.as_bytes(),
-        new.id,
-        subject,
-        new.name.as_str(),
-        client_id,
-        now,
-        new.expires_at,
-        client.address,
-        client.user_agent
-    ])?;
+    db.execute(
+        insert,
+        params![
+            new.token.as_bytes(),
+            new.id,
+            subject,
+            new.name.as_str(),
+            client_id,
+            now,
+            new.expires_at,
+            client.address,
+            client.user_agent
+        ],
+    )?;
     let event = Event {
         subject: Some(subject.clone()),
         email: user.profile.email.clone(),
         session_id: Some(new.id.clone()),
         client: client.clone(),
         client_id: Some(client_id.clone()).filter(|id| !id.is_empty()),
-        reason,
+        reason: reason.clone(),
         detail: Some(new.name.as_str().to_owned()),
         ..Event::new(EventKind::Token)
     };
     events::insert(db, &event, now)?;
     Ok(Ok(Session {
-        id: new.id,
+        id: new.id.clone(),
         kind: SessionKind::Token,
         name: Some(new.name.as_str().to_owned()),
         client_id,
@@ -142,6 +147,6 @@ fn create(
         last_seen_at: now,
         expires_at: new.expires_at,
         ended_at: None,
-        client,
+        client: client.clone(),
     }))
 }

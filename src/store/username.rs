@@ -2,10 +2,8 @@
 
 use std::iter;
 
-use rusqlite::{Connection, OptionalExtension, params};
-
+use super::db::{Db, Result, params};
 use super::events::{self, Actor, Event, EventKind};
-use super::model::{required_text, text};
 use super::{Store, StoreError};
 use crate::token::sha256;
 
@@ -96,19 +94,17 @@ impl Store {
             if holder(db, &name, &subject)?.is_some() {
                 return Ok(Renaming::Taken);
             }
-            let other = "SELECT email FROM users WHERE sub = ?1 AND username IS NOT ?2";
-            let email: Option<Option<String>> = db
-                .prepare_cached(other)?
-                .query_row(params![subject, name.as_str()], |row| text(row, 0))
-                .optional()?;
+            let other = "SELECT email FROM users WHERE sub = ?1 AND username IS DISTINCT FROM ?2";
+            let email: Option<Option<String>> =
+                db.first(other, params![subject, name.as_str()], |row| row.get(0))?;
             let Some(email) = email else { return Ok(Renaming::Unchanged) };
             assign(db, &subject, &name)?;
             let event = Event {
-                subject: Some(subject),
+                subject: Some(subject.clone()),
                 email,
-                client: actor.client,
-                reason: actor.reason,
-                detail: Some(name.0),
+                client: actor.client.clone(),
+                reason: actor.reason.clone(),
+                detail: Some(name.0.clone()),
                 ..Event::new(EventKind::Rename)
             };
             events::insert(db, &event, now)?;
@@ -118,11 +114,7 @@ impl Store {
 }
 
 /// Chooses a name for a user without one, and reserves it.
-pub fn reserve_for(
-    db: &Connection,
-    subject: &str,
-    authoritative_email: Option<&str>,
-) -> rusqlite::Result<Username> {
+pub fn reserve_for(db: &Db, subject: &str, authoritative_email: Option<&str>) -> Result<Username> {
     let best = Username::best_for(subject, authoritative_email);
     let of_subject = Username::best_for(subject, None);
     let mut names = best.variants().take(TRIES_MAX).chain(of_subject.variants());
@@ -137,13 +129,11 @@ pub fn reserve_for(
 }
 
 /// Gives a name to every user who has signed in and has none, the oldest user first.
-pub fn give_all(db: &Connection) -> rusqlite::Result<()> {
+pub fn give_all(db: &Db) -> Result<()> {
     let nameless = "SELECT sub, CASE WHEN email_authoritative THEN email END FROM users
         WHERE username IS NULL AND last_signin_at > 0 ORDER BY created_at, sub";
-    let users: Vec<(String, Option<String>)> = db
-        .prepare(nameless)?
-        .query_map([], |row| Ok((required_text(row, 0)?, text(row, 1)?)))?
-        .collect::<Result<_, _>>()?;
+    let users: Vec<(String, Option<String>)> =
+        db.query(nameless, &[], |row| Ok((row.get(0)?, row.get(1)?)))?;
     for (subject, email) in users {
         let name = reserve_for(db, &subject, email.as_deref())?;
         assign(db, &subject, &name)?;
@@ -153,34 +143,33 @@ pub fn give_all(db: &Connection) -> rusqlite::Result<()> {
 
 /// Gives a name to a user who has none. Users get one when they first sign in, but a token may be
 /// created before.
-pub fn give(db: &Connection, subject: &str) -> rusqlite::Result<()> {
+pub fn give(db: &Db, subject: &str) -> Result<()> {
     let nameless = "SELECT CASE WHEN email_authoritative THEN email END FROM users
         WHERE sub = ?1 AND username IS NULL";
-    let email = db.prepare_cached(nameless)?.query_row([subject], |row| text(row, 0)).optional()?;
+    let email: Option<Option<String>> = db.first(nameless, params![subject], |row| row.get(0))?;
     let Some(email) = email else { return Ok(()) };
     let name = reserve_for(db, subject, email.as_deref())?;
     assign(db, subject, &name)
 }
 
 /// The other `sub` to which the name belongs or belonged.
-pub fn holder(db: &Connection, name: &Username, subject: &str) -> rusqlite::Result<Option<String>> {
+pub fn holder(db: &Db, name: &Username, subject: &str) -> Result<Option<String>> {
     let sql = "SELECT sub FROM usernames WHERE username_sha256 = ?1 AND sub <> ?3
         UNION ALL SELECT sub FROM users WHERE username = ?2 AND sub <> ?3";
-    let parameters = params![sha256(name.as_str()), name.as_str(), subject];
-    db.prepare_cached(sql)?.query_row(parameters, |row| required_text(row, 0)).optional()
+    let (name, hash) = (name.as_str(), sha256(name.as_str()));
+    db.first(sql, params![hash, name, subject], |row| row.get(0))
 }
 
 /// Gives a user a name that no other user ever had.
-pub fn assign(db: &Connection, subject: &str, name: &Username) -> rusqlite::Result<()> {
+pub fn assign(db: &Db, subject: &str, name: &Username) -> Result<()> {
     reserve(db, subject, name)?;
-    db.prepare_cached("UPDATE users SET username = ?2 WHERE sub = ?1")?
-        .execute([subject, name.as_str()])
+    db.execute("UPDATE users SET username = ?2 WHERE sub = ?1", params![subject, name.as_str()])
         .map(drop)
 }
 
-fn reserve(db: &Connection, subject: &str, name: &Username) -> rusqlite::Result<()> {
+fn reserve(db: &Db, subject: &str, name: &Username) -> Result<()> {
     let sql = "INSERT INTO usernames (username_sha256, sub) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-    db.prepare_cached(sql)?.execute(params![sha256(name.as_str()), subject]).map(drop)
+    db.execute(sql, params![sha256(name.as_str()), subject]).map(drop)
 }
 
 #[cfg(test)]

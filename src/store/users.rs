@@ -3,10 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rusqlite::{Connection, OptionalExtension, params};
-
+use super::db::{Db, Result, params};
 use super::events::{self, Actor, Event, EventKind};
-use super::model::{USER_COLUMNS, User, UserRecord, required_text, text};
+use super::model::{USER_COLUMNS, User, UserRecord};
 use super::writer::STEP_ROWS;
 use super::{Store, StoreError};
 
@@ -26,10 +25,19 @@ pub enum UserSort {
 impl UserSort {
     fn order(self) -> &'static str {
         match self {
-            UserSort::Name => "u.name COLLATE NOCASE NULLS LAST, u.sub",
-            UserSort::Email => "u.email COLLATE NOCASE NULLS LAST, u.sub",
+            UserSort::Name => "lower(u.name) NULLS LAST, u.sub",
+            UserSort::Email => "lower(u.email || '') NULLS LAST, u.sub",
             UserSort::LastSignIn => "u.last_signin_at DESC, u.sub DESC",
             UserSort::Created => "u.created_at DESC, u.sub DESC",
+        }
+    }
+
+    /// The same without an index.
+    fn order_of_all(self) -> &'static str {
+        match self {
+            UserSort::Name | UserSort::Email => self.order(),
+            UserSort::LastSignIn => "+u.last_signin_at DESC, u.sub DESC",
+            UserSort::Created => "+u.created_at DESC, u.sub DESC",
         }
     }
 }
@@ -77,28 +85,28 @@ impl Store {
         after: Option<&UserCursor>,
         limit: u32,
     ) -> Result<Vec<UserRecord>, StoreError> {
-        let order = sort.order();
         let is_search = !search.trim().is_empty();
         // A condition that is always true would keep SQLite from using an index.
-        let after_condition =
-            if after.is_some() { "(u.created_at, u.sub) < (?2, ?3)" } else { "?2 IS ?3" };
+        let after_condition = if after.is_some() {
+            "(u.created_at, u.sub) < (?2, ?3)"
+        } else {
+            "?2 IS NULL AND ?3 IS NULL"
+        };
         // A search reads every row, which is fastest in the table's order. The plus keeps SQLite from
         // using an index.
-        let (search_condition, plus) = if is_search {
-            ("contains_words(?4, u.name, u.email, u.sub, u.username)", "+")
+        let (search_condition, order) = if is_search {
+            ("contains_words(?4, u.name, u.email, u.sub, u.username)", sort.order_of_all())
         } else {
-            ("?4 IS ?4", "")
+            ("?4 IS NOT NULL", sort.order())
         };
         let sql = format!(
             "SELECT {USER_COLUMNS}, u.pinned_email FROM users u
-             WHERE {search_condition} AND {after_condition} ORDER BY {plus}{order} LIMIT ?1"
+             WHERE {search_condition} AND {after_condition} ORDER BY {order} LIMIT ?1"
         );
         let (created_at, subject) =
             after.map(|after| (after.created_at, after.subject.as_str())).unzip();
-        let query = |db: &Connection| {
-            db.prepare_cached(&sql)?
-                .query_map(params![limit, created_at, subject, search], UserRecord::from_row)?
-                .collect()
+        let query = |db: &Db| {
+            db.query(&sql, params![limit, created_at, subject, search], UserRecord::from_row)
         };
         if is_search { self.searchers.read(query) } else { self.readers.read(query) }
     }
@@ -109,9 +117,7 @@ impl Store {
     /// If the store cannot answer.
     pub fn user(&self, subject: &str) -> Result<Option<UserRecord>, StoreError> {
         let sql = format!("SELECT {USER_COLUMNS}, u.pinned_email FROM users u WHERE u.sub = ?1");
-        self.readers.read(|db| {
-            db.prepare_cached(&sql)?.query_row([subject], UserRecord::from_row).optional()
-        })
+        self.readers.read(|db| db.first(&sql, params![subject], UserRecord::from_row))
     }
 
     /// The user with this `sub`, or else every user with this e-mail, current or pinned, or with this
@@ -124,16 +130,18 @@ impl Store {
         let by_subject = format!("{select} u.sub = ?1");
         // With OR instead of UNION, SQLite would read every row.
         let by_email = format!(
-            "{select} u.sub IN (SELECT sub FROM users WHERE email = ?1 COLLATE NOCASE
+            "{select} u.sub IN (SELECT sub FROM users WHERE lower(email) = lower(?1)
                 UNION SELECT sub FROM users WHERE pinned_email = lower(?1)
-                UNION SELECT sub FROM users WHERE username = ?1 AND ?1 GLOB '*[^0-9]*') ORDER BY u.sub"
+                UNION SELECT sub FROM users WHERE username = ?2) ORDER BY u.sub"
         );
+        let is_username = name.bytes().any(|byte| !byte.is_ascii_digit());
+        let username = is_username.then_some(name);
         self.readers.read(|db| {
-            let found = |sql: &str| -> rusqlite::Result<Vec<UserRecord>> {
-                db.prepare_cached(sql)?.query_map([name], UserRecord::from_row)?.collect()
-            };
-            let one = found(&by_subject)?;
-            if one.is_empty() { found(&by_email) } else { Ok(one) }
+            let one = db.query(&by_subject, params![name], UserRecord::from_row)?;
+            if !one.is_empty() {
+                return Ok(one);
+            }
+            db.query(&by_email, params![name, username], UserRecord::from_row)
         })
     }
 
@@ -145,10 +153,9 @@ impl Store {
         let sql = format!(
             "SELECT {USER_COLUMNS}, u.pinned_email FROM users u WHERE u.sub IN
                 (SELECT sub FROM allowed WHERE email = lower(?1)
-                UNION SELECT sub FROM events WHERE email = ?1 COLLATE NOCASE) ORDER BY u.sub"
+                UNION SELECT sub FROM events WHERE lower(email) = lower(?1)) ORDER BY u.sub"
         );
-        self.searchers
-            .read(|db| db.prepare_cached(&sql)?.query_map([email], UserRecord::from_row)?.collect())
+        self.searchers.read(|db| db.query(&sql, params![email], UserRecord::from_row))
     }
 
     /// Blocks a `sub` that is not a user yet. Like an imported user, it has never signed in. Returns
@@ -160,10 +167,10 @@ impl Store {
         let subject = subject.to_owned();
         self.writer.write(move |db| {
             let sql = "INSERT INTO users (sub, email_authoritative, created_at, last_signin_at, blocked_at)
-                VALUES (?1, 0, ?2, 0, ?2) ON CONFLICT DO NOTHING";
-            let is_new = db.prepare_cached(sql)?.execute(params![subject, now])? > 0;
+                VALUES (?1, FALSE, ?2, 0, ?2) ON CONFLICT DO NOTHING";
+            let is_new = db.execute(sql, params![subject, now])? > 0;
             if is_new {
-                insert_event(db, EventKind::Block, &subject, None, actor, now)?;
+                insert_event(db, EventKind::Block, &subject, None, &actor, now)?;
             }
             Ok(is_new)
         })
@@ -190,12 +197,9 @@ impl Store {
                 RETURNING email";
             let (sql, kind) =
                 if blocked { (block, EventKind::Block) } else { (unblock, EventKind::Unblock) };
-            let mut statement = db.prepare_cached(sql)?;
-            let changed = statement
-                .query_row(params![subject, blocked.then_some(now)], |row| text(row, 0))
-                .optional()?;
-            drop(statement);
-            changed.map_or(Ok(false), |email| insert_event(db, kind, &subject, email, actor, now))
+            let changed =
+                db.first(sql, params![subject, blocked.then_some(now)], |row| row.get(0))?;
+            changed.map_or(Ok(false), |email| insert_event(db, kind, &subject, email, &actor, now))
         })
     }
 
@@ -207,12 +211,10 @@ impl Store {
     pub fn release_email(&self, subject: &str, actor: Actor, now: i64) -> Result<bool, StoreError> {
         let subject = subject.to_owned();
         self.writer.write(move |db| {
-            let sql = "UPDATE users SET pinned_email = NULL, email_authoritative = 0
-                WHERE sub = ?1 AND (pinned_email IS NOT NULL OR email_authoritative <> 0) RETURNING email";
-            let mut statement = db.prepare_cached(sql)?;
-            let changed = statement.query_row([&subject], |row| text(row, 0)).optional()?;
-            drop(statement);
-            changed.map_or(Ok(false), |email| insert_event(db, EventKind::Release, &subject, email, actor, now))
+            let sql = "UPDATE users SET pinned_email = NULL, email_authoritative = FALSE
+                WHERE sub = ?1 AND (pinned_email IS NOT NULL OR email_authoritative) RETURNING email";
+            let changed = db.first(sql, params![subject], |row| row.get(0))?;
+            changed.map_or(Ok(false), |email| insert_event(db, EventKind::Release, &subject, email, &actor, now))
         })
     }
 
@@ -224,9 +226,7 @@ impl Store {
     /// # Errors
     /// If the store cannot answer. The user may then still exist; another call completes it.
     pub fn delete_user(&self, subject: &str, now: i64) -> Result<bool, StoreError> {
-        let exists = |db: &Connection| {
-            db.prepare_cached("SELECT 1 FROM users WHERE sub = ?1")?.exists([subject])
-        };
+        let exists = |db: &Db| db.exists("SELECT 1 FROM users WHERE sub = ?1", params![subject]);
         if !self.readers.read(exists)? {
             return Ok(false);
         }
@@ -249,13 +249,13 @@ impl Store {
         }
         let subject = subject.to_owned();
         self.writer.write(move |db| {
-            if db.prepare_cached("DELETE FROM users WHERE sub = ?1")?.execute([&subject])? == 0 {
+            if db.execute("DELETE FROM users WHERE sub = ?1", params![&subject])? == 0 {
                 return Ok(false);
             }
             // The user may have signed in meanwhile.
             redact_reasons(db, &subject)?;
             redact_events(db, &subject, after, EventPosition { at: i64::MAX, id: i64::MAX })?;
-            insert_event(db, EventKind::Delete, &subject, None, Actor::operator(), now)
+            insert_event(db, EventKind::Delete, &subject, None, &Actor::operator(), now)
         })
     }
 }
@@ -274,83 +274,74 @@ impl Default for EventPosition {
 }
 
 /// The last event of the step that begins after this position. `None` if less than a step is left.
-fn next_step(
-    db: &Connection,
-    subject: &str,
-    after: EventPosition,
-) -> rusqlite::Result<Option<EventPosition>> {
+fn next_step(db: &Db, subject: &str, after: EventPosition) -> Result<Option<EventPosition>> {
     let sql = "SELECT at, id FROM events WHERE sub = ?1 AND (at, id) > (?2, ?3) ORDER BY at, id LIMIT 1 OFFSET ?4";
     let parameters = params![subject, after.at, after.id, STEP_ROWS as i64 - 1];
-    db.prepare_cached(sql)?
-        .query_row(parameters, |row| Ok(EventPosition { at: row.get(0)?, id: row.get(1)? }))
-        .optional()
+    db.first(sql, parameters, |row| Ok(EventPosition { at: row.get(0)?, id: row.get(1)? }))
 }
 
-fn redact_events(
-    db: &Connection,
-    subject: &str,
-    after: EventPosition,
-    until: EventPosition,
-) -> rusqlite::Result<()> {
+fn redact_events(db: &Db, subject: &str, after: EventPosition, until: EventPosition) -> Result<()> {
     let sql =
         "UPDATE events SET email = NULL, detail = NULL, client_address = NULL, user_agent = NULL
         WHERE sub = ?1 AND (at, id) > (?2, ?3) AND (at, id) <= (?4, ?5)";
     let parameters = params![subject, after.at, after.id, until.at, until.id];
-    db.prepare_cached(sql)?.execute(parameters).map(drop)
+    db.execute(sql, parameters).map(drop)
 }
 
-fn delete_some_sessions(db: &Connection, subject: &str) -> rusqlite::Result<usize> {
+fn delete_some_sessions(db: &Db, subject: &str) -> Result<usize> {
     let sql = "DELETE FROM sessions WHERE token_sha256 IN
         (SELECT token_sha256 FROM sessions WHERE sub = ?1 LIMIT ?2)";
-    db.prepare_cached(sql)?.execute(params![subject, STEP_ROWS as i64])
+    db.execute(sql, params![subject, STEP_ROWS as i64])
 }
 
 /// Removes the user's entries from the list of who may enter, and the user's e-mails from entries and
 /// events of others and from events before the first sign-in.
-fn redact_reasons(db: &Connection, subject: &str) -> rusqlite::Result<()> {
+fn redact_reasons(db: &Db, subject: &str) -> Result<()> {
     let entries = "DELETE FROM allowed WHERE sub = ?1
         OR (sub IS NULL AND email IN (SELECT pinned_email FROM users WHERE sub = ?1))";
-    db.prepare_cached(entries)?.execute([subject])?;
+    db.execute(entries, params![subject])?;
     let emails = "SELECT email FROM users WHERE sub = ?1 AND email IS NOT NULL
         UNION SELECT pinned_email FROM users WHERE sub = ?1 AND pinned_email IS NOT NULL
         UNION SELECT email FROM events WHERE sub = ?1 AND email IS NOT NULL";
-    let mut statement = db.prepare_cached(emails)?;
-    let emails = statement.query_map([subject], |row| required_text(row, 0))?;
-    for email in emails.collect::<rusqlite::Result<Vec<String>>>()? {
+    let emails: Vec<String> = db.query(emails, params![subject], |row| row.get(0))?;
+    for email in emails {
         redact_email(db, &email)?;
     }
     Ok(())
 }
 
-fn redact_email(db: &Connection, email: &str) -> rusqlite::Result<()> {
+fn redact_email(db: &Db, email: &str) -> Result<()> {
+    // There may be millions of refusals without a sub.
+    let by_email = if db.is_sqlite() { "INDEXED BY events_by_email" } else { "" };
+    let of_refusals = format!(
+        "UPDATE events {by_email} SET email = NULL, client_address = NULL, user_agent = NULL
+            WHERE sub IS NULL AND email = lower(?1)"
+    );
     for sql in [
         "UPDATE allowed SET created_by = 'a deleted account' WHERE created_by = ?1",
         "UPDATE blocked_emails SET created_by = 'a deleted account' WHERE created_by = ?1",
-        // There may be millions of refusals without a sub.
-        "UPDATE events INDEXED BY events_by_email
-            SET email = NULL, client_address = NULL, user_agent = NULL
-            WHERE sub IS NULL AND email = lower(?1)",
+        &of_refusals,
         "UPDATE events SET reason = 'by a deleted account', client_address = NULL, user_agent = NULL
             WHERE kind <> 'refusal' AND reason = 'by ' || ?1",
     ] {
-        db.prepare_cached(sql)?.execute([email])?;
+        db.execute(sql, params![email])?;
     }
     Ok(())
 }
 
 fn insert_event(
-    db: &Connection,
+    db: &Db,
     kind: EventKind,
     subject: &str,
     email: Option<String>,
-    actor: Actor,
+    actor: &Actor,
     now: i64,
-) -> rusqlite::Result<bool> {
+) -> Result<bool> {
     let event = Event {
         subject: Some(subject.to_owned()),
         email,
-        client: actor.client,
-        reason: actor.reason,
+        client: actor.client.clone(),
+        reason: actor.reason.clone(),
         ..Event::new(kind)
     };
     events::insert(db, &event, now)?;

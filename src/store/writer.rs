@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::StoreError;
+use super::db::{Db, Result};
 use super::open_files::OpenFiles;
 
 /// When the queue is full, callers of `write` wait, and work for `write_later` is dropped.
@@ -53,10 +54,11 @@ impl Writer {
         Writer { queue: None, thread: None }
     }
 
-    /// Does the work and returns its result once it is on disk. Failed work changes nothing.
+    /// Does the work and returns its result once it is on disk. Failed work changes nothing. It may run
+    /// again if other work was first.
     pub fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl Fn(&Db) -> Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (sender, receiver) = sync_channel(1);
         let job: Job = Box::new(move |db| {
@@ -74,10 +76,7 @@ impl Writer {
     }
 
     /// Does the work soon, without waiting. Drops it and returns false if the queue is full.
-    pub fn write_later(
-        &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
-    ) -> bool {
+    pub fn write_later(&self, work: impl Fn(&Db) -> Result<()> + Send + 'static) -> bool {
         let job: Job = Box::new(move |db| {
             let result = atomically(db, work);
             Box::new(move |committed| {
@@ -106,7 +105,7 @@ impl Steps<'_> {
     /// Does the work of one step, as [`Writer::write`] does.
     pub fn write<T: Send + 'static>(
         &mut self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl Fn(&Db) -> Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         thread::sleep(self.pause);
         let (started, result) = self.writer.write(move |db| {
@@ -160,15 +159,12 @@ fn run(db: &Connection, files: &OpenFiles, jobs: &Receiver<Task>) {
 /// Runs one job in a savepoint of the shared transaction, so a failure undoes this job alone.
 /// Without a transaction (it could not begin, or a full disk rolled it back) nothing is done, and the
 /// failed COMMIT informs every caller.
-fn atomically<T>(
-    db: &Connection,
-    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-) -> Result<T, StoreError> {
+fn atomically<T>(db: &Connection, work: impl Fn(&Db) -> Result<T>) -> Result<T, StoreError> {
     if db.is_autocommit() {
         return Err(StoreError("database: no transaction could begin".into()));
     }
     execute(db, "SAVEPOINT job")?;
-    let result = work(db);
+    let result = work(&Db::Sqlite(db));
     if !db.is_autocommit() {
         if result.is_err() {
             execute(db, "ROLLBACK TO job")?;

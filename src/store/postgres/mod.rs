@@ -16,3 +16,6 @@ pub use error::Error;
 pub use readers::Readers;
 pub use schema::{Missing, prepare};
 pub use writers::Writers;
+
+pub use tokio_postgres::Row;
+pub use tokio_postgres::types::{ToSql, Type};
