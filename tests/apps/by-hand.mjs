@@ -40,7 +40,7 @@ const calibreWeb = {
   },
   knownAs: username,
   header: 'X-Auth-Request-Preferred-Username',
-  shows: true,
+  use: (page, name) => page.getByText(name).first().waitFor(),
 };
 
 /** Fills in forms of Calibre-Web as its first administrator. */

@@ -30,7 +30,7 @@ export const bearer = (token) => ['Authorization', `Bearer ${token}`];
  * - `who(ask, started)`: whom the app takes the sender of `ask(method, path, { headers, body })` for
  * - `knownAs(person)`: the name by which it should know a person; absent if the app has no users
  * - `header`: the header that it reads
- * - `open`: the page that people open; `shows`: whether it displays the name
+ * - `open`: the page that people open; `use(page, name)`: what they see or do there
  * - `socket`: a function that runs in the browser and opens a WebSocket (see `sockets`)
  * - `alone(at)`: tests of this app alone
  */
@@ -127,7 +127,7 @@ export function cases(apps) {
           await visitor.choose(name);
           await page.waitForURL(`https://${at.host}/**`, { waitUntil: 'domcontentloaded' });
           assert.equal(await who(ask), app.knownAs?.(PEOPLE[name]));
-          if (app.shows) await page.getByText(app.knownAs(PEOPLE[name])).first().waitFor();
+          await app.use?.(page, app.knownAs?.(PEOPLE[name]));
         };
         const closed = async (status) => assert.equal((await ask('GET', app.open ?? '/')).status, status);
 

@@ -25,6 +25,7 @@ const tiddlyWiki = {
     return JSON.parse(text).username;
   },
   knownAs: username,
+  use: (page) => page.getByText('My TiddlyWiki').first().waitFor(),
   header: 'X-Auth-Request-Preferred-Username',
 };
 
@@ -41,6 +42,8 @@ const nodeRed = {
     return JSON.parse(text).user?.username;
   },
   knownAs: username,
+  /** The editor, without a sign-in of its own. */
+  use: (page) => page.getByRole('button', { name: 'Deploy' }).or(page.locator('#red-ui-header-button-deploy')).first().waitFor(),
   header: 'X-Auth-Request-Preferred-Username',
   /** The editor's connection. */
   async socket() {

@@ -24,6 +24,7 @@ const datasette = {
     return JSON.parse(text).actor?.id;
   },
   knownAs: username,
+  use: (page, name) => page.getByText(name).waitFor(),
   header: 'X-Auth-Request-Preferred-Username',
   alone: (at) => it('lets people see what its own settings say', async () => {
     const { world, ADA, GRACE, program } = at;
