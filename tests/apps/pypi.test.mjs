@@ -7,6 +7,7 @@ import path from 'node:path';
 import { it } from 'node:test';
 import { ROOT } from '../proxies/stack.mjs';
 import { answers, basic, cases, namesVersion, username } from './cases.mjs';
+import { jupyter } from './jupyter.mjs';
 
 const [PROGRAMS, WIKI_PROGRAMS] = ['apps', 'otter-wiki'].map((name) => path.join(ROOT, `target/apps/${name}/bin`));
 if (!fs.existsSync(WIKI_PROGRAMS)) throw new Error(`${WIKI_PROGRAMS} is missing: run tests/apps/install`);
@@ -31,49 +32,6 @@ const datasette = {
     const status = async (person) => (await program('nginx', [basic(world.tokens.get(person))])('GET', '/books')).status;
     assert.deepEqual([await status(ADA), await status(GRACE)], [200, 403]);
   }),
-};
-
-const jupyter = {
-  page: 'jupyter', port: 8888, version: 'jupyter-server',
-  paths: (folder) => [['/home/ada/notebooks', folder]],
-  async start({ stack, settings, port, folder }) {
-    const config = stack.file('jupyter/jupyter_server_config.py', `${settings('python')}
-c.ServerApp.port = ${port}\nc.ServerApp.port_retries = 0\n`);
-    await stack.program(`${PROGRAMS}/jupyter-server`, [`--config=${config}`, '--allow-root'], answers(port), { HOME: folder });
-  },
-  async who(ask) {
-    const { status, text } = await ask('GET', '/api/me');
-    assert.equal(status, 200, text);
-    return JSON.parse(text).identity.username;
-  },
-  knownAs: username,
-  header: 'X-Auth-Request-Preferred-Username',
-  /** A terminal. */
-  async socket() {
-    const [, token] = /_xsrf=([^;]*)/.exec(document.cookie);
-    const created = await fetch('/api/terminals', { method: 'POST', headers: { 'X-XSRFToken': decodeURIComponent(token) } });
-    const { name } = await created.json();
-    const open = () => new Promise((resolve) => {
-      const socket = new WebSocket(`wss://${location.host}/terminals/websocket/${name}`);
-      socket.seen = '';
-      socket.addEventListener('message', ({ data }) => { socket.seen += data; });
-      socket.addEventListener('open', () => resolve(socket));
-      socket.addEventListener('error', () => resolve(undefined));
-    });
-    const terminal = await open();
-    let number = 1000;
-    window.echo = async () => {
-      number += 1;
-      terminal.send(JSON.stringify(['stdin', `echo $((${number} * 7))\r`]));
-      for (let tries = 0; tries < 200; tries += 1) {
-        if (terminal.seen.includes(String(number * 7))) return true;
-        await new Promise((resolve) => { setTimeout(resolve, 25); });
-      }
-      return false;
-    };
-    window.reopen = async () => Boolean(await open());
-    if (!await window.echo()) throw new Error('the terminal does not answer');
-  },
 };
 
 const otterWiki = {
@@ -104,9 +62,11 @@ const otterWiki = {
   }),
 };
 
-for (const { page, version, requirements = 'apps' } of [datasette, jupyter, otterWiki]) {
+const JUPYTER = jupyter(`${PROGRAMS}/jupyter-server`);
+
+for (const { page, version, requirements = 'apps' } of [datasette, JUPYTER, otterWiki]) {
   const pinned = fs.readFileSync(path.join(ROOT, `tests/apps/pypi/${requirements}.txt`), 'utf8');
   namesVersion(page, new RegExp(`^${version}==([\\d.]+)`, 'm').exec(pinned)[1]);
 }
 
-cases([datasette, jupyter, otterWiki]);
+cases([datasette, JUPYTER, otterWiki]);

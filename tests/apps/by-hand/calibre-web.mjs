@@ -1,14 +1,14 @@
-// Apps that take too long for tests/run: `tests/apps/install calibre-web`, then
-// `node --test tests/apps/by-hand.mjs`.
+// Calibre-Web, which takes too long for tests/run: `tests/apps/install by-hand`, then
+// `node --test tests/apps/by-hand/calibre-web.mjs`.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { ROOT } from '../proxies/stack.mjs';
-import { answers, cases, namesVersion, username } from './cases.mjs';
+import { ROOT } from '../../proxies/stack.mjs';
+import { answers, cases, namesVersion, username } from '../cases.mjs';
 
-const PROGRAMS = path.join(ROOT, 'target/apps/calibre-web/bin');
+const PROGRAMS = path.join(ROOT, 'target/apps/by-hand/bin');
 
 const calibreWeb = {
   page: 'calibre-web', port: 8083, version: 'calibreweb',
@@ -67,7 +67,7 @@ async function administrator(base) {
   return form;
 }
 
-const pinned = fs.readFileSync(path.join(ROOT, 'tests/apps/pypi/calibre-web.txt'), 'utf8');
+const pinned = fs.readFileSync(path.join(ROOT, 'tests/apps/pypi/by-hand.txt'), 'utf8');
 namesVersion('calibre-web', /^calibreweb==([\d.]+)/m.exec(pinned)[1]);
 
 cases([calibreWeb]);
