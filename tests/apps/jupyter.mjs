@@ -1,7 +1,8 @@
 // Jupyter with the settings of its page.
 
 import assert from 'node:assert/strict';
-import { answers, username } from './cases.mjs';
+import { it } from 'node:test';
+import { answers, basic, username } from './cases.mjs';
 
 /** Jupyter Server, or JupyterLab on top of it. */
 export const jupyter = (program) => ({
@@ -45,4 +46,9 @@ c.ServerApp.port = ${port}\nc.ServerApp.port_retries = 0\n`);
     window.reopen = async () => Boolean(await open());
     if (!await window.echo()) throw new Error('the terminal does not answer');
   },
+  alone: ({ world, ADA, program }) => it('lets programs read only', async () => {
+    const ask = program('nginx', [basic(world.tokens.get(ADA))]);
+    assert.equal((await ask('GET', '/api/contents')).status, 200);
+    assert.equal((await ask('POST', '/api/terminals')).status, 403);
+  }),
 });

@@ -53,11 +53,11 @@ const nodeRed = {
       socket.addEventListener('error', () => resolve(undefined));
     });
     const socket = await open();
-    // Node-RED answers each claim of a name.
+    // Node-RED answers each claim of a name, and believes it, as the page says.
     window.echo = () => new Promise((resolve) => {
       socket.addEventListener('message', ({ data }) => { if (data.includes('"auth":"ok"')) resolve(true); });
       socket.addEventListener('close', () => resolve(false));
-      socket.send(JSON.stringify({ auth: 'grace_example.com' }));
+      socket.send(JSON.stringify({ auth: 'somebody_else' }));
       setTimeout(() => resolve(false), 5_000);
     });
     window.reopen = async () => Boolean(await open());
