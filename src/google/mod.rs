@@ -21,7 +21,10 @@ pub use identity::{
 };
 pub use jwks::KeySet;
 pub use keys::{FetchedKeys, Keys, fetch_keys};
-pub use policy::{AllowList, NOT_ON_THE_LIST, Policy, SERVICE_ACCOUNT, is_for_want_of_an_entry};
+pub use policy::{
+    ANOTHER_ACCOUNT, ANOTHER_SPELLING, AllowList, NO_AUTHORITY, NO_WORKSPACE, NOT_ON_THE_LIST,
+    Policy, SERVICE_ACCOUNT, is_for_want_of_an_entry,
+};
 pub use risc_api::{Registration, RiscApi};
 pub use security_event::{AccountEvent, EventFailure, EventType, SecurityEvent};
 pub use service_account::ServiceAccount;

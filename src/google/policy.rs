@@ -121,13 +121,17 @@ fn has(list: &[String], text: &str) -> bool {
 pub const SERVICE_ACCOUNT: &str = "service accounts cannot sign in";
 /// Why somebody is refused whom no list names.
 pub const NOT_ON_THE_LIST: &str = "this account is not on the list of those who may sign in";
-const NO_AUTHORITY: &str = "this account is not on the list of those who may sign in: its address is, but Google is the \
+/// The same, if a list names the address but Google does not vouch for it.
+pub const NO_AUTHORITY: &str = "this account is not on the list of those who may sign in: its address is, but Google is the \
                             authority for gmail.com addresses and Workspace accounts only";
-const ANOTHER_ACCOUNT: &str = "this account is not on the list of those who may sign in: its address is, but the entry \
+/// The same, if the entry with the address belongs to another account.
+pub const ANOTHER_ACCOUNT: &str = "this account is not on the list of those who may sign in: its address is, but the entry \
                                belongs to the account that had the address before";
-const ANOTHER_SPELLING: &str = "this account is not on the list of those who may sign in: its address is, but not as Google \
+/// The same, if a list names the Gmail mailbox in another spelling.
+pub const ANOTHER_SPELLING: &str = "this account is not on the list of those who may sign in: its address is, but not as Google \
                                 writes it; dots count, and so does gmail.com or googlemail.com";
-const NO_WORKSPACE: &str = "this account is not on the list of those who may sign in: the domain of its address is, but \
+/// The same, if a list names the domain of the address.
+pub const NO_WORKSPACE: &str = "this account is not on the list of those who may sign in: the domain of its address is, but \
                             this is not a Workspace account of that domain";
 
 /// Whether somebody was refused only because no list names them, so an entry would let them in.

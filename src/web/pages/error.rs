@@ -6,7 +6,10 @@ use serde_json::json;
 use super::admin::NO_ADMIN;
 use super::languages::{EN, Texts, accepted, fill};
 use super::{ADMIN_PATH, Scripts, page};
-use crate::google::{NOT_ON_THE_LIST, is_for_want_of_an_entry};
+use crate::google::{
+    ANOTHER_ACCOUNT, ANOTHER_SPELLING, NO_AUTHORITY, NO_WORKSPACE, NOT_ON_THE_LIST,
+    is_for_want_of_an_entry,
+};
 use crate::http::{Request, Response};
 use crate::store::Refusal;
 use crate::web::app::App;
@@ -133,6 +136,10 @@ pub(super) fn explanation(texts: &Texts, error: &Error) -> Markup {
 fn reason(texts: &Texts, description: &str) -> Option<&'static str> {
     let table = [
         (NOT_ON_THE_LIST, texts.not_on_the_list),
+        (NO_AUTHORITY, texts.no_authority),
+        (ANOTHER_ACCOUNT, texts.entry_of_another_account),
+        (ANOTHER_SPELLING, texts.another_spelling),
+        (NO_WORKSPACE, texts.not_of_the_workspace),
         (NOT_ON_THE_APPS_LIST, texts.not_on_the_apps_list),
         (Refusal::Blocked.description(), texts.blocked),
         (Refusal::DisabledByGoogle.description(), texts.disabled_by_google),
@@ -153,9 +160,6 @@ fn reason(texts: &Texts, description: &str) -> Option<&'static str> {
 /// The sentence above a reason in English.
 fn general_reason(texts: &Texts, error: &Error) -> &'static str {
     match error {
-        Error::AccessDenied { reason, .. } if is_for_want_of_an_entry(reason) => {
-            texts.not_on_the_list
-        }
         Error::AccessDenied { .. } => texts.request_refused,
         Error::InvalidToken(_) => texts.google_token_refused,
         _ => texts.request_not_understood,
@@ -178,6 +182,10 @@ mod tests {
     fn reasons_in_english_are_those_of_the_log() {
         for error in [
             Error::denied(NOT_ON_THE_LIST),
+            Error::denied(NO_AUTHORITY),
+            Error::denied(ANOTHER_ACCOUNT),
+            Error::denied(ANOTHER_SPELLING),
+            Error::denied(NO_WORKSPACE),
             Error::denied(NOT_ON_THE_APPS_LIST),
             Error::denied(Refusal::Blocked.description()),
             Error::denied(Refusal::DisabledByGoogle.description()),

@@ -163,6 +163,10 @@ texts! {
     go_to_sign_in,
     ask_to_be_let_in,
     not_on_the_list,
+    no_authority,
+    entry_of_another_account,
+    another_spelling,
+    not_of_the_workspace,
     not_on_the_apps_list,
     blocked,
     disabled_by_google,
@@ -176,7 +180,7 @@ texts! {
     bad_token_name,
     token_exists,
     too_many_tokens,
-    /// The three above a detail in English.
+    /// This and the next two stand above a detail in English.
     request_not_understood,
     google_token_refused,
     request_refused,
