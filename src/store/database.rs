@@ -3,11 +3,29 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "postgres")]
+use std::sync::Arc;
+#[cfg(feature = "postgres")]
+use std::time::Duration;
 
 #[cfg(feature = "postgres")]
 pub use super::postgres::Address;
+#[cfg(feature = "postgres")]
+use super::postgres::{self, Missing, Server, Writers};
+#[cfg(feature = "postgres")]
+use super::{READERS_MAX, Readers, SEARCHERS_MAX, SessionCache, Writer};
 use super::{Store, StoreError, instance};
+#[cfg(feature = "postgres")]
+use crate::token::fingerprint;
 
+/// A check fails within 3 seconds, whatever happens to the server.
+#[cfg(feature = "postgres")]
+const READ_PATIENCE: Duration = Duration::from_millis(2500);
+#[cfg(feature = "postgres")]
+const SEARCH_PATIENCE: Duration = Duration::from_secs(10);
+/// An export reads all users.
+#[cfg(feature = "postgres")]
+const COMMAND_PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// PostgreSQL's own two spellings.
 const SCHEMES: [&str; 2] = ["postgresql://", "postgres://"];
 
@@ -124,8 +142,30 @@ pub enum Purpose {
 }
 
 #[cfg(feature = "postgres")]
-fn open(address: &Address, _: Purpose) -> Result<Store, StoreError> {
-    Err(StoreError(format!("{address} cannot be used yet; give --database a file")))
+fn open(address: &Address, purpose: Purpose) -> Result<Store, StoreError> {
+    let server = Arc::new(Server::new(address).map_err(StoreError)?);
+    let missing = if purpose == Purpose::Serve { Missing::Create } else { Missing::Refuse };
+    let instance = postgres::prepare(&server, missing)?;
+    let (patience, search_patience) = match purpose {
+        Purpose::Serve => (READ_PATIENCE, SEARCH_PATIENCE),
+        Purpose::Change | Purpose::Read => (COMMAND_PATIENCE, COMMAND_PATIENCE),
+    };
+    let readers = |connections_max, patience| {
+        Readers::on_postgres(postgres::Readers::new(server.clone(), connections_max, patience))
+    };
+    Ok(Store {
+        writer: match purpose {
+            Purpose::Serve | Purpose::Change => Writer::on_postgres(Writers::new(server.clone())),
+            Purpose::Read => Writer::none(),
+        },
+        readers: readers(READERS_MAX, patience),
+        searchers: readers(SEARCHERS_MAX, search_patience),
+        files: Arc::default(),
+        last_seen: Arc::default(),
+        refusals: Arc::default(),
+        remote: Some(fingerprint(instance)),
+        session_cache: SessionCache::unused(),
+    })
 }
 
 #[cfg(not(feature = "postgres"))]

@@ -34,7 +34,6 @@ mod copy;
 mod backup;
 mod integrity_check;
 #[cfg(feature = "postgres")]
-#[allow(dead_code, unused_imports)]
 mod postgres;
 
 use std::fmt;
@@ -80,6 +79,8 @@ pub struct Store {
     files: Arc<OpenFiles>,
     last_seen: Arc<LastSeen>,
     refusals: Arc<Refusals>,
+    /// Names the database on a PostgreSQL server.
+    remote: Option<String>,
     /// Its `WalIndex` must be dropped last.
     session_cache: SessionCache,
 }
@@ -117,6 +118,7 @@ impl Store {
             files,
             last_seen: Arc::default(),
             refusals: Arc::default(),
+            remote: None,
             session_cache,
         })
     }
@@ -151,6 +153,7 @@ impl Store {
             files: Arc::default(),
             last_seen: Arc::default(),
             refusals: Arc::default(),
+            remote: None,
             session_cache: SessionCache::new(path),
         })
     }
@@ -168,12 +171,12 @@ impl Store {
 
     /// Identifies this database until the machine restarts, the same in every process.
     pub fn instance(&self) -> String {
-        instance(self.readers.path()).unwrap_or_default()
+        self.remote.clone().or_else(|| instance(self.readers.path())).unwrap_or_default()
     }
 
     /// Whether each read asks another process, which may be on another machine.
     pub fn is_remote(&self) -> bool {
-        false
+        self.remote.is_some()
     }
 
     /// Reads from the database.
@@ -202,8 +205,7 @@ impl Store {
 
     /// Returns when all earlier writes are on disk.
     pub fn flush(&self) {
-        // A failed commit was reported to the callers of those writes.
-        let _ = self.writer.write(|_| Ok(()));
+        self.writer.flush();
     }
 }
 

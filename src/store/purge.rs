@@ -5,6 +5,8 @@ use super::{Store, StoreError, google_events};
 
 /// About 2 GB. Older events are deleted whatever their age.
 const EVENTS_MAX: i64 = 5_000_000;
+/// Servers read the changes on PostgreSQL many times a second.
+const CHANGES_KEPT_SECONDS: i64 = 10 * 60;
 /// Rows of each table deleted in one transaction.
 const PURGE_STEP_ROWS: u32 = 500;
 
@@ -35,6 +37,10 @@ impl Store {
                 (SELECT jti FROM google_events WHERE at <= ?1 LIMIT ?2)";
             let oldest_id = now - google_events::IDS_KEPT_SECONDS;
             let ids = db.execute(ids, params![oldest_id, PURGE_STEP_ROWS])?;
+            if !db.is_sqlite() {
+                let noted = "DELETE FROM changes WHERE at < CAST(extract(epoch FROM now()) AS bigint) - ?1";
+                db.execute(noted, params![CHANGES_KEPT_SECONDS])?;
+            }
             let tokens =
                 db.execute(expired_tokens, params![now, PURGE_STEP_ROWS])?;
             Ok(sessions.max(events).max(tokens).max(ids) >= PURGE_STEP_ROWS as usize)

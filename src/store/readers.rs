@@ -1,5 +1,7 @@
 //! A pool of connections that read.
 
+#[cfg(feature = "postgres")]
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
@@ -7,6 +9,8 @@ use rusqlite::Connection;
 
 use super::db::{Db, Error, Result};
 use super::open_files::OpenFiles;
+#[cfg(feature = "postgres")]
+use super::postgres;
 use super::read_only::ReadOnlyConnection;
 use super::{StoreError, connection};
 
@@ -17,6 +21,8 @@ pub struct Readers {
     pooling: Option<Pooling>,
     pool: Mutex<Pool>,
     returned: Condvar,
+    #[cfg(feature = "postgres")]
+    postgres: Option<postgres::Readers>,
 }
 
 struct Pooling {
@@ -32,14 +38,24 @@ struct Pool {
 
 impl Readers {
     pub fn new(path: PathBuf, connections_max: usize, files: Arc<OpenFiles>) -> Readers {
-        let (pool, returned) = Default::default();
-        Readers { path, pooling: Some(Pooling { connections_max, files }), pool, returned }
+        Readers { pooling: Some(Pooling { connections_max, files }), ..Readers::read_only(path) }
     }
 
     /// For few queries, even on a full disk or a read-only mount.
     pub fn read_only(path: PathBuf) -> Readers {
-        let (pool, returned) = Default::default();
-        Readers { path, pooling: None, pool, returned }
+        Readers {
+            path,
+            pooling: None,
+            pool: Mutex::default(),
+            returned: Condvar::default(),
+            #[cfg(feature = "postgres")]
+            postgres: None,
+        }
+    }
+
+    #[cfg(feature = "postgres")]
+    pub fn on_postgres(readers: postgres::Readers) -> Readers {
+        Readers { postgres: Some(readers), ..Readers::read_only(PathBuf::new()) }
     }
 
     pub fn path(&self) -> &Path {
@@ -48,6 +64,12 @@ impl Readers {
 
     /// Runs queries. They need not all see the same commit.
     pub fn read<T>(&self, mut query: impl FnMut(&Db) -> Result<T>) -> Result<T, StoreError> {
+        #[cfg(feature = "postgres")]
+        if let Some(readers) = &self.postgres {
+            let result =
+                readers.read(|connection| Ok(query(&Db::Postgres(RefCell::new(connection)))?));
+            return result.map_err(|error| Error::from(error).into());
+        }
         let Some(pooling) = &self.pooling else {
             return ReadOnlyConnection::open(&self.path)?
                 .read(|db| query(&Db::Sqlite(db)).map_err(Error::of_sqlite));

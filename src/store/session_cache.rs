@@ -54,6 +54,13 @@ impl SessionCache {
         }
     }
 
+    /// A cache that stays empty: what it would hold may have changed on another server.
+    #[cfg(feature = "postgres")]
+    pub fn unused() -> SessionCache {
+        let (wal_index, revision) = (WalIndex(None), Mutex::default());
+        SessionCache { sessions: Cache::new(0), wal_index, revision }
+    }
+
     pub fn set_last_seen(&self, token: &TokenHash, now: i64) {
         if let Some(entry) = self.sessions.get(token) {
             self.sessions.insert(*token, Entry { last_seen_at: now, ..entry });

@@ -1,8 +1,12 @@
 //! The one thread that writes. Everything in its queue shares one transaction, so many sign-ins cost
 //! one sync of the disk. Each is answered when that sync is done.
 
+#[cfg(feature = "postgres")]
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+#[cfg(feature = "postgres")]
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -11,6 +15,8 @@ use rusqlite::Connection;
 use super::StoreError;
 use super::db::{Db, Result};
 use super::open_files::OpenFiles;
+#[cfg(feature = "postgres")]
+use super::postgres::Writers;
 
 /// When the queue is full, callers of `write` wait, and work for `write_later` is dropped.
 const QUEUE_MAX: usize = 1024;
@@ -32,10 +38,13 @@ struct Task {
 type Job = Box<dyn FnOnce(&Connection) -> Reply + Send>;
 type Reply = Box<dyn FnOnce(&Result<(), StoreError>)>;
 
-/// A handle to the writing thread. Dropping it finishes the queue first.
+/// A handle to the writing thread, or to those of PostgreSQL. Dropping it finishes the queue first.
+#[derive(Default)]
 pub struct Writer {
     queue: Option<SyncSender<Task>>,
     thread: Option<JoinHandle<()>>,
+    #[cfg(feature = "postgres")]
+    postgres: Option<Writers>,
 }
 
 impl Writer {
@@ -46,12 +55,21 @@ impl Writer {
             .name("store-writer".into())
             .spawn(move || run(&connection, &files, &jobs))
             .expect("a thread can be started before the server serves");
-        Writer { queue: Some(queue), thread: Some(thread) }
+        let mut writer = Writer::none();
+        (writer.queue, writer.thread) = (Some(queue), Some(thread));
+        writer
     }
 
     /// A writer for a read-only store. All work fails.
     pub fn none() -> Writer {
-        Writer { queue: None, thread: None }
+        Writer::default()
+    }
+
+    #[cfg(feature = "postgres")]
+    pub fn on_postgres(writers: Writers) -> Writer {
+        let mut writer = Writer::none();
+        writer.postgres = Some(writers);
+        writer
     }
 
     /// Does the work and returns its result once it is on disk. Failed work changes nothing. It may run
@@ -60,6 +78,18 @@ impl Writer {
         &self,
         work: impl Fn(&Db) -> Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
+        #[cfg(feature = "postgres")]
+        if let Some(writers) = &self.postgres {
+            let slot = Arc::new(Mutex::new(None));
+            let result = slot.clone();
+            writers.write(Box::new(move |connection| {
+                let done = work(&Db::Postgres(RefCell::new(connection)))?;
+                *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+                Ok(())
+            }))?;
+            let done = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            return done.ok_or_else(writer_stopped);
+        }
         let (sender, receiver) = sync_channel(1);
         let job: Job = Box::new(move |db| {
             let result = atomically(db, work);
@@ -77,6 +107,12 @@ impl Writer {
 
     /// Does the work soon, without waiting. Drops it and returns false if the queue is full.
     pub fn write_later(&self, work: impl Fn(&Db) -> Result<()> + Send + 'static) -> bool {
+        #[cfg(feature = "postgres")]
+        if let Some(writers) = &self.postgres {
+            return writers.write_later(Box::new(move |connection| {
+                Ok(work(&Db::Postgres(RefCell::new(connection)))?)
+            }));
+        }
         let job: Job = Box::new(move |db| {
             let result = atomically(db, work);
             Box::new(move |committed| {
@@ -91,6 +127,18 @@ impl Writer {
             log::warn!("not recorded: too much is waiting to be written");
         }
         accepted
+    }
+}
+
+impl Writer {
+    /// Returns when all earlier work is done.
+    pub fn flush(&self) {
+        #[cfg(feature = "postgres")]
+        if let Some(writers) = &self.postgres {
+            return writers.flush();
+        }
+        // A failed commit was reported to the callers of those writes.
+        let _ = self.write(|_| Ok(()));
     }
 }
 
@@ -112,7 +160,7 @@ impl Steps<'_> {
             let started = Instant::now();
             Ok((started, work(db)?))
         })?;
-        self.pause = started.elapsed();
+        self.pause = if self.writer.queue.is_some() { started.elapsed() } else { Duration::ZERO };
         Ok(result)
     }
 }

@@ -43,6 +43,18 @@ impl TestDatabase {
         TestDatabase { database: Database::parse(OsStr::new(&url)).unwrap(), url }
     }
 
+    #[cfg(feature = "postgres")]
+    /// The name of the schema, which connections bear too.
+    pub fn schema(&self) -> String {
+        self.url.rsplit("%3D").next().unwrap().to_owned()
+    }
+
+    #[cfg(feature = "postgres")]
+    /// The same as another role.
+    pub fn as_role(&self, role: &str) -> TestDatabase {
+        TestDatabase::at(self.url.replace("user=postgres", &format!("user={role}")))
+    }
+
     /// For --database.
     pub fn argument(&self) -> String {
         match self.database.file() {

@@ -52,5 +52,7 @@ mod logs;
 mod crash;
 mod commands;
 mod properties;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod docs;
 mod tidy;

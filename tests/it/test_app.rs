@@ -39,6 +39,12 @@ impl TestApp {
         TestApp::on(database, folder, Google::start(), flags)
     }
 
+    #[cfg(feature = "postgres")]
+    /// Another server, with those flags.
+    pub fn on_database(database: &TestDatabase, flags: &[&str]) -> TestApp {
+        TestApp::on(database.clone(), tempfile::tempdir().unwrap(), Google::start(), flags)
+    }
+
     /// The same with other flags, on the same database.
     pub fn restarted(self, flags: &[&str]) -> TestApp {
         let TestApp { app, google, folder, database } = self;
