@@ -6,8 +6,9 @@ import fs from 'node:fs';
 import { it } from 'node:test';
 import { promisify } from 'node:util';
 import { tunnel } from '../proxies/clients.mjs';
-import { send } from '../proxies/stack.mjs';
+import { CLIENT_ID, Stack, freePort, idToken, send } from '../proxies/stack.mjs';
 import { answers, basic, bearer, cases, until, username } from './cases.mjs';
+import { replaceBlock } from './recipe.mjs';
 
 const run = promisify(execFile);
 
@@ -162,6 +163,25 @@ const radicale = {
   },
   header: 'X-Remote-User',
   open: '/.web/',
+  alone: (at) => it('works in the files for a single host too', async () => {
+    const [stack, host] = [new Stack(), 'app.example.com'];
+    const flags = ['--client-id', CLIENT_ID, '--tokeninfo-url', at.world.google.url, '--allow-anyone', '--public-url', `https://${host}`];
+    try {
+      const ports = { hallpass: (await stack.hallpass(flags)).port, app: await freePort() };
+      const nginx = (text, file) => (file === 'site.conf' ? replaceBlock(text, '    location / {', at.nginx) : text);
+      const caddy = (text) => replaceBlock(text, '\thandle {', at.caddy);
+      for (const [proxy, change] of Object.entries({ nginx, caddy })) {
+        const { port } = await stack[proxy]('same-host', { ...ports, change });
+        const signIn = { method: 'POST', headers: [['Content-Type', 'application/json']], body: JSON.stringify({ id_token: idToken(at.ADA) }) };
+        const { token } = (await send(port, host, '/auth/signin', signIn)).json.session;
+        const ask = (method, path, { headers, body }) =>
+          send(port, host, path, { method, body, headers: [bearer(token), ['X-Remote-User', username(at.GRACE)], ...Object.entries(headers)] });
+        assert.equal(await at.who(ask), username(at.ADA));
+      }
+    } finally {
+      await stack.stop();
+    }
+  }),
 };
 
 const prometheus = {

@@ -42,7 +42,7 @@ function between(text, first, last) {
 }
 
 /** Replaces the block that begins with that line by others. */
-function replaceBlock(text, line, blocks) {
+export function replaceBlock(text, line, blocks) {
   const indentation = /^\s*/.exec(line)[0];
   const from = text.lastIndexOf(`\n${line}\n`);
   const to = text.indexOf(`\n${indentation}}\n`, from);
