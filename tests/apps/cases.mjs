@@ -63,12 +63,27 @@ export function cases(apps) {
   });
   after(() => stack.stop());
 
-  async function newToken(person) {
+  async function newSession(person) {
     const answer = await send(world.nginx.port, AUTH, '/auth/signin', {
       method: 'POST', body: JSON.stringify({ id_token: idToken(person) }), headers: [['Content-Type', 'application/json']],
     });
-    const at = { port: world.nginx.port, layout: { auth: AUTH }, session: answer.json.session };
+    return answer.json.session;
+  }
+
+  async function newToken(person) {
+    const at = { port: world.nginx.port, layout: { auth: AUTH }, session: await newSession(person) };
     return (await tokenOf(at)).token;
+  }
+
+  /** Calls `act` while Grace is blocked. */
+  async function whileBlocked(act) {
+    operator('users', 'block', GRACE.email);
+    try {
+      await act();
+    } finally {
+      operator('users', 'unblock', GRACE.email);
+      world.tokens.set(GRACE, await newToken(GRACE));
+    }
   }
 
   const operator = (...command) => execFileSync(HALLPASS, [...command, '--database', world.hallpass.database], { stdio: 'pipe' });
@@ -142,27 +157,39 @@ export function cases(apps) {
         // The same browser, with whatever the app has stored in it.
         await enter('grace');
         if (app.socket) await page.evaluate(app.socket);
-        operator('users', 'block', GRACE.email);
-        try {
+        await whileBlocked(async () => {
           await closed(403);
           const refused = await send(world.nginx.port, at.host, app.open ?? '/', { headers: [basic(world.tokens.get(GRACE))] });
           assert.ok([401, 403].includes(refused.status));
-          if (app.socket) {
-            // As every page with WebSockets says: an open one outlives the block, a new one is refused.
-            assert.equal(await page.evaluate(() => window.echo()), true);
-            assert.equal(await page.evaluate(() => window.reopen()), false);
-            assert.equal(await page.evaluate(() => window.echo()), true);
-          }
-        } finally {
-          operator('users', 'unblock', GRACE.email);
-          world.tokens.set(GRACE, await newToken(GRACE));
-        }
+          if (app.socket) await socketOutlives(page);
+        });
         await visitor.context.close();
       });
+
+      if (app.socket) {
+        it('leaves an open WebSocket open when its owner is blocked, and opens no new one (caddy)', async () => {
+          const browser = await launch(stack, { [`${at.host}:443`]: world.caddy.port });
+          const { context, page } = await Visitor.arrive(browser);
+          context.setDefaultTimeout(PATIENCE_MILLISECONDS);
+          const { token } = await newSession(GRACE);
+          await context.addCookies([{ name: '__Secure-hallpass', value: token, domain: '.example.com', path: '/', secure: true }]);
+          await page.goto(`https://${at.host}${app.open ?? '/'}`, { waitUntil: 'domcontentloaded' });
+          await page.evaluate(app.socket);
+          await whileBlocked(() => socketOutlives(page));
+          await browser.close();
+        });
+      }
 
       app.alone?.(at);
     });
   }
+}
+
+/** As every page with WebSockets says: an open one outlives the block, a new one is refused. */
+async function socketOutlives(page) {
+  assert.equal(await page.evaluate(() => window.echo()), true);
+  assert.equal(await page.evaluate(() => window.reopen()), false);
+  assert.equal(await page.evaluate(() => window.echo()), true);
 }
 
 const LANGUAGE = { nginx: 'nginx', caddy: 'caddyfile' };
