@@ -162,20 +162,27 @@ impl Db<'_> {
 #[cfg(feature = "postgres")]
 type PostgresParam<'a> = &'a (dyn postgres::ToSql + Sync);
 
-/// PostgreSQL writes `$1` for `?1`, and must be told the types.
+/// PostgreSQL writes `$1` for `?1`, must be told the types, and has no NUL character in texts.
 #[cfg(feature = "postgres")]
 fn on_postgres<T>(
     sql: &str,
     params: &[Param],
     run: impl FnOnce(&str, &[PostgresParam], &[Type]) -> Result<T>,
 ) -> Result<T> {
+    let without_nul = |param: &Param| match param {
+        Param::Text(Some(text)) if text.contains('\0') => Some(text.replace('\0', "\u{fffd}")),
+        _ => None,
+    };
+    let replaced: Vec<Option<String>> = params.iter().map(without_nul).collect();
     let (params, types): (Vec<PostgresParam>, Vec<Type>) = params
         .iter()
-        .map(|param| match param {
-            Param::Integer(value) => (value as PostgresParam, Type::INT8),
-            Param::Boolean(value) => (value as PostgresParam, Type::BOOL),
-            Param::Text(value) => (value as PostgresParam, Type::TEXT),
-            Param::Bytes(value) => (value as PostgresParam, Type::BYTEA),
+        .zip(&replaced)
+        .map(|(param, replaced)| match (param, replaced) {
+            (_, Some(text)) => (text as PostgresParam, Type::TEXT),
+            (Param::Integer(value), _) => (value as PostgresParam, Type::INT8),
+            (Param::Boolean(value), _) => (value as PostgresParam, Type::BOOL),
+            (Param::Text(value), _) => (value as PostgresParam, Type::TEXT),
+            (Param::Bytes(value), _) => (value as PostgresParam, Type::BYTEA),
         })
         .unzip();
     run(&sql.replace('?', "$"), &params, &types)
