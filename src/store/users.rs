@@ -312,10 +312,11 @@ fn redact_reasons(db: &Db, subject: &str) -> Result<()> {
 
 fn redact_email(db: &Db, email: &str) -> Result<()> {
     // There may be millions of refusals without a sub.
-    let by_email = if db.is_sqlite() { "INDEXED BY events_by_email" } else { "" };
+    let (index, email_column) =
+        if db.is_sqlite() { ("INDEXED BY events_by_email", "email") } else { ("", "lower(email)") };
     let of_refusals = format!(
-        "UPDATE events {by_email} SET email = NULL, client_address = NULL, user_agent = NULL
-            WHERE sub IS NULL AND email = lower(?1)"
+        "UPDATE events {index} SET email = NULL, client_address = NULL, user_agent = NULL
+            WHERE sub IS NULL AND {email_column} = lower(?1)"
     );
     for sql in [
         "UPDATE allowed SET created_by = 'a deleted account' WHERE created_by = ?1",
