@@ -38,8 +38,10 @@ pub struct Program {
 /// The program with these arguments, without our logging and proxy variables.
 pub fn hallpass(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hallpass"));
-    // It names the binary for other tests, and is not a setting.
-    command.env_remove("HALLPASS_BIN");
+    // They are for the tests, and are not settings.
+    for variable in ["HALLPASS_BIN", "HALLPASS_TEST_ENGINE", "HALLPASS_TEST_POSTGRES"] {
+        command.env_remove(variable);
+    }
     command.args(arguments).env_remove("RUST_LOG");
     for proxy in [
         "ALL_PROXY",
