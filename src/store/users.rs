@@ -14,7 +14,7 @@ use super::{Store, StoreError};
 pub enum UserSort {
     /// By name. Users without one are last.
     Name,
-    /// By e-mail. Users without one are last.
+    /// By e-mail. Users without one are last. Uses an index.
     Email,
     /// The latest sign-in first. Uses an index.
     LastSignIn,
@@ -26,7 +26,7 @@ impl UserSort {
     fn order(self) -> &'static str {
         match self {
             UserSort::Name => "lower(u.name) NULLS LAST, u.sub",
-            UserSort::Email => "lower(u.email || '') NULLS LAST, u.sub",
+            UserSort::Email => "lower(u.email) NULLS LAST, u.sub",
             UserSort::LastSignIn => "u.last_signin_at DESC, u.sub DESC",
             UserSort::Created => "u.created_at DESC, u.sub DESC",
         }
@@ -35,7 +35,8 @@ impl UserSort {
     /// The same without an index.
     fn order_of_all(self) -> &'static str {
         match self {
-            UserSort::Name | UserSort::Email => self.order(),
+            UserSort::Name => self.order(),
+            UserSort::Email => "lower(u.email || '') NULLS LAST, u.sub",
             UserSort::LastSignIn => "+u.last_signin_at DESC, u.sub DESC",
             UserSort::Created => "+u.created_at DESC, u.sub DESC",
         }
@@ -92,8 +93,7 @@ impl Store {
         } else {
             "?2 IS NULL AND ?3 IS NULL"
         };
-        // A search reads every row, which is fastest in the table's order. The plus keeps SQLite from
-        // using an index.
+        // A search reads every row, which is fastest in the table's order.
         let (search_condition, order) = if is_search {
             ("contains_words(?4, u.name, u.email, u.sub, u.username)", sort.order_of_all())
         } else {
