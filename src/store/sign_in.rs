@@ -126,6 +126,11 @@ impl Store {
         now: i64,
     ) -> Result<Result<SignedIn, Refusal>, StoreError> {
         self.writer.write(move |db| {
+            if !db.is_sqlite() {
+                // Other changes of this user wait, so none comes between the reading and the session.
+                let lock = "SELECT 1 FROM users WHERE sub = ?1 FOR UPDATE";
+                db.exists(lock, params![sign_in.profile.subject])?;
+            }
             let standing = Standing::read(db, &sign_in.profile, &sign_in.id_token)?;
             let refusal = standing.refusal(sign_in.unless_allowed);
             let kind = if refusal.is_none() { EventKind::SignIn } else { EventKind::Refusal };
