@@ -33,13 +33,13 @@ fn settings_file() -> Roff {
         (
             "DESCRIPTION",
             "Every hallpass command reads its settings from this file, if it is readable and --env-file or \
-             HALLPASS_ENV_FILE does not name another. The environment overrides the file, and flags override both. \
+             HALLPASS_ENV_FILE does not name another. Only demo ignores it. The environment overrides the file, and flags override both. \
              The server reads it when it starts.",
         ),
         (
             "FORMAT",
             "Each line is NAME=VALUE, as systemd reads it in EnvironmentFile=: quotes and backslashes work, and # or \
-             ; begins a comment. A list is separated by commas. Durations are written 90s, 12h, 30d. An empty value \
+             ; begins a comment at the start of a line. A list is separated by commas. Durations are written 90s, 12h, 30d. An empty value \
              counts as unset.",
         ),
     ];
