@@ -184,3 +184,11 @@ CREATE TABLE IF NOT EXISTS google_events (
     at                  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS google_events_by_time ON google_events (at);
+
+-- The keys that sign assertions, two at a time; none unless --assertion was ever on. Whoever reads a private key
+-- can sign for any user.
+CREATE TABLE IF NOT EXISTS assertion_keys (
+    kid                 TEXT PRIMARY KEY,   -- names the key in /auth/jwks
+    private_key         BLOB NOT NULL,      -- P-256, in PKCS #8
+    signs_from          INTEGER NOT NULL    -- it signs from then on, until the next one does
+) STRICT, WITHOUT ROWID;

@@ -1,4 +1,5 @@
-//! The threads beside the server: one deletes expired rows, one refreshes Google's keys.
+//! The threads beside the server: one deletes expired rows, one refreshes Google's keys, one rotates
+//! the keys of assertions.
 
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -11,6 +12,8 @@ use crate::web::App;
 
 /// How often to look whether Google's keys are due.
 const KEYS_INTERVAL: Duration = Duration::from_secs(5);
+/// How often to read the keys of assertions.
+const ASSERTION_KEYS_INTERVAL: Duration = Duration::from_secs(60);
 /// How often to look for expired rows, and the pause between two steps of deleting them.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 const PURGE_PAUSE: Duration = Duration::from_millis(50);
@@ -33,6 +36,22 @@ pub fn keep_keys_fresh(keys: Arc<Keys>, app: Weak<App>) {
             }
             drop(app);
             thread::sleep(KEYS_INTERVAL);
+        }
+    });
+}
+
+/// Rotates the keys of assertions when that is due, and learns of those that another process has
+/// rotated.
+pub fn keep_assertion_keys(app: Weak<App>) {
+    thread::spawn(move || {
+        while let Some(app) = app.upgrade() {
+            let now = clock::now();
+            if let Err(error) = app.refresh_assertion_keys(now) {
+                log::warn!("cannot read the keys of assertions: {error}");
+            }
+            app.prune_assertions(now);
+            drop(app);
+            thread::sleep(ASSERTION_KEYS_INTERVAL);
         }
     });
 }

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::background::{keep_keys_fresh, keep_purging};
+use super::background::{keep_assertion_keys, keep_keys_fresh, keep_purging};
 use super::doctor;
 use super::event_poster::{EventPoster, Patience};
 use super::scheduled_backups::Backups;
 use super::serve_options::{DESCRIPTORS_BESIDE_CONNECTIONS, ServeOptions};
 use super::service_manager;
 use super::settings::nobody;
+use crate::clock;
 use crate::google::{Policy, Verify};
 use crate::http::{self, Handler, Limits, Request, Response, Service, Sockets, bind_tcp};
 use crate::logging;
@@ -106,7 +107,14 @@ pub fn run(
         unlimited: Box::new(move |address| trusted.trusts(Some(address))),
         keep_alive: options.keep_alive,
     };
+    if app.settings().assertion {
+        app.refresh_assertion_keys(clock::now())
+            .map_err(|error| format!("cannot prepare the keys of assertions: {error}"))?;
+    }
     let app = Arc::new(app);
+    if app.settings().assertion {
+        keep_assertion_keys(Arc::downgrade(&app));
+    }
     keep_purging(Arc::downgrade(&app));
     if let Some(keys) = app.keys() {
         keep_keys_fresh(keys.clone(), Arc::downgrade(&app));

@@ -132,6 +132,11 @@ pub struct ServeOptions {
         default_value_t = RemoteUser::Email, help_heading = "Serving")]
     pub remote_user: RemoteUser,
 
+    /// Sign the identity for apps: X-Hallpass-Assertion, a JWT that they verify with the keys at
+    /// /auth/jwks
+    #[arg(long, env = "HALLPASS_ASSERTION", value_parser = boolean, help_heading = "Serving")]
+    pub assertion: bool,
+
     /// Other web origins that may call with credentials (CORS), for example https://app.example.com
     #[arg(long, env = "HALLPASS_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',',
         value_parser = list_item(), help_heading = "Serving")]

@@ -55,6 +55,7 @@ impl ServeOptions {
                 .collect::<Result<_, _>>()?,
             trusted_proxies: trusted_proxies(&self.trusted_proxy)?,
             remote_user: self.remote_user,
+            assertion: self.assertion,
             verifier: verifier(self)?,
             signin_limit: RateLimit {
                 burst: self.signin_burst,

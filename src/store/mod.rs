@@ -28,6 +28,7 @@ mod refusals;
 mod purge;
 mod stats;
 mod google_keys;
+mod assertion_keys;
 mod google_events;
 mod import;
 mod copy;
@@ -42,6 +43,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use allowed::{AllowedEntry, AllowedName, Obstacle};
+pub use assertion_keys::{
+    AssertionKey, AssertionKeys, KEY_OVERLAP_SECONDS, KEY_SIGNS_SECONDS, NewAssertionKey,
+    PrivateKey,
+};
 pub use blocked_emails::BlockedEmail;
 pub use database::{Address, Database};
 pub use events::{About, Actor, DAY_SECONDS, Event, EventFilter, EventKind, EventRow, NextEvent};

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
+use super::assertion::Assertions;
 use super::client_address::ClientAddress;
 use super::rate_limit::RateLimiter;
 use super::request_id::RequestIds;
@@ -32,6 +33,8 @@ pub struct App {
     pub(super) signin_limiter: RateLimiter,
     pub(super) events_limiter: RateLimiter,
     pub(super) exchanges: SingleFlight,
+    /// With --assertion.
+    pub(super) assertions: Option<Assertions>,
     pub(super) metrics: Arc<Metrics>,
     /// Tells `hallpass doctor` that a response comes from a server on the database it examines.
     pub(super) instance: String,
@@ -59,6 +62,7 @@ impl App {
             signin_limiter: RateLimiter::new(settings.signin_limit),
             events_limiter: RateLimiter::new(GOOGLE_EVENTS_LIMIT),
             exchanges: SingleFlight::default(),
+            assertions: settings.assertion.then(|| Assertions::new(settings.origin())),
             demo: None,
             settings,
             store,

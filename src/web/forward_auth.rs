@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::app::{App, loggable};
+use super::assertion::ASSERTION_HEADER;
 use super::error::{Denied, Error};
 use super::settings::RemoteUser;
 use super::{pages, return_to};
@@ -75,13 +76,14 @@ fn pass(
     caller: Result<Authenticated, Error>,
     now: i64,
 ) -> Result<Response, Error> {
-    permit(app, request, caller).inspect_err(|error| record_refusal(app, request, error, now))
+    permit(app, request, caller, now).inspect_err(|error| record_refusal(app, request, error, now))
 }
 
 fn permit(
     app: &App,
     request: &Request,
     caller: Result<Authenticated, Error>,
+    now: i64,
 ) -> Result<Response, Error> {
     let caller = caller.map_err(|error| match error {
         // Proxies understand 2xx, 401 and 403. The limit says nothing about the token.
@@ -94,7 +96,11 @@ fn permit(
     if !list.permits(&caller.user.profile) {
         return Err(Error::denied_in_session(&caller, list.reason()));
     }
-    Ok(identify(Response::empty(200), &caller.user, app.settings.remote_user))
+    let response = identify(Response::empty(200), &caller.user, app.settings.remote_user);
+    Ok(match app.assertion(request, &caller, now)? {
+        Some(assertion) => response.with(ASSERTION_HEADER, assertion),
+        None => response,
+    })
 }
 
 /// Records the refusal of a live session by an app's allow-list, or at an app that the proxy names.

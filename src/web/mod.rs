@@ -19,6 +19,7 @@ mod tokens;
 mod google_events;
 mod monitoring;
 mod forward_auth;
+mod assertion;
 mod return_to;
 mod cookies;
 mod session_cookie;

@@ -14,7 +14,8 @@ use crate::process;
 
 /// GET /readyz: whether the store answers. Nearby clients also get Google's last response, the
 /// state of its keys, and when its last security events came. None of these makes the server
-/// unready, because live sessions do not need Google.
+/// unready, because live sessions do not need Google. They also get the times of the keys of
+/// assertions.
 ///
 /// # Errors
 /// 503 if the store cannot answer, or if nobody can sign in because keys are missing.
@@ -33,6 +34,9 @@ pub fn ready(app: &App, request: &Request, now: i64) -> Result<Response, Error> 
     let mut document = json!({"status": "ok", "store": "ok", "google": google});
     if let Some(keys) = app.verifier.keys_status(now) {
         document["keys"] = keys;
+    }
+    if let Some(times) = app.assertion_key_times(now)? {
+        document["assertion"] = times;
     }
     if app.settings.verifier.security_events {
         let (last_at, last_verification_at) = app.store.last_google_events_at()?;

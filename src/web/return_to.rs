@@ -40,8 +40,7 @@ pub fn forwarded(request: &Request, settings: &Settings) -> Option<String> {
         return None;
     }
     let header = |name| request.header(name).filter(|value| !value.is_empty());
-    // Each proxy in a chain adds its own; the browser reached the first one.
-    let first = |name| header(name).and_then(|list| list.split(',').next()).map(str::trim);
+    let first = |name| first_forwarded(request, name);
     let encode = |text| utf8_percent_encode(text, UNSAFE);
     let parts = (first("X-Forwarded-Proto"), first("X-Forwarded-Host"), header("X-Forwarded-Uri"));
     let address = match parts {
@@ -51,6 +50,13 @@ pub fn forwarded(request: &Request, settings: &Settings) -> Option<String> {
         _ => encode(header("X-Original-URL").filter(|url| !url.starts_with('/'))?).to_string(),
     };
     parse(&address, settings)
+}
+
+/// The first value of an X-Forwarded header. Each proxy in a chain adds its own; the browser reached
+/// the first one.
+pub fn first_forwarded<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
+    let first = request.header(name)?.split(',').next()?.trim();
+    (!first.is_empty()).then_some(first)
 }
 
 fn encoded_length(text: &str) -> usize {

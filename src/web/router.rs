@@ -11,7 +11,8 @@ use super::app::{App, loggable};
 use super::error::Error;
 use super::settings::Settings;
 use super::{
-    cookies, cors, forward_auth, google_events, monitoring, pages, sessions, signin, tokens,
+    assertion, cookies, cors, forward_auth, google_events, monitoring, pages, sessions, signin,
+    tokens,
 };
 use crate::http::{Handler, Request, Response};
 use crate::store::Authenticated;
@@ -55,6 +56,7 @@ const ROUTES: &[Route] = &[
     delete("/auth/admin/allowed/{id}", |app, request, now| {
         pages::delete_allowed(app, request, parameter(request), now)
     }),
+    get("/auth/jwks", assertion::jwks).if_set(|settings| settings.assertion),
     get("/auth/style.css", |_, _, _| Ok(pages::stylesheet())),
     get("/auth/signin.js", |_, _, _| Ok(pages::signin_script())),
     get("/auth/copy.js", |_, _, _| Ok(pages::copy_script())),
@@ -314,6 +316,9 @@ impl Handler for App {
     fn fast_path(&self, request: &Request, now: i64) -> Option<Response> {
         let arrival = Arrival::of(request);
         let endpoint = arrival.route?.caller.filter(|_| method(request) == "GET")?;
+        if !self.can_assert(now) {
+            return None;
+        }
         let caller = self.authenticate_from_cache(request, now)?;
         let outcome = endpoint(self, request, caller, now);
         Some(self.finish(&arrival, outcome))

@@ -36,6 +36,8 @@ pub struct Settings {
     pub trusted_proxies: TrustedProxies,
     /// The value of Remote-User and X-Forwarded-User.
     pub remote_user: RemoteUser,
+    /// Whether apps get a signed assertion of the identity.
+    pub assertion: bool,
     /// How tokens are verified.
     pub verifier: VerifierSettings,
     /// The limit of sign-in attempts per client address.

@@ -27,6 +27,7 @@ mod basic;
 mod tokens;
 mod usernames;
 mod check;
+mod assertion;
 mod return_to;
 mod pages;
 mod admin;

@@ -96,6 +96,7 @@ fn every_library_has_one_home() {
         &[
             "src/token.rs",
             "src/google/demo.rs",
+            "src/web/assertion.rs",
             "src/google/jwks.rs",
             "src/google/service_account.rs",
             "src/http/door/certificate.rs",

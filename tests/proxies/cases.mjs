@@ -154,7 +154,7 @@ export function cases(start, extra = () => {},
       let google, hallpass, app, proxy, port;
       const flags = (...allowed) => [
         '--client-id', CLIENT_ID, '--tokeninfo-url', google.url, '--tokeninfo-timeout', '2s', '--signin-burst', '0',
-        '--google-events', '--keys-url', google.keysUrl, ...layout.flags, ...allowed.flatMap((domain) => ['--allow-domain', domain])];
+        '--google-events', '--assertion', '--keys-url', google.keysUrl, ...layout.flags, ...allowed.flatMap((domain) => ['--allow-domain', domain])];
 
       before(async () => {
         google = await stack.google();
@@ -398,6 +398,15 @@ export function cases(start, extra = () => {},
           }
         }
         assert.equal((await notForwarded(() => get(layout.app, '/x', [...PROGRAM, ...BATCHES[0]]))).status, 401);
+      });
+
+      test('gives an app one identity that is signed for it', async () => {
+        const headers = [...PROGRAM, cookieOf(await signIn(ADA)), ['X-Hallpass-Assertion', 'a.mallory.b']];
+        const answer = await get(layout.app, '/x', headers);
+        const assertions = valuesOf(answer.json, 'x-hallpass-assertion');
+        assert.equal(assertions.length, 1);
+        const claims = JSON.parse(Buffer.from(assertions[0].split('.')[1], 'base64url'));
+        assert.deepEqual([claims.aud, claims.sub, claims.email], [`https://${layout.app}`, ADA.sub, ADA.email]);
       });
 
       test('gives an app the identity in another header', async () => {

@@ -7,6 +7,7 @@ mod settings;
 mod database;
 mod google;
 mod google_events;
+mod assertion;
 mod system;
 mod reachability;
 
@@ -71,6 +72,7 @@ pub fn doctor(options: &DoctorOptions, warnings: &[String]) -> Result<(), String
     if let Ok(url) = &public_url {
         report.add(google_events::google_events(serve, url))?;
     }
+    report.add(assertion::assertion(serve))?;
 
     report.add(system::descriptors(serve))?;
     if let Ok(url) = &public_url {

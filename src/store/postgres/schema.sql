@@ -123,6 +123,12 @@ CREATE TABLE IF NOT EXISTS google_keys (
     expires_at          bigint NOT NULL
 );
 
+CREATE TABLE IF NOT EXISTS assertion_keys (
+    kid                 text COLLATE "C" PRIMARY KEY,
+    private_key         bytea NOT NULL,
+    signs_from          bigint NOT NULL
+);
+
 CREATE TABLE IF NOT EXISTS google_events (
     jti                 text COLLATE "C" PRIMARY KEY,
     at                  bigint NOT NULL

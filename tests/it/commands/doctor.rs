@@ -649,6 +649,28 @@ fn a_private_certificate_is_not_mistaken_for_another_server() {
 }
 
 #[test]
+fn assertions_are_off_or_have_a_key() {
+    let doctor = DoctorTest::open();
+    doctor.says(&[], "assertion", "ok", "off: ");
+    doctor.says(&["--assertion"], "assertion", "ok", "when it starts");
+    drop(Store::open(&doctor.path("hallpass.db")).unwrap());
+    doctor.says(&["--assertion"], "assertion", "ok", "when it starts");
+    let record = |kid: &str, signs_from: &str| {
+        let sql = format!("INSERT INTO assertion_keys VALUES ('{kid}', x'00', {signs_from})");
+        rusqlite::Connection::open(doctor.path("hallpass.db"))
+            .unwrap()
+            .execute_batch(&sql)
+            .unwrap();
+    };
+    record("a", "unixepoch('2020-02-03')");
+    doctor.says(&["--assertion"], "assertion", "ok", "created within a day");
+    record("b", "unixepoch() + 86400");
+    let findings = doctor.findings(&["--allow-anyone", "--assertion"]);
+    let (_, said) = &findings["assertion"];
+    assert!(said.contains("since 2020-02-0") && said.contains("the next one signs from"), "{said}");
+}
+
+#[test]
 fn security_events_are_off_or_were_received() {
     let doctor = DoctorTest::open();
     let certs = Google::start();

@@ -57,6 +57,7 @@ fn contract() -> BTreeSet<String> {
         "--admin-email",
         "testuser@gmail.com",
         "--google-events",
+        "--assertion",
     ]);
     let signed_in = document(&test.send(post_token(&token(json!({})))));
     let session = signed_in["session"]["token"].as_str().unwrap();

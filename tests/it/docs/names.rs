@@ -112,8 +112,13 @@ fn every_variable_exists() {
 
 #[test]
 fn every_endpoint_exists() {
-    let test =
-        TestApp::with(&["--allow-anyone", "--admin-email", "ada@example.com", "--google-events"]);
+    let test = TestApp::with(&[
+        "--allow-anyone",
+        "--admin-email",
+        "ada@example.com",
+        "--google-events",
+        "--assertion",
+    ]);
     let status = |method: &str, path: &str| {
         let mut request = request(method, path);
         request.peer = Some([127, 0, 0, 1].into());
