@@ -1,4 +1,5 @@
-// Runs the examples of docs/assertion.md as they are, and sends them good and bad assertions.
+// Runs the examples of docs/assertion.md as they are, and sends them good and bad assertions. Those in
+// Go and Rust are compiled by hand: ASSERTION_APP names such a program, which is then tested too.
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -38,6 +39,7 @@ const EXAMPLES = {
     path.join(ROOT, 'target/assertion/bin/python'),
     ['-c', WSGI, path.dirname(example('python', 'wsgi.py'))],
   ],
+  ...(process.env.ASSERTION_APP && { 'the program': () => [process.env.ASSERTION_APP, []] }),
 };
 
 const stack = new Stack();
