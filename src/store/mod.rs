@@ -6,6 +6,7 @@
 mod database;
 mod model;
 mod db;
+mod error;
 mod connection;
 mod open;
 mod open_files;
@@ -37,7 +38,6 @@ mod integrity_check;
 #[cfg(feature = "postgres")]
 mod postgres;
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,6 +49,7 @@ pub use assertion_keys::{
 };
 pub use blocked_emails::BlockedEmail;
 pub use database::{Address, Database};
+pub use error::StoreError;
 pub use events::{About, Actor, DAY_SECONDS, Event, EventFilter, EventKind, EventRow, NextEvent};
 pub use google_events::{GoogleEffect, GoogleEvent, GoogleEventOutcome, GoogleReport};
 pub use import::{ImportFailure, Imported, ImportedUser};
@@ -100,10 +101,6 @@ pub struct Counts {
     /// Open sessions, without tokens for programs.
     pub sessions: u64,
 }
-
-/// The database cannot answer. The text is for the log and contains no value from a row.
-#[derive(Debug, Clone)]
-pub struct StoreError(String);
 
 impl Store {
     /// Opens the database at `path`, or creates one that only its owner can read.
@@ -213,11 +210,3 @@ impl Store {
         self.writer.flush();
     }
 }
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for StoreError {}
