@@ -89,7 +89,7 @@ function assertIdentity(answer, person) {
 function assertAnonymous(answer) {
   assert.ok(answer.json?.app, answer.text);
   assert.ok(!answer.text.includes('mallory') && !answer.text.includes('hp_'), answer.text);
-  for (const name of Object.keys(identityOf(ADA))) {
+  for (const name of [...Object.keys(identityOf(ADA)), 'x-hallpass-assertion']) {
     assert.deepEqual(valuesOf(answer.json, name).filter((value) => value !== ''), [], name);
   }
 }
@@ -400,13 +400,24 @@ export function cases(start, extra = () => {},
         assert.equal((await notForwarded(() => get(layout.app, '/x', [...PROGRAM, ...BATCHES[0]]))).status, 401);
       });
 
-      test('gives an app one identity that is signed for it', async () => {
-        const headers = [...PROGRAM, cookieOf(await signIn(ADA)), ['X-Hallpass-Assertion', 'a.mallory.b']];
-        const answer = await get(layout.app, '/x', headers);
-        const assertions = valuesOf(answer.json, 'x-hallpass-assertion');
-        assert.equal(assertions.length, 1);
-        const claims = JSON.parse(Buffer.from(assertions[0].split('.')[1], 'base64url'));
-        assert.deepEqual([claims.aud, claims.sub, claims.email], [`https://${layout.app}`, ADA.sub, ADA.email]);
+      test('passes on the signed identity, and no forged one', async () => {
+        const { keys } = await (await fetch(`http://127.0.0.1:${hallpass.port}/auth/jwks`)).json();
+        const session = await signIn(ADA);
+        for (const forged of [[], [['X-Hallpass-Assertion', 'e30.e30.mallory']],
+          [['x-hallpass-assertion', 'a.b.mallory'], ['X-HALLPASS-ASSERTION', 'c.d.mallory']]]) {
+          const answer = await get(layout.app, DEEP, [...PROGRAM, cookieOf(session), ...forged]);
+          assertIdentity(answer, ADA);
+          const sent = valuesOf(answer.json, 'x-hallpass-assertion');
+          assert.equal(sent.length, 1, answer.text);
+          const [header, payload, signature] = sent[0].split('.').map((part) => Buffer.from(part, 'base64url'));
+          const jwk = keys.find(({ kid }) => kid === JSON.parse(header).kid);
+          const key = { key: crypto.createPublicKey({ key: jwk, format: 'jwk' }), dsaEncoding: 'ieee-p1363' };
+          const signed = Buffer.from(sent[0].slice(0, sent[0].lastIndexOf('.')));
+          assert.ok(crypto.verify('sha256', signed, key, signature), 'the signature is wrong');
+          const { iss, aud, sub } = JSON.parse(payload);
+          assert.deepEqual([iss, aud, sub], [layout.flags[1], `https://${layout.app}`, ADA.sub]);
+          assertAnonymous(await get(layout.app, PUBLIC, [...PROGRAM, cookieOf(session), ...forged]));
+        }
       });
 
       test('gives an app the identity in another header', async () => {
