@@ -25,6 +25,8 @@ const AHEAD_MAX: Duration =
     Duration::from_micros((BURST as u64 - 1) * 1_000_000 / PER_SECOND as u64);
 /// How long handshakes may take in one turn of the loop. The last one may exceed it.
 const TURN_MAX: Duration = Duration::from_millis(2);
+/// Networks whose clients wait at the same time. Beyond it, new connections wait in the kernel.
+const READY_GROUPS_MAX: usize = 64;
 
 /// The connections whose handshake can continue, and how much of the rate their addresses have
 /// used.
@@ -104,6 +106,12 @@ impl Handshakes {
             self.limited.extend(allowed_at.map(|at| (at, group)));
         }
         None
+    }
+
+    /// Whether clients of so many networks wait that no connection should be accepted for now. It
+    /// could replace one whose first message has arrived and waits for its turn.
+    pub fn are_busy(&self) -> bool {
+        self.ready.len() >= READY_GROUPS_MAX
     }
 
     /// When the next handshake may continue; `None` if none waits.
@@ -237,6 +245,20 @@ mod tests {
         handshakes.queue(12, address("2001:db8:0:1::1"), false, now);
         let order: Vec<usize> = std::iter::from_fn(|| handshakes.next(now)).collect();
         assert_eq!(order, [10, 0, 11, 12, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    }
+
+    #[test]
+    fn many_clients_keep_new_ones_waiting_and_one_client_does_not() {
+        let (mut handshakes, now) = (Handshakes::default(), Instant::now());
+        (0..1000).for_each(|key| handshakes.queue(key, address("192.0.2.7"), false, now));
+        assert!(!handshakes.are_busy());
+        for (key, last) in (1000..).zip(0..READY_GROUPS_MAX - 1) {
+            assert!(!handshakes.are_busy());
+            handshakes.queue(key, address(&format!("203.0.113.{last}")), false, now);
+        }
+        assert!(handshakes.are_busy());
+        while handshakes.next(now).is_some() {}
+        assert!(!handshakes.are_busy(), "the others are limited by their rate");
     }
 
     #[test]

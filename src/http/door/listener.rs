@@ -121,7 +121,11 @@ impl EventLoop {
         self.accept_again_at = None;
         for index in 0..self.listeners.len() {
             let mut accepts = 0;
-            while self.listeners[index].ready && accepts < ACCEPTS_PER_TURN && self.has_room() {
+            while self.listeners[index].ready
+                && accepts < ACCEPTS_PER_TURN
+                && self.has_room()
+                && !self.handshakes.are_busy()
+            {
                 accepts += 1;
                 match self.listeners[index].accept() {
                     Ok((stream, address)) => self.accept_connection(index, stream, address),
