@@ -185,8 +185,8 @@ CREATE TABLE IF NOT EXISTS google_events (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS google_events_by_time ON google_events (at);
 
--- The keys that sign assertions, two at a time; none unless --assertion was ever on. Whoever reads a private key
--- can sign for any user.
+-- The keys that sign assertions, two at a time. Empty if --assertion was never on. Anybody who reads a private
+-- key can sign for any user.
 CREATE TABLE IF NOT EXISTS assertion_keys (
     kid                 TEXT PRIMARY KEY,   -- names the key in /auth/jwks
     private_key         BLOB NOT NULL,      -- P-256, in PKCS #8

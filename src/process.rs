@@ -21,8 +21,8 @@ static FILE_VARIABLES: OnceLock<Vec<(String, String)>> = OnceLock::new();
 /// The lower priority: about a thirtieth of a processor that others need (sched(7)).
 const NICE: i32 = 15;
 
-/// Processor time, memory, threads and descriptors under their usual Prometheus names. Values that cannot be read
-/// are omitted.
+/// Processor time, memory, threads and descriptors under their usual Prometheus names. Values that
+/// cannot be read are omitted.
 pub fn readings() -> Vec<Reading> {
     let resident = status_value("VmRSS:").map(|kibibytes| kibibytes * 1024);
     let threads = status_value("Threads:");

@@ -136,9 +136,9 @@ impl SessionToken {
             .then(|| SessionToken(text.to_owned()))
     }
 
-    /// Accepts Basic credentials whose password has the shape of our tokens, whatever the user name.
-    /// Any others belong to the app behind the proxy. The files in deploy/ recognise in base64 what
-    /// is accepted here, so only the one usual spelling is.
+    /// Accepts Basic credentials whose password has the shape of our tokens, whatever the user
+    /// name. Any others belong to the app behind the proxy. The files in deploy/ recognise in
+    /// base64 what is accepted here, so only the one usual spelling is.
     pub fn from_basic(credentials: &str) -> Option<SessionToken> {
         let decoded = STANDARD.decode(credentials).ok()?;
         let colon = decoded.iter().position(|byte| *byte == b':')?;

@@ -1,5 +1,5 @@
-//! The threads beside the server: one deletes expired rows, one refreshes Google's keys, one rotates
-//! the keys of assertions.
+//! The threads beside the server: one deletes expired rows, one refreshes Google's keys, one
+//! rotates the keys of assertions.
 
 use std::sync::{Arc, Weak};
 use std::thread;

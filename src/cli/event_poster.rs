@@ -1,8 +1,8 @@
 //! Posts events to --event-url.
 //!
-//! The table of events is the queue, so events made by commands are posted too. One thread reads the
-//! next event from it, and posts it before it reads another. Events from before the start are never
-//! posted, so a restart repeats nothing.
+//! The table of events is the queue, so events made by commands are posted too. One thread reads
+//! the next event from it, and posts it before it reads another. Events from before the start are
+//! never posted, so a restart repeats nothing.
 
 use std::fmt;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};

@@ -23,7 +23,8 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// Flags of `health`.
 #[derive(Debug, Clone, Args)]
 pub struct HealthOptions {
-    /// The URL to check; without a path, /healthz there [default: /healthz at the first address of --listen]
+    /// The URL to check; without a path, /healthz there [default: /healthz at the first address of
+    /// --listen]
     #[arg(long, env = "HALLPASS_HEALTH_URL", value_name = "URL", value_parser = url)]
     pub url: Option<Url>,
     /// Where the server listens

@@ -108,9 +108,9 @@ pub enum UsersCommand {
     /// Delete a user, their sessions and tokens, and their personal data in events
     ///
     /// This also removes the entries of `allow` that name the user. The sub, kind and time of each
-    /// event remain, and a hash of each user name. A block is lifted too. A person whom a setting or
-    /// the entry of a domain lets in can sign in again, as a new user; to keep them out, block their
-    /// sub or e-mail after the deletion. Older backups keep everything.
+    /// event remain, and a hash of each user name. A block is lifted too. A person whom a setting
+    /// or the entry of a domain lets in can sign in again, as a new user; to keep them out, block
+    /// their sub or e-mail after the deletion. Older backups keep everything.
     Delete {
         /// The user.
         #[command(flatten)]

@@ -2,7 +2,7 @@
 
 use super::keys::KeyError;
 
-/// Why there is no identity.
+/// Why a token does not yield an identity.
 #[derive(Debug)]
 pub enum Failure {
     /// The token is invalid, for the given reason. Final.

@@ -51,7 +51,7 @@ pub struct Claims {
     pub expires_at: i64,
 }
 
-/// Why there is no identity.
+/// Why claims are not accepted as an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
     /// The document cannot be read: a failure on Google's side that says nothing about the token.

@@ -19,8 +19,8 @@ use crate::{clock, logging};
 const QUICK_THREADS: usize = 4;
 /// The most blocking requests at once, unless the handler says otherwise.
 const BLOCKING_MAX: usize = 64;
-/// The most requests at once that only wait for a read from another machine. They are counted apart,
-/// so no check is refused because sign-ins wait.
+/// The most requests at once that only wait for a read from another machine. They are counted
+/// apart, so no check is refused because sign-ins wait.
 const READING_MAX: usize = 128;
 /// The stack of a thread; nothing recurses.
 const STACK_BYTES: usize = 256 * 1024;
@@ -48,8 +48,8 @@ pub trait Handler: Send + Sync + 'static {
         None
     }
 
-    /// Removes what will not be read from a request before it goes to tiny_http, which reads byte by
-    /// byte. The response stays the same.
+    /// Removes what will not be read from a request before it goes to tiny_http, which reads byte
+    /// by byte. The response stays the same.
     fn trim(&self, _request: &mut Request) {}
 
     /// The most blocking requests at once.

@@ -36,7 +36,8 @@ impl Answer {
     }
 }
 
-/// Seconds in a header (RFC 9111, section 1.2.2). A number that is too large becomes the largest there is.
+/// Seconds in a header (RFC 9111, section 1.2.2). A number that is too large becomes the largest
+/// there is.
 pub fn delta_seconds(text: &str) -> Option<u64> {
     let text = text.trim();
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

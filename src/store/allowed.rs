@@ -41,7 +41,8 @@ pub struct AllowedEntry {
 pub enum Obstacle {
     /// It is blocked, or Google reported that it was disabled.
     Blocked,
-    /// The user with this `sub` has the e-mail of the entry, but Google is not the authority for it.
+    /// The user with this `sub` has the e-mail of the entry, but Google is not the authority for
+    /// it.
     NoAuthority(String),
 }
 
@@ -60,8 +61,8 @@ const COLUMNS: &str = "a.id, a.domain, a.email, a.sub, a.created_at, a.created_b
         WHERE e.sub = a.sub AND e.email IS NOT NULL ORDER BY e.at DESC, e.id DESC LIMIT 1)),
     EXISTS (SELECT 1 FROM users u WHERE u.sub = a.sub)";
 
-/// Whether `a`, a row of `allowed`, admits an account: its `sub` (1), its pinned e-mail (2) and its domain
-/// (3).
+/// Whether `a`, a row of `allowed`, admits an account: its `sub` (1), its pinned e-mail (2) and its
+/// domain (3).
 pub const ADMITS: &str = "(a.sub = ?1 OR a.domain = ?3 OR (a.email = ?2 AND a.sub IS NULL))";
 
 /// Whether `u`, a row of `users`, may enter by its `sub` or its domain.
@@ -98,8 +99,8 @@ impl Store {
         self.readers.read(all)
     }
 
-    /// At most `limit` entries, the newest first. `before` continues a list after the entry with this
-    /// ID.
+    /// At most `limit` entries, the newest first. `before` continues a list after the entry with
+    /// this ID.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -128,9 +129,9 @@ impl Store {
         self.readers.read(|db| entry_for(db, profile))
     }
 
-    /// The entries for this account or domain. An e-mail means the user to whom it is pinned, else the
-    /// entry without a `sub`, else the entries whose `sub` first came with it, else those whose `sub`
-    /// last came with it.
+    /// The entries for this account or domain. An e-mail means the user to whom it is pinned, else
+    /// the entry without a `sub`, else the entries whose `sub` first came with it, else those whose
+    /// `sub` last came with it.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -210,9 +211,9 @@ impl Store {
         })
     }
 
-    /// Adds an entry and records the event. An e-mail that is pinned to a user gets that `sub` at once.
-    /// Returns the entry and whether it is new: an earlier one for the same account or domain stays,
-    /// and gets the new note if there is one.
+    /// Adds an entry and records the event. An e-mail that is pinned to a user gets that `sub` at
+    /// once. Returns the entry and whether it is new: an earlier one for the same account or domain
+    /// stays, and gets the new note if there is one.
     ///
     /// # Errors
     /// If the store cannot answer.

@@ -1,8 +1,8 @@
 //! The keys that sign assertions, the same for all processes on the database.
 //!
-//! Two keys are published at a time: the current one, and the next one or the previous one. A key is
-//! published for at least a day before it signs, and for a day after the next one has begun to sign.
-//! Verifiers keep the published keys for an hour, so they never meet an unknown one.
+//! Two keys are published at a time: the current one, and the next one or the previous one. A key
+//! is published for at least a day before it signs, and for a day after the next one has begun to
+//! sign. Verifiers keep the published keys for an hour, so they never meet an unknown one.
 
 use std::fmt;
 
@@ -116,8 +116,8 @@ impl Store {
         self.readers.read(read)
     }
 
-    /// Removes a key that expired and adds keys until there are two, in one transaction. The new ones
-    /// are used only as far as they are needed: another process may have been first.
+    /// Removes a key that expired and adds keys until there are two, in one transaction. The new
+    /// ones are used only as far as they are needed: another process may have been first.
     ///
     /// # Errors
     /// If the store cannot answer.

@@ -17,10 +17,10 @@ use crate::process;
 const IN_USE_WAIT: Duration = Duration::from_millis(500);
 
 impl Store {
-    /// Copies the database to `target` while servers use it. A file at `target` is replaced once the
-    /// copy is complete, checked and on disk; its owner stays. Only the owner can read the backup.
-    /// Calls `progress` with the number of pages and of copied pages. Gives up soon after `stop` is
-    /// set.
+    /// Copies the database to `target` while servers use it. A file at `target` is replaced once
+    /// the copy is complete, checked and on disk; its owner stays. Only the owner can read the
+    /// backup. Calls `progress` with the number of pages and of copied pages. Gives up soon after
+    /// `stop` is set.
     ///
     /// # Errors
     /// One sentence for the operator. A file at `target` is then unchanged.

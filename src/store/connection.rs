@@ -50,8 +50,8 @@ pub fn set_up_writing(connection: &Connection) -> rusqlite::Result<()> {
     keep_plans(connection)
 }
 
-/// Keeps SQLite from compiling a statement again for other parameters, which takes longer than running
-/// it. Every query here has one good plan.
+/// Keeps SQLite from compiling a statement again for other parameters, which takes longer than
+/// running it. Every query here has one good plan.
 fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }

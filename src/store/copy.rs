@@ -35,8 +35,8 @@ pub struct DatabaseCopy {
 }
 
 impl DatabaseCopy {
-    /// Copies `database` as it is now. Calls `progress` with the number of pages and of copied pages.
-    /// Gives up soon after `stop` is set.
+    /// Copies `database` as it is now. Calls `progress` with the number of pages and of copied
+    /// pages. Gives up soon after `stop` is set.
     pub fn new(
         database: &Path,
         target: &Path,
@@ -85,8 +85,9 @@ impl DatabaseCopy {
     }
 }
 
-/// Copies a database next to itself, with its owner and mode, before it is migrated to this version of
-/// the schema. Keeps a copy that exists: it may be from an earlier attempt. Returns the copy's path.
+/// Copies a database next to itself, with its owner and mode, before it is migrated to this version
+/// of the schema. Keeps a copy that exists: it may be from an earlier attempt. Returns the copy's
+/// path.
 pub fn before_migration(database: &Path, version: i32) -> Result<PathBuf, StoreError> {
     let mut target = database.as_os_str().to_owned();
     target.push(format!(".before-{version}"));

@@ -378,8 +378,8 @@ fn newest_id(db: &Db) -> Result<i64> {
     db.one(&sql, &[], |row| row.get(0))
 }
 
-/// The rest of a condition on `e`: no event with a smaller ID can follow. PostgreSQL may commit IDs in
-/// another order.
+/// The rest of a condition on `e`: no event with a smaller ID can follow. PostgreSQL may commit IDs
+/// in another order.
 fn settled(db: &Db) -> &'static str {
     if db.is_sqlite() { "" } else { "AND e.xid < pg_snapshot_xmin(pg_current_snapshot())" }
 }
@@ -414,8 +414,8 @@ pub fn insert(db: &Db, event: &Event, at: i64) -> Result<()> {
     Ok(())
 }
 
-/// Whether the user was deleted since this event, or shortly before it. A deletion bears the time of
-/// its start, and requests may still see the user until it ends.
+/// Whether the user was deleted since this event, or shortly before it. A deletion bears the time
+/// of its start, and requests may still see the user until it ends.
 fn is_of_deleted_user(db: &Db, event: &Event, at: i64) -> Result<bool> {
     let sql = "SELECT 1 FROM events WHERE sub = ?1 AND at >= ?2 AND kind = 'delete'";
     db.exists(sql, params![event.subject, at - DELETION_SECONDS_MAX])

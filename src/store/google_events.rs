@@ -59,8 +59,8 @@ pub enum GoogleEventOutcome {
 }
 
 impl Store {
-    /// Applies an event once. Very many sessions end in steps, and the event counts as applied after
-    /// the last one. Everything is on disk when this returns.
+    /// Applies an event once. Very many sessions end in steps, and the event counts as applied
+    /// after the last one. Everything is on disk when this returns.
     ///
     /// # Errors
     /// If the store cannot answer. Some sessions may have ended by then; another delivery ends the
@@ -138,8 +138,8 @@ fn email_of(db: &Db, subject: &str) -> Result<Option<Option<String>>> {
     db.first(sql, params![subject], |row| row.get(0))
 }
 
-/// Returns false if more sessions must end. Events may arrive out of order, so an older `Enable` does
-/// not lift a newer `Disable`.
+/// Returns false if more sessions must end. Events may arrive out of order, so an older `Enable`
+/// does not lift a newer `Disable`.
 fn take_effect(
     db: &Db,
     event: &GoogleEvent,

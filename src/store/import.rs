@@ -68,10 +68,10 @@ impl Store {
         })
     }
 
-    /// Imports users in steps, after checking that no e-mail is pinned to another user and that no user
-    /// name was ever another user's. Records an event for each user that it blocks. The profile of a
-    /// user who signed in later than `last_signin_at` says stays. Calls `progress` with the number of
-    /// written users.
+    /// Imports users in steps, after checking that no e-mail is pinned to another user and that no
+    /// user name was ever another user's. Records an event for each user that it blocks. The
+    /// profile of a user who signed in later than `last_signin_at` says stays. Calls `progress`
+    /// with the number of written users.
     ///
     /// # Errors
     /// If an e-mail or a user name is another user's, usually before anything is written, or if the
@@ -127,7 +127,8 @@ fn conflict(db: &Db, user: &ImportedUser) -> Result<Option<String>> {
     }))
 }
 
-/// Writes users, or none if there is a conflict now: another user may have signed in since the check.
+/// Writes users, or none if there is a conflict now: another user may have signed in since the
+/// check.
 fn write(db: &Db, users: &[ImportedUser], now: i64) -> Result<Result<Imported, String>> {
     if let Some(conflict) = users.iter().find_map(|user| conflict(db, user).transpose()) {
         return conflict.map(Err);

@@ -106,8 +106,8 @@ impl Store {
     /// Opens the database at `path`, or creates one that only its owner can read.
     ///
     /// # Errors
-    /// One sentence for the operator: the database is damaged, read-only, newer than this program or
-    /// not Hallpass's.
+    /// One sentence for the operator: the database is damaged, read-only, newer than this program
+    /// or not Hallpass's.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         let connection = open::for_writing(path)?;
         let real_path = connection.path().map(Path::new).unwrap_or(path);
@@ -143,8 +143,8 @@ impl Store {
     /// read-only mount. Every write fails.
     ///
     /// # Errors
-    /// One sentence for the operator: there is no database, or it is damaged, of another version or not
-    /// Hallpass's.
+    /// One sentence for the operator: there is no database, or it is damaged, of another version or
+    /// not Hallpass's.
     pub fn open_reading(path: &Path) -> Result<Store, StoreError> {
         open::require_exists(path)?;
         open::require_current(&open::for_reading(path)?, path)?;

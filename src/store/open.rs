@@ -15,8 +15,8 @@ use super::{StoreError, connection, copy, username};
 
 /// `Hall` in ASCII. It marks a SQLite file as ours.
 const APPLICATION_ID: i32 = 0x4861_6c6c;
-/// The changes that schema.sql cannot make to an older database. The first entry leads from version 1 to
-/// version 2.
+/// The changes that schema.sql cannot make to an older database. The first entry leads from version
+/// 1 to version 2.
 const MIGRATIONS: [Migration; 2] = [
     Migration {
         before: "ALTER TABLE events ADD COLUMN host TEXT;

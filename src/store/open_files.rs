@@ -1,5 +1,5 @@
-//! Whether the files that SQLite has open are still the ones at their paths. Otherwise sign-ins would
-//! go to a deleted file, and changes by other programs would go unnoticed.
+//! Whether the files that SQLite has open are still the ones at their paths. Otherwise sign-ins
+//! would go to a deleted file, and changes by other programs would go unnoticed.
 
 use std::ffi::OsString;
 use std::fs;

@@ -11,9 +11,9 @@ const CHANGES_KEPT_SECONDS: i64 = 10 * 60;
 const PURGE_STEP_ROWS: u32 = 500;
 
 impl Store {
-    /// Deletes a step of expired sessions and ID tokens, of the IDs of old security events, of events
-    /// older than `events_kept` seconds (`None`: any age) and of events beyond the maximum. Returns
-    /// whether there are more.
+    /// Deletes a step of expired sessions and ID tokens, of the IDs of old security events, of
+    /// events older than `events_kept` seconds (`None`: any age) and of events beyond the maximum.
+    /// Returns whether there are more.
     ///
     /// # Errors
     /// If the store cannot answer.

@@ -17,7 +17,8 @@ use super::{StoreError, connection};
 /// Connections are opened when they are first needed.
 pub struct Readers {
     path: PathBuf,
-    /// `None` if each query opens its own connection, which works even where nothing can be written.
+    /// `None` if each query opens its own connection, which works even where nothing can be
+    /// written.
     pooling: Option<Pooling>,
     pool: Mutex<Pool>,
     returned: Condvar,

@@ -10,8 +10,8 @@ use super::events::{self, DAY_SECONDS, Event};
 
 /// Refusals that may be recorded at once. Each second allows one more.
 const BURST: i64 = 60;
-/// The same refusal by check or forward within this time is recorded once. nginx asks check and then
-/// forward about one request, and a page loads its pictures and scripts.
+/// The same refusal by check or forward within this time is recorded once. nginx asks check and
+/// then forward about one request, and a page loads its pictures and scripts.
 const REPEAT_SECONDS: i64 = 10;
 /// Refusals to compare with. Beyond it, the oldest is forgotten.
 const RECENT_MAX: usize = 128;

@@ -6,12 +6,12 @@ use rusqlite::Connection;
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::FromSqlError;
 
-/// Defines `contains_words(search, text, ...)`: whether each word of `search` occurs in at least one of
-/// the texts, ignoring case. Words are separated by white space. A NULL contains nothing.
+/// Defines `contains_words(search, text, ...)`: whether each word of `search` occurs in at least
+/// one of the texts, ignoring case. Words are separated by white space. A NULL contains nothing.
 pub fn define(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
-    // One buffer for all rows. A search among a million users would otherwise spend half of its time
-    // allocating memory.
+    // One buffer for all rows. A search among a million users would otherwise spend half of its
+    // time allocating memory.
     let buffer = RefCell::new(String::new());
     connection.create_scalar_function("contains_words", -1, flags, move |context| {
         contains_words(context, &mut buffer.borrow_mut())

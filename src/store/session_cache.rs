@@ -20,8 +20,8 @@ use super::{Store, StoreError, sessions};
 use crate::profile::Profile;
 use crate::token::TokenHash;
 
-/// About 500 MB, at 0.5 kB for a session with a profile as Google sends it. Memory is allocated only
-/// as it is needed.
+/// About 500 MB, at 0.5 kB for a session with a profile as Google sends it. Memory is allocated
+/// only as it is needed.
 const SESSIONS_MAX: usize = 1024 * 1024;
 /// Entries that were not used for this long are removed.
 const UNUSED_SECONDS_MAX: i64 = 10 * 60;
@@ -123,8 +123,8 @@ impl SessionCache {
 
 impl Store {
     /// The session of each token, live or not, with its user, as they are in the database now. Only
-    /// `last_seen_at` may be out of date, if another process has seen the session; that never makes a
-    /// live session idle.
+    /// `last_seen_at` may be out of date, if another process has seen the session; that never makes
+    /// a live session idle.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -223,8 +223,8 @@ struct WholeUser {
 
 /// The header of SQLite's WAL-index. Every commit by any process changes it.
 ///
-/// Source: "WAL-mode File Format", section 2.1. The header has 48 bytes, and its `iChange` grows with
-/// each transaction.
+/// Source: "WAL-mode File Format", section 2.1. The header has 48 bytes, and its `iChange` grows
+/// with each transaction.
 type WalIndexVersion = [u8; 48];
 
 /// Tells whether any process has committed since, in a tenth of the time of a query.

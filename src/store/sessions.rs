@@ -106,9 +106,9 @@ impl Store {
         })
     }
 
-    /// The open sessions of one user or of all, with their users, those that expire last first. Tokens
-    /// for programs are left out. An open session has neither ended nor expired, but may have been idle
-    /// for too long: only the server knows that limit.
+    /// The open sessions of one user or of all, with their users, those that expire last first.
+    /// Tokens for programs are left out. An open session has neither ended nor expired, but may
+    /// have been idle for too long: only the server knows that limit.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -147,7 +147,8 @@ impl Store {
     /// Ends sessions and records an event for each, in steps. Returns how many it ended.
     ///
     /// # Errors
-    /// If the store cannot answer. Some sessions may have ended by then; another call ends the rest.
+    /// If the store cannot answer. Some sessions may have ended by then; another call ends the
+    /// rest.
     pub fn end_sessions(
         &self,
         selector: &SessionSelector,
@@ -181,7 +182,8 @@ impl Store {
     /// `progress` with the number of ended sessions after each step, and returns it.
     ///
     /// # Errors
-    /// If the store cannot answer. Some sessions may have ended by then; another call ends the rest.
+    /// If the store cannot answer. Some sessions may have ended by then; another call ends the
+    /// rest.
     pub fn end_all_sessions(
         &self,
         actor: &Actor,

@@ -127,7 +127,8 @@ impl Store {
     ) -> Result<Result<SignedIn, Refusal>, StoreError> {
         self.writer.write(move |db| {
             if !db.is_sqlite() {
-                // Other changes of this user wait, so none comes between the reading and the session.
+                // Other changes of this user wait, so none comes between the reading and the
+                // session.
                 let lock = "SELECT 1 FROM users WHERE sub = ?1 FOR UPDATE";
                 db.exists(lock, params![sign_in.profile.subject])?;
             }

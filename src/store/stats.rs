@@ -1,5 +1,5 @@
-//! The figures of the admin overview. Each query has its own index, so its time does not grow with the
-//! tables.
+//! The figures of the admin overview. Each query has its own index, so its time does not grow with
+//! the tables.
 
 use super::allowed::IS_ALLOWED;
 use super::db::{Row, params};

@@ -29,7 +29,8 @@ impl Username {
         &self.0
     }
 
-    /// The first choice for an account, derived from its authoritative e-mail or else from its `sub`.
+    /// The first choice for an account, derived from its authoritative e-mail or else from its
+    /// `sub`.
     fn best_for(subject: &str, authoritative_email: Option<&str>) -> Username {
         let of_email = authoritative_email.map(|email| email.replace('@', "_"));
         let text = of_email.unwrap_or_else(|| format!("g{subject}")).to_ascii_lowercase();

@@ -73,9 +73,9 @@ impl fmt::Display for UserCursor {
 }
 
 impl Store {
-    /// The first users in this order. Every word of `search` must occur in the name, the e-mail, the
-    /// user name or the `sub`, ignoring case. `after` continues a list by [`UserSort::Created`]. A
-    /// search reads every user, which takes 0.5 s among a million.
+    /// The first users in this order. Every word of `search` must occur in the name, the e-mail,
+    /// the user name or the `sub`, ignoring case. `after` continues a list by
+    /// [`UserSort::Created`]. A search reads every user, which takes 0.5 s among a million.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -120,8 +120,8 @@ impl Store {
         self.readers.read(|db| db.first(&sql, params![subject], UserRecord::from_row))
     }
 
-    /// The user with this `sub`, or else every user with this e-mail, current or pinned, or with this
-    /// user name. Digits alone are never a user name: they may be a `sub` that is no user yet.
+    /// The user with this `sub`, or else every user with this e-mail, current or pinned, or with
+    /// this user name. Digits alone are never a user name: they may be a `sub` that is no user yet.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -158,8 +158,8 @@ impl Store {
         self.searchers.read(|db| db.query(&sql, params![email], UserRecord::from_row))
     }
 
-    /// Blocks a `sub` that is not a user yet. Like an imported user, it has never signed in. Returns
-    /// whether that changed anything.
+    /// Blocks a `sub` that is not a user yet. Like an imported user, it has never signed in.
+    /// Returns whether that changed anything.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -203,8 +203,8 @@ impl Store {
         })
     }
 
-    /// Releases a user's pinned e-mail. It is not authoritative again until the user signs in. Returns
-    /// whether that changed anything.
+    /// Releases a user's pinned e-mail. It is not authoritative again until the user signs in.
+    /// Returns whether that changed anything.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -220,8 +220,8 @@ impl Store {
 
     /// Deletes a user with all sessions, mostly in steps. Returns whether there was such a user.
     ///
-    /// Events about the user stay with the `sub`, but without e-mail, address and browser. Events of
-    /// changes that the user made as an admin stay as "by a deleted account".
+    /// Events about the user stay with the `sub`, but without e-mail, address and browser. Events
+    /// of changes that the user made as an admin stay as "by a deleted account".
     ///
     /// # Errors
     /// If the store cannot answer. The user may then still exist; another call completes it.
@@ -294,8 +294,8 @@ fn delete_some_sessions(db: &Db, subject: &str) -> Result<usize> {
     db.execute(sql, params![subject, STEP_ROWS as i64])
 }
 
-/// Removes the user's entries from the list of who may enter, and the user's e-mails from entries and
-/// events of others and from events before the first sign-in.
+/// Removes the user's entries from the list of who may enter, and the user's e-mails from entries
+/// and events of others and from events before the first sign-in.
 fn redact_reasons(db: &Db, subject: &str) -> Result<()> {
     let entries = "DELETE FROM allowed WHERE sub = ?1
         OR (sub IS NULL AND email IN (SELECT pinned_email FROM users WHERE sub = ?1))";

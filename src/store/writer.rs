@@ -1,5 +1,5 @@
-//! The one thread that writes. Everything in its queue shares one transaction, so many sign-ins cost
-//! one sync of the disk. Each is answered when that sync is done.
+//! The one thread that writes. Everything in its queue shares one transaction, so many sign-ins
+//! cost one sync of the disk. Each is answered when that sync is done.
 
 #[cfg(feature = "postgres")]
 use std::cell::RefCell;
@@ -72,8 +72,8 @@ impl Writer {
         writer
     }
 
-    /// Does the work and returns its result once it is on disk. Failed work changes nothing. It may run
-    /// again if other work was first.
+    /// Does the work and returns its result once it is on disk. Failed work changes nothing. It may
+    /// run again if other work was first.
     pub fn write<T: Send + 'static>(
         &self,
         work: impl Fn(&Db) -> Result<T> + Send + 'static,
@@ -128,9 +128,7 @@ impl Writer {
         }
         accepted
     }
-}
 
-impl Writer {
     /// Returns when all earlier work is done.
     pub fn flush(&self) {
         #[cfg(feature = "postgres")]
@@ -205,8 +203,8 @@ fn run(db: &Connection, files: &OpenFiles, jobs: &Receiver<Task>) {
 }
 
 /// Runs one job in a savepoint of the shared transaction, so a failure undoes this job alone.
-/// Without a transaction (it could not begin, or a full disk rolled it back) nothing is done, and the
-/// failed COMMIT informs every caller.
+/// Without a transaction (it could not begin, or a full disk rolled it back) nothing is done, and
+/// the failed COMMIT informs every caller.
 fn atomically<T>(db: &Connection, work: impl Fn(&Db) -> Result<T>) -> Result<T, StoreError> {
     if db.is_autocommit() {
         return Err(StoreError("database: no transaction could begin".into()));

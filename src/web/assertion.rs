@@ -298,7 +298,8 @@ impl SigningKey {
     }
 }
 
-/// The origin of an app (RFC 6454), without a default port. Traefik names the scheme of a WebSocket.
+/// The origin of an app (RFC 6454), without a default port. Traefik names the scheme of a
+/// WebSocket.
 fn origin(scheme: &str, host: &str) -> Option<String> {
     let scheme = match &*scheme.to_ascii_lowercase() {
         "https" | "wss" => "https",

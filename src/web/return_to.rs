@@ -52,8 +52,8 @@ pub fn forwarded(request: &Request, settings: &Settings) -> Option<String> {
     parse(&address, settings)
 }
 
-/// The first value of an X-Forwarded header. Each proxy in a chain adds its own; the browser reached
-/// the first one.
+/// The first value of an X-Forwarded header. Each proxy in a chain adds its own; the browser
+/// reached the first one.
 pub fn first_forwarded<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
     let first = request.header(name)?.split(',').next()?.trim();
     (!first.is_empty()).then_some(first)

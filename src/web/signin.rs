@@ -115,8 +115,8 @@ impl From<Error> for SignInFailure {
 /// Whether a person may sign in.
 enum Admission {
     BySettings,
-    /// An entry in the database lets them in. It may be removed meanwhile; then they are refused for
-    /// this reason.
+    /// An entry in the database lets them in. It may be removed meanwhile; then they are refused
+    /// for this reason.
     ByList {
         otherwise: &'static str,
     },

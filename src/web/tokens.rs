@@ -89,8 +89,8 @@ pub fn list(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     Ok(Response::json(200, &Listed { tokens }))
 }
 
-/// The `id` of the account page's form. The form cannot create two tokens, even if the browser sends
-/// it again because the page with the new token is reloaded.
+/// The `id` of the account page's form. The form cannot create two tokens, even if the browser
+/// sends it again because the page with the new token is reloaded.
 ///
 /// # Errors
 /// 400 if it does not look like an ID.

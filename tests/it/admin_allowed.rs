@@ -87,7 +87,8 @@ fn the_page_adds_and_removes_entries() {
              disallow 7 mira@gmail.com by ada@example.com"
         )
     );
-    // The ID of a removed entry is never used again: a page that was open meanwhile removes nothing else.
+    // The ID of a removed entry is never used again: a page that was open meanwhile removes nothing
+    // else.
     led_to(&test.send(form("remove=2").cookie(&ada)), "removed");
     led_to(&test.send(form("sub=8").cookie(&ada)), "added-sub");
     led_to(&test.send(form("remove=2").cookie(&ada)), "nothing");

@@ -1,5 +1,5 @@
-//! The database of a test: a SQLite file, or with HALLPASS_TEST_ENGINE=postgres a schema of its own on
-//! the PostgreSQL at HALLPASS_TEST_POSTGRES. `tests/run` starts that server.
+//! The database of a test: a SQLite file, or with HALLPASS_TEST_ENGINE=postgres a schema of its own
+//! on the PostgreSQL at HALLPASS_TEST_POSTGRES. `tests/run` starts that server.
 
 use std::env;
 use std::ffi::OsStr;

@@ -1,5 +1,5 @@
-//! The session cache: repeated checks do not read the database, and changes by any process count on the
-//! next request.
+//! The session cache: repeated checks do not read the database, and changes by any process count on
+//! the next request.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -6,8 +6,8 @@ use crate::cli::output::report::Finding;
 use crate::cli::output::time::local;
 use crate::cli::serve_options::ServeOptions;
 
-/// Are they on, may Google post them here, and when did the last one come? Only Google knows whether
-/// they are registered, and only somebody with the key may ask.
+/// Are they on, may Google post them here, and when did the last one come? Only Google knows
+/// whether they are registered, and only somebody with the key may ask.
 pub fn google_events(serve: &ServeOptions, public_url: &Url) -> Finding {
     const CHECK: &str = "google-events";
     const REGISTER: &str = "register this server with `hallpass google-events register`, then run \

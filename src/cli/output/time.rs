@@ -20,8 +20,8 @@ pub fn distance(at: i64, now: i64) -> String {
     if at > now { format!("in {distance}") } else { format!("{distance} ago") }
 }
 
-/// A duration as flags take it: `90s`, `12h`, `29d 23h 54m 41s`. The largest unit is the day, because
-/// months and years vary in length. Below two minutes, only seconds are used.
+/// A duration as flags take it: `90s`, `12h`, `29d 23h 54m 41s`. The largest unit is the day,
+/// because months and years vary in length. Below two minutes, only seconds are used.
 pub fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     if seconds == 0 && !duration.is_zero() {

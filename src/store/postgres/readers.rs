@@ -32,8 +32,8 @@ impl Readers {
         Readers { server, connections_max, patience, pool, returned }
     }
 
-    /// Runs queries, again on a new connection if the one in the pool broke. They need not all see the
-    /// same commit.
+    /// Runs queries, again on a new connection if the one in the pool broke. They need not all see
+    /// the same commit.
     pub fn read<T>(
         &self,
         mut query: impl FnMut(&mut Connection) -> Result<T, Error>,

@@ -27,8 +27,8 @@ pub enum Missing {
     Refuse,
 }
 
-/// Makes sure that the database has our tables in this version, and returns its instance. Any number
-/// of servers may do this at once.
+/// Makes sure that the database has our tables in this version, and returns its instance. Any
+/// number of servers may do this at once.
 ///
 /// # Errors
 /// One sentence for the operator.
@@ -76,8 +76,8 @@ fn found(connection: &mut Connection) -> Result<Option<Found>, Error> {
     Ok(rows.first().map(|row| Found { version: row.get(0), instance: row.get(1) }))
 }
 
-/// Whether there are tables with these names. Unlike `to_regclass`, this locks a table, and so sees what
-/// others have committed while this transaction waited for the advisory lock.
+/// Whether there are tables with these names. Unlike `to_regclass`, this locks a table, and so sees
+/// what others have committed while this transaction waited for the advisory lock.
 fn has_tables(connection: &mut Connection, names: &str) -> Result<bool, Error> {
     let sql = format!("SELECT 1 FROM pg_class WHERE pg_table_is_visible(oid) AND {names}");
     Ok(!connection.query(&sql, &[], &[])?.is_empty())

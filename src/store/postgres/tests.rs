@@ -1,4 +1,5 @@
-//! The parts above a connection, on the server at HALLPASS_TEST_POSTGRES: `tests/with-postgres` starts one.
+//! The parts above a connection, on the server at HALLPASS_TEST_POSTGRES: `tests/with-postgres`
+//! starts one.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;

@@ -1,5 +1,5 @@
-//! The threads that write: one queue, and one transaction for each task. PostgreSQL lets commits that
-//! come at once share a sync of the disk.
+//! The threads that write: one queue, and one transaction for each task. PostgreSQL lets commits
+//! that come at once share a sync of the disk.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -178,8 +178,8 @@ impl Shared {
         }
     }
 
-    /// Takes the first tasks, up to one with a caller; so tasks are done in the order in which one caller
-    /// queues them. `None` at the end.
+    /// Takes the first tasks, up to one with a caller; so tasks are done in the order in which one
+    /// caller queues them. `None` at the end.
     fn take(&self) -> Option<Vec<Task>> {
         let mut queue = self.lock();
         queue.idle += 1;

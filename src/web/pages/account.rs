@@ -100,7 +100,8 @@ fn account_page(
     Ok(page(app, texts, status, texts.your_account, Scripts::None, &content))
 }
 
-/// POST /auth/account with `end=ID`, `end_others=true`, or `create=true` and `id=ID`: the page's buttons.
+/// POST /auth/account with `end=ID`, `end_others=true`, or `create=true` and `id=ID`: the page's
+/// buttons.
 ///
 /// # Errors
 /// 400, 401, 403 or 503.

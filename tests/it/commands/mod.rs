@@ -129,7 +129,8 @@ fn a_missing_database_is_never_created() {
     }
 }
 
-/// Without the feature, every command says that it is missing. With it, nothing answers at that port.
+/// Without the feature, every command says that it is missing. With it, nothing answers at that
+/// port.
 #[test]
 fn the_url_of_a_database_is_refused_without_its_password() {
     const URL: &str = "postgresql://hallpass:s3cret@127.0.0.1:1/hallpass";

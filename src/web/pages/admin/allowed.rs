@@ -79,8 +79,8 @@ pub fn admin_allowed(app: &App, request: &Request, now: i64) -> Result<Response,
 /// the ID of an entry.
 ///
 /// # Errors
-/// Those of [`for_admin`]; 400 for anything but one entry that somebody can match; for programs, 404
-/// if there is no entry to remove.
+/// Those of [`for_admin`]; 400 for anything but one entry that somebody can match; for programs,
+/// 404 if there is no entry to remove.
 pub fn change_allowed(app: &App, request: &Request, now: i64) -> Result<Response, Error> {
     for_admin(app, request, now, |caller| {
         csrf::guard_admin(request, &app.settings)?;

@@ -41,9 +41,9 @@ fn range(text: &str) -> Option<(&str, f32)> {
         .then_some((range.trim(), quality))
 }
 
-/// Whether a range such as `pt-BR` asks for the language or for its form in some place. There is one
-/// form of each language: zh-TW is answered in simplified Chinese, unless something the reader likes
-/// better is there.
+/// Whether a range such as `pt-BR` asks for the language or for its form in some place. There is
+/// one form of each language: zh-TW is answered in simplified Chinese, unless the header prefers
+/// another of our languages.
 fn matches(range: &str, texts: &Texts) -> bool {
     primary(range).eq_ignore_ascii_case(primary(texts.tag))
 }

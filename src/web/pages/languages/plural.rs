@@ -1,7 +1,7 @@
 //! Which form of a word goes with a whole number, by CLDR's plural rules.
 
-/// The rule of a language. Its forms are in CLDR's order: zero, one, two, few, many, other. The form
-/// that some languages have for whole millions is left out, and so is the one for fractions.
+/// The rule of a language. Its forms are in CLDR's order: zero, one, two, few, many, other. The
+/// form that some languages have for whole millions is left out, and so is the one for fractions.
 #[derive(Clone, Copy)]
 pub enum Plural {
     /// The same for every number.
