@@ -324,7 +324,7 @@ fn the_program_stops_with_a_full_queue_and_never_logs_the_url() {
     let program =
         Program::serve_in(folder, &["--event-url", url], &[("RUST_LOG", "hallpass=trace")]);
     let events = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)
-        INSERT INTO events (at, kind, sub) SELECT 0, 'block', i FROM n";
+        INSERT INTO events (at, kind, sub) SELECT unixepoch(), 'block', i FROM n";
     let database = program.folder.path().join("hallpass.db");
     rusqlite::Connection::open(database).unwrap().execute(events, []).unwrap();
     let again = "is posted to 127.0.0.1 again: the receiver of events could not be reached";
